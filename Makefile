@@ -1,0 +1,29 @@
+# `make` alone says what there is. Everything lives in .venv and ${DATA_DIR:-var}.
+PYTHON ?= python3
+BIN := .venv/bin
+export DATA_DIR ?= var
+export PORT ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lock
+
+help:  ## Say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: .venv/run  ## Start Taglock on 127.0.0.1:${PORT:-8000}, with demo data in ${DATA_DIR:-var}
+	@exec $(BIN)/python -m packages_site.run
+
+test: .venv/dev  ## Run every test: on SQLite, then again on PostgreSQL
+	@tests/run
+
+check: .venv/dev  ## Lint, types, imports, templates, migrations, deployment settings
+	@tests/check
+
+lock: .venv/dev  ## Pin the dependencies of pyproject.toml anew
+	@requirements/lock $(BIN)/uv
+
+.venv/run: requirements/run.txt
+	@requirements/install $(PYTHON) run
+
+.venv/dev: requirements/dev.txt requirements/run.txt
+	@requirements/install $(PYTHON) dev

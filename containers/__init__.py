@@ -1,0 +1,1 @@
+"""What a registry holds, and the grammar of its names."""

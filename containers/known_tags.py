@@ -1,0 +1,57 @@
+"""What unlocked tags pointed at when their pushes were last allowed.
+
+Read only where nobody can be asked what the registry has; a lock, where there is one, knows better.
+"""
+
+from collections.abc import Collection
+
+from django.db.models import QuerySet
+
+from containers.models import Tag as KnownTag
+from containers.reference import Digest, Repository, Tag
+from workspaces.models import Workspace
+
+
+def read_known_tags(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag]
+) -> dict[Tag, Digest]:
+    """Return what is known of these tags; a tag that is not known is left out."""
+    if not tags:
+        return {}
+    rows = _rows(workspace, repository, tags).values_list("name", "digest")
+    return {Tag(name): Digest(digest) for name, digest in rows}
+
+
+def remember_tags(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag], digest: Digest
+) -> None:
+    """Keep that these tags point at `digest`, within the caller's transaction."""
+    if not tags:
+        return
+    # Sorted, so that two of these in opposite orders do not wait for each other.
+    rows = [
+        KnownTag(
+            workspace=workspace, repository=repository.name, name=tag.name, digest=digest.value
+        )
+        for tag in sorted(tags)
+    ]
+    KnownTag.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["workspace", "repository", "name"],
+        update_fields=["digest"],
+    )
+
+
+def forget_tags(workspace: Workspace, repository: Repository, tags: Collection[Tag]) -> None:
+    """Forget these tags: they are gone, or a lock knows them now."""
+    if tags:
+        _rows(workspace, repository, tags).delete()
+
+
+def _rows(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag]
+) -> QuerySet[KnownTag]:
+    return KnownTag.objects.filter(
+        workspace=workspace, repository=repository.name, name__in=[tag.name for tag in tags]
+    )

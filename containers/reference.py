@@ -1,0 +1,145 @@
+"""The names of the OCI distribution-spec: repository, tag and digest.
+
+Text is parsed once, where it comes in; inward, only these values travel. No Django here.
+Source of the grammar: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+"Pulling manifests", and https://github.com/opencontainers/image-spec/blob/main/descriptor.md
+"Digests".
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_REPOSITORY_LENGTH = 255
+MAX_TAG_LENGTH = 128
+MAX_DIGEST_LENGTH = 256
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", re.ASCII)
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+", re.ASCII)
+_HEX_LENGTH = {"sha256": 64, "sha512": 128}
+_HEX = re.compile(r"[0-9a-f]+", re.ASCII)
+
+# Signing tools keep signatures, attestations and referrer lists under tags made of the signed
+# image's digest, and rewrite them: cosign with a suffix, OCI 1.1 clients without.
+_SIGNATURE_TAG = re.compile(r"sha256-[0-9a-f]{64}(?:\.(?:sig|att|sbom))?", re.ASCII)
+
+
+class InvalidReferenceError(ValueError):
+    """A text is no repository name, tag or digest. `code` is the OCI error code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, order=True)
+class Repository:
+    """A repository of a workspace: its full name is `<workspace>/<rest>`."""
+
+    name: str
+
+    @property
+    def workspace(self) -> str:
+        return self.name.partition("/")[0]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, order=True)
+class Tag:
+    """A tag's name."""
+
+    name: str
+
+    @property
+    def is_signature(self) -> bool:
+        """Whether signing tools write, and rewrite, this tag."""
+        return _SIGNATURE_TAG.fullmatch(self.name) is not None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, order=True)
+class Digest:
+    """A manifest's digest."""
+
+    value: str
+
+    @property
+    def short(self) -> str:
+        """The algorithm and the first twelve characters, for people."""
+        algorithm, _, encoded = self.value.partition(":")
+        return self.value if len(encoded) <= 12 else f"{algorithm}:{encoded[:12]}…"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def parse_repository(text: str) -> Repository:
+    """Parse the full name of a workspace's repository, such as "acme/api".
+
+    Raises InvalidReferenceError (NAME_INVALID).
+    """
+    if len(text) > MAX_REPOSITORY_LENGTH:
+        raise InvalidReferenceError(
+            "NAME_INVALID",
+            f"The repository name has {len(text)} characters; at most {MAX_REPOSITORY_LENGTH} "
+            "are allowed.",
+        )
+    if not _REPOSITORY.fullmatch(text):
+        raise InvalidReferenceError(
+            "NAME_INVALID",
+            f"{_quote(text)} is not a repository name: use lower-case letters and digits, "
+            "separated by dots, underscores, hyphens and slashes.",
+        )
+    if "/" not in text:
+        raise InvalidReferenceError(
+            "NAME_INVALID",
+            f"{_quote(text)} is not a workspace's repository: write <workspace>/<name>.",
+        )
+    return Repository(text)
+
+
+def parse_tag(text: str) -> Tag:
+    """Parse a tag such as "v1.2.0". Raises InvalidReferenceError (NAME_INVALID)."""
+    if len(text) > MAX_TAG_LENGTH:
+        raise InvalidReferenceError(
+            "NAME_INVALID",
+            f"The tag has {len(text)} characters; at most {MAX_TAG_LENGTH} are allowed.",
+        )
+    if not _TAG.fullmatch(text):
+        raise InvalidReferenceError(
+            "NAME_INVALID",
+            f"{_quote(text)} is not a tag: use letters, digits, underscores, dots and hyphens, "
+            "and begin with a letter, a digit or an underscore.",
+        )
+    return Tag(text)
+
+
+def parse_digest(text: str) -> Digest:
+    """Parse a digest such as "sha256:…". Raises InvalidReferenceError (DIGEST_INVALID)."""
+    if len(text) > MAX_DIGEST_LENGTH or not _DIGEST.fullmatch(text):
+        raise InvalidReferenceError(
+            "DIGEST_INVALID",
+            f"{_quote(text)} is not a digest: write an algorithm, a colon and the hash, like "
+            "sha256: and 64 hexadecimal digits.",
+        )
+    algorithm, _, encoded = text.partition(":")
+    length = _HEX_LENGTH.get(algorithm)
+    if length is not None and (len(encoded) != length or not _HEX.fullmatch(encoded)):
+        raise InvalidReferenceError(
+            "DIGEST_INVALID",
+            f"{_quote(text)} is not a {algorithm} digest: {length} lower-case hexadecimal digits "
+            f"are needed after the colon, not these {len(encoded)} characters.",
+        )
+    return Digest(text)
+
+
+def _quote(text: str) -> str:
+    """Quote `text` for an error message: cut where it is long, escaped where it is not plain."""
+    escaped = text[:80].encode("unicode_escape").decode("ascii")
+    return f'"{escaped}"' if len(text) <= 80 else f'"{escaped}…"'

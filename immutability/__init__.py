@@ -1,0 +1,1 @@
+"""Immutable tags: which tags a workspace protects, and the locks that hold them."""

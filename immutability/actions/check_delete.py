@@ -1,0 +1,136 @@
+"""Check a delete: what a lock holds is for workspace admins alone."""
+
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.utils import timezone
+
+from containers.known_tags import forget_tags
+from containers.reference import Digest, Repository, Tag
+from immutability.actions.read import MovedError, decide_until_settled, read_locks, read_policy
+from immutability.actions.refuse import (
+    record_refused_delete,
+    relay_pending_claim,
+    relay_refused_delete,
+)
+from immutability.answers import DeleteAnswer, DeleteTagAnswer, Refusal
+from immutability.models import LockedTag
+from immutability.protection import DeleteOutcome, LockState, Policy, decide_delete
+from workspaces.access import Actor
+from workspaces.log.append import Event, append_event
+from workspaces.log.kinds import EventKind
+from workspaces.models import Workspace
+
+
+@dataclass(frozen=True)
+class DeleteCheck:
+    """The question: a tag, or a digest and with it every tag that points at it."""
+
+    workspace: Workspace
+    repository: Repository
+    target: Tag | Digest
+    is_admin: bool
+
+
+def check_delete(check: DeleteCheck, *, actor: Actor) -> DeleteAnswer:
+    """Decide a delete and put down what follows from it, in one transaction.
+
+    An admin's delete of a locked tag leaves its name reserved. All of the tags go, or none.
+    Raises UndecidedError, PatternError or PatternEvaluationError where it could not decide.
+    """
+    return decide_until_settled(lambda: _decide(check, actor))
+
+
+def _decide(check: DeleteCheck, actor: Actor) -> DeleteAnswer:
+    policy = read_policy(check.workspace)
+    rows = _read_rows(check)
+    outcomes = {
+        tag: decide_delete(policy, tag, row.to_lock() if row else None, is_admin=check.is_admin)
+        for tag, row in sorted(rows.items(), key=lambda item: item[0])
+    }
+    answers = tuple(
+        DeleteTagAnswer(tag, outcome, _held_digest(outcome, rows[tag]))
+        for tag, outcome in outcomes.items()
+    )
+    with transaction.atomic():
+        refusal = _refuse(check, rows, outcomes, actor)
+        if refusal is None:
+            for tag, outcome in outcomes.items():
+                row = rows[tag]
+                if row is not None:
+                    _carry_out(check, policy, row, outcome, actor)
+            forget_tags(check.workspace, check.repository, outcomes)
+    return DeleteAnswer(answers, refusal)
+
+
+def _read_rows(check: DeleteCheck) -> dict[Tag, LockedTag | None]:
+    if isinstance(check.target, Tag):
+        return {
+            check.target: read_locks(check.workspace, check.repository, [check.target]).get(
+                check.target
+            )
+        }
+    rows = LockedTag.objects.filter(
+        workspace=check.workspace,
+        repository=check.repository.name,
+        digest=check.target.value,
+    )
+    return {Tag(row.tag): row for row in rows}
+
+
+def _held_digest(outcome: DeleteOutcome, row: LockedTag | None) -> Digest | None:
+    return Digest(row.digest) if row and outcome is not DeleteOutcome.NOT_LOCKED else None
+
+
+def _refuse(
+    check: DeleteCheck,
+    rows: dict[Tag, LockedTag | None],
+    outcomes: dict[Tag, DeleteOutcome],
+    actor: Actor,
+) -> Refusal | None:
+    """Record every refusal; return what is relayed: the first final one, else "try again"."""
+    final: Refusal | None = None
+    pending: Refusal | None = None
+    for tag, outcome in outcomes.items():
+        row = rows[tag]
+        if row is None or outcome.is_allowed:
+            continue
+        facts = row.to_facts(check.workspace.slug)
+        if outcome is DeleteOutcome.CLAIM_PENDING:
+            pending = pending or relay_pending_claim(facts)
+        else:
+            ref = record_refused_delete(row, check.workspace, actor=actor)
+            final = final or relay_refused_delete(facts, ref)
+    return final or pending
+
+
+def _carry_out(
+    check: DeleteCheck, policy: Policy, row: LockedTag, outcome: DeleteOutcome, actor: Actor
+) -> None:
+    same = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest)
+    if outcome is DeleteOutcome.DELETED:
+        changed = same.update(
+            state=LockState.RESERVED, deleted_by=actor.name, deleted_at=timezone.now()
+        )
+        kind, reason = EventKind.TAG_DELETED, "the name stays reserved"
+    elif outcome is DeleteOutcome.SUSPENDED:
+        changed = same.delete()[0]
+        kind, reason = EventKind.LOCK_ENDED, "the tag was deleted while it was not protected"
+    else:
+        return
+    if not changed:
+        raise MovedError
+    append_event(
+        Event(
+            kind,
+            check.workspace.slug,
+            row.repository,
+            row.tag,
+            digest=row.digest,
+            rule_name=row.rule_name,
+            rule_pattern=row.rule_pattern,
+            settings_version=policy.version,
+            reason=reason,
+        ),
+        actor=actor,
+    )

@@ -1,0 +1,195 @@
+"""Two-phase pushes: an announced write is confirmed, abandoned, or dropped by an admin."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from containers.known_tags import remember_tags
+from containers.reference import Digest, Repository, Tag
+from immutability.answers import ClaimAnswer
+from immutability.models import Attempt, AttemptTag, LockedTag
+from immutability.protection import LockState
+from workspaces.access import Actor, ActorKind
+from workspaces.log.append import Event, append_event, append_events
+from workspaces.log.kinds import EventKind
+from workspaces.models import Workspace
+
+# How long a caller may take to confirm. After it the claim still holds, since its push may yet
+# land; the Locked tags page then offers an admin to drop it.
+CLAIM_LEASE_SECONDS = 900
+
+
+class ClaimEndedError(Exception):
+    """The claim was ended another way: confirm after abandon, say. The message says which."""
+
+
+def open_attempt(
+    workspace: Workspace,
+    repository: Repository,
+    tags: list[Tag],
+    digest: Digest,
+    settings_version: int,
+    *,
+    actor: Actor,
+) -> ClaimAnswer:
+    """Announce a write of `digest` under `tags`, within the transaction that claims them."""
+    attempt = Attempt.objects.create(
+        workspace=workspace,
+        repository=repository.name,
+        digest=digest.value,
+        settings_version=settings_version,
+        actor=actor.name,
+        actor_kind=actor.kind,
+        expires_at=timezone.now() + timedelta(seconds=CLAIM_LEASE_SECONDS),
+    )
+    AttemptTag.objects.bulk_create(
+        [
+            AttemptTag(
+                workspace=workspace, attempt=attempt, repository=repository.name, tag=tag.name
+            )
+            for tag in tags
+        ]
+    )
+    return ClaimAnswer(attempt.id, attempt.expires_at)
+
+
+@transaction.atomic
+def confirm_claim(attempt: Attempt, *, actor: Actor) -> list[LockedTag]:
+    """Lock what `attempt` has written, and return the locks. Saying it again changes nothing.
+
+    Raises ClaimEndedError where it was abandoned or dropped before.
+    """
+    rows = _lock_rows(attempt)
+    held = [row for row in rows if row.digest == attempt.digest]
+    if not _end(attempt, Attempt.Outcome.SUCCEEDED):
+        return held
+    events = []
+    for row in held:
+        if row.state == LockState.CLAIMED:
+            row.state, row.locked_at = LockState.LOCKED, timezone.now()
+            row.replaced_state = row.replaced_digest = ""
+            row.save(update_fields=["state", "locked_at", "replaced_state", "replaced_digest"])
+            events.append(_locked_event(attempt, row))
+    written = {Tag(name) for name in attempt.tags.values_list("tag", flat=True)}
+    unlocked = written - {Tag(row.tag) for row in rows}
+    remember_tags(
+        attempt.workspace, Repository(attempt.repository), unlocked, Digest(attempt.digest)
+    )
+    append_events(events, actor=replace(actor, name=attempt.actor, kind=_kind(attempt)))
+    return held
+
+
+@transaction.atomic
+def abandon_claim(attempt: Attempt) -> None:
+    """Give up `attempt`: its push came to nothing. Saying it again changes nothing.
+
+    The tags go back to what they were before, as far as no other attempt is open on them. Raises
+    ClaimEndedError where it was confirmed or dropped before.
+    """
+    rows = _lock_rows(attempt)
+    if not _end(attempt, Attempt.Outcome.FAILED):
+        return
+    for row in rows:
+        is_mine = row.state == LockState.CLAIMED and row.digest == attempt.digest
+        if is_mine and not open_attempts(row).exists():
+            _undo_claim(row)
+
+
+def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
+    """End every attempt on a claimed tag and undo its claim, within the caller's transaction."""
+    open_attempts(row).update(outcome=Attempt.Outcome.DROPPED, ended_at=timezone.now())
+    append_event(
+        Event(
+            EventKind.CLAIM_DROPPED,
+            row.workspace.slug,
+            row.repository,
+            row.tag,
+            digest=row.digest,
+            rule_name=row.rule_name,
+            rule_pattern=row.rule_pattern,
+            settings_version=row.settings_version,
+            reason=reason,
+        ),
+        actor=actor,
+    )
+    _undo_claim(row)
+
+
+def open_attempts(row: LockedTag) -> QuerySet[Attempt]:
+    """Return the attempts on this tag whose end is not known."""
+    return Attempt.objects.filter(
+        outcome=Attempt.Outcome.OPEN,
+        digest=row.digest,
+        id__in=AttemptTag.objects.filter(
+            workspace=row.workspace_id, repository=row.repository, tag=row.tag
+        ).values("attempt"),
+    )
+
+
+def _end(attempt: Attempt, outcome: Attempt.Outcome) -> bool:
+    """End an open attempt; return False where it had this end already.
+
+    Raises ClaimEndedError where it had another.
+    """
+    is_ended_now = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(
+        outcome=outcome, ended_at=timezone.now()
+    )
+    if is_ended_now:
+        return True
+    attempt.refresh_from_db(fields=["outcome"])
+    if attempt.outcome != outcome:
+        raise ClaimEndedError(f"This claim has ended already: it was {_WORDS[attempt.outcome]}.")
+    return False
+
+
+_WORDS = {
+    Attempt.Outcome.SUCCEEDED.value: "confirmed",
+    Attempt.Outcome.FAILED.value: "abandoned",
+    Attempt.Outcome.DROPPED.value: "dropped by an admin; check the push again",
+}
+
+
+def _lock_rows(attempt: Attempt) -> list[LockedTag]:
+    """Return the locks of the attempt's tags, held until the transaction ends.
+
+    Everybody takes locks before attempts, and in the order of the tags: nobody waits in a circle.
+    """
+    return list(
+        LockedTag.objects.select_for_update()
+        .filter(
+            workspace=attempt.workspace_id,
+            repository=attempt.repository,
+            tag__in=attempt.tags.values("tag"),
+        )
+        .order_by("tag")
+    )
+
+
+def _locked_event(attempt: Attempt, row: LockedTag) -> Event:
+    return Event(
+        EventKind.TAG_LOCKED,
+        attempt.workspace.slug,
+        row.repository,
+        row.tag,
+        digest=row.digest,
+        rule_name=row.rule_name,
+        rule_pattern=row.rule_pattern,
+        settings_version=row.settings_version,
+    )
+
+
+def _kind(attempt: Attempt) -> ActorKind:
+    return ActorKind(attempt.actor_kind)
+
+
+def _undo_claim(row: LockedTag) -> None:
+    """Put a claimed tag back to what the claim replaced: no lock, reserved, or released."""
+    if not row.replaced_state:
+        row.delete()
+        return
+    row.state, row.digest = row.replaced_state, row.replaced_digest
+    row.replaced_state = row.replaced_digest = ""
+    row.save(update_fields=["state", "digest", "replaced_state", "replaced_digest"])

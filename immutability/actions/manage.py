@@ -1,0 +1,101 @@
+"""What an admin does to a lock: delete the tag, free its name, release it, drop a claim."""
+
+from enum import StrEnum
+
+from django.db import transaction
+from django.utils import timezone
+
+from containers.known_tags import forget_tags
+from containers.reference import Repository, Tag
+from immutability.actions.claims import drop_claim
+from immutability.models import LockedTag
+from immutability.protection import LockState
+from workspaces.access import Actor
+from workspaces.log.append import Event, append_event
+from workspaces.log.kinds import EventKind
+from workspaces.models import Workspace
+
+
+class NameAfter(StrEnum):
+    """What becomes of a deleted tag's name."""
+
+    RESERVE = "reserve"
+    FREE = "free"
+
+
+class WrongStateError(Exception):
+    """The lock is in a state in which this cannot be done. The message says what can."""
+
+
+@transaction.atomic
+def delete_locked_tag(
+    workspace: Workspace, lock_id: int, name_after: NameAfter, reason: str, *, actor: Actor
+) -> LockedTag | None:
+    """Delete a locked tag, free a reserved name, or drop a claim; return the lock that is left.
+
+    RESERVE keeps the name for the same image, FREE gives it up. Raises LockedTag.DoesNotExist, and
+    WrongStateError where the lock's state allows neither.
+    """
+    row = _take(workspace, lock_id)
+    if row.state == LockState.DELETING:
+        raise WrongStateError("The tag is being deleted at this moment. Look again in a minute.")
+    if row.state == LockState.CLAIMED:
+        drop_claim(row, reason, actor=actor)
+        return LockedTag.objects.filter(id=lock_id).first()
+    if row.state == LockState.RESERVED and name_after is NameAfter.RESERVE:
+        raise WrongStateError("The tag is deleted already, and its name is reserved. Free it?")
+    if row.state != LockState.RESERVED:
+        row.state = LockState.RESERVED
+        row.deleted_by, row.deleted_at = actor.name, timezone.now()
+        row.save(update_fields=["state", "deleted_by", "deleted_at"])
+        _record(EventKind.TAG_DELETED, row, workspace, reason, actor)
+        forget_tags(workspace, Repository(row.repository), [Tag(row.tag)])
+    if name_after is NameAfter.RESERVE:
+        return row
+    _record(EventKind.LOCK_FREED, row, workspace, reason, actor)
+    row.delete()
+    return None
+
+
+@transaction.atomic
+def release_locked_tag(
+    workspace: Workspace, lock_id: int, reason: str, *, actor: Actor
+) -> LockedTag:
+    """Let a locked tag be pushed once more, with any image, which it is then locked to.
+
+    Raises LockedTag.DoesNotExist, and WrongStateError where the tag is not locked.
+    """
+    row = _take(workspace, lock_id)
+    if row.state != LockState.LOCKED:
+        raise WrongStateError(f"Only a locked tag can be released; this one is {row.state}.")
+    row.state = LockState.RELEASED
+    row.save(update_fields=["state"])
+    _record(EventKind.LOCK_RELEASED, row, workspace, reason, actor)
+    return row
+
+
+def _take(workspace: Workspace, lock_id: int) -> LockedTag:
+    return (
+        LockedTag.objects.select_for_update(of=("self",))
+        .select_related("workspace")
+        .get(workspace=workspace, id=lock_id)
+    )
+
+
+def _record(
+    kind: EventKind, row: LockedTag, workspace: Workspace, reason: str, actor: Actor
+) -> None:
+    append_event(
+        Event(
+            kind,
+            workspace.slug,
+            row.repository,
+            row.tag,
+            digest=row.digest,
+            rule_name=row.rule_name,
+            rule_pattern=row.rule_pattern,
+            settings_version=row.settings_version,
+            reason=reason,
+        ),
+        actor=actor,
+    )

@@ -1,0 +1,75 @@
+"""Read what a decision needs."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from django.db import IntegrityError
+
+from containers.reference import Repository, Tag
+from immutability.models import ContainerSettings, LockedTag
+from immutability.protection import Policy, PolicyRule, Protection
+from workspaces.models import Workspace
+
+_MAX_TRIES = 8
+
+Answer = TypeVar("Answer")
+
+
+class UndecidedError(Exception):
+    """The question could not be answered now. Whoever asked refuses and says: try again."""
+
+
+class MovedError(Exception):
+    """What was read has changed before it could be acted on: read again, decide again."""
+
+
+def read_policy(workspace: Workspace) -> Policy:
+    """Return the workspace's policy, read in one statement, so that rules and version agree.
+
+    Nothing is kept between calls: a saved change is in force for the very next push.
+    """
+    rows = list(
+        ContainerSettings.objects.filter(workspace=workspace)
+        .order_by("rules__position")
+        .values_list(
+            "version",
+            "protection",
+            "refuse_identical_pushes",
+            "protect_signature_tags",
+            "rules__name",
+            "rules__pattern",
+        )
+    )
+    if not rows:
+        return Policy()
+    version, protection, refuse_identical_pushes, protect_signature_tags, *_ = rows[0]
+    return Policy(
+        version=version,
+        protection=Protection(protection),
+        rules=tuple(PolicyRule(row[4], row[5]) for row in rows if row[4] is not None),
+        refuse_identical_pushes=refuse_identical_pushes,
+        protect_signature_tags=protect_signature_tags,
+    )
+
+
+def read_locks(
+    workspace: Workspace, repository: Repository, tags: Iterable[Tag]
+) -> dict[Tag, LockedTag]:
+    """Return the locks of these tags, by tag."""
+    rows = LockedTag.objects.filter(
+        workspace=workspace, repository=repository.name, tag__in=[tag.name for tag in tags]
+    )
+    return {Tag(row.tag): row for row in rows}
+
+
+def decide_until_settled(decide: Callable[[], Answer]) -> Answer:
+    """Call `decide` again while others change what it has read, and return its answer.
+
+    Raises UndecidedError after several rounds.
+    """
+    for _ in range(_MAX_TRIES):
+        try:
+            return decide()
+        except (MovedError, IntegrityError):
+            continue
+    raise UndecidedError("too many changes at once")

@@ -1,0 +1,98 @@
+"""Record a refusal, and word what the registry relays to the client."""
+
+from django.conf import settings
+
+from containers.reference import Digest
+from immutability.answers import Refusal
+from immutability.models import LockedTag
+from immutability.protection import Outcome
+from immutability.refusals import (
+    LockFacts,
+    describe_pending_claim,
+    describe_refused_delete,
+    describe_refused_push,
+    oci_error,
+)
+from workspaces.access import Actor
+from workspaces.log.append import Event, append_repeatable_event
+from workspaces.log.kinds import EventKind
+from workspaces.models import Workspace
+
+
+def record_refused_push(
+    row: LockedTag, outcome: Outcome, pushed: Digest, workspace: Workspace, *, actor: Actor
+) -> str:
+    """Record that `row` stood in the way of a push, and return the event's ref."""
+    reason = "the name is reserved" if outcome is Outcome.RESERVED else "the tag is locked"
+    return _record(EventKind.PUSH_REFUSED, row, workspace, reason, pushed.value, actor)
+
+
+def record_refused_delete(row: LockedTag, workspace: Workspace, *, actor: Actor) -> str:
+    """Record that `row` stood in the way of a delete, and return the event's ref."""
+    reason = "only admins may delete a locked tag"
+    return _record(EventKind.DELETE_REFUSED, row, workspace, reason, "", actor)
+
+
+def relay_refused_push(
+    outcome: Outcome, facts: LockFacts, pushed: Digest | None, ref: str = ""
+) -> Refusal:
+    """Return the final refusal of a push: 403 DENIED, which no client sends again."""
+    link = _link(facts, ref)
+    message = describe_refused_push(outcome, facts, pushed, link)
+    detail = {
+        "reason": "TAG_IMMUTABLE",
+        "state": outcome.value,
+        **_lock_detail(facts, ref, link),
+        "pushed_digest": pushed.value if pushed else None,
+    }
+    return Refusal(403, oci_error("DENIED", message, detail))
+
+
+def relay_refused_delete(facts: LockFacts, ref: str) -> Refusal:
+    """Return the final refusal of a delete."""
+    link = _link(facts, ref)
+    detail = {"reason": "TAG_IMMUTABLE", "state": "locked", **_lock_detail(facts, ref, link)}
+    return Refusal(403, oci_error("DENIED", describe_refused_delete(facts, link), detail))
+
+
+def relay_pending_claim(facts: LockFacts) -> Refusal:
+    """Return the answer to a push or delete that meets a claim: cannot decide yet."""
+    detail = {"reason": "CLAIM_PENDING", "repository": facts.repository, "tag": facts.tag}
+    return Refusal(503, oci_error("UNAVAILABLE", describe_pending_claim(facts), detail))
+
+
+def _record(
+    kind: EventKind, row: LockedTag, workspace: Workspace, reason: str, other: str, actor: Actor
+) -> str:
+    return append_repeatable_event(
+        Event(
+            kind,
+            workspace.slug,
+            row.repository,
+            row.tag,
+            digest=row.digest,
+            other_digest=other,
+            rule_name=row.rule_name,
+            rule_pattern=row.rule_pattern,
+            settings_version=row.settings_version,
+            reason=reason,
+        ),
+        actor=actor,
+    )
+
+
+def _lock_detail(facts: LockFacts, ref: str, link: str) -> dict[str, str | None]:
+    return {
+        "repository": facts.repository,
+        "tag": facts.tag,
+        "locked_digest": facts.digest.value,
+        "locked_at": facts.locked_at.isoformat() if facts.locked_at else None,
+        "rule": facts.rule_name or None,
+        "pushed_by": facts.pushed_by or None,
+        "event": ref or None,
+        "url": link or None,
+    }
+
+
+def _link(facts: LockFacts, ref: str) -> str:
+    return f"{settings.PUBLIC_URL}/{facts.workspace}/lock-log/{ref}" if ref else ""

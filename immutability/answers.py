@@ -1,0 +1,86 @@
+"""Answers to a check, as values. No Django."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from containers.reference import Digest, Tag
+from immutability.protection import DeleteOutcome, Outcome, PolicyRule
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a registry relays to the client: an HTTP status and an OCI error body."""
+
+    status: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TagAnswer:
+    """What becomes of one tag of a push. `locked_digest` is None where nothing holds the tag."""
+
+    tag: Tag
+    outcome: Outcome
+    rule: PolicyRule | None
+    locked_digest: Digest | None
+
+
+@dataclass(frozen=True)
+class ClaimAnswer:
+    """The claim that a two-phase caller confirms or abandons, by `expires_at`."""
+
+    id: UUID
+    expires_at: datetime
+
+
+# The first of these that any tag has is the outcome of the whole push.
+_BY_WEIGHT = (
+    Outcome.LOCKED,
+    Outcome.RESERVED,
+    Outcome.CLAIM_PENDING,
+    Outcome.LOCKED_NOW,
+    Outcome.CLAIMED,
+    Outcome.FREE,
+    Outcome.UNCHANGED,
+    Outcome.UNPROTECTED,
+)
+
+
+@dataclass(frozen=True)
+class PushAnswer:
+    """What becomes of a push: all of its tags, or none."""
+
+    tags: tuple[TagAnswer, ...]
+    refusal: Refusal | None = None
+    claim: ClaimAnswer | None = None
+
+    @property
+    def is_allowed(self) -> bool:
+        return all(answer.outcome.is_allowed for answer in self.tags)
+
+    @property
+    def outcome(self) -> Outcome:
+        return min((answer.outcome for answer in self.tags), key=_BY_WEIGHT.index)
+
+
+@dataclass(frozen=True)
+class DeleteTagAnswer:
+    """What becomes of one tag of a delete."""
+
+    tag: Tag
+    outcome: DeleteOutcome
+    locked_digest: Digest | None
+
+
+@dataclass(frozen=True)
+class DeleteAnswer:
+    """What becomes of a delete: all of the tags that it takes, or none."""
+
+    tags: tuple[DeleteTagAnswer, ...]
+    refusal: Refusal | None = None
+
+    @property
+    def is_allowed(self) -> bool:
+        return all(answer.outcome.is_allowed for answer in self.tags)

@@ -1,0 +1,293 @@
+"""The questions of a registry: may this push, or this delete, go ahead?"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from containers.reference import (
+    InvalidReferenceError,
+    parse_digest,
+    parse_repository,
+    parse_tag,
+)
+from immutability.actions.check_delete import DeleteCheck, check_delete
+from immutability.actions.check_push import NOT_TOLD, PushCheck, ask_push, check_push
+from immutability.actions.read import UndecidedError
+from immutability.answers import DeleteAnswer, PushAnswer, Refusal
+from immutability.patterns import PatternError, PatternEvaluationError
+from immutability.protection import DeleteOutcome, Outcome
+from workspaces.access import Actor, ActorKind, Permission
+from workspaces.callers import Access, find_access, is_admin_name
+from workspaces.problems import StrictSerializer, undecided
+from workspaces.text import describe_bad_character
+
+MAX_TAGS_PER_CHECK = 100
+
+Answer = TypeVar("Answer")
+
+
+class ReferenceField(serializers.CharField):
+    """A text that `parse` turns into a repository, tag or digest."""
+
+    def __init__(self, parse: Callable[[str], object], **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+        self.parse = parse
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """Return the parsed value. Raises ValidationError with the OCI error code."""
+        if data is not serializers.empty and data is not None and not isinstance(data, str):
+            raise ValidationError("Write a text.")
+        if not isinstance(data, str):
+            return super().run_validation(data)
+        try:
+            return self.parse(data)
+        except InvalidReferenceError as error:
+            raise ValidationError(error.message, code=error.code) from error
+
+
+class ActorField(serializers.CharField):
+    """The name of the person behind a push, as the registry knows them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, max_length=255, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the name. Raises ValidationError for control characters."""
+        name = super().to_internal_value(data)
+        if message := describe_bad_character(name):
+            raise ValidationError(message)
+        return name
+
+
+class CheckPushSerializer(StrictSerializer):
+    """The question of check-push: one tag, or several that are pushed together."""
+
+    repository = ReferenceField(parse_repository, help_text='The full name, like "acme/api".')
+    tag = ReferenceField(parse_tag, required=False)
+    tags = serializers.ListField(
+        child=ReferenceField(parse_tag),
+        required=False,
+        min_length=1,
+        max_length=MAX_TAGS_PER_CHECK,
+        help_text="In place of tag: all of them are allowed, or none.",
+    )
+    digest = ReferenceField(parse_digest, required=False, help_text="May be left out in a dry run.")
+    current_digest = ReferenceField(
+        parse_digest,
+        required=False,
+        allow_null=True,
+        help_text="What your registry has under the tag now; null for nothing. Left out: what the "
+        "last allowed check put there.",
+    )
+    actor = ActorField(required=False, help_text="Who is pushing, for the message and the log.")
+    dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
+    two_phase = serializers.BooleanField(
+        default=False, help_text="Claim now; confirm or abandon the claim when you know more."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what the fields alone cannot."""
+        if ("tag" in attrs) == ("tags" in attrs):
+            raise ValidationError({"tag": ["Write either tag or tags."]})
+        if "digest" not in attrs and not attrs["dry_run"]:
+            raise ValidationError({"digest": ["Write the digest; only a dry run can do without."]})
+        if attrs.get("current_digest") is not None and len(attrs.get("tags", ())) > 1:
+            raise ValidationError(
+                {"current_digest": ["With several tags, check those that exist one by one."]}
+            )
+        return attrs
+
+
+class CheckDeleteSerializer(StrictSerializer):
+    """The question of check-delete: a tag, or a digest and with it every tag that points at it."""
+
+    repository = ReferenceField(parse_repository, help_text='The full name, like "acme/api".')
+    tag = ReferenceField(parse_tag, required=False)
+    digest = ReferenceField(parse_digest, required=False)
+    actor = ActorField(
+        required=False,
+        help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
+        "name: no admin.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Require exactly one of tag and digest."""
+        if ("tag" in attrs) == ("digest" in attrs):
+            raise ValidationError({"tag": ["Write either tag or digest."]})
+        return attrs
+
+
+class TagAnswerSerializer(serializers.Serializer[object]):
+    """What becomes of one tag."""
+
+    tag = serializers.CharField()
+    outcome = serializers.ChoiceField([outcome.value for outcome in Outcome])
+    rule = serializers.CharField(allow_null=True, help_text="The rule that covers the tag.")
+    locked_digest = serializers.CharField(allow_null=True)
+
+
+class RelayedErrorSerializer(serializers.Serializer[object]):
+    """What to answer to the client, as it stands."""
+
+    status = serializers.IntegerField()
+    body = serializers.JSONField()
+
+
+class ClaimSerializer(serializers.Serializer[object]):
+    """A claim to confirm or abandon."""
+
+    id = serializers.UUIDField()
+    expires_at = serializers.DateTimeField()
+
+
+class CheckPushAnswerSerializer(serializers.Serializer[object]):
+    """The answer of check-push. Relay `error` to the client where it is not null."""
+
+    allowed = serializers.BooleanField()
+    outcome = serializers.ChoiceField([outcome.value for outcome in Outcome])
+    tags = TagAnswerSerializer(many=True)
+    claim = ClaimSerializer(allow_null=True)
+    error = RelayedErrorSerializer(allow_null=True)
+
+
+class DeleteTagAnswerSerializer(serializers.Serializer[object]):
+    """What becomes of one tag of a delete."""
+
+    tag = serializers.CharField()
+    outcome = serializers.ChoiceField([outcome.value for outcome in DeleteOutcome])
+    locked_digest = serializers.CharField(allow_null=True)
+
+
+class CheckDeleteAnswerSerializer(serializers.Serializer[object]):
+    """The answer of check-delete. Relay `error` to the client where it is not null."""
+
+    allowed = serializers.BooleanField()
+    tags = DeleteTagAnswerSerializer(many=True)
+    error = RelayedErrorSerializer(allow_null=True)
+
+
+class CheckPushView(APIView):
+    """May this push go ahead? Any status but 200 means: not decided, so refuse the push."""
+
+    @extend_schema(
+        operation_id="check_push",
+        request=CheckPushSerializer,
+        responses=CheckPushAnswerSerializer,
+    )
+    def post(self, request: Request) -> Response:
+        """Decide a push. The first allowed check of a covered tag locks it."""
+        asked = _validated(CheckPushSerializer, request)
+        access = find_access(request, asked["repository"].workspace)
+        access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
+        check = PushCheck(
+            workspace=access.workspace,
+            repository=asked["repository"],
+            tags=tuple(sorted(set(asked.get("tags") or [asked["tag"]]))),
+            digest=asked.get("digest"),
+            current=asked.get("current_digest", NOT_TOLD),
+            is_two_phase=asked["two_phase"],
+        )
+        if asked["dry_run"]:
+            answer = decide_or_refuse(lambda: ask_push(check))
+        else:
+            actor = _named_actor(access, asked.get("actor", ""))
+            answer = decide_or_refuse(lambda: check_push(check, actor=actor))
+        return Response(_render_push(answer))
+
+
+class CheckDeleteView(APIView):
+    """May this delete go ahead? Any status but 200 means: not decided, so refuse the delete."""
+
+    @extend_schema(
+        operation_id="check_delete",
+        request=CheckDeleteSerializer,
+        responses=CheckDeleteAnswerSerializer,
+    )
+    def post(self, request: Request) -> Response:
+        """Decide a delete. An admin's delete of a locked tag leaves the name reserved."""
+        asked = _validated(CheckDeleteSerializer, request)
+        access = find_access(request, asked["repository"].workspace)
+        access.require(Permission.CHECK)
+        name = asked.get("actor", "")
+        is_admin = bool(name) and is_admin_name(access.workspace, name)
+        check = DeleteCheck(
+            workspace=access.workspace,
+            repository=asked["repository"],
+            target=asked.get("tag") or asked["digest"],
+            is_admin=is_admin,
+        )
+        actor = _named_actor(access, name)
+        return Response(_render_delete(decide_or_refuse(lambda: check_delete(check, actor=actor))))
+
+
+def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
+    """Return the decision. Raises Problem 503 where there is none: never a guess."""
+    try:
+        return decide()
+    except (PatternError, PatternEvaluationError) as error:
+        raise undecided(
+            f"A rule could not be evaluated, so nothing was decided. {error}"
+        ) from error
+    except UndecidedError as error:
+        raise undecided(f"Nothing was decided: {error}. Try again.") from error
+
+
+def _validated(serializer_class: type[StrictSerializer], request: Request) -> dict[str, Any]:
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    validated: dict[str, Any] = serializer.validated_data
+    return validated
+
+
+def _named_actor(access: Access, name: str) -> Actor:
+    """Return who the registry says is acting; where it does not say, its own token."""
+    if not name:
+        return access.actor
+    return Actor(name, ActorKind.REGISTRY, access.actor.origin)
+
+
+def _render_push(answer: PushAnswer) -> dict[str, Any]:
+    return {
+        "allowed": answer.is_allowed,
+        "outcome": answer.outcome.value,
+        "tags": [
+            {
+                "tag": each.tag.name,
+                "outcome": each.outcome.value,
+                "rule": each.rule.name if each.rule else None,
+                "locked_digest": each.locked_digest.value if each.locked_digest else None,
+            }
+            for each in answer.tags
+        ],
+        "claim": (
+            {"id": str(answer.claim.id), "expires_at": answer.claim.expires_at}
+            if answer.claim
+            else None
+        ),
+        "error": _render_refusal(answer.refusal),
+    }
+
+
+def _render_delete(answer: DeleteAnswer) -> dict[str, Any]:
+    return {
+        "allowed": answer.is_allowed,
+        "tags": [
+            {
+                "tag": each.tag.name,
+                "outcome": each.outcome.value,
+                "locked_digest": each.locked_digest.value if each.locked_digest else None,
+            }
+            for each in answer.tags
+        ],
+        "error": _render_refusal(answer.refusal),
+    }
+
+
+def _render_refusal(refusal: Refusal | None) -> dict[str, Any] | None:
+    return {"status": refusal.status, "body": refusal.body} if refusal else None

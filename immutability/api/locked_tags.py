@@ -1,0 +1,254 @@
+"""Locked tags over the API."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import Http404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from immutability.actions.manage import (
+    NameAfter,
+    WrongStateError,
+    delete_locked_tag,
+    release_locked_tag,
+)
+from immutability.actions.read import read_policy
+from immutability.api.checks import decide_or_refuse
+from immutability.locked_tags import (
+    LOCKED_TAGS_PER_PAGE,
+    MAX_LOCKED_TAGS_PER_PAGE,
+    STANDINGS,
+    LockedTagQuery,
+    find_locked_tags,
+    get_standing,
+)
+from immutability.models import LockedTag
+from workspaces.access import Permission
+from workspaces.callers import find_access
+from workspaces.log.models import MAX_REASON_LENGTH
+from workspaces.problems import Problem, StrictSerializer
+from workspaces.text import describe_bad_character
+
+
+class LockedTagSerializer(serializers.ModelSerializer[LockedTag]):
+    """A lock. `state` is "suspended" where the settings do not cover its tag."""
+
+    class Meta:
+        model = LockedTag
+        fields = [
+            "id",
+            "repository",
+            "tag",
+            "digest",
+            "rule_name",
+            "rule_pattern",
+            "settings_version",
+            "pushed_by",
+            "pushed_by_kind",
+            "locked_at",
+            "deleted_by",
+            "deleted_at",
+        ]
+
+
+class LockedTagWithStateSerializer(LockedTagSerializer):
+    """For the schema: what _render returns."""
+
+    state = serializers.ChoiceField(STANDINGS)
+
+    class Meta(LockedTagSerializer.Meta):
+        fields = [*LockedTagSerializer.Meta.fields, "state"]
+
+
+class LockedTagListSerializer(serializers.Serializer[object]):
+    """A page of locks, newest first."""
+
+    results = LockedTagWithStateSerializer(many=True)
+    next = serializers.CharField(
+        allow_null=True, help_text="The address of the next page, or null."
+    )
+
+
+class ListQuerySerializer(StrictSerializer):
+    """The query of the list."""
+
+    q = serializers.CharField(required=False, default="", max_length=255)
+    repository = serializers.CharField(required=False, default="", max_length=255)
+    state = serializers.ChoiceField(STANDINGS, required=False, default="")
+    before = serializers.IntegerField(required=False, default=0, min_value=0)
+    limit = serializers.IntegerField(
+        required=False,
+        default=LOCKED_TAGS_PER_PAGE,
+        min_value=1,
+        max_value=MAX_LOCKED_TAGS_PER_PAGE,
+    )
+
+
+class ReasonField(serializers.CharField):
+    """Why somebody does this: kept in the lock log for good."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_REASON_LENGTH, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the reason. Raises ValidationError for control characters."""
+        reason = super().to_internal_value(data)
+        if message := describe_bad_character(reason):
+            raise ValidationError(message)
+        return reason
+
+
+class DeleteSerializer(StrictSerializer):
+    """What becomes of the name, and why."""
+
+    name = serializers.ChoiceField([each.value for each in NameAfter])
+    reason = ReasonField()
+
+
+class ReleaseSerializer(StrictSerializer):
+    """Why the tag may be pushed once more."""
+
+    reason = ReasonField()
+
+
+class DeletedSerializer(serializers.Serializer[object]):
+    """What is left of the lock: null where the name is free."""
+
+    locked_tag = LockedTagWithStateSerializer(allow_null=True)
+
+
+class LockedTagListView(APIView):
+    """The locks of a workspace."""
+
+    @extend_schema(
+        operation_id="list_locked_tags",
+        parameters=[
+            OpenApiParameter("q", description="Text in the repository's or the tag's name."),
+            OpenApiParameter("repository", description='The full name, like "acme/api".'),
+            OpenApiParameter("state", enum=STANDINGS),
+            OpenApiParameter("before", int, description="Only locks with a lower id."),
+            OpenApiParameter("limit", int),
+        ],
+        responses=LockedTagListSerializer,
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """List locks, newest first."""
+        access = find_access(request, slug)
+        access.require(Permission.VIEW_LOCKED_TAGS)
+        asked = ListQuerySerializer(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        wanted = asked.validated_data
+        policy = read_policy(access.workspace)
+        query = LockedTagQuery(wanted["q"], wanted["repository"], wanted["state"])
+        page = decide_or_refuse(
+            lambda: find_locked_tags(
+                access.workspace, policy, query, before=wanted["before"], limit=wanted["limit"]
+            )
+        )
+        following = {**request.query_params.dict(), "before": page.next_before}
+        return Response(
+            {
+                "results": [_render(row, standing) for row, standing in page.locks],
+                "next": (
+                    f"{settings.PUBLIC_URL}{request.path}?{urlencode(following)}"
+                    if page.next_before
+                    else None
+                ),
+            }
+        )
+
+
+class LockedTagView(APIView):
+    """One lock."""
+
+    @extend_schema(operation_id="get_locked_tag", responses=LockedTagWithStateSerializer)
+    def get(self, request: Request, slug: str, lock_id: int) -> Response:
+        """Return one lock."""
+        access = find_access(request, slug)
+        access.require(Permission.VIEW_LOCKED_TAGS)
+        row = LockedTag.objects.filter(workspace=access.workspace, id=lock_id).first()
+        if row is None:
+            raise _unknown(lock_id)
+        policy = read_policy(access.workspace)
+        return Response(_render(row, decide_or_refuse(lambda: get_standing(row, policy))))
+
+    @extend_schema(
+        operation_id="delete_locked_tag",
+        parameters=[
+            OpenApiParameter(
+                "name",
+                enum=[each.value for each in NameAfter],
+                required=True,
+                description="Keep the name for the same image, or give it up.",
+            ),
+            OpenApiParameter("reason", required=True, description="Kept in the lock log."),
+        ],
+        responses=DeletedSerializer,
+    )
+    def delete(self, request: Request, slug: str, lock_id: int) -> Response:
+        """Delete a locked tag, free a reserved name, or drop a claim.
+
+        Both parameters may stand in the query or in a JSON body.
+        """
+        access = find_access(request, slug)
+        access.require(Permission.MANAGE_LOCKED_TAGS)
+        body = request.data if isinstance(request.data, dict) else {}
+        asked = DeleteSerializer(data={**request.query_params.dict(), **body})
+        asked.is_valid(raise_exception=True)
+        row = _change(
+            lock_id,
+            lambda: delete_locked_tag(
+                access.workspace,
+                lock_id,
+                NameAfter(asked.validated_data["name"]),
+                asked.validated_data["reason"],
+                actor=access.actor,
+            ),
+        )
+        return Response({"locked_tag": _render(row, row.state) if row else None})
+
+
+class ReleaseView(APIView):
+    """Let a locked tag be pushed once more."""
+
+    @extend_schema(
+        operation_id="release_locked_tag",
+        request=ReleaseSerializer,
+        responses=LockedTagWithStateSerializer,
+    )
+    def post(self, request: Request, slug: str, lock_id: int) -> Response:
+        """Release a lock: the next push of the tag locks it anew, to whatever image it brings."""
+        access = find_access(request, slug)
+        access.require(Permission.MANAGE_LOCKED_TAGS)
+        asked = ReleaseSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        reason = asked.validated_data["reason"]
+        row = _change(
+            lock_id,
+            lambda: release_locked_tag(access.workspace, lock_id, reason, actor=access.actor),
+        )
+        return Response(_render(row, row.state))
+
+
+def _change(lock_id: int, change: Callable[[], Any]) -> Any:
+    try:
+        return change()
+    except LockedTag.DoesNotExist:
+        raise _unknown(lock_id) from None
+    except WrongStateError as error:
+        raise Problem(409, "wrong_state", str(error)) from error
+
+
+def _unknown(lock_id: int) -> Http404:
+    return Http404(f"There is no locked tag {lock_id} in this workspace.")
+
+
+def _render(row: LockedTag, standing: str) -> dict[str, Any]:
+    return {**LockedTagSerializer(row).data, "state": standing}

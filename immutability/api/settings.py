@@ -1,0 +1,263 @@
+"""Container settings over the API."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from immutability.actions.read import read_policy
+from immutability.actions.save_settings import (
+    InvalidDraftError,
+    LocksWouldSuspendError,
+    StaleSettingsError,
+    save_container_settings,
+)
+from immutability.api.checks import decide_or_refuse
+from immutability.drafts import Draft, DraftProblem, find_draft_problems
+from immutability.protection import Policy, PolicyRule, Protection, Why
+from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
+from workspaces.access import Permission
+from workspaces.callers import find_access
+from workspaces.problems import Problem, StrictSerializer
+
+_PROTECTIONS = [protection.value for protection in Protection]
+
+
+class RuleSerializer(StrictSerializer):
+    """A named RE2 pattern. Neither text is changed."""
+
+    name = serializers.CharField(trim_whitespace=False, allow_blank=True)
+    pattern = serializers.CharField(trim_whitespace=False, allow_blank=True)
+
+
+class SettingsSerializer(StrictSerializer):
+    """Container settings. What a PUT leaves out, other than the protection, stays as it is."""
+
+    protection = serializers.ChoiceField(_PROTECTIONS)
+    rules = RuleSerializer(many=True, required=False)
+    refuse_identical_pushes = serializers.BooleanField(required=False)
+    protect_signature_tags = serializers.BooleanField(required=False)
+
+
+class SaveSettingsSerializer(SettingsSerializer):
+    """Container settings to save."""
+
+    suspend_locks = serializers.BooleanField(
+        default=False, help_text="Save even where that suspends locks."
+    )
+
+
+class SavedSettingsSerializer(SettingsSerializer):
+    """Container settings as saved."""
+
+    version = serializers.IntegerField()
+
+
+class TestSerializer(StrictSerializer):
+    """Sample tags, to be tried on the saved rules or on these."""
+
+    tags = serializers.ListField(
+        child=serializers.CharField(trim_whitespace=False, allow_blank=True),
+        min_length=1,
+        max_length=MAX_SAMPLE_TAGS,
+    )
+    rules = RuleSerializer(many=True, required=False)
+    protection = serializers.ChoiceField(
+        _PROTECTIONS, required=False, help_text='Left out: "some" with rules, else as saved.'
+    )
+    protect_signature_tags = serializers.BooleanField(required=False)
+
+
+class RuleMatchSerializer(serializers.Serializer[object]):
+    """A rule that matches, and the part of the tag that it matches, in characters."""
+
+    rule = serializers.CharField()
+    pattern = serializers.CharField()
+    start = serializers.IntegerField()
+    end = serializers.IntegerField()
+    whole = serializers.BooleanField(help_text="Whether the pattern matches all of the tag.")
+
+
+class SampleResultSerializer(serializers.Serializer[object]):
+    """What would become of a sample tag."""
+
+    tag = serializers.CharField()
+    would_be_locked = serializers.BooleanField()
+    why = serializers.ChoiceField([why.value for why in Why], allow_null=True)
+    problem = serializers.CharField(allow_null=True, help_text="Why it is no tag at all.")
+    matches = RuleMatchSerializer(many=True)
+
+
+class TestResultSerializer(serializers.Serializer[object]):
+    """One result a sample tag, in order."""
+
+    results = SampleResultSerializer(many=True)
+
+
+class ContainerSettingsView(APIView):
+    """What a workspace protects."""
+
+    @extend_schema(operation_id="get_container_settings", responses=SavedSettingsSerializer)
+    def get(self, request: Request, slug: str) -> Response:
+        """Return the settings, with their version as ETag."""
+        access = find_access(request, slug)
+        access.require(Permission.VIEW_SETTINGS)
+        return _settings_response(read_policy(access.workspace))
+
+    @extend_schema(
+        operation_id="save_container_settings",
+        parameters=[
+            OpenApiParameter(
+                "If-Match",
+                OpenApiTypes.STR,
+                OpenApiParameter.HEADER,
+                required=True,
+                description="The ETag of the settings that you have read.",
+            )
+        ],
+        request=SaveSettingsSerializer,
+        responses=SavedSettingsSerializer,
+    )
+    def put(self, request: Request, slug: str) -> Response:
+        """Save the settings. 428 without If-Match, 412 where somebody else saved since."""
+        access = find_access(request, slug)
+        access.require(Permission.CHANGE_SETTINGS)
+        before = read_policy(access.workspace)
+        expected_version = _expected_version(request, before)
+        serializer = SaveSettingsSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        try:
+            policy = save_container_settings(
+                access.workspace,
+                _to_draft(asked, before),
+                expected_version=expected_version,
+                may_suspend_locks=asked["suspend_locks"],
+                actor=access.actor,
+            )
+        except InvalidDraftError as error:
+            raise ValidationError(_to_errors(error.problems)) from error
+        except StaleSettingsError as error:
+            raise _stale(error.current.version) from error
+        except LocksWouldSuspendError as error:
+            raise Problem(
+                409,
+                "locks_would_suspend",
+                f"Saving would suspend {error.count} locks: their tags could be overwritten. Send "
+                '"suspend_locks": true if that is what you want.',
+                members={"count": error.count, "examples": error.examples},
+            ) from error
+        return _settings_response(policy)
+
+
+class TestPatternsView(APIView):
+    """The pattern tester."""
+
+    @extend_schema(
+        operation_id="test_patterns", request=TestSerializer, responses=TestResultSerializer
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Say which sample tags would be locked, by the saved rules or by unsaved ones."""
+        access = find_access(request, slug)
+        access.require(Permission.VIEW_SETTINGS)
+        serializer = TestSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        asked = serializer.validated_data
+        saved = read_policy(access.workspace)
+        if "protection" not in asked:
+            asked["protection"] = "some" if "rules" in asked else saved.protection
+        draft = _to_draft(asked, saved)
+        in_rules = [each for each in find_draft_problems(draft) if each.rule is not None]
+        if in_rules:
+            raise ValidationError(_to_errors(in_rules))
+        results = decide_or_refuse(lambda: try_samples(draft.to_policy(), asked["tags"]))
+        return Response({"results": [_render_result(result) for result in results]})
+
+
+def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
+    rules = saved.rules
+    if "rules" in asked:
+        rules = tuple(PolicyRule(rule["name"], rule["pattern"]) for rule in asked["rules"])
+    return Draft(
+        protection=Protection(asked["protection"]),
+        rules=rules,
+        refuse_identical_pushes=asked.get("refuse_identical_pushes", saved.refuse_identical_pushes),
+        protect_signature_tags=asked.get("protect_signature_tags", saved.protect_signature_tags),
+    )
+
+
+def _to_errors(problems: Iterable[DraftProblem]) -> dict[str, Any]:
+    """Arrange problems as nested errors, so that each gets the JSON pointer of its field."""
+    whole: dict[str, Any] = {}
+    by_rule: dict[str, Any] = {}
+    for problem in problems:
+        place = whole if problem.rule is None else by_rule.setdefault(str(problem.rule), {})
+        place.setdefault(problem.field, []).append(problem.message)
+    # What is wrong with the list as a whole goes before what is wrong with each rule.
+    return whole if "rules" in whole or not by_rule else whole | {"rules": by_rule}
+
+
+def _expected_version(request: Request, saved: Policy) -> int:
+    header = request.headers.get("If-Match")
+    if header is None:
+        raise Problem(
+            428,
+            "if_match_required",
+            "Send the ETag of the settings that you have read as If-Match, so that nobody's "
+            "change is overwritten unseen.",
+        )
+    if header.strip() == "*":
+        return saved.version
+    tags = {tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")}
+    if str(saved.version) not in tags:
+        raise _stale(saved.version)
+    return saved.version
+
+
+def _stale(version: int) -> Problem:
+    return Problem(
+        412,
+        "settings_changed",
+        f"Somebody else has saved these settings: they are at version {version} now. Read them "
+        "again, then send your change.",
+        members={"version": version},
+        headers={"ETag": f'"{version}"'},
+    )
+
+
+def _settings_response(policy: Policy) -> Response:
+    return Response(
+        {
+            "version": policy.version,
+            "protection": policy.protection.value,
+            "rules": [{"name": rule.name, "pattern": rule.pattern} for rule in policy.rules],
+            "refuse_identical_pushes": policy.refuse_identical_pushes,
+            "protect_signature_tags": policy.protect_signature_tags,
+        },
+        headers={"ETag": f'"{policy.version}"'},
+    )
+
+
+def _render_result(result: SampleResult) -> dict[str, Any]:
+    return {
+        "tag": result.sample,
+        "would_be_locked": result.would_be_locked,
+        "why": result.coverage.why.value if result.coverage else None,
+        "problem": result.problem or None,
+        "matches": [
+            {
+                "rule": each.rule.name,
+                "pattern": each.rule.pattern,
+                "start": each.match.start,
+                "end": each.match.end,
+                "whole": not each.is_partial,
+            }
+            for each in result.matches
+        ],
+    }

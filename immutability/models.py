@@ -1,0 +1,195 @@
+"""Container settings, rules, locked tags and attempts."""
+
+import uuid
+
+from django.db import models
+from django.db.models.functions import Length, Lower, Now
+
+from containers.reference import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest
+from immutability.patterns import MAX_PATTERN_LENGTH
+from immutability.protection import (
+    MAX_RULE_NAME_LENGTH,
+    MAX_RULES_PER_WORKSPACE,
+    Lock,
+    LockState,
+    Protection,
+)
+from immutability.refusals import LockFacts
+from workspaces.access import ActorKind
+from workspaces.models import Workspace
+
+models.CharField.register_lookup(Length)
+
+
+class ContainerSettings(models.Model):
+    """What a workspace protects. A workspace without a row protects nothing, at version 0."""
+
+    workspace = models.OneToOneField(
+        Workspace, models.CASCADE, primary_key=True, related_name="container_settings"
+    )
+    version = models.PositiveIntegerField(default=1)
+    protection = models.CharField(
+        max_length=8,
+        choices=[(protection.value, protection.label) for protection in Protection],
+        default=Protection.NONE.value,
+    )
+    refuse_identical_pushes = models.BooleanField(default=False)
+    protect_signature_tags = models.BooleanField(default=False)
+    saved_at = models.DateTimeField(db_default=Now())
+    saved_by = models.CharField(max_length=255)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(protection__in=[protection.value for protection in Protection]),
+                name="settings_protection",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.protection} at version {self.version}"
+
+
+class Rule(models.Model):
+    """A named RE2 pattern. Rules are kept while the protection is not "some"."""
+
+    settings = models.ForeignKey(ContainerSettings, models.CASCADE, related_name="rules")
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=MAX_RULE_NAME_LENGTH)
+    pattern = models.CharField(max_length=MAX_PATTERN_LENGTH)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["settings", "position"], name="rule_position_once"),
+            models.UniqueConstraint("settings", Lower("name"), name="rule_name_once"),
+            models.CheckConstraint(
+                condition=models.Q(position__gte=1, position__lte=MAX_RULES_PER_WORKSPACE),
+                name="rule_position",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(name__length__gte=1, name__length__lte=MAX_RULE_NAME_LENGTH),
+                name="rule_name_length",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(pattern__length__gte=1, pattern__length__lte=MAX_PATTERN_LENGTH),
+                name="rule_pattern_length",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LockedTag(models.Model):
+    """A lock: the promise that a tag points to one digest. The unique constraint is the promise."""
+
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="locked_tags")
+    repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
+    tag = models.CharField(max_length=MAX_TAG_LENGTH)
+    state = models.CharField(
+        max_length=8, choices=[(state.value, state.value) for state in LockState]
+    )
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
+    media_type = models.CharField(max_length=255, blank=True)
+    rule_name = models.CharField(max_length=MAX_RULE_NAME_LENGTH, blank=True)
+    rule_pattern = models.CharField(max_length=MAX_PATTERN_LENGTH, blank=True)
+    settings_version = models.PositiveIntegerField()
+    pushed_by = models.CharField(max_length=255)
+    pushed_by_kind = models.CharField(
+        max_length=16, choices=[(kind.value, kind.value) for kind in ActorKind]
+    )
+    locked_at = models.DateTimeField(db_default=Now())
+    deleted_by = models.CharField(max_length=255, blank=True)
+    deleted_at = models.DateTimeField(null=True)
+    # What a claim goes back to when its push comes to nothing: empty where there was no lock.
+    replaced_state = models.CharField(max_length=8, blank=True)
+    replaced_digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "repository", "tag"], name="locked_tag_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=[state.value for state in LockState]),
+                name="locked_tag_state",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(digest__length__gte=1, tag__length__gte=1),
+                name="locked_tag_whole",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "repository", "digest"], name="locked_tag_digest"),
+            models.Index(fields=["workspace", "id"], name="locked_tag_page"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+    def to_lock(self) -> Lock:
+        """Return what a decision needs to know."""
+        return Lock(LockState(self.state), Digest(self.digest))
+
+    def to_facts(self, workspace: str) -> LockFacts:
+        """Return what a refused person may be told."""
+        return LockFacts(
+            workspace=workspace,
+            repository=self.repository,
+            tag=self.tag,
+            digest=Digest(self.digest),
+            locked_at=self.locked_at,
+            rule_name=self.rule_name,
+            pushed_by=self.pushed_by,
+            deleted_by=self.deleted_by,
+            deleted_at=self.deleted_at,
+        )
+
+
+class Attempt(models.Model):
+    """One write on its way to the registry, announced before it is sent.
+
+    While it is open, nobody knows whether the write landed.
+    """
+
+    class Outcome(models.TextChoices):
+        OPEN = "open"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        DROPPED = "dropped"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="attempts")
+    repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
+    settings_version = models.PositiveIntegerField()
+    actor = models.CharField(max_length=255)
+    actor_kind = models.CharField(
+        max_length=16, choices=[(kind.value, kind.value) for kind in ActorKind]
+    )
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.OPEN)
+    opened_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class AttemptTag(models.Model):
+    """A tag that an attempt writes."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="attempt_tags")
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="tags")
+    repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
+    tag = models.CharField(max_length=MAX_TAG_LENGTH)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["attempt", "tag"], name="attempt_tag_once")]
+        indexes = [
+            models.Index(fields=["workspace", "repository", "tag"], name="attempt_tag_by_tag")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"

@@ -1,0 +1,154 @@
+"""The page "Container settings": three options, a rule editor and a live pattern tester."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+
+from immutability.actions.read import read_policy
+from immutability.actions.save_settings import (
+    LocksWouldSuspendError,
+    StaleSettingsError,
+    save_container_settings,
+)
+from immutability.models import ContainerSettings
+from immutability.pages.settings_form import EXAMPLES, SettingsForm
+from immutability.patterns import MAX_PATTERN_LENGTH, PatternError, PatternEvaluationError
+from immutability.protection import (
+    MAX_RULE_NAME_LENGTH,
+    MAX_RULES_PER_WORKSPACE,
+    Policy,
+    Protection,
+)
+from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
+from workspaces.access import Permission
+from workspaces.callers import Access
+from workspaces.pages.access import HtmxRequest, workspace_page
+
+
+@dataclass
+class TesterResult:
+    """What the tester shows: results, or why there are none."""
+
+    results: list[SampleResult] = field(default_factory=list)
+    problem: str = ""
+
+
+@workspace_page(Permission.VIEW_SETTINGS, "GET", "HEAD", "POST")
+def container_settings(request: HtmxRequest, access: Access) -> HttpResponse:
+    """Show the settings; for admins, edit, test and save them."""
+    if request.method != "POST":
+        policy = read_policy(access.workspace)
+        return _render(request, access, SettingsForm.from_policy(policy), {"policy": policy})
+    access.require(Permission.CHANGE_SETTINGS)
+    form = SettingsForm.from_post(request.POST)
+    verb, _, argument = request.POST.get("action", "save").partition(":")
+    number = int(argument) if argument.isascii() and argument.isdigit() else 0
+    match verb:
+        case "add_rule":
+            form.add_row()
+        case "remove_rule":
+            form.remove_row(number)
+        case "insert_example" if 1 <= number <= len(EXAMPLES):
+            form.add_row(EXAMPLES[number - 1].name, EXAMPLES[number - 1].pattern)
+        case "test":
+            form.focus_tester = True
+        case "save" | "save_and_suspend":
+            return _save(request, access, form, may_suspend_locks=verb == "save_and_suspend")
+    return _render(request, access, form)
+
+
+@workspace_page(Permission.CHANGE_SETTINGS, "POST")
+def try_patterns(request: HtmxRequest, access: Access) -> HttpResponse:
+    """Answer the live tester: the rules as typed, unsaved, on the sample tags as typed."""
+    form = SettingsForm.from_post(request.POST)
+    return render(request, "immutability/tester_result.html", {"tester": _test(form)})
+
+
+def _save(
+    request: HtmxRequest, access: Access, form: SettingsForm, *, may_suspend_locks: bool
+) -> HttpResponse:
+    if not form.check():
+        return _render(request, access, form, status=422)
+    try:
+        policy = save_container_settings(
+            access.workspace,
+            form.to_draft(),
+            expected_version=form.version,
+            may_suspend_locks=may_suspend_locks,
+            actor=access.actor,
+        )
+    except StaleSettingsError as error:
+        # The form takes over the newer version: saving again replaces it knowingly.
+        form.version = error.current.version
+        return _render(
+            request,
+            access,
+            form,
+            {"newer": _describe_newer(access, error.current)},
+            status=409,
+        )
+    except LocksWouldSuspendError as error:
+        return _render(request, access, form, {"would_suspend": error}, status=409)
+    messages.success(request, f"Saved: {policy.protection.label}. In force for the very next push.")
+    return redirect("container-settings", access.workspace.slug)
+
+
+def _render(
+    request: HtmxRequest,
+    access: Access,
+    form: SettingsForm,
+    context: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    return render(
+        request,
+        "immutability/container_settings.html",
+        {
+            "access": access,
+            "here": "containers",
+            "form": form,
+            "options": _OPTIONS,
+            "examples": EXAMPLES,
+            "tester": _test(form) if form.sample_tags else None,
+            "max_rules": MAX_RULES_PER_WORKSPACE,
+            "max_name_length": MAX_RULE_NAME_LENGTH,
+            "max_pattern_length": MAX_PATTERN_LENGTH,
+            "max_sample_tags": MAX_SAMPLE_TAGS,
+        }
+        | (context or {}),
+        status=status,
+    )
+
+
+_OPTIONS = (
+    (Protection.NONE, "All tags stay mutable. This is the default."),
+    (Protection.ALL, "Every tag becomes immutable after its first push."),
+    (Protection.SOME, "Only tags that match a rule below become immutable."),
+)
+
+
+def _test(form: SettingsForm) -> TesterResult:
+    samples = [line.strip() for line in form.sample_tags.splitlines() if line.strip()]
+    if len(samples) > MAX_SAMPLE_TAGS:
+        return TesterResult(problem=f"Try at most {MAX_SAMPLE_TAGS} tags at once.")
+    if problem := form.find_pattern_problem():
+        return TesterResult(problem=problem)
+    try:
+        return TesterResult(try_samples(form.to_draft().to_policy(), samples))
+    except (PatternError, PatternEvaluationError) as error:
+        return TesterResult(problem=str(error))
+    except ValueError:
+        return TesterResult(problem="Choose one of the three options first.")
+
+
+def _describe_newer(access: Access, policy: Policy) -> dict[str, Any]:
+    """Say who saved what while somebody else was typing."""
+    row = ContainerSettings.objects.filter(workspace=access.workspace).first()
+    return {
+        "policy": policy,
+        "by": row.saved_by if row else "",
+        "at": row.saved_at if row else None,
+    }

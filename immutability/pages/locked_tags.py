@@ -1,0 +1,186 @@
+"""The page "Locked tags", and what an admin does to a lock."""
+
+from collections.abc import Callable
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+
+from immutability.actions.manage import (
+    NameAfter,
+    WrongStateError,
+    delete_locked_tag,
+    release_locked_tag,
+)
+from immutability.actions.read import read_policy
+from immutability.locked_tags import (
+    STANDINGS,
+    LockedTagQuery,
+    find_locked_tags,
+    get_standing,
+)
+from immutability.models import LockedTag
+from immutability.protection import LockState
+from workspaces.access import Permission
+from workspaces.callers import Access
+from workspaces.log.models import MAX_REASON_LENGTH
+from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.text import describe_bad_character
+
+
+class LockedTagFilterForm(forms.Form):
+    """What to look for."""
+
+    q = forms.CharField(label="Repository or tag", required=False, max_length=255)
+    state = forms.ChoiceField(
+        required=False,
+        choices=[("", "Any state"), *((each, each.capitalize()) for each in STANDINGS)],
+    )
+
+
+class ReasonForm(forms.Form):
+    """Why somebody does this."""
+
+    reason = forms.CharField(
+        max_length=MAX_REASON_LENGTH,
+        help_text="Kept in the lock log for good.",
+        error_messages={"required": "Say why: auditors will ask."},
+    )
+
+    def clean_reason(self) -> str:
+        """Refuse control characters."""
+        reason: str = self.cleaned_data["reason"]
+        if message := describe_bad_character(reason):
+            raise forms.ValidationError(message)
+        return reason
+
+
+class DeleteForm(ReasonForm):
+    """What becomes of the name."""
+
+    name_after = forms.ChoiceField(
+        label="What becomes of the name?",
+        widget=forms.RadioSelect,
+        choices=[
+            (NameAfter.RESERVE.value, "Keep it reserved: only the same image may come back"),
+            (NameAfter.FREE.value, "Free it: the next push may bring any image"),
+        ],
+        initial=NameAfter.RESERVE.value,
+        error_messages={"required": "Choose what becomes of the name."},
+    )
+    field_order = ["name_after", "reason"]
+
+
+@workspace_page(Permission.VIEW_LOCKED_TAGS)
+def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
+    """List locks, newest first, by the filters in the address."""
+    form = LockedTagFilterForm(request.GET)
+    query = LockedTagQuery()
+    if form.is_valid():
+        query = LockedTagQuery(form.cleaned_data["q"], "", form.cleaned_data["state"])
+    before = request.GET.get("before", "")
+    policy = read_policy(access.workspace)
+    page = find_locked_tags(
+        access.workspace,
+        policy,
+        query,
+        before=int(before) if before.isascii() and before.isdigit() else 0,
+    )
+    following = request.GET.copy()
+    following["before"] = str(page.next_before)
+    return render(
+        request,
+        "immutability/locked_tags.html",
+        {
+            "access": access,
+            "form": form,
+            "policy": policy,
+            "page": page,
+            "is_filtered": bool(query.text or query.standing or before),
+            "next_query": following.urlencode() if page.next_before else "",
+        },
+    )
+
+
+@workspace_page(Permission.MANAGE_LOCKED_TAGS, "GET", "HEAD", "POST")
+def delete_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpResponse:
+    """Ask what becomes of the name, and why; then delete, free, or drop a claim."""
+    row, standing = _find(access, lock_id)
+    needs_choice = row.state not in (LockState.RESERVED, LockState.CLAIMED)
+    form_class = DeleteForm if needs_choice else ReasonForm
+    form = form_class(request.POST or None)
+    if form.is_valid():
+        name_after = NameAfter(form.cleaned_data.get("name_after", NameAfter.FREE))
+        reason = form.cleaned_data["reason"]
+        done = _DONE[row.state if not needs_choice else name_after.value]
+        return _change(
+            request,
+            access,
+            lambda: delete_locked_tag(
+                access.workspace, lock_id, name_after, reason, actor=access.actor
+            ),
+            f"{row.repository}:{row.tag} {done}",
+        )
+    return _ask(request, access, "immutability/delete_locked_tag.html", form, row, standing)
+
+
+_DONE = {
+    LockState.RESERVED.value: "is free: the next push may bring any image.",
+    LockState.CLAIMED.value: "is no longer claimed.",
+    NameAfter.RESERVE.value: "is deleted. Its name is reserved for the same image.",
+    NameAfter.FREE.value: "is deleted, and its name is free.",
+}
+
+
+@workspace_page(Permission.MANAGE_LOCKED_TAGS, "GET", "HEAD", "POST")
+def release_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpResponse:
+    """Ask why; then let the tag be pushed once more."""
+    row, standing = _find(access, lock_id)
+    form = ReasonForm(request.POST or None)
+    if form.is_valid():
+        reason = form.cleaned_data["reason"]
+        return _change(
+            request,
+            access,
+            lambda: release_locked_tag(access.workspace, lock_id, reason, actor=access.actor),
+            f"{row.repository}:{row.tag} is released: its next push locks it anew.",
+        )
+    return _ask(request, access, "immutability/release_locked_tag.html", form, row, standing)
+
+
+def _find(access: Access, lock_id: int) -> tuple[LockedTag, str]:
+    row = LockedTag.objects.filter(workspace=access.workspace, id=lock_id).first()
+    if row is None:
+        raise Http404
+    return row, get_standing(row, read_policy(access.workspace))
+
+
+def _ask(
+    request: HtmxRequest,
+    access: Access,
+    template: str,
+    form: forms.Form,
+    row: LockedTag,
+    standing: str,
+) -> HttpResponse:
+    return render(
+        request,
+        template,
+        {"access": access, "form": form, "lock": row, "standing": standing},
+        status=422 if form.is_bound else 200,
+    )
+
+
+def _change(
+    request: HtmxRequest, access: Access, change: Callable[[], object], done: str
+) -> HttpResponse:
+    try:
+        change()
+    except LockedTag.DoesNotExist:
+        messages.error(request, "Somebody else has ended this lock in the meantime.")
+    except WrongStateError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, done)
+    return redirect("locked-tags", access.workspace.slug)

@@ -1,0 +1,16 @@
+"""Addresses of container settings and locked tags."""
+
+from django.urls import path
+
+from immutability.pages.container_settings import container_settings, try_patterns
+from immutability.pages.locked_tags import delete_page, locked_tags, release_page
+from immutability.pages.overview import overview
+
+urlpatterns = [
+    path("<str:slug>/", overview, name="overview"),
+    path("<str:slug>/settings/packages/containers/", container_settings, name="container-settings"),
+    path("<str:slug>/settings/packages/containers/test/", try_patterns, name="try-patterns"),
+    path("<str:slug>/locked-tags/", locked_tags, name="locked-tags"),
+    path("<str:slug>/locked-tags/<int:lock_id>/delete/", delete_page, name="delete-locked-tag"),
+    path("<str:slug>/locked-tags/<int:lock_id>/release/", release_page, name="release-locked-tag"),
+]

@@ -1,0 +1,106 @@
+"""What an operator sets from outside: every environment variable, its type and its default.
+
+docs/settings.md documents each one; a test holds the two against each other.
+"""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dj_database_url
+from environs import Env, EnvError
+
+
+class BadSettingError(Exception):
+    """A variable has a value that Taglock cannot run with. The message is one line."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The settings from the environment, parsed; one field a variable, in lower case."""
+
+    secret_key: str
+    debug: bool
+    port: int
+    public_url: str
+    allowed_hosts: list[str]
+    data_dir: Path
+    database_url: str
+    redis_url: str
+    log_level: str
+
+
+def read_environment() -> Environment:
+    """Read and check every variable. Raises BadSettingError for the first bad one."""
+    env = Env()
+    try:
+        port = env.int("PORT", 8000, validate=_check_port)
+        public_url = env.str("PUBLIC_URL", f"http://127.0.0.1:{port}").rstrip("/")
+        data_dir = Path(env.str("DATA_DIR", "var")).absolute()
+        environment = Environment(
+            secret_key=env.str("SECRET_KEY", ""),
+            debug=env.bool("DEBUG", False),
+            port=port,
+            public_url=public_url,
+            allowed_hosts=env.list("ALLOWED_HOSTS", []) or _loopback_and(public_url),
+            data_dir=data_dir,
+            database_url=env.str("DATABASE_URL", "") or f"sqlite:///{data_dir}/taglock.sqlite3",
+            redis_url=env.str("REDIS_URL", ""),
+            log_level=env.str("LOG_LEVEL", "INFO").upper(),
+        )
+    except (EnvError, ValueError) as error:
+        raise BadSettingError(" ".join(str(error).split())) from error
+    _check(environment)
+    return environment
+
+
+def read_or_make_secret_key(data_dir: Path) -> str:
+    """Return the key kept in the data folder, made on first use and readable by its owner alone.
+
+    The file appears whole or not at all, so that processes started together agree on it.
+    """
+    path = data_dir / "secret-key"
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        draft = data_dir / f".secret-key-{secrets.token_hex(8)}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(50))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # Another process was first: its key is the key.
+        finally:
+            draft.unlink()
+    return path.read_text()
+
+
+def _check_port(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise EnvError("must be a port from 1 to 65535")
+
+
+def _loopback_and(public_url: str) -> list[str]:
+    return sorted({"127.0.0.1", "localhost", urlsplit(public_url).hostname or "localhost"})
+
+
+def _check(environment: Environment) -> None:
+    parts = urlsplit(environment.public_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+        raise BadSettingError(
+            f'PUBLIC_URL is "{environment.public_url}": it must be the address of the site alone, '
+            "like https://tags.example.org"
+        )
+    if environment.redis_url and urlsplit(environment.redis_url).scheme not in ("redis", "rediss"):
+        raise BadSettingError("REDIS_URL must begin with redis:// or rediss://")
+    if environment.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise BadSettingError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
+    if environment.secret_key and len(environment.secret_key) < 50:
+        raise BadSettingError("SECRET_KEY must have at least 50 characters, or be left out")
+    try:
+        engine = dj_database_url.parse(environment.database_url).get("ENGINE", "")
+    except ValueError:
+        engine = ""
+    if engine.rsplit(".", 1)[-1] not in ("sqlite3", "postgresql"):
+        raise BadSettingError("DATABASE_URL must begin with postgresql:// or sqlite:///")

@@ -1,0 +1,127 @@
+"""`make run`: prepare the data folder, then run site and worker under one process manager."""
+
+import os
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+from honcho.manager import Manager
+
+BIN = Path(sys.executable).parent
+READY_SECONDS = 60
+
+WELCOME = """
+Taglock is ready.
+
+  Open       {url}/
+  Sign in    alice (admin), bob (member) or olga (auditor), password: demo
+  Then       Settings > Workspace settings > Packages > Container settings:
+             choose "Some tags are protected", add the rule "Release versions" with the pattern
+             ^v\\d+\\.\\d+\\.\\d+$  and save.
+
+  Now be the registry, and ask before each push. Paste this first:
+
+    check_push() {{
+      curl --silent --show-error {url}/api/v1/check-push \\
+        --header "Authorization: Bearer $(cat {token_file})" \\
+        --header "Content-Type: application/json" --data "$1"; echo
+    }}
+    AA=sha256:$(printf 'a%.0s' $(seq 64)) BB=sha256:$(printf 'b%.0s' $(seq 64))
+
+  The first push locks the tag; the same image again is unchanged; another one is refused:
+
+    check_push '{{"repository": "acme/api", "tag": "v1.2.0", "digest": "'$AA'", "actor": "dana"}}'
+    check_push '{{"repository": "acme/api", "tag": "v1.2.0", "digest": "'$AA'", "actor": "dana"}}'
+    check_push '{{"repository": "acme/api", "tag": "v1.2.0", "digest": "'$BB'", "actor": "dana"}}'
+
+  A tag that no rule matches stays mutable:
+
+    check_push '{{"repository": "acme/api", "tag": "feature-x", "digest": "'$AA'"}}'
+    check_push '{{"repository": "acme/api", "tag": "feature-x", "digest": "'$BB'"}}'
+
+  Ask before you build, and change nothing:
+
+    check_push '{{"repository": "acme/api", "tag": "v1.3.0", "dry_run": true}}'
+    check_push '{{"repository": "acme/api", "tag": "v1.2.0", "dry_run": true}}'
+
+  Look       {url}/acme/locked-tags/   {url}/acme/lock-log/   {url}/api/v1/docs
+  Stop       Ctrl-C. The data stays in {data_dir}.
+"""
+
+
+def main() -> int:
+    """Run until told to stop; return the exit status."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
+    os.umask(0o077)
+    from django.conf import settings  # noqa: PLC0415  (reads the environment, which may be bad)
+
+    port = settings.ENVIRONMENT.port
+    if is_taken(port):
+        print(
+            f"taglock: port {port} is in use. Choose another: make run PORT={port + 1}",
+            file=sys.stderr,
+        )
+        return 1
+    (settings.DATA_DIR / "queue" / "control").mkdir(parents=True, exist_ok=True)
+    django.setup()
+    call_command("migrate", verbosity=0, interactive=False)
+    call_command("collectstatic", verbosity=0, interactive=False)
+    from packages_site.demo import make_demo_data  # noqa: PLC0415  (needs the line above)
+
+    token_file = make_demo_data(settings.DATA_DIR)
+    local_url = f"http://127.0.0.1:{port}"
+    welcome = WELCOME.format(
+        url=settings.PUBLIC_URL, token_file=token_file, data_dir=settings.DATA_DIR
+    )
+    threading.Thread(target=say_when_ready, args=(local_url, welcome), daemon=True).start()
+    manager = make_manager(port)
+    manager.loop()
+    return manager.returncode or 0
+
+
+def make_manager(port: int) -> Manager:
+    """Return the process manager: site, and worker with its clock. It passes signals on."""
+    manager = Manager()
+    site = f"{BIN}/granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 8"
+    manager.add_process(
+        "site", f"exec {site} --no-ws --log-level warning packages_site.wsgi:application"
+    )
+    manager.add_process(
+        "worker",
+        f"exec {BIN}/celery --app packages_site worker --beat --pool solo --loglevel warning "
+        "--without-gossip --without-mingle --without-heartbeat",
+    )
+    return manager
+
+
+def is_taken(port: int) -> bool:
+    """Whether something listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def say_when_ready(local_url: str, welcome: str) -> None:
+    """Print the welcome as soon as the site answers."""
+    for _ in range(READY_SECONDS * 10):
+        try:
+            with urllib.request.urlopen(f"{local_url}/readyz", timeout=2):  # noqa: S310
+                print(welcome, flush=True)
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    print("taglock: the site does not answer; see the lines above.", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Every address of the site. A workspace's pages come last: its slug is the first component."""
+
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from packages_site import health
+from packages_site.api_docs import ApiDocsView
+from workspaces.log.api import LockEventView, LockLogView
+
+_LOG = "workspaces/<str:slug>/lock-log"
+
+api_urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("immutability.api.urls")),
+    path(_LOG, LockLogView.as_view(), name="lock-log"),
+    path(f"{_LOG}/<str:ref>", LockEventView.as_view(), name="lock-event"),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", ApiDocsView.as_view(url_name="api:schema"), name="docs"),
+]
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("api/v1/", include((api_urlpatterns, "api"))),
+    path("", include("workspaces.pages.urls")),
+    path("", include("immutability.pages.urls")),
+]
+
+handler400 = "workspaces.pages.errors.bad_request"
+handler403 = "workspaces.pages.errors.permission_denied"
+handler404 = "workspaces.pages.errors.page_not_found"
+handler500 = "workspaces.pages.errors.server_error"

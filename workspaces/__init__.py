@@ -1,0 +1,1 @@
+"""Workspaces, who may do what in them, and the lock log that records what was done."""

@@ -1,0 +1,111 @@
+"""Who is calling, and what they may do in a workspace: pages and API both ask here."""
+
+from dataclasses import dataclass
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
+from rest_framework.request import Request
+
+from workspaces.access import (
+    ROLE_PERMISSIONS,
+    Actor,
+    ActorKind,
+    Origin,
+    Permission,
+    Role,
+    permissions_of_scopes,
+)
+from workspaces.models import AccessToken, Membership, Workspace
+from workspaces.text import find_bad_character
+
+_MAX_USER_AGENT_LENGTH = 512
+
+
+class UnknownWorkspaceError(Http404):
+    """There is no such workspace, or the caller is not of it; they cannot tell which."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """A caller in a workspace. `role` is None for an access token."""
+
+    workspace: Workspace
+    actor: Actor
+    permissions: frozenset[Permission]
+    role: Role | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the caller has `permission`."""
+        return permission in self.permissions
+
+    def require(self, permission: Permission) -> None:
+        """Raise PermissionDenied where the caller has not `permission`."""
+        if not self.may(permission):
+            raise PermissionDenied(_DENIALS.get(permission, "You may not do this."))
+
+    @property
+    def can_change_settings(self) -> bool:
+        return self.may(Permission.CHANGE_SETTINGS)
+
+    @property
+    def can_manage_locked_tags(self) -> bool:
+        return self.may(Permission.MANAGE_LOCKED_TAGS)
+
+
+_DENIALS = {
+    Permission.CHANGE_SETTINGS: "Only admins of the workspace can change its settings.",
+    Permission.MANAGE_LOCKED_TAGS: "Only admins of the workspace can change or delete locked tags.",
+    Permission.CHECK: (
+        'Checks that lock tags need an access token with the scope "registry". Anybody in the '
+        'workspace may ask with "dry_run": true.'
+    ),
+}
+
+
+def find_access(request: HttpRequest | Request, slug: str) -> Access:
+    """Return what the signed-in person or the access token may do in the workspace `slug`.
+
+    Raises UnknownWorkspaceError where there is no such workspace or the caller is not of it.
+    """
+    token = getattr(request, "auth", None)
+    if isinstance(token, AccessToken):
+        if token.workspace.slug != slug:
+            raise UnknownWorkspaceError(_unknown(slug))
+        return Access(
+            token.workspace,
+            Actor(token.name, ActorKind.TOKEN, read_origin(request)),
+            permissions_of_scopes(token.scopes),
+        )
+    membership = (
+        Membership.objects.select_related("workspace", "user")
+        .filter(workspace__slug=slug, user_id=request.user.pk or 0)
+        .first()
+    )
+    if membership is None:
+        raise UnknownWorkspaceError(_unknown(slug))
+    role = Role(membership.role)
+    return Access(
+        membership.workspace,
+        Actor(membership.user.username, ActorKind.PERSON, read_origin(request)),
+        ROLE_PERMISSIONS[role],
+        role,
+    )
+
+
+def is_admin_name(workspace: Workspace, username: str) -> bool:
+    """Whether `username` is an admin of the workspace. A name that nobody has is none."""
+    return Membership.objects.filter(
+        workspace=workspace, user__username=username, user__is_active=True, role=Role.ADMIN
+    ).exists()
+
+
+def read_origin(request: HttpRequest | Request) -> Origin:
+    """Return the address and user agent of a request, safe to keep as text."""
+    user_agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_USER_AGENT_LENGTH]
+    if find_bad_character(user_agent):
+        user_agent = user_agent.encode("unicode_escape").decode()[:_MAX_USER_AGENT_LENGTH]
+    return Origin(request.META.get("REMOTE_ADDR", ""), user_agent)
+
+
+def _unknown(slug: str) -> str:
+    return f'There is no workspace "{slug[:64]}" that you have access to.'

@@ -1,0 +1,180 @@
+"""Write events."""
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import F
+from django.utils import timezone
+
+from workspaces.access import SYSTEM, Actor
+from workspaces.log.kinds import EventKind
+from workspaces.log.models import REF_LENGTH, EventOrigin, EventRepeat, LockEvent
+
+# Crockford's base 32: no I, L, O or U, so that a ref can be read aloud.
+_REF_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class NotInTransactionError(Exception):
+    """An event was about to be written outside the transaction of what it records."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What is to be recorded. Empty text means: does not apply."""
+
+    kind: EventKind
+    workspace: str
+    repository: str = ""
+    tag: str = ""
+    digest: str = ""
+    other_digest: str = ""
+    rule_name: str = ""
+    rule_pattern: str = ""
+    settings_version: int | None = None
+    reason: str = ""
+    details: dict[str, Any] | None = None
+
+
+def make_ref() -> str:
+    """Return a new reference: 12 random characters of Crockford's base 32."""
+    return "".join(secrets.choice(_REF_ALPHABET) for _ in range(REF_LENGTH))
+
+
+def append_event(event: Event, *, actor: Actor) -> LockEvent:
+    """Record `event`, within the caller's transaction, and return its row."""
+    return append_events([event], actor=actor)[0]
+
+
+def append_events(events: list[Event], *, actor: Actor) -> list[LockEvent]:
+    """Record `events` in order, within the caller's transaction, and return their rows.
+
+    Raises NotInTransactionError where there is no transaction to share.
+    """
+    if not connection.in_atomic_block:
+        raise NotInTransactionError("an event needs the transaction of what it records")
+    salts = [secrets.token_hex(16) for _ in events]
+    rows = LockEvent.objects.bulk_create(
+        [_row(event, actor, salt) for event, salt in zip(events, salts, strict=True)],
+        batch_size=500,
+    )
+    if actor.origin.address or actor.origin.user_agent:
+        EventOrigin.objects.bulk_create(
+            [
+                EventOrigin(
+                    event=row,
+                    salt=salt,
+                    address=actor.origin.address,
+                    user_agent=actor.origin.user_agent,
+                )
+                for row, salt in zip(rows, salts, strict=True)
+            ],
+            batch_size=500,
+        )
+    return rows
+
+
+def append_repeatable_event(event: Event, *, actor: Actor) -> str:
+    """Record `event` once an hour, count it after that, and return the first one's ref.
+
+    Two events are the same where kind, repository, tag, digest, actor and reason are. Within the
+    caller's transaction. Raises IntegrityError where another transaction recorded the same event
+    at the same moment: roll back and call again.
+    """
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    same = EventRepeat.objects.filter(
+        workspace=event.workspace, fingerprint=_fingerprint(event, actor), hour=hour
+    )
+    if same.update(count=F("count") + 1):
+        return same.values_list("event__ref", flat=True).get()
+    row = append_event(event, actor=actor)
+    EventRepeat.objects.create(
+        workspace=event.workspace, fingerprint=_fingerprint(event, actor), hour=hour, event=row
+    )
+    return row.ref
+
+
+def close_repeats(before: datetime) -> int:
+    """Turn the counters of the hours that ended by `before` into events; return how many.
+
+    To be called in a transaction of its own.
+    """
+    ended = (
+        EventRepeat.objects.select_for_update(skip_locked=connection.features.has_select_for_update)
+        .filter(hour__lte=before - timedelta(hours=1))
+        .select_related("event")
+        .order_by("id")[:500]
+    )
+    repeats = list(ended)
+    counted = [repeat for repeat in repeats if repeat.count]
+    append_events([_count_event(repeat) for repeat in counted], actor=SYSTEM)
+    EventRepeat.objects.filter(id__in=[repeat.id for repeat in repeats]).delete()
+    return len(repeats)
+
+
+def _row(event: Event, actor: Actor, salt: str) -> LockEvent:
+    return LockEvent(
+        ref=make_ref(),
+        workspace=event.workspace,
+        kind=event.kind,
+        repository=event.repository,
+        tag=event.tag,
+        digest=event.digest,
+        other_digest=event.other_digest,
+        actor=actor.name,
+        actor_kind=actor.kind,
+        rule_name=event.rule_name,
+        rule_pattern=event.rule_pattern,
+        settings_version=event.settings_version,
+        reason=event.reason,
+        details=event.details,
+        origin_hash=_hash_origin(actor, salt),
+    )
+
+
+def _hash_origin(actor: Actor, salt: str) -> str:
+    if not actor.origin.address and not actor.origin.user_agent:
+        return ""
+    text = json.dumps([salt, actor.origin.address, actor.origin.user_agent])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fingerprint(event: Event, actor: Actor) -> str:
+    parts = [
+        event.kind,
+        event.repository,
+        event.tag,
+        event.digest,
+        event.other_digest,
+        actor.name,
+        actor.kind,
+        event.reason,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _count_event(repeat: EventRepeat) -> Event:
+    first = repeat.event
+    return Event(
+        kind=EventKind.REPEATS_COUNTED,
+        workspace=first.workspace,
+        repository=first.repository,
+        tag=first.tag,
+        digest=first.digest,
+        other_digest=first.other_digest,
+        rule_name=first.rule_name,
+        rule_pattern=first.rule_pattern,
+        settings_version=first.settings_version,
+        reason=f"{repeat.count} more of the same within the hour",
+        details={
+            "count": repeat.count,
+            "event": first.ref,
+            "kind": first.kind,
+            "actor": first.actor,
+            "hour": repeat.hour.isoformat().replace("+00:00", "Z"),
+        },
+    )

@@ -1,0 +1,59 @@
+"""What can happen. An event's kind is `<subject>.<what happened>`, both in plain words."""
+
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """The kind of an event, as models, API and pages name it."""
+
+    TAG_LOCKED = "tag.locked"
+    TAG_ADOPTED = "tag.adopted"
+    TAG_DELETED = "tag.deleted"
+    PUSH_REFUSED = "push.refused"
+    PUSH_IDENTICAL = "push.identical"
+    DELETE_REFUSED = "delete.refused"
+    LOCK_SUSPENDED = "lock.suspended"
+    LOCK_RESUMED = "lock.resumed"
+    LOCK_ENDED = "lock.ended"
+    LOCK_RELEASED = "lock.released"
+    LOCK_FREED = "lock.freed"
+    CLAIM_DROPPED = "claim.dropped"
+    REPEATS_COUNTED = "repeats.counted"
+    SETTINGS_CHANGED = "settings.changed"
+    WORKSPACE_CREATED = "workspace.created"
+    MEMBER_ADDED = "member.added"
+    MEMBER_CHANGED = "member.changed"
+    TOKEN_CREATED = "token.created"  # noqa: S105  (a kind, not a secret)
+
+    @property
+    def label(self) -> str:
+        return _LABELS[self]
+
+
+_LABELS = {
+    EventKind.TAG_LOCKED: "Tag locked",
+    EventKind.TAG_ADOPTED: "Tag adopted",
+    EventKind.TAG_DELETED: "Tag deleted",
+    EventKind.PUSH_REFUSED: "Push refused",
+    EventKind.PUSH_IDENTICAL: "Identical push",
+    EventKind.DELETE_REFUSED: "Delete refused",
+    EventKind.LOCK_SUSPENDED: "Lock suspended",
+    EventKind.LOCK_RESUMED: "Lock resumed",
+    EventKind.LOCK_ENDED: "Lock ended",
+    EventKind.LOCK_RELEASED: "Lock released",
+    EventKind.LOCK_FREED: "Name freed",
+    EventKind.CLAIM_DROPPED: "Claim dropped",
+    EventKind.REPEATS_COUNTED: "Repeats counted",
+    EventKind.SETTINGS_CHANGED: "Settings changed",
+    EventKind.WORKSPACE_CREATED: "Workspace created",
+    EventKind.MEMBER_ADDED: "Member added",
+    EventKind.MEMBER_CHANGED: "Member changed",
+    EventKind.TOKEN_CREATED: "Access token created",
+}
+
+# What a member may read: what happened to tags. The rest is for admins and auditors.
+TAG_EVENT_KINDS = frozenset(
+    kind
+    for kind in EventKind
+    if kind.split(".")[0] in ("tag", "push", "delete", "lock", "claim", "repeats")
+)

@@ -1,0 +1,38 @@
+"""manage.py create_access_token WORKSPACE NAME --scope SCOPE [--scope SCOPE …]"""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from workspaces.access import SYSTEM, Scope
+from workspaces.actions import create_access_token
+from workspaces.models import Workspace
+
+
+class Command(BaseCommand):
+    help = "Create an access token and print it, this once, alone on standard output."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("workspace")
+        parser.add_argument("name")
+        parser.add_argument(
+            "--scope",
+            required=True,
+            action="append",
+            dest="scopes",
+            choices=[scope.value for scope in Scope],
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Create it, or say why not."""
+        workspace = Workspace.objects.filter(slug=options["workspace"]).first()
+        if workspace is None:
+            raise CommandError(f'There is no workspace "{options["workspace"]}".')
+        scopes = [Scope(scope) for scope in dict.fromkeys(options["scopes"])]
+        try:
+            secret = create_access_token(workspace, options["name"], scopes, actor=SYSTEM)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        self.stdout.write(secret)

@@ -1,0 +1,26 @@
+"""manage.py create_workspace SLUG --name NAME"""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from workspaces.access import SYSTEM
+from workspaces.actions import create_workspace
+
+
+class Command(BaseCommand):
+    help = "Create a workspace. Its slug begins its repositories' names and never changes."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("slug")
+        parser.add_argument("--name", required=True)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Create it, or say why not."""
+        try:
+            create_workspace(options["slug"], options["name"], actor=SYSTEM)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        self.stderr.write(f'Workspace "{options["slug"]}" created.')

@@ -1,0 +1,105 @@
+"""Workspaces, the people in them, and their access tokens."""
+
+from typing import ClassVar, Self
+
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+from workspaces.access import Role
+from workspaces.log.models import EventOrigin, EventRepeat, LockEvent
+from workspaces.slugs import MAX_SLUG_LENGTH, describe_bad_slug
+
+__all__ = [
+    "AccessToken",
+    "EventOrigin",
+    "EventRepeat",
+    "LockEvent",
+    "Membership",
+    "User",
+    "Workspace",
+]
+
+MAX_NAME_LENGTH = 100
+MAX_USERNAME_LENGTH = 64
+
+
+def validate_slug(slug: str) -> None:
+    """Raise ValidationError where `slug` cannot name a workspace."""
+    if problem := describe_bad_slug(slug):
+        raise ValidationError(problem)
+
+
+class User(AbstractUser):
+    """A person who signs in."""
+
+    # One spelling a name: an actor in the lock log is never ambiguous. No "+", which joins a
+    # workspace and an access token's name in what registry clients send as user name.
+    username = models.CharField(
+        max_length=MAX_USERNAME_LENGTH,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"\A[a-z0-9][a-z0-9._@-]*\Z",
+                "A user name begins with a lower-case letter or a digit, followed by lower-case "
+                "letters, digits, dots, underscores, hyphens and @.",
+            )
+        ],
+    )
+
+    objects: ClassVar[UserManager[Self]] = UserManager()
+
+
+class Workspace(models.Model):
+    """A tenant: everything else belongs to one. Its slug never changes."""
+
+    slug = models.CharField(max_length=MAX_SLUG_LENGTH, unique=True, validators=[validate_slug])
+    name = models.CharField(max_length=MAX_NAME_LENGTH)
+    created_at = models.DateTimeField(db_default=Now())
+    members = models.ManyToManyField(User, through="Membership", related_name="workspaces")
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Membership(models.Model):
+    """One person's role in one workspace."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=[(role.value, role.label) for role in Role])
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "user"], name="membership_once"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[role.value for role in Role]), name="membership_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.workspace_id}"
+
+
+class AccessToken(models.Model):
+    """A credential of a program. Only the hash of its secret is kept."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="access_tokens")
+    name = models.CharField(max_length=MAX_NAME_LENGTH)
+    token_hash = models.CharField(max_length=64, unique=True)
+    scopes = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("workspace", Lower("name"), name="access_token_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,47 @@
+"""The way into every page of a workspace: sign-in, membership, permission, method."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_http_methods
+from django_htmx.middleware import HtmxDetails
+
+from workspaces.access import Permission
+from workspaces.callers import Access, find_access
+
+P = ParamSpec("P")
+
+
+class HtmxRequest(HttpRequest):
+    """A request as HtmxMiddleware leaves it."""
+
+    htmx: HtmxDetails
+
+
+PageView = Callable[Concatenate[HtmxRequest, Access, P], HttpResponse]
+
+
+def workspace_page(
+    permission: Permission, *methods: str
+) -> Callable[[PageView[P]], Callable[..., HttpResponse]]:
+    """Make a view a page of the workspace that its address names, for who has `permission`.
+
+    The view gets the caller's access in place of the slug. `methods` are GET and HEAD unless
+    given. Strangers are answered 404, members without the permission 403.
+    """
+
+    def decorate(view: PageView[P]) -> Callable[..., HttpResponse]:
+        @require_http_methods(methods or ("GET", "HEAD"))
+        @login_required
+        @wraps(view)
+        def page(request: HtmxRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
+            access = find_access(request, slug)
+            access.require(permission)
+            return view(request, access, *args, **kwargs)
+
+        return page
+
+    return decorate

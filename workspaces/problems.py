@@ -1,0 +1,210 @@
+"""The API's way of reading JSON and of saying what is wrong: problem details (RFC 9457)."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+from django.http import Http404, HttpResponse, JsonResponse
+from rest_framework import exceptions, status
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from workspaces.callers import UnknownWorkspaceError
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 10
+
+
+class Problem(exceptions.APIException):
+    """An error answer. `code` is stable; `members` are added to the body, `headers` to the head."""
+
+    def __init__(
+        self,
+        status_code: int,
+        code: str,
+        detail: str,
+        *,
+        members: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail, code)
+        self.status_code = status_code
+        self.code = code
+        self.members = dict(members or {})
+        self.headers = dict(headers or {})
+
+
+def undecided(detail: str = "Taglock cannot decide this now. Try again.") -> Problem:
+    """Return the problem that says: nothing was decided, so refuse, and ask again later."""
+    return Problem(
+        status.HTTP_503_SERVICE_UNAVAILABLE,
+        "undecided",
+        detail,
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+class StrictJSONParser(JSONParser):
+    """JSON of a bounded size and depth."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the parsed body. Raises ParseError, or Problem 413 where it is too large."""
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise Problem(413, "too_large", f"The body is larger than {limit} bytes.")
+        try:
+            return json.loads(body, parse_constant=_refuse_constant)
+        except RecursionError as error:
+            raise exceptions.ParseError("The JSON is nested too deeply.") from error
+        except ValueError as error:
+            raise exceptions.ParseError(f"The body is not valid JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class AlwaysJSON(DefaultContentNegotiation):
+    """JSON is what there is, whatever the Accept header says."""
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        """Return the first renderer."""
+        first = next(iter(renderers))
+        return first, first.media_type or "application/json"
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        """Return the parser for the request's content type, or None."""
+        return super().select_parser(request, parsers)
+
+
+class StrictSerializer(Serializer[Any]):
+    """Refuses fields that it does not know: a misspelt "dry_run" must not lock a tag."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the validated fields."""
+        if isinstance(data, Mapping):
+            unknown = sorted(str(key)[:64] for key in data if key not in self.fields)
+            if unknown:
+                known = ", ".join(self.fields)
+                raise exceptions.ValidationError(
+                    {
+                        name: [f"There is no such field here; there are: {known}."]
+                        for name in unknown
+                    }
+                )
+        return super().to_internal_value(data)
+
+
+def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """Answer an exception of an API view. None leaves it to Django: a bug, answered with 500."""
+    problem = _to_problem(error)
+    if problem is None:
+        return None
+    response = Response(
+        problem_body(problem.status_code, problem.code, str(problem.detail), problem.members),
+        status=problem.status_code,
+        headers=problem.headers,
+        content_type=CONTENT_TYPE,
+    )
+    response.exception = True
+    return response
+
+
+def problem_body(
+    status_code: int, code: str, detail: str, members: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a problem details object. The type says no more than the code, so it is left out."""
+    title = status_titles.get(status_code, "Error")
+    return {"title": title, "status": status_code, "code": code, "detail": detail} | dict(
+        members or {}
+    )
+
+
+def plain_problem_response(status_code: int, code: str, detail: str) -> HttpResponse:
+    """Answer outside of the API's views: an address that is not there, or a bug."""
+    return JsonResponse(
+        problem_body(status_code, code, detail), status=status_code, content_type=CONTENT_TYPE
+    )
+
+
+status_titles = {
+    400: "Bad request",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    412: "Precondition failed",
+    413: "Too large",
+    415: "Unsupported media type",
+    428: "Precondition required",
+    429: "Too many requests",
+    500: "Error",
+    503: "Unavailable",
+}
+
+
+def _to_problem(error: Exception) -> Problem | None:
+    match error:
+        case Problem():
+            return error
+        case UnknownWorkspaceError():
+            return Problem(404, "NAME_UNKNOWN", str(error))
+        case Http404():
+            return Problem(404, "not_found", str(error) or "There is nothing here.")
+        case PermissionDenied():
+            return Problem(403, "forbidden", str(error) or "You may not do this.")
+        case exceptions.ValidationError():
+            errors = list(_flatten(error.detail, ""))
+            detail = " ".join(dict.fromkeys(each["detail"] for each in errors))
+            code = next((each["code"] for each in errors if each["code"].isupper()), "invalid")
+            return Problem(400, code, detail, members={"errors": errors})
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            challenge = getattr(error, "auth_header", 'Bearer realm="taglock"')
+            return Problem(
+                401,
+                error.default_code,
+                str(error.detail),
+                headers={"WWW-Authenticate": challenge},
+            )
+        case exceptions.APIException():
+            return Problem(error.status_code, error.default_code, str(error.detail))
+        case DatabaseError():
+            return undecided("The database cannot be used now, so nothing was decided. Try again.")
+    return None
+
+
+def _flatten(detail: Any, pointer: str) -> Any:
+    """Yield each message of a validation error with the JSON pointer of what it is about."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            step = "" if name == "non_field_errors" else f"/{name}"
+            yield from _flatten(inner, pointer + step)
+    elif isinstance(detail, list):
+        for number, inner in enumerate(detail):
+            is_message = isinstance(inner, exceptions.ErrorDetail)
+            yield from _flatten(inner, pointer if is_message else f"{pointer}/{number}")
+    else:
+        yield {
+            "detail": str(detail),
+            "pointer": f"#{pointer}",
+            "code": getattr(detail, "code", "invalid"),
+        }

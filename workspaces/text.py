@@ -1,0 +1,28 @@
+"""What text a person or a client may hand in. No Django: models, forms and API share it."""
+
+import unicodedata
+
+# Line and paragraph separators and the marks that turn the reading direction can make a name or a
+# reason look like something else where it is shown.
+_DECEPTIVE = frozenset(
+    "\u2028\u2029\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+
+
+def find_bad_character(text: str) -> str | None:
+    """Return the first control character, lone surrogate or deceptive mark in `text`, as "U+000A".
+
+    Returns None where there is none.
+    """
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") or character in _DECEPTIVE:
+            return f"U+{ord(character):04X}"
+    return None
+
+
+def describe_bad_character(text: str) -> str | None:
+    """Return a sentence about the first bad character in `text`, or None where there is none."""
+    found = find_bad_character(text)
+    if found is None:
+        return None
+    return f"Remove the character {found}: control characters are not accepted."
