@@ -1,0 +1,151 @@
+"""Fixed people and helpers that every test may use.
+
+Alice is admin of acme, Bob a member, Olga its auditor; Mallory is admin of another workspace.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from rest_framework.test import APIClient
+
+from immutability.actions.read import read_policy
+from immutability.actions.save_settings import save_container_settings
+from immutability.drafts import Draft
+from immutability.protection import Policy, PolicyRule, Protection
+from workspaces.access import SYSTEM, Role, Scope
+from workspaces.actions import add_member, create_access_token, create_workspace
+from workspaces.models import User, Workspace
+
+AA = "sha256:" + "a" * 64
+BB = "sha256:" + "b" * 64
+CC = "sha256:" + "c" * 64
+
+SEMVER = PolicyRule("Release versions", r"^v\d+\.\d+\.\d+$")
+
+
+def skip_or_fail(missing: str) -> None:
+    """Skip the test with a loud line that names what is missing; in CI nothing may skip."""
+    line = f"MISSING: {missing}"
+    if os.environ.get("CI"):
+        pytest.fail(f"{line}; no test may skip in CI")
+    pytest.skip(line)
+
+
+@pytest.fixture(autouse=True)
+def _fast_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _plain_static_files(settings: Any) -> None:
+    """Pages without collected files: the names stay as they are in static/."""
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+
+
+@pytest.fixture
+def acme(db: None) -> Workspace:
+    return create_workspace("acme", "Acme", actor=SYSTEM)
+
+
+@pytest.fixture
+def globex(db: None) -> Workspace:
+    return create_workspace("globex", "Globex", actor=SYSTEM)
+
+
+def _member(workspace: Workspace, username: str, role: Role) -> User:
+    user = User.objects.create_user(username, password="demo")
+    add_member(workspace, user, role, actor=SYSTEM)
+    return user
+
+
+@pytest.fixture
+def alice(acme: Workspace) -> User:
+    return _member(acme, "alice", Role.ADMIN)
+
+
+@pytest.fixture
+def bob(acme: Workspace) -> User:
+    return _member(acme, "bob", Role.MEMBER)
+
+
+@pytest.fixture
+def olga(acme: Workspace) -> User:
+    return _member(acme, "olga", Role.AUDITOR)
+
+
+@pytest.fixture
+def mallory(globex: Workspace) -> User:
+    return _member(globex, "mallory", Role.ADMIN)
+
+
+@pytest.fixture
+def sign_in() -> Callable[[User], Client]:
+    """Return a function that gives a browser-like client in which somebody is signed in."""
+
+    def sign_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def api_as() -> Callable[..., APIClient]:
+    """Return a function that gives an API client with a new access token of these scopes."""
+
+    def api_as(workspace: Workspace, *scopes: Scope) -> APIClient:
+        name = "token " + "+".join(scopes)
+        secret = create_access_token(workspace, name, list(scopes), actor=SYSTEM)
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+        return client
+
+    return api_as
+
+
+@pytest.fixture
+def registry(acme: Workspace, api_as: Callable[..., APIClient]) -> APIClient:
+    """The registry of acme."""
+    return api_as(acme, Scope.REGISTRY)
+
+
+@pytest.fixture
+def protect() -> Callable[..., Policy]:
+    """Return a function that saves a workspace's settings, whatever they are now."""
+
+    def protect(
+        workspace: Workspace, protection: Protection, *rules: PolicyRule, **switches: bool
+    ) -> Policy:
+        return save_container_settings(
+            workspace,
+            Draft(protection, rules, **switches),
+            expected_version=read_policy(workspace).version,
+            may_suspend_locks=True,
+            actor=SYSTEM,
+        )
+
+    return protect
+
+
+@pytest.fixture
+def chromium() -> str:
+    """The path of Debian's Chromium."""
+    path = shutil.which("chromium")
+    if path is None:
+        skip_or_fail("Debian's chromium")
+    return str(path)
+
+
+def is_postgresql() -> bool:
+    return connection.vendor == "postgresql"
