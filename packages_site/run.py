@@ -1,6 +1,8 @@
 """`make run`: prepare the data folder, then run site and worker under one process manager."""
 
+import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -25,34 +27,47 @@ Taglock is ready.
              choose "Some tags are protected", add the rule "Release versions" with the pattern
              ^v\\d+\\.\\d+\\.\\d+$  and save.
 
-  Now be the registry, and ask before each push. Paste this first:
+Now be the registry, and ask before each push. The first push locks the tag; the same image again
+is unchanged; another image is refused, with a link to its event in the lock log:
 
-    check_push() {{
-      curl --silent --show-error {url}/api/v1/check-push \\
-        --header "Authorization: Bearer $(cat {token_file})" \\
-        --header "Content-Type: application/json" --data "$1"; echo
-    }}
-    AA=sha256:$(printf 'a%.0s' $(seq 64)) BB=sha256:$(printf 'b%.0s' $(seq 64))
+{locking}
 
-  The first push locks the tag; the same image again is unchanged; another one is refused:
+A tag that no rule matches stays mutable:
 
-    check_push '{{"repository": "acme/api", "tag": "v1.2.0", "digest": "'$AA'", "actor": "dana"}}'
-    check_push '{{"repository": "acme/api", "tag": "v1.2.0", "digest": "'$AA'", "actor": "dana"}}'
-    check_push '{{"repository": "acme/api", "tag": "v1.2.0", "digest": "'$BB'", "actor": "dana"}}'
+{mutable}
 
-  A tag that no rule matches stays mutable:
+Ask before you build, and change nothing:
 
-    check_push '{{"repository": "acme/api", "tag": "feature-x", "digest": "'$AA'"}}'
-    check_push '{{"repository": "acme/api", "tag": "feature-x", "digest": "'$BB'"}}'
+{asking}
 
-  Ask before you build, and change nothing:
-
-    check_push '{{"repository": "acme/api", "tag": "v1.3.0", "dry_run": true}}'
-    check_push '{{"repository": "acme/api", "tag": "v1.2.0", "dry_run": true}}'
-
-  Look       {url}/acme/locked-tags/   {url}/acme/lock-log/   {url}/api/v1/docs
+  Look       {url}/acme/locked-tags/
+             {url}/acme/lock-log/
+             {url}/api/v1/docs
   Stop       Ctrl-C. The data stays in {data_dir}.
 """
+
+
+def make_welcome(url: str, token_file: Path, data_dir: Path) -> str:
+    """Return what is printed when the site is ready: commands that run as printed."""
+    a, b = "sha256:" + 64 * "a", "sha256:" + 64 * "b"
+    dana = {"actor": "dana"}
+
+    def check_push(tag: str, **asked: object) -> str:
+        body = json.dumps({"repository": "acme/api", "tag": tag, **asked})
+        return (
+            f"curl -sS {url}/api/v1/check-push -H "
+            f"\"Authorization: Bearer $(cat '{token_file}')\" --json '{body}'; echo"
+        )
+
+    return WELCOME.format(
+        url=url,
+        data_dir=data_dir,
+        locking="\n".join(check_push("v1.2.0", digest=each, **dana) for each in (a, a, b)),
+        mutable="\n".join(check_push("feature-x", digest=each, **dana) for each in (a, b)),
+        asking="\n".join(
+            check_push(tag, dry_run=True) for tag in ("v1.3.0", "v1.2.0", "feature-x")
+        ),
+    )
 
 
 def main() -> int:
@@ -76,27 +91,28 @@ def main() -> int:
 
     token_file = make_demo_data(settings.DATA_DIR)
     local_url = f"http://127.0.0.1:{port}"
-    welcome = WELCOME.format(
-        url=settings.PUBLIC_URL, token_file=token_file, data_dir=settings.DATA_DIR
-    )
+    welcome = make_welcome(settings.PUBLIC_URL, token_file, settings.DATA_DIR)
     threading.Thread(target=say_when_ready, args=(local_url, welcome), daemon=True).start()
     manager = make_manager(port)
     manager.loop()
-    return manager.returncode or 0
+    # Being told to stop is how this ends well; the manager's status is then 128 and the signal.
+    status = manager.returncode or 0
+    return 0 if status in (128 + signal.SIGINT, 128 + signal.SIGTERM) else status
 
 
 def make_manager(port: int) -> Manager:
-    """Return the process manager: site, and worker with its clock. It passes signals on."""
+    """Return the process manager: site, worker and clock. It passes signals on."""
     manager = Manager()
     site = f"{BIN}/granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 8"
     manager.add_process(
-        "site", f"exec {site} --no-ws --log-level warning packages_site.wsgi:application"
+        "site", f"exec {site} --no-ws --log-level error packages_site.wsgi:application"
     )
-    manager.add_process(
-        "worker",
-        f"exec {BIN}/celery --app packages_site worker --beat --pool solo --loglevel warning "
-        "--without-gossip --without-mingle --without-heartbeat",
-    )
+    celery = f"exec {BIN}/celery --quiet --app packages_site"
+    # On a machine of one's own, running as root is nothing to warn of.
+    env = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    alone = "--without-gossip --without-mingle --without-heartbeat"
+    manager.add_process("worker", f"{celery} worker --pool solo --loglevel error {alone}", env=env)
+    manager.add_process("clock", f"{celery} beat --loglevel error", env=env)
     return manager
 
 

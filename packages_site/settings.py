@@ -74,7 +74,6 @@ TEMPLATES = [
         },
     }
 ]
-FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 _database = dj_database_url.parse(ENVIRONMENT.database_url)
 if _database["ENGINE"] == "django.db.backends.sqlite3":

@@ -48,6 +48,10 @@ class Access:
         return self.may(Permission.CHANGE_SETTINGS)
 
     @property
+    def can_view_all_events(self) -> bool:
+        return self.may(Permission.VIEW_ALL_EVENTS)
+
+    @property
     def can_manage_locked_tags(self) -> bool:
         return self.may(Permission.MANAGE_LOCKED_TAGS)
 

@@ -40,6 +40,11 @@ class LocksWouldSuspendError(Exception):
         self.count = count
         self.examples = examples
 
+    @property
+    def more(self) -> int:
+        """How many locks the examples leave out."""
+        return self.count - len(self.examples)
+
 
 MAX_EXAMPLES = 10
 

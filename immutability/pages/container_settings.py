@@ -1,6 +1,5 @@
 """The page "Container settings": three options, a rule editor and a live pattern tester."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib import messages
@@ -15,25 +14,18 @@ from immutability.actions.save_settings import (
 )
 from immutability.models import ContainerSettings
 from immutability.pages.settings_form import EXAMPLES, SettingsForm
-from immutability.patterns import MAX_PATTERN_LENGTH, PatternError, PatternEvaluationError
+from immutability.pages.tester import run_tester
+from immutability.patterns import MAX_PATTERN_LENGTH
 from immutability.protection import (
     MAX_RULE_NAME_LENGTH,
     MAX_RULES_PER_WORKSPACE,
     Policy,
     Protection,
 )
-from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
+from immutability.tester import MAX_SAMPLE_TAGS
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
-
-
-@dataclass
-class TesterResult:
-    """What the tester shows: results, or why there are none."""
-
-    results: list[SampleResult] = field(default_factory=list)
-    problem: str = ""
 
 
 @workspace_page(Permission.VIEW_SETTINGS, "GET", "HEAD", "POST")
@@ -58,13 +50,6 @@ def container_settings(request: HtmxRequest, access: Access) -> HttpResponse:
         case "save" | "save_and_suspend":
             return _save(request, access, form, may_suspend_locks=verb == "save_and_suspend")
     return _render(request, access, form)
-
-
-@workspace_page(Permission.CHANGE_SETTINGS, "POST")
-def try_patterns(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Answer the live tester: the rules as typed, unsaved, on the sample tags as typed."""
-    form = SettingsForm.from_post(request.POST)
-    return render(request, "immutability/tester_result.html", {"tester": _test(form)})
 
 
 def _save(
@@ -112,7 +97,7 @@ def _render(
             "form": form,
             "options": _OPTIONS,
             "examples": EXAMPLES,
-            "tester": _test(form) if form.sample_tags else None,
+            "tester": run_tester(form),
             "max_rules": MAX_RULES_PER_WORKSPACE,
             "max_name_length": MAX_RULE_NAME_LENGTH,
             "max_pattern_length": MAX_PATTERN_LENGTH,
@@ -125,23 +110,9 @@ def _render(
 
 _OPTIONS = (
     (Protection.NONE, "All tags stay mutable. This is the default."),
-    (Protection.ALL, "Every tag becomes immutable after its first push."),
-    (Protection.SOME, "Only tags that match a rule below become immutable."),
+    (Protection.ALL, "Every tag becomes immutable after it’s first pushed."),
+    (Protection.SOME, "Only tags matching custom rules become immutable."),
 )
-
-
-def _test(form: SettingsForm) -> TesterResult:
-    samples = [line.strip() for line in form.sample_tags.splitlines() if line.strip()]
-    if len(samples) > MAX_SAMPLE_TAGS:
-        return TesterResult(problem=f"Try at most {MAX_SAMPLE_TAGS} tags at once.")
-    if problem := form.find_pattern_problem():
-        return TesterResult(problem=problem)
-    try:
-        return TesterResult(try_samples(form.to_draft().to_policy(), samples))
-    except (PatternError, PatternEvaluationError) as error:
-        return TesterResult(problem=str(error))
-    except ValueError:
-        return TesterResult(problem="Choose one of the three options first.")
 
 
 def _describe_newer(access: Access, policy: Policy) -> dict[str, Any]:

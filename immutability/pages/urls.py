@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from immutability.pages.container_settings import container_settings, try_patterns
+from immutability.pages.container_settings import container_settings
 from immutability.pages.locked_tags import delete_page, locked_tags, release_page
 from immutability.pages.overview import overview
+from immutability.pages.tester import try_patterns
 
 urlpatterns = [
     path("<str:slug>/", overview, name="overview"),

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
+from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from workspaces.access import Permission
@@ -19,6 +22,19 @@ class HtmxRequest(HttpRequest):
     """A request as HtmxMiddleware leaves it."""
 
     htmx: HtmxDetails
+
+
+def _sign_in_whole_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Where a session is over, send the page to sign-in, not the fragment that htmx asked for."""
+
+    @wraps(view)
+    def page(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.htmx and not request.user.is_authenticated:
+            here = request.htmx.current_url_abs_path or "/"
+            return HttpResponseClientRedirect(f"{settings.LOGIN_URL}?{urlencode({'next': here})}")
+        return view(request, *args, **kwargs)
+
+    return page
 
 
 PageView = Callable[Concatenate[HtmxRequest, Access, P], HttpResponse]
@@ -35,6 +51,7 @@ def workspace_page(
 
     def decorate(view: PageView[P]) -> Callable[..., HttpResponse]:
         @require_http_methods(methods or ("GET", "HEAD"))
+        @_sign_in_whole_page
         @login_required
         @wraps(view)
         def page(request: HtmxRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:

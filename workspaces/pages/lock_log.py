@@ -54,6 +54,7 @@ def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
             "kind": EventKind(event.kind),
             "repeats": repeats,
             "changes": _list_changes(event),
+            "details": _list_details(event),
         },
     )
 
@@ -65,15 +66,32 @@ def _list_changes(event: LockEvent) -> list[tuple[str, Any, Any]]:
     if not isinstance(before, dict) or not isinstance(after, dict):
         return []
     return [
-        (name.replace("_", " ").capitalize(), _show(before.get(name)), _show(value))
+        (_label(name), _show(before.get(name)), _show(value))
         for name, value in after.items()
         if before.get(name) != value
     ]
 
 
+def _list_details(event: LockEvent) -> list[tuple[str, Any]]:
+    """Return the details of an event other than settings before and after."""
+    return [
+        (_label(name), _show(value))
+        for name, value in (event.details or {}).items()
+        if not isinstance(value, dict)
+    ]
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
 def _show(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return [f"{rule['name']}: {rule['pattern']}" for rule in value]
-    return value
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case None | []:
+            return "none"
+        case [str(), *_]:
+            return ", ".join(value)
+        case _:
+            return value

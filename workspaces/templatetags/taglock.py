@@ -1,6 +1,7 @@
 """Small pieces of pages."""
 
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from django import template
 from django.utils.html import format_html
@@ -21,6 +22,12 @@ def moment(value: datetime | None) -> SafeString | str:
         utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
         utc.strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+@register.simple_tag
+def query(**parameters: str) -> str:
+    """Return a query string of these parameters alone."""
+    return urlencode(parameters)
 
 
 @register.filter

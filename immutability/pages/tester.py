@@ -1,0 +1,106 @@
+"""The live pattern tester: the rules as typed, unsaved, on sample tags as typed."""
+
+from dataclasses import dataclass, field
+
+from django.http import HttpResponse
+from django.shortcuts import render
+
+from immutability.pages.settings_form import SettingsForm
+from immutability.patterns import PatternError, PatternEvaluationError
+from immutability.protection import Why
+from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
+from workspaces.access import Permission
+from workspaces.callers import Access
+from workspaces.pages.access import HtmxRequest, workspace_page
+
+
+@dataclass(frozen=True)
+class ShownSample:
+    """A sample tag as the page shows it: the matched part marked, the answer in words."""
+
+    before: str
+    matched: str
+    after: str
+    answer: str
+    is_locked: bool
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Tester:
+    """What the tester shows: samples, or why there are none."""
+
+    samples: list[ShownSample] = field(default_factory=list)
+    problem: str = ""
+
+
+@workspace_page(Permission.CHANGE_SETTINGS, "POST")
+def try_patterns(request: HtmxRequest, access: Access) -> HttpResponse:
+    """Answer the live tester. An invalid pattern is an answer too, with status 200."""
+    tester = run_tester(SettingsForm.from_post(request.POST))
+    return render(request, "immutability/tester_result.html", {"tester": tester})
+
+
+def run_tester(form: SettingsForm) -> Tester:
+    """Try the form's sample tags on its rules, whatever is saved."""
+    samples = [line.strip() for line in form.sample_tags.splitlines() if line.strip()]
+    if len(samples) > MAX_SAMPLE_TAGS:
+        return Tester(problem=f"Try at most {MAX_SAMPLE_TAGS} tags at once.")
+    if problem := form.find_pattern_problem():
+        return Tester(problem=problem)
+    try:
+        results = try_samples(form.to_draft().to_policy(), samples)
+    except (PatternError, PatternEvaluationError) as error:
+        return Tester(problem=str(error))
+    except ValueError:
+        return Tester(problem="Choose one of the three options first.")
+    return Tester([_show(result) for result in results])
+
+
+def _show(result: SampleResult) -> ShownSample:
+    if result.coverage is None:
+        return ShownSample(
+            result.sample, "", "", "Not a tag", is_locked=False, explanation=result.problem
+        )
+    start = end = 0
+    if result.matches:
+        start, end = result.matches[0].match.start, result.matches[0].match.end
+    return ShownSample(
+        before=result.sample[:start],
+        matched=result.sample[start:end],
+        after=result.sample[end:],
+        answer=_ANSWERS.get(result.coverage.why, "Would be locked"),
+        is_locked=result.would_be_locked,
+        explanation=_explain(result),
+    )
+
+
+_ANSWERS = {
+    Why.NO_PROTECTION: "Not protected",
+    Why.NO_RULE: "Not protected",
+    Why.SIGNATURE_TAG: "Not protected: signature tag",
+}
+
+
+def _explain(result: SampleResult) -> str:
+    why = result.coverage.why if result.coverage else Why.NO_RULE
+    names = " and ".join(f"“{each.rule.name or each.rule.pattern}”" for each in result.matches)
+    match why:
+        case Why.ALL_TAGS:
+            sentence = "All tags are protected."
+        case Why.SIGNATURE_TAG:
+            sentence = "Signing tools must be able to rewrite it."
+        case Why.NO_RULE:
+            return "No rule matches."
+        case Why.NO_PROTECTION if not names:
+            return "No tags are protected, and no rule matches."
+        case Why.NO_PROTECTION:
+            sentence = f"No tags are protected; among some tags, {names} would match."
+        case Why.RULE:
+            sentence = f"Matched by {names}."
+    partial = [each for each in result.matches if each.is_partial]
+    if partial and why in (Why.RULE, Why.NO_PROTECTION):
+        part = result.sample[partial[0].match.start : partial[0].match.end]
+        what = f"only the part “{part}”" if part else "an empty part"
+        sentence += f" The pattern matches {what}: write ^ and $ around it to match whole tags."
+    return sentence

@@ -1,0 +1,53 @@
+"""What every error answer of the API has in common, and what no refused request may do."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from containers.models import Tag as KnownTag
+from immutability.models import Attempt, AttemptTag, ContainerSettings, LockedTag, Rule
+from workspaces.models import EventRepeat, LockEvent, Membership, User, Workspace
+
+_TABLES = (
+    Attempt,
+    AttemptTag,
+    ContainerSettings,
+    EventRepeat,
+    KnownTag,
+    LockEvent,
+    LockedTag,
+    Membership,
+    Rule,
+    User,
+    Workspace,
+)
+
+
+def read_problem(response: Any, status: int, code: str | None = None) -> dict[str, Any]:
+    """Assert that `response` is problem details (RFC 9457) with this status; return the body."""
+    assert response.status_code == status, response.content[:500]
+    assert response.headers["Content-Type"] == "application/problem+json"
+    body: dict[str, Any] = json.loads(response.content)
+    assert body["status"] == status
+    assert body["title"]
+    assert body["detail"]
+    assert "\n" not in body["detail"]
+    assert isinstance(body["code"], str)
+    assert body["code"].replace("_", "").isalnum()
+    if code is not None:
+        assert body["code"] == code
+    return body
+
+
+def snapshot() -> dict[str, list[dict[str, Any]]]:
+    """Return everything that a request could have changed. Access tokens note their use."""
+    return {table.__name__: list(table._default_manager.order_by("pk").values()) for table in _TABLES}
+
+
+@contextmanager
+def nothing_written() -> Iterator[None]:
+    """Assert that the block leaves every table as it was."""
+    before = snapshot()
+    yield
+    assert snapshot() == before

@@ -1,0 +1,447 @@
+"""Who may call what: every address of the site, every method, every kind of caller.
+
+The addresses come from the URL configuration. One that has no line here fails, so that nobody adds
+an address without deciding who may use it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from immutability.actions.check_push import PushCheck, check_push
+from immutability.models import LockedTag
+from immutability.protection import Policy, PolicyRule, Protection
+from containers.reference import Digest, Repository, Tag
+from tests.conftest import AA, BB
+from tests.problems import nothing_written, read_problem
+from workspaces.access import SYSTEM, Scope
+from workspaces.actions import create_access_token
+from workspaces.log.models import LockEvent
+from workspaces.models import User, Workspace
+
+Expected = dict[str, int]
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+TOKENS = [f"token {scope.value}" for scope in Scope]
+CALLERS = ["anonymous", "alice", "bob", "olga", "mallory", *TOKENS, "token of globex"]
+API = "api/v1/"
+IN_WORKSPACE = API + "workspaces/<str:slug>/"
+
+ALICE, BOB, OLGA = "alice", "bob", "olga"
+PULL, PUSH, REGISTRY, AUDIT, ADMIN = TOKENS
+
+
+def public(status: int = 200) -> Expected:
+    """Everybody is answered the same."""
+    return dict.fromkeys(CALLERS, status)
+
+
+def api(*callers: str, status: int = 200) -> Expected:
+    """Of the people and tokens of acme, these may; others are told so, strangers are not."""
+    expected = dict.fromkeys(CALLERS, 403) | dict.fromkeys(callers, status)
+    return expected | {"anonymous": 401, "mallory": 404, "token of globex": 404}
+
+
+def page(*callers: str, status: int = 200) -> Expected:
+    """Of the people of acme, these may. An access token signs nobody in to a page."""
+    sign_in = dict.fromkeys(["anonymous", *TOKENS, "token of globex"], 302)
+    people = dict.fromkeys((ALICE, BOB, OLGA), 403) | dict.fromkeys(callers, status)
+    return sign_in | people | {"mallory": 404}
+
+
+EVERY_PERSON = (ALICE, BOB, OLGA)
+VIEW_SETTINGS = api(*EVERY_PERSON, AUDIT, ADMIN)
+VIEW_EVENTS = api(*EVERY_PERSON, AUDIT)
+MANAGE = api(ALICE, ADMIN)
+CHECK = api(REGISTRY)
+PERSONS_PAGE = page(*EVERY_PERSON)
+
+# Address, then method, then what each caller is answered. What is not here is not allowed: 405.
+MATRIX: dict[str, dict[str, Expected]] = {
+    "healthz": {"GET": public()},
+    "readyz": {"GET": public()},
+    f"{API}schema": {"GET": public()},
+    f"{API}docs": {"GET": public()},
+    f"{API}check-push": {"POST": CHECK},
+    f"{API}check-delete": {"POST": CHECK},
+    f"{API}claims/<uuid:claim_id>/confirm": {"POST": CHECK},
+    f"{API}claims/<uuid:claim_id>/abandon": {"POST": CHECK},
+    f"{IN_WORKSPACE}container-settings": {"GET": VIEW_SETTINGS, "PUT": MANAGE},
+    f"{IN_WORKSPACE}container-settings/test": {"POST": VIEW_SETTINGS},
+    f"{IN_WORKSPACE}locked-tags": {"GET": VIEW_SETTINGS},
+    f"{IN_WORKSPACE}locked-tags/<int:lock_id>": {"GET": VIEW_SETTINGS, "DELETE": MANAGE},
+    f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release": {"POST": MANAGE},
+    f"{IN_WORKSPACE}lock-log": {"GET": VIEW_EVENTS},
+    f"{IN_WORKSPACE}lock-log/<str:ref>": {"GET": VIEW_EVENTS},
+    # Whoever is in one workspace alone is led straight to it.
+    "": {"GET": public(302)},
+    "accounts/login/": {
+        "GET": public() | dict.fromkeys((*EVERY_PERSON, "mallory"), 302),
+        "POST": public() | dict.fromkeys((*EVERY_PERSON, "mallory"), 302),
+        "PUT": public() | dict.fromkeys((*EVERY_PERSON, "mallory"), 302),
+    },
+    "accounts/logout/": {"POST": public(302)},
+    "<str:slug>/": {"GET": PERSONS_PAGE},
+    "<str:slug>/settings/": {"GET": PERSONS_PAGE},
+    "<str:slug>/settings/packages/": {"GET": PERSONS_PAGE},
+    "<str:slug>/settings/packages/containers/": {
+        "GET": PERSONS_PAGE,
+        "POST": page(ALICE, status=302),
+    },
+    "<str:slug>/settings/packages/containers/test/": {"POST": page(ALICE)},
+    "<str:slug>/lock-log/": {"GET": PERSONS_PAGE},
+    "<str:slug>/lock-log/<str:ref>": {"GET": PERSONS_PAGE},
+    "<str:slug>/locked-tags/": {"GET": PERSONS_PAGE},
+    "<str:slug>/locked-tags/<int:lock_id>/delete/": {
+        "GET": page(ALICE),
+        "POST": page(ALICE, status=302),
+    },
+    "<str:slug>/locked-tags/<int:lock_id>/release/": {
+        "GET": page(ALICE),
+        "POST": page(ALICE, status=302),
+    },
+}
+
+REASON = {"reason": "Because the matrix says so"}
+# What makes a request that its caller may make succeed, so that the answer is about the caller.
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", f"{API}check-push"): {"repository": "acme/api", "tag": "v9", "digest": AA},
+    ("POST", f"{API}check-delete"): {"repository": "acme/api", "tag": "v9"},
+    ("PUT", f"{IN_WORKSPACE}container-settings"): {"protection": "all"},
+    ("POST", f"{IN_WORKSPACE}container-settings/test"): {"tags": ["v1"]},
+    ("DELETE", f"{IN_WORKSPACE}locked-tags/<int:lock_id>"): {"name": "reserve", **REASON},
+    ("POST", f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release"): REASON,
+    ("POST", "<str:slug>/settings/packages/containers/"): {"protection": "all", "version": "1"},
+    ("POST", "<str:slug>/settings/packages/containers/test/"): {"sample_tags": "v1"},
+    ("POST", "<str:slug>/locked-tags/<int:lock_id>/delete/"): {"name_after": "free", **REASON},
+    ("POST", "<str:slug>/locked-tags/<int:lock_id>/release/"): REASON,
+}
+
+
+def list_addresses(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[str]:
+    """Yield every address that the site has, as the URL configuration writes it."""
+    for entry in (resolver or get_resolver()).url_patterns:
+        address = prefix + str(entry.pattern)
+        if isinstance(entry, URLPattern):
+            yield address
+        else:
+            yield from list_addresses(entry, address)
+
+
+ADDRESSES = list(list_addresses())
+
+
+@dataclass(frozen=True)
+class Things:
+    """What an address can name in one workspace."""
+
+    slug: str
+    lock_id: int
+    ref: str
+    claim_id: str
+
+    def fill(self, address: str, **others: object) -> str:
+        """Return the path of `address` with these things, some taken from `others`."""
+        values = {**self.__dict__, **others}
+        return "/" + re.sub(r"<\w+:(\w+)>", lambda found: str(values[found[1]]), address)
+
+
+def make_things(workspace: Workspace) -> Things:
+    """Lock one tag, claim another, and have an event of a tag."""
+
+    def push(tag: str, *, is_two_phase: bool) -> Any:
+        repository = Repository(f"{workspace.slug}/api")
+        check = PushCheck(
+            workspace, repository, (Tag(tag),), Digest(AA), is_two_phase=is_two_phase
+        )
+        return check_push(check, actor=SYSTEM)
+
+    push("locked", is_two_phase=False)
+    claim_id = str(push("claimed", is_two_phase=True).claim.id)
+    lock_id = LockedTag.objects.get(workspace=workspace, tag="locked").id
+    ref = LockEvent.objects.get(workspace=workspace.slug, kind="tag.locked").ref
+    return Things(workspace.slug, lock_id, ref, claim_id)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Two workspaces with something in them, and everybody who may call."""
+
+    acme: Things
+    globex: Things
+    clients: dict[str, Client]
+
+    def call(self, caller: str, method: str, address: str, path: str) -> Any:
+        """Make a request that is complete but for the caller's permission."""
+        body = BODIES.get((method, address), {})
+        if not address.startswith(API):
+            send = {"data": body} if method == "POST" else {}
+            return getattr(self.clients[caller], method.lower())(path, **send)
+        send = {"data": json.dumps(body), "content_type": "application/json"} if body else {}
+        headers = {"If-Match": "*"} if method == "PUT" else {}
+        return getattr(self.clients[caller], method.lower())(path, headers=headers, **send)
+
+
+def client_of(user: User) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(user)
+    return client
+
+
+def client_with(workspace: Workspace, *scopes: Scope) -> Client:
+    secret = create_access_token(workspace, "+".join(scopes), list(scopes), actor=SYSTEM)
+    return Client(
+        raise_request_exception=False, headers={"Authorization": f"Bearer {secret}"}
+    )
+
+
+@pytest.fixture
+def site(
+    acme: Workspace,
+    globex: Workspace,
+    alice: User,
+    bob: User,
+    olga: User,
+    mallory: User,
+    protect: Callable[..., Policy],
+) -> Site:
+    for workspace in (acme, globex):
+        protect(workspace, Protection.ALL)
+    clients = {"anonymous": Client(raise_request_exception=False)}
+    clients |= {user.username: client_of(user) for user in (alice, bob, olga, mallory)}
+    clients |= {f"token {scope.value}": client_with(acme, scope) for scope in Scope}
+    clients |= {"token of globex": client_with(globex, *Scope)}
+    return Site(make_things(acme), make_things(globex), clients)
+
+
+def test_every_address_has_a_line_in_the_matrix() -> None:
+    assert sorted(ADDRESSES) == sorted(MATRIX)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_each_caller_is_answered_as_the_matrix_says(site: Site, address: str) -> None:
+    expected: dict[str, Expected] = {}
+    answered: dict[str, Expected] = {}
+    for method, by_caller in MATRIX[address].items():
+        for each in (method, "HEAD") if method == "GET" else (method,):
+            expected[each] = by_caller
+            answered[each] = {}
+            for caller in CALLERS:
+                with transaction.atomic():
+                    response = site.call(caller, each, address, site.acme.fill(address))
+                    answered[each][caller] = response.status_code
+                    # Nobody's request changes what the next one finds.
+                    transaction.set_rollback(True)
+    assert answered == expected
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_other_methods_are_not_allowed_to_anybody(site: Site, address: str) -> None:
+    allowed = {*MATRIX[address], *(["HEAD"] if "GET" in MATRIX[address] else [])}
+    answered = {
+        (method, caller): site.call(caller, method, address, site.acme.fill(address)).status_code
+        for method in METHODS
+        if method not in allowed
+        for caller in CALLERS
+    }
+    # The API asks who is calling before it looks at the method.
+    needs_caller = address.startswith(API) and address not in (f"{API}schema", f"{API}docs")
+    assert answered == {
+        key: 401 if needs_caller and key[1] == "anonymous" else 405 for key in answered
+    }
+
+
+FOREIGN = [
+    (address, name)
+    for address in ADDRESSES
+    for name in ("lock_id", "ref", "claim_id")
+    if f":{name}>" in address
+]
+
+
+@pytest.mark.parametrize(("address", "name"), FOREIGN)
+def test_the_ids_of_another_workspace_are_unknown(site: Site, address: str, name: str) -> None:
+    foreign = getattr(site.globex, name)
+    path = site.acme.fill(address, **{name: foreign})
+    callers = [caller for caller in ("alice", REGISTRY, AUDIT, ADMIN) if caller in CALLERS]
+    with nothing_written():
+        for method, by_caller in MATRIX[address].items():
+            may = [caller for caller in callers if by_caller[caller] in (200, 302)]
+            is_page = not address.startswith(API)
+            asked = [caller for caller in may if not is_page or caller == "alice"]
+            assert asked
+            for caller in asked:
+                assert site.call(caller, method, address, path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "unknown"),
+    [
+        (address, name, {"lock_id": 999_999, "ref": "0" * 12, "claim_id": 8 * "0" + "-0000" * 3 + "-" + 12 * "0"}[name])
+        for address, name in FOREIGN
+        if address.startswith(API)
+    ],
+)
+def test_another_workspaces_id_is_answered_like_one_that_never_was(
+    site: Site, address: str, name: str, unknown: object
+) -> None:
+    foreign = getattr(site.globex, name)
+    method = next(iter(MATRIX[address]))
+    caller = next(each for each in ("alice", REGISTRY) if MATRIX[address][method][each] == 200)
+    answers = [
+        site.call(caller, method, address, site.acme.fill(address, **{name: value}))
+        for value in (foreign, unknown)
+    ]
+    first, second = (read_problem(answer, 404, "not_found") for answer in answers)
+    assert str(first).replace(str(foreign), "?") == str(second).replace(str(unknown), "?")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("check-push", {"repository": "globex/api", "tag": "v1", "digest": AA}),
+        ("check-push", {"repository": "globex/api", "tag": "v1", "dry_run": True}),
+        ("check-delete", {"repository": "globex/api", "tag": "v1"}),
+        ("check-delete", {"repository": "globex/api", "digest": AA}),
+    ],
+)
+@pytest.mark.parametrize("caller", ["alice", *TOKENS])
+def test_the_repositories_of_another_workspace_are_unknown(
+    site: Site, path: str, body: dict[str, Any], caller: str
+) -> None:
+    with nothing_written():
+        response = site.clients[caller].post(
+            f"/api/v1/{path}", json.dumps(body), content_type="application/json"
+        )
+    read_problem(response, 404, "NAME_UNKNOWN")
+
+
+@pytest.mark.parametrize(
+    ("caller", "status"),
+    [
+        ("alice", 200),
+        ("bob", 200),
+        ("olga", 200),
+        ("mallory", 404),
+        (PULL, 403),
+        (PUSH, 200),
+        (REGISTRY, 200),
+        (AUDIT, 200),
+        (ADMIN, 200),
+        ("token of globex", 404),
+    ],
+)
+def test_a_dry_run_is_for_everybody_in_the_workspace_who_may_push_or_read(
+    site: Site, caller: str, status: int
+) -> None:
+    body = {"repository": "acme/api", "tag": "locked", "digest": BB, "dry_run": True}
+    with nothing_written():
+        response = site.clients[caller].post(
+            "/api/v1/check-push", json.dumps(body), content_type="application/json"
+        )
+    assert response.status_code == status
+
+
+# What a browser sends along by itself must not be enough.
+
+
+def list_writing_requests() -> list[tuple[str, str]]:
+    return [
+        (address, method)
+        for address, by_method in MATRIX.items()
+        for method, by_caller in by_method.items()
+        if method in ("POST", "PUT", "DELETE") and address != "accounts/logout/"
+    ]
+
+
+@pytest.mark.parametrize(("address", "method"), list_writing_requests())
+def test_a_session_alone_writes_nothing(
+    site: Site, alice: User, address: str, method: str
+) -> None:
+    careful = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    careful.force_login(alice)
+    with nothing_written():
+        guarded = Site(site.acme, site.globex, {"alice": careful})
+        response = guarded.call("alice", method, address, site.acme.fill(address))
+    assert response.status_code == 403
+    if address.startswith(API):
+        assert "CSRF" in read_problem(response, 403)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [(method, address) for method, address in BODIES if address.startswith(IN_WORKSPACE)],
+)
+def test_a_session_with_the_csrf_token_writes(
+    site: Site, alice: User, method: str, address: str
+) -> None:
+    careful = Client(enforce_csrf_checks=True)
+    careful.force_login(alice)
+    careful.get("/accounts/login/")
+    page = careful.get("/acme/settings/")
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.content.decode())
+    assert found
+    response = getattr(careful, method.lower())(
+        site.acme.fill(address),
+        data=json.dumps(BODIES[method, address]),
+        content_type="application/json",
+        headers={"X-CSRFToken": found[1], "If-Match": "*"},
+    )
+    assert response.status_code == 200
+
+
+def test_an_access_token_needs_no_csrf_token(site: Site, acme: Workspace) -> None:
+    secret = create_access_token(acme, "pipeline", [Scope.REGISTRY], actor=SYSTEM)
+    response = Client(enforce_csrf_checks=True).post(
+        "/api/v1/check-push",
+        json.dumps(BODIES["POST", f"{API}check-push"]),
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("address", [each for each in ADDRESSES if "<str:slug>" in each])
+def test_somebody_who_left_the_workspace_is_a_stranger(
+    site: Site, alice: User, address: str
+) -> None:
+    alice.memberships.all().delete()
+    for method in MATRIX[address]:
+        response = site.call("alice", method, address, site.acme.fill(address))
+        assert response.status_code == 404
+
+
+@pytest.mark.parametrize("address", [each for each in ADDRESSES if "<str:slug>" in each])
+def test_a_deactivated_persons_session_is_over(site: Site, alice: User, address: str) -> None:
+    alice.is_active = False
+    alice.save()
+    for method in MATRIX[address]:
+        response = site.call("alice", method, address, site.acme.fill(address))
+        assert response.status_code == (401 if address.startswith(API) else 302)
+
+
+@pytest.mark.parametrize("address", [each for each in ADDRESSES if "<str:slug>" in each])
+@pytest.mark.parametrize("slug", ["nobody", "ACME", "acme.", "globe x", "%00", "%FF%FE", "a" * 300])
+def test_a_workspace_that_is_not_there_is_unknown(site: Site, address: str, slug: str) -> None:
+    for method in MATRIX[address]:
+        response = site.call("alice", method, address, site.acme.fill(address, slug=slug))
+        assert response.status_code == 404
+
+
+def test_a_rule_of_another_workspace_protects_nothing_here(
+    site: Site, acme: Workspace, globex: Workspace, protect: Callable[..., Policy]
+) -> None:
+    protect(globex, Protection.SOME, PolicyRule("Ours", "^ours$"))
+    protect(acme, Protection.NONE)
+    body = {"repository": "acme/api", "tag": "ours", "digest": AA}
+    response = site.clients[REGISTRY].post(
+        "/api/v1/check-push", json.dumps(body), content_type="application/json"
+    )
+    assert response.json()["outcome"] == "unprotected"
