@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
@@ -21,6 +22,8 @@ from immutability.protection import Policy, PolicyRule, Protection
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions import add_member, create_access_token, create_workspace
 from workspaces.models import User, Workspace
+
+pytest_plugins = ["tests.services.browser"]
 
 AA = "sha256:" + "a" * 64
 BB = "sha256:" + "b" * 64
@@ -42,10 +45,15 @@ def _fast_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _static_root() -> None:
+    """WhiteNoise warns of a folder that is not there, and a warning is an error here."""
+    Path(django_settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
 @pytest.fixture(autouse=True)
 def _plain_static_files(settings: Any) -> None:
     """Pages without collected files: the names stay as they are in static/."""
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     settings.STORAGES = {
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -138,7 +146,7 @@ def protect() -> Callable[..., Policy]:
     return protect
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of Debian's Chromium."""
     path = shutil.which("chromium")

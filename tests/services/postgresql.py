@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def find_free_port() -> int:
 def postgresql(bin_dir: Path) -> Iterator[str]:
     """Run a server; yield its address for DATABASE_URL. The data goes with it."""
     folder = Path(tempfile.mkdtemp(prefix="taglock-postgresql-"))
-    as_owner = _as_postgres(folder) if os.geteuid() == 0 else []
+    as_owner: list[str | Path] = _as_postgres(folder) if os.geteuid() == 0 else []
     port = find_free_port()
     data = folder / "data"
     try:
@@ -60,14 +60,14 @@ def postgresql(bin_dir: Path) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _as_postgres(folder: Path) -> list[str]:
+def _as_postgres(folder: Path) -> list[str | Path]:
     """PostgreSQL refuses to run as root: run it as the user that Debian's package made."""
     owner = pwd.getpwnam("postgres")
     os.chown(folder, owner.pw_uid, owner.pw_gid)
     return ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
 
 
-def _run(command: list[str | Path]) -> None:
+def _run(command: Sequence[str | Path]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/")
     if done.returncode:
         raise RuntimeError(f"{command}: {done.stdout.decode(errors='replace')}")

@@ -1,0 +1,217 @@
+"""The container settings page in a real browser: live tester, keyboard, dialog, both schemes."""
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from rest_framework.test import APIClient
+
+from immutability.actions.read import read_policy
+from immutability.models import LockedTag
+from immutability.protection import Policy, PolicyRule, Protection
+from tests.conftest import AA, BB, SEMVER
+from workspaces.models import User, Workspace
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+SETTINGS = "/acme/settings/packages/containers/"
+
+
+def test_the_tester_follows_what_is_typed_and_saves_nothing(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.get_by_label("Some tags are protected").check()
+    page.get_by_label("Rule name").fill("Production")
+    page.get_by_label("RE2 pattern").fill("prod")
+    page.get_by_label("Sample tags").fill("nonprod-1\nfeature-x")
+    result = page.locator("#tester-result")
+    expect(result.locator("li").first).to_contain_text("Would be locked")
+    expect(result.locator("mark").first).to_have_text("prod")
+    expect(result.locator("li").first).to_contain_text("only the part “prod”")
+    expect(result.locator("li").nth(1)).to_contain_text("Not protected")
+    page.get_by_label("RE2 pattern").fill("^prod$")
+    expect(result.locator("li").first).to_contain_text("Not protected")
+    page.get_by_label("RE2 pattern").fill("(?=prod)")
+    expect(result).to_contain_text("RE2 has no lookahead")
+    assert read_policy(acme) == Policy()
+
+
+def test_switching_an_option_is_tested_at_once(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.get_by_label("All tags are protected").check()
+    page.get_by_label("Sample tags").fill(f"latest\nsha256-{'0' * 64}.sig")
+    lines = page.locator("#tester-result li")
+    expect(lines.first).to_contain_text("Would be locked")
+    expect(lines.nth(1)).to_contain_text("Not protected: signature tag")
+    page.get_by_label("Protect signature tags too").check()
+    expect(lines.nth(1)).to_contain_text("Would be locked")
+
+
+def test_the_tester_still_follows_after_rules_were_added_and_removed(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.get_by_label("Some tags are protected").check()
+    page.get_by_label("Sample tags").fill("prod")
+    page.get_by_role("button", name="Insert the rule Production").click()
+    line = page.locator("#tester-result li").first
+    expect(line).to_contain_text("Would be locked")
+    expect(page.locator("#rule-name-1")).to_be_focused()
+    page.get_by_role("button", name="Remove rule 1").click()
+    expect(line).to_contain_text("Not protected")
+    expect(page.locator("#rules-heading")).to_be_focused()
+
+
+def test_the_page_can_be_used_with_the_keyboard_alone(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.locator("#protection-none").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#protection-some")).to_be_checked()
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "rule-name-1":
+            break
+    page.keyboard.type("Release versions")
+    page.keyboard.press("Tab")
+    page.keyboard.type(SEMVER.pattern)
+    # Enter in a field saves, as in any form.
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert read_policy(acme).rules == (SEMVER,)
+
+
+def test_enter_in_the_tester_never_saves(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.get_by_label("All tags are protected").check()
+    page.get_by_label("Sample tags").click()
+    page.keyboard.type("v1")
+    page.keyboard.press("Enter")
+    page.keyboard.type("v2")
+    expect(page.locator("#tester-result li")).to_have_count(2)
+    assert page.url.endswith(SETTINGS)
+    assert read_policy(acme).version == 0
+
+
+def test_an_error_summary_takes_the_focus_and_leads_to_the_field(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.get_by_label("Some tags are protected").check()
+    page.get_by_label("Rule name").fill("Broken")
+    page.get_by_label("RE2 pattern").fill("[v")
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    expect(page.locator(".summary")).to_be_focused()
+    page.locator(".summary a").click()
+    expect(page.locator("#rule-pattern-1")).to_be_focused()
+    expect(page.locator("#rule-pattern-1")).to_have_value("[v")
+
+
+def test_everything_works_without_javascript(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice, java_script_enabled=False)
+    page.goto(SETTINGS)
+    page.get_by_label("Some tags are protected").check()
+    page.get_by_role("button", name="Insert the rule Release versions").click()
+    expect(page.locator("#rule-pattern-1")).to_have_value(SEMVER.pattern)
+    page.get_by_role("button", name="Add a rule").click()
+    page.locator("#rule-name-2").fill("Production")
+    page.locator("#rule-pattern-2").fill("^prod$")
+    page.get_by_label("Sample tags").fill("prod\nv1.2.0\nfeature-x")
+    page.get_by_role("button", name="Test").click()
+    expect(page.locator("#tester-result li")).to_have_count(3)
+    expect(page.locator("#tester-result li").first).to_contain_text("Would be locked")
+    page.get_by_role("button", name="Remove rule 2").click()
+    page.get_by_role("button", name="Save", exact=True).last.click()
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert read_policy(acme).rules == (SEMVER,)
+
+
+def test_an_admin_deletes_a_locked_tag_in_a_dialog(
+    acme: Workspace,
+    alice: User,
+    registry: APIClient,
+    protect: Callable[..., Policy],
+    signed_in_page: Callable[..., Page],
+) -> None:
+    protect(acme, Protection.ALL)
+    _push(registry, "v1.2.0", AA)
+    page = signed_in_page(alice)
+    page.goto("/acme/locked-tags/")
+    link = page.get_by_role("link", name="Delete")
+    link.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(link).to_be_focused()
+    page.keyboard.press("Enter")
+    dialog.get_by_label("Reason").fill("published by mistake")
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status").first).to_contain_text("is deleted")
+    assert LockedTag.objects.get().state == "reserved"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_every_page_is_free_of_accessibility_faults(
+    acme: Workspace,
+    alice: User,
+    registry: APIClient,
+    protect: Callable[..., Policy],
+    signed_in_page: Callable[..., Page],
+    scheme: str,
+    width: int,
+) -> None:
+    protect(acme, Protection.SOME, SEMVER, PolicyRule("Everything signed", "sha256"))
+    for digest in (AA, AA, BB):
+        _push(registry, "v1.2.0", digest)
+    page = signed_in_page(alice, color_scheme=scheme, viewport={"width": width, "height": 900})
+    lock = LockedTag.objects.get()
+    addresses = [
+        "/acme/",
+        "/acme/settings/",
+        "/acme/settings/packages/",
+        SETTINGS,
+        "/acme/locked-tags/",
+        f"/acme/locked-tags/{lock.id}/delete/",
+        f"/acme/locked-tags/{lock.id}/release/",
+        "/acme/lock-log/",
+        "/acme/lock-log/?since=2026-02-02&until=2026-01-01",
+        "/nowhere/",
+    ]
+    page.goto("/acme/lock-log/")
+    addresses += page.eval_on_selector_all(
+        "td a[href*='/lock-log/']:not([href*='?'])", "links => links.map(link => link.href)"
+    )[:4]
+    for address in addresses:
+        page.goto(address)
+        if address == SETTINGS:
+            page.get_by_label("Sample tags").fill("v1.2.0\nfeature-x\nno tag")
+            expect(page.locator("#tester-result li")).to_have_count(3)
+        results = Axe().run(page)
+        assert results.response["passes"], f"{address}: nothing was examined"
+        assert results.violations_count == 0, f"{address}: {results.generate_report()}"
+        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, f"{address} is wider than the window by {overflow} pixels"
+
+
+def _push(registry: APIClient, tag: str, digest: str) -> None:
+    body = {"repository": "acme/api", "tag": tag, "digest": digest, "actor": "dana"}
+    assert registry.post("/api/v1/check-push", body, format="json").status_code == 200

@@ -1,0 +1,83 @@
+"""`make run` as a newcomer runs it, on a free port, with a data folder of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+from tests.services.postgresql import find_free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+READY_SECONDS = 90
+STOP_SECONDS = 20
+
+
+class Site:
+    """A running site: its address, and what it has printed."""
+
+    def __init__(self, data_dir: Path, port: int | None = None) -> None:
+        """Start it and wait until it says that it is ready. Raises RuntimeError otherwise."""
+        self.port = port or find_free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.data_dir = data_dir
+        self.lines: list[str] = []
+        self._ready = threading.Event()
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "DJANGO_SETTINGS_MODULE")
+        }
+        self._process = subprocess.Popen(
+            ["make", "--silent", "run"],
+            cwd=ROOT,
+            env={**environment, "DATA_DIR": str(data_dir), "PORT": str(self.port)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._ready.wait(READY_SECONDS) or self._process.poll() is not None:
+            self.stop()
+            raise RuntimeError("make run did not get ready:\n" + "".join(self.lines))
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands that it printed, in order."""
+        return [line.strip() for line in self.lines if line.startswith("curl ")]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send the signal as a terminal or a service manager does; return make's exit status."""
+        if self._process.poll() is None:
+            if number == signal.SIGINT:
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.send_signal(number)
+        try:
+            status = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            raise
+        self._reader.join(5)
+        return status
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                self.lines.append(line)
+                if re.match(r"\s+Stop\s", line):
+                    self._ready.set()
+        self._ready.set()
+
+
+def run_command(command: str) -> str:
+    """Run a printed command in a shell, as a person would who pastes it; return its output."""
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
