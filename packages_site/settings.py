@@ -6,7 +6,9 @@ import dj_database_url
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
+from immutability.protection import DeleteOutcome, Outcome
 from packages_site.environment import BadSettingError, read_environment, read_or_make_secret_key
+from workspaces.access import ActorKind
 
 try:
     ENVIRONMENT = read_environment()
@@ -180,6 +182,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "ActorKindEnum": [(each.value, each.value) for each in ActorKind],
+        "PushOutcomeEnum": [(each.value, each.value) for each in Outcome],
+        "DeleteOutcomeEnum": [(each.value, each.value) for each in DeleteOutcome],
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "workspaces.schema.add_problems",
+    ],
 }
 
 CELERY_TASK_IGNORE_RESULT = True
