@@ -49,6 +49,13 @@ def forget_tags(workspace: Workspace, repository: Repository, tags: Collection[T
         _rows(workspace, repository, tags).delete()
 
 
+def forget_digest(workspace: Workspace, repository: Repository, digest: Digest) -> None:
+    """Forget every tag that points at `digest`: a delete by digest takes them all."""
+    KnownTag.objects.filter(
+        workspace=workspace, repository=repository.name, digest=digest.value
+    ).delete()
+
+
 def _rows(
     workspace: Workspace, repository: Repository, tags: Collection[Tag]
 ) -> QuerySet[KnownTag]:

@@ -1,6 +1,6 @@
 """Answers to a check, as values. No Django."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,10 +11,11 @@ from immutability.protection import DeleteOutcome, Outcome, PolicyRule
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a registry relays to the client: an HTTP status and an OCI error body."""
+    """What a registry relays to the client: an HTTP status, an OCI error body, headers."""
 
     status: int
     body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,9 @@ class AttemptTag(models.Model):
     tag = models.CharField(max_length=MAX_TAG_LENGTH)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["attempt", "tag"], name="attempt_tag_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "attempt", "tag"], name="attempt_tag_once")
+        ]
         indexes = [
             models.Index(fields=["workspace", "repository", "tag"], name="attempt_tag_by_tag")
         ]

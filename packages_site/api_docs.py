@@ -10,3 +10,5 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 @method_decorator(csp_update({"img-src": [SELF, "data:"]}), name="dispatch")
 class ApiDocsView(SpectacularSwaggerSplitView):
     """Swagger UI, its script and its files from this site alone."""
+
+    template_name = "api_docs.html"

@@ -1,8 +1,22 @@
 """Is the process alive, and can it work? For load balancers and process managers."""
 
+from collections.abc import Callable
+
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
+
+
+def answer_probes(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware that answers probes first: they come by bare address and without TLS."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        probe = _PROBES.get(request.path_info)
+        return probe(request) if probe else get_response(request)
+
+    return middleware
 
 
 @require_safe
@@ -20,3 +34,6 @@ def readyz(request: HttpRequest) -> HttpResponse:
     except DatabaseError:
         return HttpResponse("the database cannot be used\n", "text/plain", status=503)
     return HttpResponse("ok\n", content_type="text/plain")
+
+
+_PROBES = {"/healthz": healthz, "/readyz": readyz}

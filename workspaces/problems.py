@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from django.http import Http404, HttpResponse, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -51,8 +51,10 @@ def undecided(detail: str = "Taglock cannot decide this now. Try again.") -> Pro
     )
 
 
-class StrictJSONParser(JSONParser):
+class StrictJSONParser(BaseParser):
     """JSON of a bounded size and depth."""
+
+    media_type = "application/json"
 
     def parse(
         self,

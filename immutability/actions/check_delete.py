@@ -5,9 +5,16 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
-from containers.known_tags import forget_tags
+from containers.known_tags import forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
-from immutability.actions.read import MovedError, decide_until_settled, read_locks, read_policy
+from immutability.actions.read import (
+    MovedError,
+    decide_until_settled,
+    hold_version,
+    read_locks,
+    read_policy,
+    require_version,
+)
 from immutability.actions.refuse import (
     record_refused_delete,
     relay_pending_claim,
@@ -59,7 +66,10 @@ def _decide(check: DeleteCheck, actor: Actor) -> DeleteAnswer:
                 row = rows[tag]
                 if row is not None:
                     _carry_out(check, policy, row, outcome, actor)
+            if isinstance(check.target, Digest):
+                forget_digest(check.workspace, check.repository, check.target)
             forget_tags(check.workspace, check.repository, outcomes)
+            require_version(check.workspace, policy.version)
     return DeleteAnswer(answers, refusal)
 
 
@@ -114,6 +124,7 @@ def _carry_out(
         )
         kind, reason = EventKind.TAG_DELETED, "the name stays reserved"
     elif outcome is DeleteOutcome.SUSPENDED:
+        hold_version(check.workspace, policy.version)
         changed = same.delete()[0]
         kind, reason = EventKind.LOCK_ENDED, "the tag was deleted while it was not protected"
     else:

@@ -11,10 +11,17 @@ from django.utils import timezone
 from containers.known_tags import forget_tags, read_known_tags, remember_tags
 from containers.reference import Digest, Repository, Tag
 from immutability.actions.claims import open_attempt
-from immutability.actions.read import MovedError, decide_until_settled, read_locks, read_policy
+from immutability.actions.read import (
+    MovedError,
+    decide_until_settled,
+    hold_version,
+    read_locks,
+    read_policy,
+    require_version,
+)
 from immutability.actions.refuse import record_refused_push, relay_pending_claim, relay_refused_push
 from immutability.answers import PushAnswer, Refusal, TagAnswer
-from immutability.models import ContainerSettings, LockedTag
+from immutability.models import LockedTag
 from immutability.protection import (
     Coverage,
     Decision,
@@ -26,7 +33,7 @@ from immutability.protection import (
     decide_push,
 )
 from immutability.refusals import LockFacts
-from workspaces.access import Actor
+from workspaces.access import Actor, ActorKind
 from workspaces.log.append import Event, append_events, append_repeatable_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
@@ -116,6 +123,7 @@ class _Round:
 
     def run(self) -> PushAnswer:
         if not self._needs_writing():
+            require_version(self.check.workspace, self.policy.version)
             return PushAnswer(self._answers())
         with transaction.atomic():
             refused = [tag for tag, each in self.decisions.items() if not each.outcome.is_allowed]
@@ -133,7 +141,7 @@ class _Round:
                     id__in=[row.id for tag, row in claimed.items() if tag not in adopted]
                 ).delete()
                 append_events(self.events, actor=self.actor)
-                return self._refuse(blocked)
+                return self._refuse(blocked, adopted)
             return self._allow(claimed, adopted)
 
     def _needs_writing(self) -> bool:
@@ -161,11 +169,12 @@ class _Round:
             row = claimed[tag]
             row.state, row.digest = LockState.LOCKED, present.value
             # Who pushed it, nobody wrote down: it was there before it was protected.
-            row.pushed_by = ""
-            row.save(update_fields=["state", "digest", "pushed_by"])
+            row.pushed_by, row.pushed_by_kind = "", ActorKind.SYSTEM
+            row.save(update_fields=["state", "digest", "pushed_by", "pushed_by_kind"])
             adopted[tag] = row
             self.events.append(self._event(EventKind.TAG_ADOPTED, tag, present))
-        forget_tags(self.check.workspace, self.check.repository, adopted)
+        was_told = self.check.current is not NOT_TOLD
+        forget_tags(self.check.workspace, self.check.repository, claimed if was_told else adopted)
         return adopted
 
     # Nothing stands in the way: carry out each tag's step.
@@ -215,19 +224,15 @@ class _Round:
         )
         append_events(self.events, actor=self.actor)
         self._record_identical_pushes()
+        require_version(self.check.workspace, self.policy.version)
         return PushAnswer(self._answers(reached, claimed), claim=claim)
 
     def _end_lock(self, tag: Tag) -> None:
         """End a suspended lock, unless the settings have moved: then it may hold again."""
-        version = (
-            ContainerSettings.objects.select_for_update()
-            .filter(workspace=self.check.workspace)
-            .values_list("version", flat=True)
-            .first()
-        )
+        hold_version(self.check.workspace, self.policy.version)
         row = self.locks[tag]
         same = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest)
-        if (version or 0) != self.policy.version or not same.delete()[0]:
+        if not same.delete()[0]:
             raise MovedError
         self.events.append(
             Event(
@@ -287,8 +292,10 @@ class _Round:
 
     # Something stands in the way.
 
-    def _refuse(self, blocking: dict[Tag, LockedTag]) -> PushAnswer:
-        reached: dict[Tag, Outcome] = {}
+    def _refuse(
+        self, blocking: dict[Tag, LockedTag], adopted: dict[Tag, LockedTag] | None = None
+    ) -> PushAnswer:
+        reached: dict[Tag, Outcome] = dict.fromkeys(adopted or (), Outcome.UNCHANGED)
         refs: list[str] = []
         for tag, row in sorted(blocking.items()):
             decided = self.decisions[tag].outcome
@@ -305,7 +312,8 @@ class _Round:
         ]
         ref = refs[0] if refs else ""
         return PushAnswer(
-            self._answers(reached, blocking), _relay_first(in_the_way, self.digest, ref)
+            self._answers(reached, blocking | (adopted or {})),
+            _relay_first(in_the_way, self.digest, ref),
         )
 
     # Small parts.

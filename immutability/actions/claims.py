@@ -17,8 +17,8 @@ from workspaces.log.append import Event, append_event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
-# How long a caller may take to confirm. After it the claim still holds, since its push may yet
-# land; the Locked tags page then offers an admin to drop it.
+# How long a caller should take to confirm. After it the claim still holds, since its push may yet
+# land: only an admin, who can know, drops it.
 CLAIM_LEASE_SECONDS = 900
 
 

@@ -52,6 +52,23 @@ def read_policy(workspace: Workspace) -> Policy:
     )
 
 
+def require_version(workspace: Workspace, version: int) -> None:
+    """Raise MovedError where the settings are no longer at `version`.
+
+    The last statement of a decision: what was decided under one version must not go out under the
+    next.
+    """
+    now = ContainerSettings.objects.filter(workspace=workspace).values_list("version", flat=True)
+    if (now.first() or 0) != version:
+        raise MovedError
+
+
+def hold_version(workspace: Workspace, version: int) -> None:
+    """Like require_version, and nobody saves until the transaction ends."""
+    list(ContainerSettings.objects.select_for_update().filter(workspace=workspace))
+    require_version(workspace, version)
+
+
 def read_locks(
     workspace: Workspace, repository: Repository, tags: Iterable[Tag]
 ) -> dict[Tag, LockedTag]:

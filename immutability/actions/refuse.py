@@ -7,6 +7,7 @@ from immutability.answers import Refusal
 from immutability.models import LockedTag
 from immutability.protection import Outcome
 from immutability.refusals import (
+    RETRY_AFTER_SECONDS,
     LockFacts,
     describe_pending_claim,
     describe_refused_delete,
@@ -58,7 +59,11 @@ def relay_refused_delete(facts: LockFacts, ref: str) -> Refusal:
 def relay_pending_claim(facts: LockFacts) -> Refusal:
     """Return the answer to a push or delete that meets a claim: cannot decide yet."""
     detail = {"reason": "CLAIM_PENDING", "repository": facts.repository, "tag": facts.tag}
-    return Refusal(503, oci_error("UNAVAILABLE", describe_pending_claim(facts), detail))
+    return Refusal(
+        503,
+        oci_error("UNAVAILABLE", describe_pending_claim(facts), detail),
+        {"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
 
 
 def _record(

@@ -136,6 +136,7 @@ class RelayedErrorSerializer(serializers.Serializer[object]):
     """What to answer to the client, as it stands."""
 
     status = serializers.IntegerField()
+    headers = serializers.DictField(child=serializers.CharField())
     body = serializers.JSONField()
 
 
@@ -290,4 +291,6 @@ def _render_delete(answer: DeleteAnswer) -> dict[str, Any]:
 
 
 def _render_refusal(refusal: Refusal | None) -> dict[str, Any] | None:
-    return {"status": refusal.status, "body": refusal.body} if refusal else None
+    if refusal is None:
+        return None
+    return {"status": refusal.status, "headers": refusal.headers, "body": refusal.body}

@@ -13,7 +13,7 @@ MAX_REASON_LENGTH = 500
 class LockEvent(models.Model):
     """One thing that happened. Rows are written once and never changed."""
 
-    ref = models.CharField(max_length=REF_LENGTH, unique=True)
+    ref = models.CharField(max_length=REF_LENGTH)
     at = models.DateTimeField(db_default=Now())
     workspace = models.CharField(max_length=63)
     kind = models.CharField(max_length=32, choices=[(kind.value, kind.label) for kind in EventKind])
@@ -33,6 +33,9 @@ class LockEvent(models.Model):
     origin_hash = models.CharField(max_length=64, blank=True)
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "ref"], name="event_ref_once"),
+        ]
         indexes = [
             models.Index(fields=["workspace", "id"], name="event_page"),
             models.Index(fields=["workspace", "repository", "tag", "id"], name="event_tag"),

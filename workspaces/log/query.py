@@ -27,9 +27,7 @@ class LogFilterForm(forms.Form):
     )
     actor = forms.CharField(required=False, max_length=255)
     rule = forms.CharField(required=False, max_length=64, strip=False)
-    digest = forms.CharField(
-        required=False, max_length=256, help_text="or its beginning"
-    )
+    digest = forms.CharField(required=False, max_length=256, help_text="or its beginning")
     since = forms.DateField(
         label="From", required=False, widget=forms.DateInput({"type": "date"}), help_text="UTC"
     )
