@@ -1,0 +1,1 @@
+"""Talk to the registry behind the gate, and read its manifests."""
