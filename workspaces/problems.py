@@ -198,7 +198,8 @@ def _flatten(detail: Any, pointer: str) -> Any:
     """Yield each message of a validation error with the JSON pointer of what it is about."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            step = "" if name == "non_field_errors" else f"/{name}"
+            escaped = str(name).replace("~", "~0").replace("/", "~1")
+            step = "" if name == "non_field_errors" else f"/{escaped}"
             yield from _flatten(inner, pointer + step)
     elif isinstance(detail, list):
         for number, inner in enumerate(detail):

@@ -69,6 +69,7 @@ def _decide(check: DeleteCheck, actor: Actor) -> DeleteAnswer:
             if isinstance(check.target, Digest):
                 forget_digest(check.workspace, check.repository, check.target)
             forget_tags(check.workspace, check.repository, outcomes)
+            _require_no_other_lock(check, rows)
             require_version(check.workspace, policy.version)
     return DeleteAnswer(answers, refusal)
 
@@ -86,6 +87,19 @@ def _read_rows(check: DeleteCheck) -> dict[Tag, LockedTag | None]:
         digest=check.target.value,
     )
     return {Tag(row.tag): row for row in rows}
+
+
+def _require_no_other_lock(check: DeleteCheck, rows: dict[Tag, LockedTag | None]) -> None:
+    """Raise MovedError where the delete would take a tag that was locked since it was read."""
+    locked = LockedTag.objects.filter(
+        workspace=check.workspace, repository=check.repository.name
+    ).exclude(state=LockState.RESERVED)
+    if isinstance(check.target, Tag):
+        locked = locked.filter(tag=check.target.name)
+    else:
+        locked = locked.filter(digest=check.target.value)
+    if locked.exclude(id__in=[row.id for row in rows.values() if row]).exists():
+        raise MovedError
 
 
 def _held_digest(outcome: DeleteOutcome, row: LockedTag | None) -> Digest | None:

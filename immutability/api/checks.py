@@ -136,7 +136,7 @@ class RelayedErrorSerializer(serializers.Serializer[object]):
     """What to answer to the client, as it stands."""
 
     status = serializers.IntegerField()
-    headers = serializers.DictField(child=serializers.CharField())
+    headers = serializers.DictField(child=serializers.CharField(), required=False)
     body = serializers.JSONField()
 
 
@@ -293,4 +293,5 @@ def _render_delete(answer: DeleteAnswer) -> dict[str, Any]:
 def _render_refusal(refusal: Refusal | None) -> dict[str, Any] | None:
     if refusal is None:
         return None
-    return {"status": refusal.status, "headers": refusal.headers, "body": refusal.body}
+    headers = {"headers": refusal.headers} if refusal.headers else {}
+    return {"status": refusal.status, **headers, "body": refusal.body}

@@ -33,6 +33,7 @@ from immutability.models import LockedTag
 from workspaces.access import Permission
 from workspaces.callers import find_access
 from workspaces.log.models import MAX_REASON_LENGTH
+from workspaces.models import Workspace
 from workspaces.problems import Problem, StrictSerializer
 from workspaces.text import describe_bad_character
 
@@ -79,12 +80,11 @@ class LockedTagListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    q = serializers.CharField(required=False, default="", max_length=255)
-    repository = serializers.CharField(required=False, default="", max_length=255)
-    state = serializers.ChoiceField(STANDINGS, required=False, default="")
-    before = serializers.IntegerField(required=False, default=0, min_value=0)
+    q = serializers.CharField(default="", allow_blank=True, max_length=255)
+    repository = serializers.CharField(default="", allow_blank=True, max_length=255)
+    state = serializers.ChoiceField(STANDINGS, default="", allow_blank=True)
+    before = serializers.IntegerField(default=0, min_value=0)
     limit = serializers.IntegerField(
-        required=False,
         default=LOCKED_TAGS_PER_PAGE,
         min_value=1,
         max_value=MAX_LOCKED_TAGS_PER_PAGE,
@@ -176,8 +176,7 @@ class LockedTagView(APIView):
         row = LockedTag.objects.filter(workspace=access.workspace, id=lock_id).first()
         if row is None:
             raise _unknown(lock_id)
-        policy = read_policy(access.workspace)
-        return Response(_render(row, decide_or_refuse(lambda: get_standing(row, policy))))
+        return Response(_render_now(access.workspace, row))
 
     @extend_schema(
         operation_id="delete_locked_tag",
@@ -199,8 +198,9 @@ class LockedTagView(APIView):
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_LOCKED_TAGS)
-        body = request.data if isinstance(request.data, dict) else {}
-        asked = DeleteSerializer(data={**request.query_params.dict(), **body})
+        if not isinstance(request.data, dict):
+            raise ValidationError("Write a JSON object, or no body.")
+        asked = DeleteSerializer(data={**request.query_params.dict(), **request.data})
         asked.is_valid(raise_exception=True)
         row = _change(
             lock_id,
@@ -212,7 +212,7 @@ class LockedTagView(APIView):
                 actor=access.actor,
             ),
         )
-        return Response({"locked_tag": _render(row, row.state) if row else None})
+        return Response({"locked_tag": _render_now(access.workspace, row) if row else None})
 
 
 class ReleaseView(APIView):
@@ -234,7 +234,7 @@ class ReleaseView(APIView):
             lock_id,
             lambda: release_locked_tag(access.workspace, lock_id, reason, actor=access.actor),
         )
-        return Response(_render(row, row.state))
+        return Response(_render_now(access.workspace, row))
 
 
 def _change(lock_id: int, change: Callable[[], Any]) -> Any:
@@ -248,6 +248,11 @@ def _change(lock_id: int, change: Callable[[], Any]) -> Any:
 
 def _unknown(lock_id: int) -> Http404:
     return Http404(f"There is no locked tag {lock_id} in this workspace.")
+
+
+def _render_now(workspace: Workspace, row: LockedTag) -> dict[str, Any]:
+    policy = read_policy(workspace)
+    return _render(row, decide_or_refuse(lambda: get_standing(row, policy)))
 
 
 def _render(row: LockedTag, standing: str) -> dict[str, Any]:
