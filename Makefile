@@ -11,6 +11,7 @@ help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 run: .venv/run  ## Start Taglock on 127.0.0.1:${PORT:-8000}, with demo data in ${DATA_DIR:-var}
+	@requirements/debian docker-registry nginx skopeo curl
 	@exec $(BIN)/python -m packages_site.run
 
 test: .venv/dev  ## Run every test: on SQLite, then again on PostgreSQL

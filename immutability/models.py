@@ -148,21 +148,35 @@ class LockedTag(models.Model):
 
 
 class Attempt(models.Model):
-    """One write on its way to the registry, announced before it is sent.
+    """One write on its way to the registry, committed before it is sent.
 
-    While it is open, nobody knows whether the write landed.
+    While it is open, nobody knows whether the write landed. One that the gate sends carries what is
+    needed to send it again; one that an API caller announced does not.
     """
+
+    class Kind(models.TextChoices):
+        ANNOUNCED = "announced"
+        PUSH = "push"
+        DELETE = "delete"
 
     class Outcome(models.TextChoices):
         OPEN = "open"
         SUCCEEDED = "succeeded"
         FAILED = "failed"
         DROPPED = "dropped"
+        # An unprotected write whose end stayed unknown until it could not land any more.
+        LAPSED = "lapsed"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="attempts")
+    kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.ANNOUNCED)
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
-    digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
+    is_by_digest = models.BooleanField(default=False)
+    # Set, and committed, before the write leaves: one that was never sent needs no repeating.
+    is_sent = models.BooleanField(default=False)
+    manifest = models.BinaryField(default=b"")
+    media_type = models.CharField(max_length=255, blank=True)
     settings_version = models.PositiveIntegerField()
     actor = models.CharField(max_length=255)
     actor_kind = models.CharField(
@@ -170,8 +184,18 @@ class Attempt(models.Model):
     )
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.OPEN)
     opened_at = models.DateTimeField(db_default=Now())
+    # Until then its sender may be at work on it; after that anybody may send it again.
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["expires_at"],
+                name="attempt_open",
+                condition=models.Q(outcome="open"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -184,6 +208,7 @@ class AttemptTag(models.Model):
     attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="tags")
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     tag = models.CharField(max_length=MAX_TAG_LENGTH)
+    is_covered = models.BooleanField(default=True)
 
     class Meta:
         constraints = [

@@ -75,6 +75,22 @@ def describe_refused_delete(facts: LockFacts, link: str = "") -> str:
     )
 
 
+def describe_hollowing(facts: LockFacts, child: Digest, link: str = "") -> str:
+    """Return the line for the delete of an image that a locked index lists."""
+    return _join(
+        [
+            f"{child.short} cannot be deleted because tag {_quote(facts.tag)} of "
+            f"{facts.repository} is immutable, and its index {facts.digest.short} lists it",
+            f"An admin of {facts.workspace} can delete the index's tag first",
+        ],
+        link,
+    )
+
+
+def _quote(text: str) -> str:
+    return f'"{text}"'
+
+
 def describe_pending_claim(facts: LockFacts) -> str:
     """Return the line for a push that meets another one of the same tag under way."""
     return (

@@ -29,6 +29,8 @@ class Environment:
     data_dir: Path
     database_url: str
     redis_url: str
+    registry_url: str
+    behind_edge: bool
     log_level: str
 
 
@@ -48,6 +50,8 @@ def read_environment() -> Environment:
             data_dir=data_dir,
             database_url=env.str("DATABASE_URL", "") or f"sqlite:///{data_dir}/taglock.sqlite3",
             redis_url=env.str("REDIS_URL", ""),
+            registry_url=env.str("REGISTRY_URL", "").rstrip("/"),
+            behind_edge=env.bool("BEHIND_EDGE", False),
             log_level=env.str("LOG_LEVEL", "INFO").upper(),
         )
     except (EnvError, ValueError) as error:
@@ -94,6 +98,11 @@ def _check(environment: Environment) -> None:
         )
     if environment.redis_url and urlsplit(environment.redis_url).scheme not in ("redis", "rediss"):
         raise BadSettingError("REDIS_URL must begin with redis:// or rediss://")
+    registry = urlsplit(environment.registry_url)
+    if environment.registry_url and (
+        registry.scheme not in ("http", "https") or not registry.hostname or registry.query
+    ):
+        raise BadSettingError("REGISTRY_URL must be an address like http://127.0.0.1:5000")
     if environment.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise BadSettingError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
     if environment.secret_key and len(environment.secret_key) < 50:

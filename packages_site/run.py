@@ -10,13 +10,27 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import django
 from django.core.management import call_command
 from honcho.manager import Manager
 
+from packages_site.demo_images import make_demo_images
+from packages_site.local import (
+    Ports,
+    edge_command,
+    find_free_ports,
+    find_missing,
+    registry_command,
+)
+
 BIN = Path(sys.executable).parent
 READY_SECONDS = 60
+SITE_THREADS = 8
+# A quarter of them may hold pushes: immutability/gate/views.py.
+GATE_THREADS = 16
+CHECKED_REPOSITORY = "acme/web"
 
 WELCOME = """
 Taglock is ready.
@@ -26,9 +40,9 @@ Taglock is ready.
   Then       Settings > Workspace settings > Packages > Container settings:
              choose "Some tags are protected", add the rule "Release versions" with the pattern
              ^v\\d+\\.\\d+\\.\\d+$  and save.
-
-Now be the registry, and ask before each push. The first push locks the tag; the same image again
-is unchanged; another image is refused, with a link to its event in the lock log:
+{pushing}
+A registry without the gate asks before each push. The first push locks the tag; the same image
+again is unchanged; another image is refused, with a link to its event in the lock log:
 
 {locking}
 
@@ -46,14 +60,25 @@ Ask before you build, and change nothing:
   Stop       Ctrl-C. The data stays in {data_dir}.
 """
 
+PUSHING = """
+Push to the registry at {host}. The first push locks the tag; the same image again is accepted and
+changes nothing; the other image is refused; a tag that no rule matches stays mutable:
 
-def make_welcome(url: str, token_file: Path, data_dir: Path) -> str:
-    """Return what is printed when the site is ready: commands that run as printed."""
+{commands}
+"""
+
+
+def make_welcome(url: str, token_file: Path, data_dir: Path, images: list[Path]) -> str:
+    """Return what is printed when the site is ready: commands that run as printed.
+
+    `images` are the OCI layouts to push; none where there is no registry to push to.
+    """
     a, b = "sha256:" + 64 * "a", "sha256:" + 64 * "b"
     dana = {"actor": "dana"}
 
     def check_push(tag: str, **asked: object) -> str:
-        body = json.dumps({"repository": "acme/api", "tag": tag, **asked})
+        # A repository of its own, so that these and the real pushes do not meet.
+        body = json.dumps({"repository": CHECKED_REPOSITORY, "tag": tag, **asked})
         return (
             f"curl -sS {url}/api/v1/check-push -H "
             f"\"Authorization: Bearer $(cat '{token_file}')\" --json '{body}'; echo"
@@ -62,12 +87,35 @@ def make_welcome(url: str, token_file: Path, data_dir: Path) -> str:
     return WELCOME.format(
         url=url,
         data_dir=data_dir,
+        pushing=_make_pushing(url, images),
         locking="\n".join(check_push("v1.2.0", digest=each, **dana) for each in (a, a, b)),
         mutable="\n".join(check_push("feature-x", digest=each, **dana) for each in (a, b)),
         asking="\n".join(
             check_push(tag, dry_run=True) for tag in ("v1.3.0", "v1.2.0", "feature-x")
         ),
     )
+
+
+def _make_pushing(url: str, images: list[Path]) -> str:
+    if not images:
+        return ""
+    host = urlsplit(url).netloc
+    one, two = images
+
+    def skopeo(image: Path, tag: str) -> str:
+        return (
+            f"skopeo --insecure-policy copy --dest-tls-verify=false 'oci:{image}' "
+            f"docker://{host}/acme/api:{tag}"
+        )
+
+    commands = [
+        skopeo(one, "v1.2.0"),
+        skopeo(one, "v1.2.0"),
+        skopeo(two, "v1.2.0"),
+        skopeo(one, "feature-x"),
+        skopeo(two, "feature-x"),
+    ]
+    return PUSHING.format(host=host, commands="\n".join(commands))
 
 
 def main() -> int:
@@ -90,30 +138,57 @@ def main() -> int:
     from packages_site.demo import make_demo_data  # noqa: PLC0415  (needs the line above)
 
     token_file = make_demo_data(settings.DATA_DIR)
+    images = make_demo_images(settings.DATA_DIR / "images")
+    missing = find_missing()
+    if missing:
+        print(
+            f"taglock: MISSING: {' '.join(missing)}. Going on without a registry.", file=sys.stderr
+        )
+    manager = make_manager(settings.DATA_DIR, port, settings.REGISTRY_URL, is_whole=not missing)
+    welcome = make_welcome(
+        settings.PUBLIC_URL, token_file, settings.DATA_DIR, [] if missing else images
+    )
     local_url = f"http://127.0.0.1:{port}"
-    welcome = make_welcome(settings.PUBLIC_URL, token_file, settings.DATA_DIR)
     threading.Thread(target=say_when_ready, args=(local_url, welcome), daemon=True).start()
-    manager = make_manager(port)
     manager.loop()
     # Being told to stop is how this ends well; the manager's status is then 128 and the signal.
     status = manager.returncode or 0
     return 0 if status in (128 + signal.SIGINT, 128 + signal.SIGTERM) else status
 
 
-def make_manager(port: int) -> Manager:
-    """Return the process manager: site, worker and clock. It passes signals on."""
+def make_manager(data_dir: Path, port: int, registry_url: str, *, is_whole: bool) -> Manager:
+    """Return the process manager: it starts the parts, and passes signals on to them.
+
+    A whole Taglock is an edge on `port`, and behind it site, gate, worker, clock and, unless
+    `registry_url` names another, a registry. Without an edge, the site itself listens on `port`.
+    """
     manager = Manager()
-    site = f"{BIN}/granian --interface wsgi --host 127.0.0.1 --port {port} --blocking-threads 8"
-    manager.add_process(
-        "site", f"exec {site} --no-ws --log-level error packages_site.wsgi:application"
-    )
-    celery = f"exec {BIN}/celery --quiet --app packages_site"
     # On a machine of one's own, running as root is nothing to warn of.
     env = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    site_port = port
+    if is_whole:
+        ports = Ports(port, *find_free_ports(3))
+        site_port = ports.site
+        env |= {"REGISTRY_URL": registry_url or f"http://127.0.0.1:{ports.registry}"}
+        env |= {"BEHIND_EDGE": "true"}
+        if not registry_url:
+            manager.add_process("registry", registry_command(data_dir, ports.registry))
+        # Held pushes wait in threads of their own, so that they never starve the pages.
+        manager.add_process("gate", _granian(ports.gate, GATE_THREADS), env=env)
+        manager.add_process("edge", edge_command(data_dir, ports))
+    manager.add_process("site", _granian(site_port, SITE_THREADS), env=env)
+    celery = f"exec {BIN}/celery --quiet --app packages_site"
     alone = "--without-gossip --without-mingle --without-heartbeat"
     manager.add_process("worker", f"{celery} worker --pool solo --loglevel error {alone}", env=env)
     manager.add_process("clock", f"{celery} beat --loglevel error", env=env)
     return manager
+
+
+def _granian(port: int, threads: int) -> str:
+    return (
+        f"exec {BIN}/granian --interface wsgi --host 127.0.0.1 --port {port} "
+        f"--blocking-threads {threads} --no-ws --log-level error packages_site.wsgi:application"
+    )
 
 
 def is_taken(port: int) -> bool:

@@ -18,6 +18,8 @@ except BadSettingError as error:
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = ENVIRONMENT.data_dir
 PUBLIC_URL = ENVIRONMENT.public_url
+REGISTRY_URL = ENVIRONMENT.registry_url
+BEHIND_EDGE = ENVIRONMENT.behind_edge
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(DATA_DIR)
@@ -227,4 +229,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
+    # A refusal is an answer; only what went wrong is worth a line.
+    "loggers": {"django.request": {"level": "ERROR"}},
 }

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
+from immutability.gate.views import gate
 from packages_site import health
 from packages_site.api_docs import ApiDocsView
 from workspaces.log.api import LockEventView, LockLogView
@@ -20,6 +21,7 @@ api_urlpatterns: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("v2/<path:path>", gate, name="gate"),
     path("api/v1/", include((api_urlpatterns, "api"))),
     path("", include("workspaces.pages.urls")),
     path("", include("immutability.pages.urls")),

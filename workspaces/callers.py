@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from rest_framework.request import Request
@@ -19,6 +20,7 @@ from workspaces.models import AccessToken, Membership, Workspace
 from workspaces.text import find_bad_character
 
 _MAX_USER_AGENT_LENGTH = 512
+_MAX_ADDRESS_LENGTH = 64
 
 
 class UnknownWorkspaceError(Http404):
@@ -108,7 +110,11 @@ def read_origin(request: HttpRequest | Request) -> Origin:
     user_agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_USER_AGENT_LENGTH]
     if find_bad_character(user_agent):
         user_agent = user_agent.encode("unicode_escape").decode()[:_MAX_USER_AGENT_LENGTH]
-    return Origin(request.META.get("REMOTE_ADDR", ""), user_agent)
+    address = request.META.get("REMOTE_ADDR", "")
+    if settings.BEHIND_EDGE:
+        # Only then: anybody else could write this header.
+        address = request.META.get("HTTP_X_REAL_IP", address)[:_MAX_ADDRESS_LENGTH]
+    return Origin(address, user_agent)
 
 
 def _unknown(slug: str) -> str:

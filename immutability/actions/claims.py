@@ -57,26 +57,36 @@ def open_attempt(
 
 
 @transaction.atomic
-def confirm_claim(attempt: Attempt, *, actor: Actor) -> list[LockedTag]:
+def confirm_claim(
+    attempt: Attempt, *, actor: Actor, written: frozenset[Tag] | None = None
+) -> list[LockedTag]:
     """Lock what `attempt` has written, and return the locks. Saying it again changes nothing.
 
-    Raises ClaimEndedError where it was abandoned or dropped before.
+    `written` are the tags that the registry says it wrote; left out, all of them. Raises
+    ClaimEndedError where the attempt was abandoned or dropped before.
     """
     rows = _lock_rows(attempt)
-    held = [row for row in rows if row.digest == attempt.digest]
+    is_covered = {Tag(each.tag): each.is_covered for each in attempt.tags.all()}
+    landed = frozenset(is_covered) if written is None else written & frozenset(is_covered)
+    held = [row for row in rows if row.digest == attempt.digest and Tag(row.tag) in landed]
     if not _end(attempt, Attempt.Outcome.SUCCEEDED):
         return held
     events = []
-    for row in held:
-        if row.state == LockState.CLAIMED:
-            row.state, row.locked_at = LockState.LOCKED, timezone.now()
-            row.replaced_state = row.replaced_digest = ""
-            row.save(update_fields=["state", "locked_at", "replaced_state", "replaced_digest"])
+    for row in rows:
+        tag = Tag(row.tag)
+        if tag not in landed:
+            _give_up(row, attempt)
+        elif row.digest != attempt.digest and not is_covered[tag]:
+            row.delete()
+            events.append(_ended_event(attempt, row))
+        elif row.digest == attempt.digest and row.state == LockState.CLAIMED:
+            _lock(row)
             events.append(_locked_event(attempt, row))
-    written = {Tag(name) for name in attempt.tags.values_list("tag", flat=True)}
-    unlocked = written - {Tag(row.tag) for row in rows}
     remember_tags(
-        attempt.workspace, Repository(attempt.repository), unlocked, Digest(attempt.digest)
+        attempt.workspace,
+        Repository(attempt.repository),
+        landed - {Tag(row.tag) for row in rows if row.pk},
+        Digest(attempt.digest),
     )
     append_events(events, actor=replace(actor, name=attempt.actor, kind=_kind(attempt)))
     return held
@@ -90,12 +100,9 @@ def abandon_claim(attempt: Attempt) -> None:
     ClaimEndedError where it was confirmed or dropped before.
     """
     rows = _lock_rows(attempt)
-    if not _end(attempt, Attempt.Outcome.FAILED):
-        return
-    for row in rows:
-        is_mine = row.state == LockState.CLAIMED and row.digest == attempt.digest
-        if is_mine and not open_attempts(row).exists():
-            _undo_claim(row)
+    if _end(attempt, Attempt.Outcome.FAILED):
+        for row in rows:
+            _give_up(row, attempt)
 
 
 def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
@@ -183,6 +190,29 @@ def _locked_event(attempt: Attempt, row: LockedTag) -> Event:
 
 def _kind(attempt: Attempt) -> ActorKind:
     return ActorKind(attempt.actor_kind)
+
+
+def _ended_event(attempt: Attempt, row: LockedTag) -> Event:
+    return replace(
+        _locked_event(attempt, row),
+        kind=EventKind.LOCK_ENDED,
+        other_digest=attempt.digest,
+        settings_version=attempt.settings_version,
+        reason="another image was pushed while the tag was not protected",
+    )
+
+
+def _lock(row: LockedTag) -> None:
+    row.state, row.locked_at = LockState.LOCKED, timezone.now()
+    row.replaced_state = row.replaced_digest = ""
+    row.save(update_fields=["state", "locked_at", "replaced_state", "replaced_digest"])
+
+
+def _give_up(row: LockedTag, attempt: Attempt) -> None:
+    """Undo the claim on a tag of an ended attempt, unless another attempt on it is open."""
+    is_mine = row.state == LockState.CLAIMED and row.digest == attempt.digest
+    if is_mine and not open_attempts(row).exists():
+        _undo_claim(row)
 
 
 def _undo_claim(row: LockedTag) -> None:

@@ -9,6 +9,7 @@ from immutability.protection import Outcome
 from immutability.refusals import (
     RETRY_AFTER_SECONDS,
     LockFacts,
+    describe_hollowing,
     describe_pending_claim,
     describe_refused_delete,
     describe_refused_push,
@@ -54,6 +55,14 @@ def relay_refused_delete(facts: LockFacts, ref: str) -> Refusal:
     link = _link(facts, ref)
     detail = {"reason": "TAG_IMMUTABLE", "state": "locked", **_lock_detail(facts, ref, link)}
     return Refusal(403, oci_error("DENIED", describe_refused_delete(facts, link), detail))
+
+
+def relay_hollowing(facts: LockFacts, child: Digest, ref: str) -> Refusal:
+    """Return the final refusal of the delete of what a locked index lists."""
+    link = _link(facts, ref)
+    detail = {"reason": "TAG_IMMUTABLE", "state": "locked", **_lock_detail(facts, ref, link)}
+    detail["deleted_digest"] = child.value
+    return Refusal(403, oci_error("DENIED", describe_hollowing(facts, child, link), detail))
 
 
 def relay_pending_claim(facts: LockFacts) -> Refusal:

@@ -73,6 +73,32 @@ class PushRound:
             if not each.outcome.is_allowed
         }
 
+    @property
+    def final_refusals(self) -> dict[Tag, LockedTag]:
+        """Those of them that no waiting helps against."""
+        return {
+            tag: row
+            for tag, row in self.in_the_way.items()
+            if self.decisions[tag].outcome is not Outcome.CLAIM_PENDING
+        }
+
+    def own_claim(self, tag: Tag) -> LockedTag:
+        """Return, and hold, the claim that this push has made. Raises MovedError if it is gone."""
+        row = (
+            LockedTag.objects.select_for_update()
+            .filter(
+                workspace=self.workspace,
+                repository=self.repository.name,
+                tag=tag.name,
+                state=LockState.CLAIMED,
+                digest=self.digest.value,
+            )
+            .first()
+        )
+        if row is None:
+            raise MovedError
+        return row
+
     def claim(self, state: LockState) -> dict[Tag, LockedTag]:
         """Insert the new locks, sorted and in one statement: all of them, or IntegrityError."""
         rows = [self._new_lock(tag, state) for tag in self.tags_with(Step.CLAIM)]

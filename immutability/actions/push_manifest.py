@@ -1,0 +1,253 @@
+"""Carry a push to the registry: claim first, look second, send third, settle by the answer."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from containers.known_tags import read_known_tags
+from containers.reference import Digest, Repository, Tag
+from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
+from containers.registry.manifest import UnreadableManifestError, read_manifest
+from immutability.actions.attempts import (
+    blocks,
+    find_deletes,
+    find_under_way,
+    mark_sent,
+    open_push,
+    record_seen,
+    send_push,
+)
+from immutability.actions.claims import abandon_claim
+from immutability.actions.read import MovedError, UndecidedError, decide_until_settled
+from immutability.actions.resolve import resolve_attempts
+from immutability.actions.round import PushRound, relay_first
+from immutability.answers import Refusal
+from immutability.models import Attempt
+from immutability.protection import LockState, Outcome, Step
+from workspaces.access import Actor
+from workspaces.models import Workspace
+
+# How long a push waits for another one of the same tag to come to an end.
+HOLD_SECONDS = 10.0
+_LOOK_AGAIN_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class ManifestPush:
+    """A manifest on its way in: its bytes as they came, and the tags that it is to have.
+
+    With `is_by_digest` the reference is the digest, and the tags, if any, stand in the query.
+    """
+
+    workspace: Workspace
+    repository: Repository
+    tags: tuple[Tag, ...]
+    digest: Digest
+    body: bytes
+    media_type: str
+    is_by_digest: bool
+
+
+class Holds:
+    """How many pushes may wait at once, so that held ones never starve the others."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.BoundedSemaphore(most)
+
+    def try_take(self) -> bool:
+        """Take a place, if there is one."""
+        return self._free.acquire(blocking=False)
+
+    def give_back(self) -> None:
+        """Give the place back."""
+        self._free.release()
+
+
+class _UnderWayError(Exception):
+    """Another write of the same tag is under way; `refusal` says so, where a lock does."""
+
+    def __init__(self, refusal: Refusal | None = None) -> None:
+        super().__init__("another write of the same tag is under way")
+        self.refusal = refusal
+
+
+def push_manifest(
+    push: ManifestPush, registry: RegistryClient, holds: Holds, *, actor: Actor
+) -> RegistryAnswer | Refusal:
+    """Decide a push and carry it out; return the registry's answer, or the refusal.
+
+    A push that meets another one of the same tag waits for it, HOLD_SECONDS at most. Raises
+    UndecidedError, PatternError or PatternEvaluationError where nothing could be decided, and
+    database errors as they come: whoever pushes is told to try again.
+    """
+    if not push.tags:
+        return _forward_by_digest(push, registry)
+    ends_at = time.monotonic() + HOLD_SECONDS
+    is_holding = False
+    try:
+        while True:
+            try:
+                return decide_until_settled(lambda: _push_once(push, registry, actor))
+            except _UnderWayError as error:
+                refusal = error.refusal
+                under_way = find_under_way(push.workspace, push.repository, push.tags)
+                attempts = Attempt.objects.filter(id__in=under_way.values("attempt"))
+                if resolve_attempts(registry, attempts):
+                    continue
+            is_holding = is_holding or holds.try_take()
+            if not is_holding or time.monotonic() >= ends_at:
+                if refusal is not None:
+                    return refusal
+                raise UndecidedError("another push of the same tag is under way")
+            time.sleep(_LOOK_AGAIN_SECONDS)
+    finally:
+        if is_holding:
+            holds.give_back()
+
+
+def _push_once(
+    push: ManifestPush, registry: RegistryClient, actor: Actor
+) -> RegistryAnswer | Refusal:
+    decided = PushRound(push.workspace, push.repository, push.tags, push.digest, actor)
+    _stop_at_locks(decided)
+    if decided.final_refusals:
+        with transaction.atomic():
+            refusal = decided.refuse(decided.final_refusals).refusal
+        if refusal is not None:
+            return refusal
+    to_write = {
+        tag: each.coverage.is_covered
+        for tag, each in decided.decisions.items()
+        if each.outcome is not Outcome.UNCHANGED
+    }
+    if not to_write:
+        with transaction.atomic():
+            decided.record_identical_pushes()
+        return _forward_by_digest(push, registry)
+    if _is_blocked(push, None, to_write):
+        raise _UnderWayError
+    attempt = _announce(push, decided, to_write)
+    try:
+        # Committed first, looked at second: of two that meet, at least one sees the other.
+        if _is_blocked(push, attempt, to_write):
+            raise _UnderWayError
+        if _adopt(push, decided, registry):
+            raise MovedError
+        mark_sent(attempt)
+    except Exception:
+        abandon_claim(attempt)
+        raise
+    answer = send_push(attempt, tuple(to_write), registry, actor.origin)
+    if answer.is_success:
+        with transaction.atomic():
+            decided.record_identical_pushes()
+    return answer
+
+
+def _stop_at_locks(decided: PushRound) -> None:
+    """Raise _UnderWayError where all that stands in the way is claims of other images."""
+    if decided.in_the_way and not decided.final_refusals:
+        facts = [
+            (decided.decisions[tag].outcome, row.to_facts(decided.workspace.slug))
+            for tag, row in decided.in_the_way.items()
+        ]
+        raise _UnderWayError(relay_first(facts, decided.digest))
+
+
+def _announce(push: ManifestPush, decided: PushRound, to_write: dict[Tag, bool]) -> Attempt:
+    with transaction.atomic():
+        decided.claim(LockState.CLAIMED)
+        decided.reclaim(is_two_phase=True)
+        decided.join(is_two_phase=True)
+        return open_push(
+            push.workspace,
+            push.repository,
+            to_write,
+            push.digest,
+            push.body,
+            push.media_type,
+            decided.policy.version,
+            is_by_digest=push.is_by_digest,
+            actor=decided.actor,
+        )
+
+
+def _is_blocked(push: ManifestPush, mine: Attempt | None, to_write: dict[Tag, bool]) -> bool:
+    """Whether another write under way keeps this one waiting."""
+    under_way = find_under_way(push.workspace, push.repository, tuple(to_write))
+    if under_way.filter(blocks(mine, to_write, push.digest)).exists():
+        return True
+    return find_deletes(push.workspace, push.repository, _needed_digests(push)).exists()
+
+
+def _needed_digests(push: ManifestPush) -> set[Digest]:
+    """The manifest itself and what it lists: no delete of these may be under way."""
+    try:
+        facts = read_manifest(push.body, push.media_type)
+    except UnreadableManifestError:
+        return {push.digest}
+    return {push.digest, *facts.children}
+
+
+def _adopt(push: ManifestPush, decided: PushRound, registry: RegistryClient) -> bool:
+    """Lock what the registry has already under newly claimed tags; return whether there was any.
+
+    Whoever joins a claim looks too: the one that made it may not have looked yet. Raises
+    UndecidedError where the registry does not say what it has.
+    """
+    is_adopted = False
+    for tag in decided.tags_with(Step.CLAIM, Step.JOIN):
+        answer = look(push.workspace, push.repository, tag, registry)
+        is_joined = decided.decisions[tag].step is Step.JOIN
+        if answer is None or (is_joined and answer.digest == push.digest.value):
+            continue
+        is_adopted = True
+        with transaction.atomic():
+            row = decided.own_claim(tag)
+            decided.adopt(row, Digest(answer.digest))
+            record_seen(
+                push.workspace,
+                push.repository,
+                Digest(answer.digest),
+                answer.body,
+                answer.headers.get("Content-Type", ""),
+            )
+    return is_adopted
+
+
+def look(
+    workspace: Workspace, repository: Repository, tag: Tag, registry: RegistryClient
+) -> RegistryAnswer | None:
+    """Return the manifest that the registry has under `tag`, or None where it has none.
+
+    Raises UndecidedError where it does not say: an outage, an answer without a digest, or "absent"
+    for a tag that was seen there.
+    """
+    try:
+        answer = registry.get_manifest(repository, tag)
+    except RegistryUnavailableError as error:
+        raise UndecidedError(f"the registry gave no answer ({error})") from error
+    if answer.is_success and answer.digest:
+        return answer
+    if not answer.is_absent:
+        raise UndecidedError(f"the registry answered {answer.status} when asked for the tag")
+    if read_known_tags(workspace, repository, [tag]):
+        raise UndecidedError(
+            f'the registry says that it has no tag "{tag}", but it was seen there; delete it under '
+            "Taglock, or run manage.py sync_registry"
+        )
+    return None
+
+
+def _forward_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnswer:
+    """Store the manifest under its digest, which moves no tag and heals a lost manifest."""
+    try:
+        answer = registry.put_manifest(push.repository, push.digest, push.body, push.media_type)
+    except RegistryUnavailableError as error:
+        raise UndecidedError(f"the registry gave no answer ({error})") from error
+    if answer.is_success:
+        with transaction.atomic():
+            record_seen(push.workspace, push.repository, push.digest, push.body, push.media_type)
+    return answer

@@ -1,0 +1,49 @@
+"""What the gate answers: as the registry does, in OCI's words."""
+
+from django.http import HttpResponse, JsonResponse
+
+from containers.reference import Repository
+from containers.registry.client import RegistryAnswer
+from immutability.answers import Refusal
+from immutability.refusals import RETRY_AFTER_SECONDS, oci_error
+
+# What a client may want to know of the registry's answer; everything else stays behind.
+_PASSED_ON = (
+    "Content-Type",
+    "Docker-Content-Digest",
+    "Docker-Distribution-Api-Version",
+    "OCI-Subject",
+    "OCI-Tag",
+    "Retry-After",
+)
+
+
+def error_answer(status: int, code: str, message: str) -> HttpResponse:
+    """Answer with an OCI error."""
+    return JsonResponse(oci_error(code, message, {}), status=status)
+
+
+def undecided_answer(why: str) -> HttpResponse:
+    """Answer that nothing was decided, so the write was not, or not certainly, carried out."""
+    response = error_answer(
+        503, "UNAVAILABLE", f"Taglock cannot decide this now: {why}. Try again."
+    )
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def refusal_answer(refusal: Refusal) -> HttpResponse:
+    """Answer with a refusal."""
+    return JsonResponse(refusal.body, status=refusal.status, headers=refusal.headers)
+
+
+def relayed_answer(answer: RegistryAnswer, repository: Repository) -> HttpResponse:
+    """Pass the registry's answer on. Its Location, made anew, leads through the edge."""
+    response = HttpResponse(answer.body, status=answer.status)
+    del response["Content-Type"]
+    for name in _PASSED_ON:
+        if name in answer.headers:
+            response[name] = answer.headers[name]
+    if answer.status == 201:
+        response["Location"] = f"/v2/{repository.name}/manifests/{answer.digest}"
+    return response

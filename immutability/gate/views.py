@@ -1,0 +1,143 @@
+"""The gate's one address, /v2/: pushes and deletes of manifests, and nothing else."""
+
+import hashlib
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from containers.reference import Digest, InvalidReferenceError, Tag
+from containers.registry.client import RegistryAnswer, RegistryClient
+from containers.registry.manifest import MAX_MANIFEST_BYTES
+from immutability.actions.delete_manifest import ManifestDelete, delete_manifest
+from immutability.actions.push_manifest import Holds, ManifestPush, push_manifest
+from immutability.actions.read import UndecidedError
+from immutability.answers import Refusal
+from immutability.gate.answers import (
+    error_answer,
+    refusal_answer,
+    relayed_answer,
+    undecided_answer,
+)
+from immutability.gate.route import ManifestRoute, parse_route, parse_tags
+from immutability.patterns import PatternError, PatternEvaluationError
+from workspaces.access import Actor, ActorKind
+from workspaces.callers import read_origin
+from workspaces.models import Workspace
+
+GATE_THREADS = 16
+_HOLDS = Holds(GATE_THREADS // 4)
+_HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
+# Nobody signs in to the registry yet.
+_UNKNOWN = "unknown"
+
+
+@csrf_exempt
+def gate(request: HttpRequest, path: str) -> HttpResponse:
+    """Answer a request below /v2/ that the edge did not send to the registry."""
+    if not settings.REGISTRY_URL:
+        return error_answer(404, "UNSUPPORTED", "No registry is connected: set REGISTRY_URL.")
+    handle = {"PUT": _push, "DELETE": _delete}.get(request.method or "")
+    try:
+        route = parse_route(path)
+        if route is None or handle is None:
+            return error_answer(405, "UNSUPPORTED", f"{request.method} is not allowed here.")
+        workspace = Workspace.objects.filter(slug=route.repository.workspace).first()
+        if workspace is None:
+            return error_answer(
+                404,
+                "NAME_UNKNOWN",
+                f'There is no workspace "{route.repository.workspace}": a repository is named '
+                "<workspace>/<name>.",
+            )
+        return handle(request, workspace, route)
+    except InvalidReferenceError as error:
+        return error_answer(400, error.code, error.message)
+    except (UndecidedError, PatternError, PatternEvaluationError) as error:
+        return undecided_answer(str(error).rstrip("."))
+    except DatabaseError:
+        return undecided_answer("the database cannot be used")
+
+
+def _push(request: HttpRequest, workspace: Workspace, route: ManifestRoute) -> HttpResponse:
+    body = _read_body(request)
+    if isinstance(body, HttpResponse):
+        return body
+    digest = _digest(body, route.reference)
+    is_by_digest = isinstance(route.reference, Digest)
+    if is_by_digest and digest != route.reference:
+        return error_answer(
+            400, "DIGEST_INVALID", f"The manifest's digest is {digest}, not {route.reference}."
+        )
+    tags = (
+        (route.reference,)
+        if isinstance(route.reference, Tag)
+        else parse_tags(request.GET.getlist("tag"))
+    )
+    push = ManifestPush(
+        workspace=workspace,
+        repository=route.repository,
+        tags=tags,
+        digest=digest,
+        body=body,
+        media_type=request.headers.get("Content-Type", ""),
+        is_by_digest=is_by_digest,
+    )
+    return _answer(
+        route, lambda: push_manifest(push, _registry(), _HOLDS, actor=_actor_of(request))
+    )
+
+
+def _delete(request: HttpRequest, workspace: Workspace, route: ManifestRoute) -> HttpResponse:
+    delete = ManifestDelete(workspace, route.repository, route.reference)
+    return _answer(route, lambda: delete_manifest(delete, _registry(), actor=_actor_of(request)))
+
+
+def _answer(
+    route: ManifestRoute, carry_out: Callable[[], RegistryAnswer | Refusal]
+) -> HttpResponse:
+    answer = carry_out()
+    if isinstance(answer, Refusal):
+        return refusal_answer(answer)
+    return relayed_answer(answer, route.repository)
+
+
+def _read_body(request: HttpRequest) -> bytes | HttpResponse:
+    """Return the manifest's bytes as they came, or the answer to a body that cannot be one."""
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if not length.isdigit():
+        return error_answer(411, "SIZE_INVALID", "Send the manifest with a Content-Length.")
+    if int(length) > MAX_MANIFEST_BYTES:
+        return error_answer(
+            413, "SIZE_INVALID", f"A manifest has at most {MAX_MANIFEST_BYTES} bytes."
+        )
+    body = request.read(int(length))
+    if len(body) != int(length):
+        return error_answer(400, "SIZE_INVALID", "The manifest ended before its Content-Length.")
+    return body
+
+
+def _digest(body: bytes, reference: Tag | Digest) -> Digest:
+    """Return the body's digest: by the reference's algorithm, or sha256 under a tag."""
+    algorithm = reference.value.partition(":")[0] if isinstance(reference, Digest) else "sha256"
+    if algorithm not in _HASHES:
+        raise InvalidReferenceError(
+            "DIGEST_INVALID", f'Digests by "{algorithm}" are not known here; use sha256 or sha512.'
+        )
+    return Digest(f"{algorithm}:{_HASHES[algorithm](body).hexdigest()}")
+
+
+def _actor_of(request: HttpRequest) -> Actor:
+    return Actor(_UNKNOWN, ActorKind.REGISTRY, read_origin(request))
+
+
+def _registry() -> RegistryClient:
+    client = _clients.get(settings.REGISTRY_URL)
+    if client is None:
+        client = _clients.setdefault(settings.REGISTRY_URL, RegistryClient(settings.REGISTRY_URL))
+    return client
+
+
+_clients: dict[str, RegistryClient] = {}

@@ -1,0 +1,108 @@
+"""The parts that stand around the site on a machine of one's own: registry and edge.
+
+Each is written a configuration into the data folder and runs in the foreground, on loopback alone.
+"""
+
+import getpass
+import json
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The loopback ports of the parts. The edge's is the one that people know."""
+
+    edge: int
+    site: int
+    gate: int
+    registry: int
+
+
+def find_missing() -> list[str]:
+    """Return the Debian packages that are missing for a registry behind an edge."""
+    programs = {"docker-registry": "docker-registry", "nginx": "nginx"}
+    return [package for program, package in programs.items() if _find(program) is None]
+
+
+def find_free_ports(count: int) -> list[int]:
+    """Return loopback ports that nobody listens on."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def registry_command(data_dir: Path, port: int) -> str:
+    """Write the registry's configuration, and return the command that runs it."""
+    config = data_dir / "registry.yml"
+    # JSON is YAML. Relative addresses, so that what it answers is right behind the edge.
+    config.write_text(
+        json.dumps(
+            {
+                "version": "0.1",
+                "log": {"level": "fatal", "accesslog": {"disabled": True}},
+                "storage": {
+                    "filesystem": {"rootdirectory": str(data_dir / "registry")},
+                    "delete": {"enabled": True},
+                },
+                "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True},
+            },
+            indent=2,
+        )
+    )
+    return f"exec {_find('docker-registry')} serve {config}"
+
+
+def edge_command(data_dir: Path, ports: Ports) -> str:
+    """Write the edge's configuration around deploy/nginx/taglock.conf; return its command."""
+    folder = data_dir / "edge"
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = "\n".join(
+        f"    {kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    upstreams = "\n".join(
+        f"    upstream taglock_{name} {{ server 127.0.0.1:{port} max_fails=0; keepalive 16; }}"
+        for name, port in (
+            ("registry", ports.registry),
+            ("gate", ports.gate),
+            ("site", ports.site),
+        )
+    )
+    user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"""{user}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    default_type application/octet-stream;
+{temporary}
+{upstreams}
+    server {{
+        listen 127.0.0.1:{ports.edge};
+        include {ROOT}/deploy/nginx/taglock.conf;
+    }}
+}}
+"""
+    )
+    return f"exec {_find('nginx')} -e stderr -p {folder} -c {config}"
+
+
+def _find(program: str) -> str | None:
+    """Find a program; Debian keeps servers where an ordinary user's PATH does not look."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
