@@ -203,6 +203,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "close-log-repeats": {"task": "workspaces.close_log_repeats", "schedule": 60.0},
+    "resolve-attempts": {"task": "immutability.resolve_attempts", "schedule": 10.0},
     "clear-sessions": {
         "task": "workspaces.clear_sessions",
         "schedule": crontab(hour="3", minute="7"),

@@ -1,15 +1,19 @@
 """Check a push: the first one locks its tag, by a unique constraint and never by a read."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from django.db import transaction
 
 from containers.known_tags import forget_tags, read_known_tags, remember_tags
 from containers.reference import Digest, Repository, Tag
-from immutability.actions.claims import open_attempt
+from containers.registry.client import RegistryClient
+from immutability.actions.adopt import adopt_present
+from immutability.actions.claims import abandon_claim, confirm_claim, open_attempt
+from immutability.actions.look import look
 from immutability.actions.read import (
+    MovedError,
     decide_until_settled,
     read_locks,
     read_policy,
@@ -17,7 +21,7 @@ from immutability.actions.read import (
 )
 from immutability.actions.round import PushRound, answer_tag, relay_first
 from immutability.answers import PushAnswer, TagAnswer
-from immutability.models import LockedTag
+from immutability.models import Attempt, LockedTag
 from immutability.protection import (
     Coverage,
     LockState,
@@ -56,26 +60,31 @@ class PushCheck:
     is_two_phase: bool = False
 
 
-def check_push(check: PushCheck, *, actor: Actor) -> PushAnswer:
-    """Decide a push and put down what follows from it, in one transaction.
+def check_push(
+    check: PushCheck, *, actor: Actor, registry: RegistryClient | None = None
+) -> PushAnswer:
+    """Decide a push and put down what follows from it.
 
-    Raises UndecidedError, PatternError or PatternEvaluationError where it could not decide, and
-    database errors as they come: all of them mean that the push is refused.
+    Where the caller does not say what its registry has, `registry` is asked, if there is one; else
+    it is what the last allowed check put there. Raises UndecidedError, PatternError or
+    PatternEvaluationError where it could not decide, and database errors as they come: all of them
+    mean that the push is refused.
     """
     digest = check.digest
     if digest is None:
         raise ValueError("a push has a digest")
+    if registry is not None and check.current is NOT_TOLD:
+        return decide_until_settled(lambda: _check_and_look(check, digest, registry, actor))
     return decide_until_settled(lambda: _check_once(check, digest, actor))
 
 
-def ask_push(check: PushCheck) -> PushAnswer:
+def ask_push(check: PushCheck, registry: RegistryClient | None = None) -> PushAnswer:
     """Say what check_push would answer, and change nothing. A new, covered tag is "free".
 
-    Raises PatternError or PatternEvaluationError.
+    Raises UndecidedError, PatternError or PatternEvaluationError.
     """
     policy = read_policy(check.workspace)
     locks = read_locks(check.workspace, check.repository, check.tags)
-    known = _read_present(check, check.tags)
     answers: list[TagAnswer] = []
     in_the_way: list[tuple[Outcome, LockFacts]] = []
     for tag in sorted(check.tags):
@@ -83,8 +92,9 @@ def ask_push(check: PushCheck) -> PushAnswer:
         decision = decide_push(policy, tag, check.digest, row.to_lock() if row else None)
         outcome, held = decision.outcome, Digest(row.digest) if row else None
         facts = row.to_facts(check.workspace.slug) if row else None
-        if decision.step is Step.CLAIM and tag in known:
-            held = known[tag]
+        present = _find_present(check, tag, registry) if decision.step is Step.CLAIM else None
+        if present is not None:
+            held = present
             outcome = decide_adoption(policy, check.digest, held)
             facts = _facts_of_adoption(check, tag, held, decision.coverage)
         answers.append(answer_tag(tag, outcome, decision.coverage, held))
@@ -93,9 +103,43 @@ def ask_push(check: PushCheck) -> PushAnswer:
     return PushAnswer(tuple(answers), relay_first(in_the_way, check.digest))
 
 
-def _check_once(check: PushCheck, digest: Digest, actor: Actor) -> PushAnswer:
+def _check_and_look(
+    check: PushCheck, digest: Digest, registry: RegistryClient, actor: Actor
+) -> PushAnswer:
+    """Claim, look what the registry has, and lock or adopt: the look is in no transaction."""
     push = PushRound(check.workspace, check.repository, check.tags, digest, actor)
-    to_remember = _find_to_remember(push)
+    if push.in_the_way or not push.tags_with(Step.CLAIM):
+        return _check_once(check, digest, actor, is_remembering=False)
+    answer = _check_once(
+        replace(check, current=None, is_two_phase=True), digest, actor, is_remembering=False
+    )
+    if answer.claim is None:
+        return answer
+    attempt = Attempt.objects.select_related("workspace").get(id=answer.claim.id)
+    try:
+        if adopt_present(push, registry):
+            raise MovedError
+    except Exception:
+        abandon_claim(attempt)
+        raise
+    if check.is_two_phase:
+        return answer
+    confirm_claim(attempt, actor=actor)
+    return replace(
+        answer,
+        claim=None,
+        tags=tuple(
+            replace(each, outcome=Outcome.LOCKED_NOW) if each.outcome is Outcome.CLAIMED else each
+            for each in answer.tags
+        ),
+    )
+
+
+def _check_once(
+    check: PushCheck, digest: Digest, actor: Actor, *, is_remembering: bool = True
+) -> PushAnswer:
+    push = PushRound(check.workspace, check.repository, check.tags, digest, actor)
+    to_remember = _find_to_remember(push) if is_remembering else []
     if not to_remember and _is_quiet(push):
         require_version(push.workspace, push.policy.version)
         return PushAnswer(push.answers())
@@ -198,6 +242,14 @@ def _facts_of_adoption(
         rule_name=coverage.rule.name if coverage.rule else "",
         pushed_by="",
     )
+
+
+def _find_present(check: PushCheck, tag: Tag, registry: RegistryClient | None) -> Digest | None:
+    """Return what the registry has under one tag, asking it where nobody told."""
+    if registry is None or check.current is not NOT_TOLD:
+        return _read_present(check, [tag]).get(tag)
+    answer = look(check.workspace, check.repository, tag, registry)
+    return Digest(answer.digest) if answer else None
 
 
 def _read_present(check: PushCheck, tags: Collection[Tag]) -> dict[Tag, Digest]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from containers.known_tags import read_known_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import UnreadableManifestError, read_manifest
+from immutability.actions.adopt import adopt_present
 from immutability.actions.attempts import (
     blocks,
     find_deletes,
@@ -25,7 +25,7 @@ from immutability.actions.resolve import resolve_attempts
 from immutability.actions.round import PushRound, relay_first
 from immutability.answers import Refusal
 from immutability.models import Attempt
-from immutability.protection import LockState, Outcome, Step
+from immutability.protection import LockState, Outcome
 from workspaces.access import Actor
 from workspaces.models import Workspace
 
@@ -133,7 +133,7 @@ def _push_once(
         # Committed first, looked at second: of two that meet, at least one sees the other.
         if _is_blocked(push, attempt, to_write):
             raise _UnderWayError
-        if _adopt(push, decided, registry):
+        if adopt_present(decided, registry):
             raise MovedError
         mark_sent(attempt)
     except Exception:
@@ -189,56 +189,6 @@ def _needed_digests(push: ManifestPush) -> set[Digest]:
     except UnreadableManifestError:
         return {push.digest}
     return {push.digest, *facts.children}
-
-
-def _adopt(push: ManifestPush, decided: PushRound, registry: RegistryClient) -> bool:
-    """Lock what the registry has already under newly claimed tags; return whether there was any.
-
-    Whoever joins a claim looks too: the one that made it may not have looked yet. Raises
-    UndecidedError where the registry does not say what it has.
-    """
-    is_adopted = False
-    for tag in decided.tags_with(Step.CLAIM, Step.JOIN):
-        answer = look(push.workspace, push.repository, tag, registry)
-        is_joined = decided.decisions[tag].step is Step.JOIN
-        if answer is None or (is_joined and answer.digest == push.digest.value):
-            continue
-        is_adopted = True
-        with transaction.atomic():
-            row = decided.own_claim(tag)
-            decided.adopt(row, Digest(answer.digest))
-            record_seen(
-                push.workspace,
-                push.repository,
-                Digest(answer.digest),
-                answer.body,
-                answer.headers.get("Content-Type", ""),
-            )
-    return is_adopted
-
-
-def look(
-    workspace: Workspace, repository: Repository, tag: Tag, registry: RegistryClient
-) -> RegistryAnswer | None:
-    """Return the manifest that the registry has under `tag`, or None where it has none.
-
-    Raises UndecidedError where it does not say: an outage, an answer without a digest, or "absent"
-    for a tag that was seen there.
-    """
-    try:
-        answer = registry.get_manifest(repository, tag)
-    except RegistryUnavailableError as error:
-        raise UndecidedError(f"the registry gave no answer ({error})") from error
-    if answer.is_success and answer.digest:
-        return answer
-    if not answer.is_absent:
-        raise UndecidedError(f"the registry answered {answer.status} when asked for the tag")
-    if read_known_tags(workspace, repository, [tag]):
-        raise UndecidedError(
-            f'the registry says that it has no tag "{tag}", but it was seen there; delete it under '
-            "Taglock, or run manage.py sync_registry"
-        )
-    return None
 
 
 def _forward_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnswer:

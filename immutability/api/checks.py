@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from containers.connection import find_registry
 from containers.reference import (
     InvalidReferenceError,
     parse_digest,
@@ -195,10 +196,12 @@ class CheckPushView(APIView):
             is_two_phase=asked["two_phase"],
         )
         if asked["dry_run"]:
-            answer = decide_or_refuse(lambda: ask_push(check))
+            answer = decide_or_refuse(lambda: ask_push(check, find_registry()))
         else:
             actor = _named_actor(access, asked.get("actor", ""))
-            answer = decide_or_refuse(lambda: check_push(check, actor=actor))
+            answer = decide_or_refuse(
+                lambda: check_push(check, actor=actor, registry=find_registry())
+            )
         return Response(_render_push(answer))
 
 

@@ -8,6 +8,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from containers.connection import find_registry
 from containers.reference import Digest, InvalidReferenceError, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.manifest import MAX_MANIFEST_BYTES
@@ -134,10 +135,7 @@ def _actor_of(request: HttpRequest) -> Actor:
 
 
 def _registry() -> RegistryClient:
-    client = _clients.get(settings.REGISTRY_URL)
-    if client is None:
-        client = _clients.setdefault(settings.REGISTRY_URL, RegistryClient(settings.REGISTRY_URL))
-    return client
-
-
-_clients: dict[str, RegistryClient] = {}
+    registry = find_registry()
+    if registry is None:
+        raise UndecidedError("no registry is connected")
+    return registry

@@ -1,0 +1,18 @@
+"""The registry that this installation is connected to, if any."""
+
+from functools import lru_cache
+
+from django.conf import settings
+
+from containers.registry.client import RegistryClient
+
+
+def find_registry() -> RegistryClient | None:
+    """Return the client of the registry at REGISTRY_URL, or None where none is set."""
+    return _client(settings.REGISTRY_URL) if settings.REGISTRY_URL else None
+
+
+@lru_cache(maxsize=4)
+def _client(url: str) -> RegistryClient:
+    """One client an address, so that connections are used again."""
+    return RegistryClient(url)

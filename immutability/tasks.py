@@ -1,0 +1,15 @@
+"""Background work. What is due stands in the database; a message only says that it is time."""
+
+from celery import shared_task
+
+from containers.connection import find_registry
+from immutability.actions.resolve import resolve_attempts
+from immutability.models import Attempt
+
+
+@shared_task(name="immutability.resolve_attempts")
+def resolve_open_attempts() -> None:
+    """Settle the attempts whose end is unknown and that nobody is at work on."""
+    registry = find_registry()
+    if registry is not None:
+        resolve_attempts(registry, Attempt.objects.all())
