@@ -22,6 +22,18 @@ def read_known_tags(
     return {Tag(name): Digest(digest) for name, digest in rows}
 
 
+def find_known_tags(
+    workspace: Workspace, repository: Repository, target: Tag | Digest
+) -> dict[Tag, Digest]:
+    """Return what is known of one tag, or every tag that is known to point at one digest."""
+    if isinstance(target, Tag):
+        return read_known_tags(workspace, repository, [target])
+    names = KnownTag.objects.filter(
+        workspace=workspace, repository=repository.name, digest=target.value
+    ).values_list("name", flat=True)
+    return {Tag(name): target for name in names}
+
+
 def remember_tags(
     workspace: Workspace, repository: Repository, tags: Collection[Tag], digest: Digest
 ) -> None:

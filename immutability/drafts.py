@@ -109,8 +109,11 @@ def describe_bad_pattern(pattern: str) -> str | None:
     return None
 
 
+# One of each first digit: a pattern may ask for some digits only.
 _SIGNATURE_TAGS = tuple(
-    Tag("sha256-" + 64 * "0" + suffix) for suffix in ("", ".sig", ".att", ".sbom")
+    Tag(f"sha256-{64 * digit}{suffix}")
+    for digit in "0123456789abcdef"
+    for suffix in ("", ".sig", ".att", ".sbom")
 )
 
 

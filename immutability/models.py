@@ -209,6 +209,8 @@ class AttemptTag(models.Model):
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     tag = models.CharField(max_length=MAX_TAG_LENGTH)
     is_covered = models.BooleanField(default=True)
+    rule_name = models.CharField(max_length=MAX_RULE_NAME_LENGTH, blank=True)
+    rule_pattern = models.CharField(max_length=MAX_PATTERN_LENGTH, blank=True)
 
     class Meta:
         constraints = [

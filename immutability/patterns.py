@@ -13,6 +13,8 @@ import re2
 MAX_PATTERN_LENGTH = 100
 
 _ADVICE_FLAGS = "Flags stand at the beginning, like (?i) to ignore case."
+# Escapes that stand for several characters.
+_CLASSES = ("d", "D", "s", "S", "w", "W")
 _LOOKAROUND = ("(?=", "(?!", "(?<=", "(?<!")
 
 
@@ -46,7 +48,7 @@ class Pattern:
         try:
             self._compiled = re2.compile(text, options)
         except re2.error as error:
-            raise PatternError(_explain(_reason_of(error))) from error
+            raise PatternError(_explain(text, _reason_of(error))) from error
         except UnicodeEncodeError as error:
             raise PatternError("The pattern has a character that is no valid Unicode.") from error
         self.text = text
@@ -63,13 +65,24 @@ class Pattern:
         return Match(*found.span()) if found else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def compile_pattern(text: str) -> Pattern:
     """Return the compiled pattern. Raises PatternError.
 
-    The cache cannot go stale: the same text always compiles to the same pattern.
+    The cache cannot go stale: the same text always compiles to the same pattern. It is small, since
+    a single pattern can take megabytes.
     """
     return Pattern(text)
+
+
+def _find_backreference(text: str, kind: str, fragment: str) -> str:
+    """Return the backreference that RE2 stumbled over, or nothing: \\1, \\k<n>, \\g{1}, (?P=n)."""
+    if kind == "invalid escape sequence" and (fragment[1:2].isdigit() or fragment[1:2] in "kg"):
+        return fragment
+    if kind == "invalid named capture group" or fragment.startswith("(?P"):
+        start = text.find("(?P=")
+        return text[start : text.find(")", start) + 1] if start >= 0 else ""
+    return ""
 
 
 def _reason_of(error: "re2.error") -> str:
@@ -77,7 +90,7 @@ def _reason_of(error: "re2.error") -> str:
     return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
 
 
-def _explain(reason: str) -> str:
+def _explain(text: str, reason: str) -> str:
     """Turn RE2's reason, "kind: fragment", into a sentence and an advice."""
     kind, _, fragment = reason.partition(": ")
     if fragment.startswith(_LOOKAROUND):
@@ -85,10 +98,15 @@ def _explain(reason: str) -> str:
             f'RE2 has no lookahead or lookbehind, so "{fragment}" cannot be used. Write what the '
             "tag must look like instead, or use two rules."
         )
-    if kind == "invalid escape sequence" and fragment[1:2].isdigit():
+    if backreference := _find_backreference(text, kind, fragment):
         return (
-            f'RE2 has no backreferences, so "{fragment}" cannot be used. Write the repeated part '
-            "out."
+            f'RE2 has no backreferences, so "{backreference}" cannot be used. Write the repeated '
+            "part out."
+        )
+    if kind == "invalid escape sequence" and fragment[1:2] in _CLASSES:
+        return (
+            f'"{fragment}" cannot be the end of a range. Write the range with single characters, '
+            "as in [a-z], and the class beside it."
         )
     explain = _EXPLANATIONS.get(kind)
     if explain is None:

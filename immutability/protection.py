@@ -165,10 +165,15 @@ def decide_push(policy: Policy, tag: Tag, digest: Digest | None, lock: Lock | No
 
 
 def _step_of_uncovered(digest: Digest | None, lock: Lock | None) -> Step:
-    """A lock that the policy does not cover is suspended: it lasts until another image lands."""
+    """A lock that the policy does not cover is suspended: it lasts until another image lands.
+
+    A claim stays: whether its own write lands is not known yet.
+    """
     if lock is None:
         return Step.REMEMBER
-    return Step.NOTHING if lock.digest == digest else Step.END_LOCK
+    if lock.digest == digest or lock.state in (LockState.CLAIMED, LockState.DELETING):
+        return Step.NOTHING
+    return Step.END_LOCK
 
 
 def _decide_covered(

@@ -73,6 +73,8 @@ def find_access(request: HttpRequest | Request, slug: str) -> Access:
 
     Raises UnknownWorkspaceError where there is no such workspace or the caller is not of it.
     """
+    if find_bad_character(slug):
+        raise UnknownWorkspaceError(_unknown(slug))
     token = getattr(request, "auth", None)
     if isinstance(token, AccessToken):
         if token.workspace.slug != slug:

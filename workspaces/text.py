@@ -5,8 +5,11 @@ import unicodedata
 # Line and paragraph separators and the marks that turn the reading direction can make a name or a
 # reason look like something else where it is shown.
 _DECEPTIVE = frozenset(
-    "\u2028\u2029\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    "\u061c\u2028\u2029\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
+
+# Of a number that fits a database's largest integer.
+_MAX_DIGITS = 18
 
 
 def find_bad_character(text: str) -> str | None:
@@ -26,3 +29,9 @@ def describe_bad_character(text: str) -> str | None:
     if found is None:
         return None
     return f"Remove the character {found}: control characters are not accepted."
+
+
+def read_number(text: str, default: int = 0) -> int:
+    """Return the whole number that `text` is, in ASCII digits and of a size that a database has."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number else default

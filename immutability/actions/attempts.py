@@ -5,7 +5,7 @@ settled by repeating the same write until the registry answers definitely: a wri
 can land long after, so neither time nor an absent tag proves anything.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from django.db import transaction
@@ -21,9 +21,10 @@ from containers.registry.client import (
     RegistryUnavailableError,
 )
 from containers.registry.manifest import UnreadableManifestError, read_manifest
-from immutability.actions.claims import abandon_claim, confirm_claim
+from immutability.actions.claims import abandon_claim, add_attempt_tags, confirm_claim
 from immutability.actions.read import MovedError, UndecidedError
 from immutability.models import Attempt, AttemptTag, ContainerSettings
+from immutability.protection import PolicyRule
 from workspaces.access import Actor, ActorKind, Origin
 from workspaces.models import Workspace
 
@@ -143,18 +144,19 @@ def record_seen(
 def open_push(
     workspace: Workspace,
     repository: Repository,
-    covered: dict[Tag, bool],
+    rules: Mapping[Tag, PolicyRule | None],
     digest: Digest,
     body: bytes,
     media_type: str,
     settings_version: int,
     *,
+    covered: Collection[Tag],
     is_by_digest: bool,
     actor: Actor,
 ) -> Attempt:
     """Announce a push of `digest` under these tags, within the transaction that claims them.
 
-    `covered` says of each tag whether the settings cover it.
+    `rules` has the tags, each with its rule; `covered` are those that the settings cover.
     """
     attempt = Attempt.objects.create(
         workspace=workspace,
@@ -169,16 +171,7 @@ def open_push(
         actor_kind=actor.kind,
         expires_at=Now() + ATTEMPT_LEASE,
     )
-    AttemptTag.objects.bulk_create(
-        AttemptTag(
-            workspace=workspace,
-            attempt=attempt,
-            repository=repository.name,
-            tag=tag.name,
-            is_covered=is_covered,
-        )
-        for tag, is_covered in sorted(covered.items())
-    )
+    add_attempt_tags(attempt, rules, covered=covered)
     return attempt
 
 

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from containers.known_tags import forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
+from immutability.actions.adopt import adopt_known
 from immutability.actions.read import (
     MovedError,
     decide_until_settled,
@@ -50,6 +51,7 @@ def check_delete(check: DeleteCheck, *, actor: Actor) -> DeleteAnswer:
 
 def _decide(check: DeleteCheck, actor: Actor) -> DeleteAnswer:
     policy = read_policy(check.workspace)
+    adopt_known(check.workspace, check.repository, policy, check.target, actor=actor)
     rows = _read_rows(check)
     outcomes = {
         tag: decide_delete(policy, tag, row.to_lock() if row else None, is_admin=check.is_admin)

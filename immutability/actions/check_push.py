@@ -202,7 +202,7 @@ def _allow(
         claim = open_attempt(
             check.workspace,
             check.repository,
-            held,
+            push.rules_of(held),
             push.digest,
             push.policy.version,
             actor=push.actor,

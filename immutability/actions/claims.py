@@ -1,5 +1,6 @@
 """Two-phase pushes: an announced write is confirmed, abandoned, or dropped by an admin."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from containers.known_tags import remember_tags
 from containers.reference import Digest, Repository, Tag
 from immutability.answers import ClaimAnswer
 from immutability.models import Attempt, AttemptTag, LockedTag
-from immutability.protection import LockState
+from immutability.protection import LockState, PolicyRule
 from workspaces.access import Actor, ActorKind
 from workspaces.log.append import Event, append_event, append_events
 from workspaces.log.kinds import EventKind
@@ -29,13 +30,16 @@ class ClaimEndedError(Exception):
 def open_attempt(
     workspace: Workspace,
     repository: Repository,
-    tags: list[Tag],
+    rules: Mapping[Tag, PolicyRule | None],
     digest: Digest,
     settings_version: int,
     *,
     actor: Actor,
 ) -> ClaimAnswer:
-    """Announce a write of `digest` under `tags`, within the transaction that claims them."""
+    """Announce a write of `digest` within the transaction that claims its tags.
+
+    `rules` has the tags, each with the rule that covers it, or None where all tags are protected.
+    """
     attempt = Attempt.objects.create(
         workspace=workspace,
         repository=repository.name,
@@ -45,15 +49,26 @@ def open_attempt(
         actor_kind=actor.kind,
         expires_at=timezone.now() + timedelta(seconds=CLAIM_LEASE_SECONDS),
     )
-    AttemptTag.objects.bulk_create(
-        [
-            AttemptTag(
-                workspace=workspace, attempt=attempt, repository=repository.name, tag=tag.name
-            )
-            for tag in tags
-        ]
-    )
+    add_attempt_tags(attempt, rules, covered=rules)
     return ClaimAnswer(attempt.id, attempt.expires_at)
+
+
+def add_attempt_tags(
+    attempt: Attempt, rules: Mapping[Tag, PolicyRule | None], *, covered: Collection[Tag]
+) -> None:
+    """Put down which tags `attempt` writes, and by which rule each of the covered ones is."""
+    AttemptTag.objects.bulk_create(
+        AttemptTag(
+            workspace=attempt.workspace,
+            attempt=attempt,
+            repository=attempt.repository,
+            tag=tag.name,
+            is_covered=tag in covered,
+            rule_name=rule.name if rule else "",
+            rule_pattern=rule.pattern if rule else "",
+        )
+        for tag, rule in sorted(rules.items(), key=lambda item: item[0])
+    )
 
 
 @transaction.atomic
@@ -65,9 +80,9 @@ def confirm_claim(
     `written` are the tags that the registry says it wrote; left out, all of them. Raises
     ClaimEndedError where the attempt was abandoned or dropped before.
     """
-    rows = _lock_rows(attempt)
-    is_covered = {Tag(each.tag): each.is_covered for each in attempt.tags.all()}
-    landed = frozenset(is_covered) if written is None else written & frozenset(is_covered)
+    tags = _tags_of(attempt)
+    rows = _lock_rows(attempt, tags)
+    landed = frozenset(tags) if written is None else written & frozenset(tags)
     held = [row for row in rows if row.digest == attempt.digest and Tag(row.tag) in landed]
     if not _end(attempt, Attempt.Outcome.SUCCEEDED):
         return held
@@ -76,11 +91,11 @@ def confirm_claim(
         tag = Tag(row.tag)
         if tag not in landed:
             _give_up(row, attempt)
-        elif row.digest != attempt.digest and not is_covered[tag]:
+        elif row.digest != attempt.digest and not tags[tag].is_covered:
             row.delete()
             events.append(_ended_event(attempt, row))
         elif row.digest == attempt.digest and row.state == LockState.CLAIMED:
-            _lock(row)
+            _lock(row, attempt, tags[tag])
             events.append(_locked_event(attempt, row))
     remember_tags(
         attempt.workspace,
@@ -99,30 +114,44 @@ def abandon_claim(attempt: Attempt) -> None:
     The tags go back to what they were before, as far as no other attempt is open on them. Raises
     ClaimEndedError where it was confirmed or dropped before.
     """
-    rows = _lock_rows(attempt)
+    rows = _lock_rows(attempt, _tags_of(attempt))
     if _end(attempt, Attempt.Outcome.FAILED):
         for row in rows:
             _give_up(row, attempt)
 
 
 def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
-    """End every attempt on a claimed tag and undo its claim, within the caller's transaction."""
-    open_attempts(row).update(outcome=Attempt.Outcome.DROPPED, ended_at=timezone.now())
-    append_event(
-        Event(
-            EventKind.CLAIM_DROPPED,
-            row.workspace.slug,
-            row.repository,
-            row.tag,
-            digest=row.digest,
-            rule_name=row.rule_name,
-            rule_pattern=row.rule_pattern,
-            settings_version=row.settings_version,
-            reason=reason,
-        ),
-        actor=actor,
+    """End every announced push of a claimed tag, and undo its claims, within the transaction.
+
+    A push of several tags is one write: dropping it gives up all of them. Raises MovedError where
+    one of the claims has changed meanwhile.
+    """
+    attempts = list(open_attempts(row))
+    rows = {row.id: row}
+    for attempt in attempts:
+        rows |= {each.id: each for each in _lock_rows(attempt, _tags_of(attempt))}
+    Attempt.objects.filter(id__in=[attempt.id for attempt in attempts]).update(
+        outcome=Attempt.Outcome.DROPPED, ended_at=timezone.now()
     )
-    _undo_claim(row)
+    for each in sorted(rows.values(), key=lambda claim: claim.tag):
+        is_claim = each.state == LockState.CLAIMED and each.digest == row.digest
+        if is_claim and not open_attempts(each).exists():
+            append_event(_dropped_event(each, row.workspace, reason), actor=actor)
+            _undo_claim(each)
+
+
+def _dropped_event(row: LockedTag, workspace: Workspace, reason: str) -> Event:
+    return Event(
+        EventKind.CLAIM_DROPPED,
+        workspace.slug,
+        row.repository,
+        row.tag,
+        digest=row.digest,
+        rule_name=row.rule_name,
+        rule_pattern=row.rule_pattern,
+        settings_version=row.settings_version,
+        reason=reason,
+    )
 
 
 def open_attempts(row: LockedTag) -> QuerySet[Attempt]:
@@ -159,20 +188,21 @@ _WORDS = {
 }
 
 
-def _lock_rows(attempt: Attempt) -> list[LockedTag]:
+def _tags_of(attempt: Attempt) -> dict[Tag, AttemptTag]:
+    return {Tag(each.tag): each for each in attempt.tags.all()}
+
+
+def _lock_rows(attempt: Attempt, tags: Collection[Tag]) -> list[LockedTag]:
     """Return the locks of the attempt's tags, held until the transaction ends.
 
-    Everybody takes locks before attempts, and in the order of the tags: nobody waits in a circle.
+    Everybody takes locks before attempts, and in the order of the tags as Python sorts them, one by
+    one, since a database may collate them otherwise: nobody waits in a circle.
     """
-    return list(
-        LockedTag.objects.select_for_update()
-        .filter(
-            workspace=attempt.workspace_id,
-            repository=attempt.repository,
-            tag__in=attempt.tags.values("tag"),
-        )
-        .order_by("tag")
+    rows = LockedTag.objects.select_for_update().filter(
+        workspace=attempt.workspace_id, repository=attempt.repository
     )
+    found = (rows.filter(tag=tag.name).first() for tag in sorted(tags))
+    return [row for row in found if row is not None]
 
 
 def _locked_event(attempt: Attempt, row: LockedTag) -> Event:
@@ -202,10 +232,14 @@ def _ended_event(attempt: Attempt, row: LockedTag) -> Event:
     )
 
 
-def _lock(row: LockedTag) -> None:
+def _lock(row: LockedTag, attempt: Attempt, tag: AttemptTag) -> None:
+    """Turn a claim into a lock, by what its successful attempt says."""
     row.state, row.locked_at = LockState.LOCKED, timezone.now()
+    row.rule_name, row.rule_pattern = tag.rule_name, tag.rule_pattern
+    row.settings_version = attempt.settings_version
+    row.pushed_by, row.pushed_by_kind = attempt.actor, attempt.actor_kind
     row.replaced_state = row.replaced_digest = ""
-    row.save(update_fields=["state", "locked_at", "replaced_state", "replaced_digest"])
+    row.save()
 
 
 def _give_up(row: LockedTag, attempt: Attempt) -> None:

@@ -9,6 +9,7 @@ from containers.inventory import find_ancestors, find_unknown, forget_manifest
 from containers.known_tags import forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
+from immutability.actions.adopt import adopt_known
 from immutability.actions.attempts import (
     ATTEMPT_LEASE,
     find_under_way,
@@ -62,6 +63,7 @@ def _delete_once(
     delete: ManifestDelete, registry: RegistryClient, actor: Actor
 ) -> RegistryAnswer | Refusal:
     policy = read_policy(delete.workspace)
+    adopt_known(delete.workspace, delete.repository, policy, delete.target, actor=actor)
     refusal = _find_refusal(delete, policy, registry, actor)
     if refusal is not None:
         return refusal

@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from containers.known_tags import forget_tags
 from containers.reference import Repository, Tag
-from immutability.actions.claims import drop_claim
-from immutability.models import LockedTag
+from immutability.actions.claims import drop_claim, open_attempts
+from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_event
@@ -29,17 +29,31 @@ class WrongStateError(Exception):
 
 @transaction.atomic
 def delete_locked_tag(
-    workspace: Workspace, lock_id: int, name_after: NameAfter, reason: str, *, actor: Actor
+    workspace: Workspace,
+    lock_id: int,
+    name_after: NameAfter,
+    reason: str,
+    *,
+    actor: Actor,
+    expected_state: str = "",
 ) -> LockedTag | None:
     """Delete a locked tag, free a reserved name, or drop a claim; return the lock that is left.
 
-    RESERVE keeps the name for the same image, FREE gives it up. Raises LockedTag.DoesNotExist, and
-    WrongStateError where the lock's state allows neither.
+    RESERVE keeps the name for the same image, FREE gives it up. `expected_state` is the one that
+    somebody was shown, where it matters. Raises LockedTag.DoesNotExist, and WrongStateError where
+    the lock's state allows neither.
     """
     row = _take(workspace, lock_id)
+    if expected_state and row.state != expected_state:
+        raise WrongStateError(f"This lock is {row.state} by now; nothing was changed.")
     if row.state == LockState.DELETING:
         raise WrongStateError("The tag is being deleted at this moment. Look again in a minute.")
     if row.state == LockState.CLAIMED:
+        if open_attempts(row).exclude(kind=Attempt.Kind.ANNOUNCED).exists():
+            raise WrongStateError(
+                "A push of this tag is on its way to the registry, and its end is not known yet. "
+                "Taglock sends it again until it knows; look again in a minute."
+            )
         drop_claim(row, reason, actor=actor)
         return LockedTag.objects.filter(id=lock_id).first()
     if row.state == LockState.RESERVED and name_after is NameAfter.RESERVE:

@@ -164,11 +164,12 @@ def _announce(push: ManifestPush, decided: PushRound, to_write: dict[Tag, bool])
         return open_push(
             push.workspace,
             push.repository,
-            to_write,
+            decided.rules_of(to_write),
             push.digest,
             push.body,
             push.media_type,
             decided.policy.version,
+            covered=[tag for tag, is_covered in to_write.items() if is_covered],
             is_by_digest=push.is_by_digest,
             actor=decided.actor,
         )

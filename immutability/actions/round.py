@@ -22,6 +22,7 @@ from immutability.protection import (
     LockState,
     Outcome,
     Policy,
+    PolicyRule,
     Step,
     decide_push,
 )
@@ -114,13 +115,26 @@ class PushRound:
         append_events([self.event(EventKind.TAG_ADOPTED, Tag(row.tag), present)], actor=self.actor)
 
     def reclaim(self, *, is_two_phase: bool) -> None:
-        """Claim, or lock, the reserved and released tags in place."""
+        """Claim, or lock, the reserved and released tags in place.
+
+        A claim that comes to nothing must leave no trace, so it only says what it is for; who
+        pushed, and by which rule, is written when it is confirmed.
+        """
         for tag in self.tags_with(Step.RECLAIM):
             row = self.locks[tag]
-            fresh = self._new_lock(tag, LockState.CLAIMED if is_two_phase else LockState.LOCKED)
+            if is_two_phase:
+                self._change_lock(
+                    row,
+                    state=LockState.CLAIMED,
+                    digest=self.digest.value,
+                    replaced_state=row.state,
+                    replaced_digest=row.digest,
+                )
+                continue
+            fresh = self._new_lock(tag, LockState.LOCKED)
             self._change_lock(
                 row,
-                state=fresh.state,
+                state=LockState.LOCKED,
                 digest=fresh.digest,
                 rule_name=fresh.rule_name,
                 rule_pattern=fresh.rule_pattern,
@@ -128,9 +142,11 @@ class PushRound:
                 pushed_by=fresh.pushed_by,
                 pushed_by_kind=fresh.pushed_by_kind,
                 locked_at=timezone.now(),
-                replaced_state=row.state if is_two_phase else "",
-                replaced_digest=row.digest if is_two_phase else "",
             )
+
+    def rules_of(self, tags: Collection[Tag]) -> dict[Tag, PolicyRule | None]:
+        """Return the rule that covers each of these tags; None for all tags, or for no cover."""
+        return {tag: self.decisions[tag].coverage.rule for tag in tags}
 
     def join(self, *, is_two_phase: bool) -> None:
         """Join the claims of the same image, or lock them outright.

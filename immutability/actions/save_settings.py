@@ -81,7 +81,8 @@ def save_container_settings(
         # Two first saves at once: the row of the faster one stands.
         current = read_policy(workspace)
         if current.version == expected_version:
-            raise
+            problem = "Two rules have names that the database takes for the same. Change one."
+            raise InvalidDraftError([DraftProblem(problem, "rules")]) from error
         raise StaleSettingsError(current) from error
 
 

@@ -26,6 +26,7 @@ from immutability.tester import MAX_SAMPLE_TAGS
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.text import read_number
 
 
 @workspace_page(Permission.VIEW_SETTINGS, "GET", "HEAD", "POST")
@@ -37,7 +38,7 @@ def container_settings(request: HtmxRequest, access: Access) -> HttpResponse:
     access.require(Permission.CHANGE_SETTINGS)
     form = SettingsForm.from_post(request.POST)
     verb, _, argument = request.POST.get("action", "save").partition(":")
-    number = int(argument) if argument.isascii() and argument.isdigit() else 0
+    number = read_number(argument)
     match verb:
         case "add_rule":
             form.add_row()

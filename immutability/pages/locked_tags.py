@@ -26,7 +26,7 @@ from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.pages.access import HtmxRequest, workspace_page
-from workspaces.text import describe_bad_character
+from workspaces.text import describe_bad_character, read_number
 
 
 class LockedTagFilterForm(forms.Form):
@@ -85,7 +85,7 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
         access.workspace,
         policy,
         query,
-        before=int(before) if before.isascii() and before.isdigit() else 0,
+        before=read_number(before),
     )
     following = request.GET.copy()
     following["before"] = str(page.next_before)
@@ -106,7 +106,15 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
 @workspace_page(Permission.MANAGE_LOCKED_TAGS, "GET", "HEAD", "POST")
 def delete_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpResponse:
     """Ask what becomes of the name, and why; then delete, free, or drop a claim."""
-    row, standing = _find(access, lock_id)
+    found = _find(access, lock_id)
+    if found is None:
+        return _say_gone(request, access)
+    row, standing = found
+    # What somebody agreed to was worded for the state that they were shown.
+    shown_state = request.POST.get("state", row.state)
+    if shown_state != row.state:
+        messages.error(request, f"This lock is {row.state} by now; nothing was changed.")
+        return redirect("delete-locked-tag", access.workspace.slug, lock_id)
     needs_choice = row.state not in (LockState.RESERVED, LockState.CLAIMED)
     form_class = DeleteForm if needs_choice else ReasonForm
     form = form_class(request.POST or None)
@@ -118,7 +126,12 @@ def delete_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpRespo
             request,
             access,
             lambda: delete_locked_tag(
-                access.workspace, lock_id, name_after, reason, actor=access.actor
+                access.workspace,
+                lock_id,
+                name_after,
+                reason,
+                actor=access.actor,
+                expected_state=shown_state,
             ),
             f"{row.repository}:{row.tag} {done}",
         )
@@ -136,7 +149,10 @@ _DONE = {
 @workspace_page(Permission.MANAGE_LOCKED_TAGS, "GET", "HEAD", "POST")
 def release_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpResponse:
     """Ask why; then let the tag be pushed once more."""
-    row, standing = _find(access, lock_id)
+    found = _find(access, lock_id)
+    if found is None:
+        return _say_gone(request, access)
+    row, standing = found
     form = ReasonForm(request.POST or None)
     if form.is_valid():
         reason = form.cleaned_data["reason"]
@@ -149,10 +165,21 @@ def release_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpResp
     return _ask(request, access, "immutability/release_locked_tag.html", form, row, standing)
 
 
-def _find(access: Access, lock_id: int) -> tuple[LockedTag, str]:
+def _say_gone(request: HtmxRequest, access: Access) -> HttpResponse:
+    if request.method != "POST":
+        raise Http404
+    context = {
+        "access": access,
+        "heading": "Nothing was changed",
+        "detail": "Somebody else has ended this lock in the meantime.",
+    }
+    return render(request, "errors/error.html", context, status=404)
+
+
+def _find(access: Access, lock_id: int) -> tuple[LockedTag, str] | None:
     row = LockedTag.objects.filter(workspace=access.workspace, id=lock_id).first()
     if row is None:
-        raise Http404
+        return None
     return row, get_standing(row, read_policy(access.workspace))
 
 

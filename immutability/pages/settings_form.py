@@ -18,6 +18,7 @@ from immutability.protection import (
     PolicyRule,
     Protection,
 )
+from workspaces.text import read_number
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,8 @@ class SettingsForm:
     def from_post(cls, data: QueryDict) -> "SettingsForm":
         """Return the form as it was sent, whatever was typed."""
         names, patterns = data.getlist("rule_name"), data.getlist("rule_pattern")
-        version = data.get("version", "")
         return cls(
-            version=int(version) if version.isascii() and version.isdigit() else -1,
+            version=read_number(data.get("version", ""), -1),
             protection=data.get("protection", ""),
             rows=[Row(name, pattern) for name, pattern in zip(names, patterns, strict=False)],
             refuse_identical_pushes="refuse_identical_pushes" in data,

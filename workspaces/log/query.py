@@ -1,7 +1,7 @@
 """Read the log: one set of filters for page and API, and paging that stays fast far back."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 
 from django import forms
 from django.db.models import Q, QuerySet
@@ -10,6 +10,7 @@ from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
 from workspaces.log.models import LockEvent
+from workspaces.text import find_bad_character
 
 EVENTS_PER_PAGE = 50
 MAX_EVENTS_PER_PAGE = 200
@@ -75,6 +76,8 @@ def find_events(
     """Return one page of the events that match a valid `form`, behind the event `before`."""
     visible = visible_events(access)
     found = visible.filter(_to_condition(form))
+    if find_bad_character(before):
+        return LogPage([], "")
     if before:
         found = found.filter(id__lt=visible.filter(ref=before).values("id")[:1])
     events = list(found.order_by("-id")[: limit + 1])
@@ -92,11 +95,12 @@ def _to_condition(form: LogFilterForm) -> Q:
     if "rule" in wanted:
         condition &= Q(rule_name=wanted["rule"])
     if "digest" in wanted:
-        prefix = wanted["digest"] if ":" in wanted["digest"] else f"sha256:{wanted['digest']}"
+        # Digests are lower case; one database would ignore case and another would not.
+        typed = wanted["digest"].lower()
+        prefix = typed if ":" in typed else f"sha256:{typed}"
         condition &= Q(digest__startswith=prefix) | Q(other_digest__startswith=prefix)
     if "since" in wanted:
         condition &= Q(at__gte=datetime.combine(wanted["since"], time(), UTC))
     if "until" in wanted:
-        day_after = wanted["until"] + timedelta(days=1)
-        condition &= Q(at__lt=datetime.combine(day_after, time(), UTC))
+        condition &= Q(at__lte=datetime.combine(wanted["until"], time.max, UTC))
     return condition

@@ -12,6 +12,7 @@ from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
 from workspaces.log.models import LockEvent
 from workspaces.log.query import LogFilterForm, find_events, visible_events
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.text import find_bad_character
 
 
 @workspace_page(Permission.VIEW_TAG_EVENTS)
@@ -39,6 +40,8 @@ def lock_log(request: HtmxRequest, access: Access) -> HttpResponse:
 @workspace_page(Permission.VIEW_TAG_EVENTS)
 def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
     """Show one event whole. The link in a refusal leads here."""
+    if find_bad_character(ref):
+        raise Http404
     event = visible_events(access).select_related("origin").filter(ref=ref.upper()).first()
     if event is None:
         if LockEvent.objects.filter(workspace=access.workspace.slug, ref=ref.upper()).exists():
