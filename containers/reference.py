@@ -9,6 +9,8 @@ Source of the grammar: https://github.com/opencontainers/distribution-spec/blob/
 import re
 from dataclasses import dataclass
 
+from workspaces.text import quote
+
 MAX_REPOSITORY_LENGTH = 255
 MAX_TAG_LENGTH = 128
 MAX_DIGEST_LENGTH = 256
@@ -93,13 +95,13 @@ def parse_repository(text: str) -> Repository:
     if not _REPOSITORY.fullmatch(text):
         raise InvalidReferenceError(
             "NAME_INVALID",
-            f"{_quote(text)} is not a repository name: use lower-case letters and digits, "
+            f"{quote(text)} is not a repository name: use lower-case letters and digits, "
             "separated by dots, underscores, hyphens and slashes.",
         )
     if "/" not in text:
         raise InvalidReferenceError(
             "NAME_INVALID",
-            f"{_quote(text)} is not a workspace's repository: write <workspace>/<name>.",
+            f"{quote(text)} is not a workspace's repository: write <workspace>/<name>.",
         )
     return Repository(text)
 
@@ -114,7 +116,7 @@ def parse_tag(text: str) -> Tag:
     if not _TAG.fullmatch(text):
         raise InvalidReferenceError(
             "NAME_INVALID",
-            f"{_quote(text)} is not a tag: use letters, digits, underscores, dots and hyphens, "
+            f"{quote(text)} is not a tag: use letters, digits, underscores, dots and hyphens, "
             "and begin with a letter, a digit or an underscore.",
         )
     return Tag(text)
@@ -125,7 +127,7 @@ def parse_digest(text: str) -> Digest:
     if len(text) > MAX_DIGEST_LENGTH or not _DIGEST.fullmatch(text):
         raise InvalidReferenceError(
             "DIGEST_INVALID",
-            f"{_quote(text)} is not a digest: write an algorithm, a colon and the hash, like "
+            f"{quote(text)} is not a digest: write an algorithm, a colon and the hash, like "
             "sha256: and 64 hexadecimal digits.",
         )
     algorithm, _, encoded = text.partition(":")
@@ -133,13 +135,7 @@ def parse_digest(text: str) -> Digest:
     if length is not None and (len(encoded) != length or not _HEX.fullmatch(encoded)):
         raise InvalidReferenceError(
             "DIGEST_INVALID",
-            f"{_quote(text)} is not a {algorithm} digest: {length} lower-case hexadecimal digits "
+            f"{quote(text)} is not a {algorithm} digest: {length} lower-case hexadecimal digits "
             f"are needed after the colon, not these {len(encoded)} characters.",
         )
     return Digest(text)
-
-
-def _quote(text: str) -> str:
-    """Quote `text` for an error message: cut where it is long, escaped where it is not plain."""
-    escaped = text[:80].encode("unicode_escape").decode("ascii")
-    return f'"{escaped}"' if len(text) <= 80 else f'"{escaped}…"'

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import dj_database_url
 from environs import Env, EnvError
 
+from workspaces.text import quote
+
 
 class BadSettingError(Exception):
     """A variable has a value that Taglock cannot run with. The message is one line."""
@@ -38,23 +40,23 @@ def read_environment() -> Environment:
     """Read and check every variable. Raises BadSettingError for the first bad one."""
     env = Env()
     try:
-        port = env.int("PORT", 8000, validate=_check_port)
+        port = env.int("PORT", 8000)
         public_url = env.str("PUBLIC_URL", f"http://127.0.0.1:{port}").rstrip("/")
-        data_dir = Path(env.str("DATA_DIR", "var")).absolute()
+        _check_url("PUBLIC_URL", public_url, ("http", "https"), "https://tags.example.org")
         environment = Environment(
             secret_key=env.str("SECRET_KEY", ""),
             debug=env.bool("DEBUG", False),
             port=port,
             public_url=public_url,
             allowed_hosts=env.list("ALLOWED_HOSTS", []) or _loopback_and(public_url),
-            data_dir=data_dir,
-            database_url=env.str("DATABASE_URL", "") or f"sqlite:///{data_dir}/taglock.sqlite3",
+            data_dir=Path(env.str("DATA_DIR", "") or "var").absolute(),
+            database_url=env.str("DATABASE_URL", ""),
             redis_url=env.str("REDIS_URL", ""),
             registry_url=env.str("REGISTRY_URL", "").rstrip("/"),
             behind_edge=env.bool("BEHIND_EDGE", False),
             log_level=env.str("LOG_LEVEL", "INFO").upper(),
         )
-    except (EnvError, ValueError) as error:
+    except EnvError as error:
         raise BadSettingError(" ".join(str(error).split())) from error
     _check(environment)
     return environment
@@ -80,35 +82,51 @@ def read_or_make_secret_key(data_dir: Path) -> str:
     return path.read_text()
 
 
-def _check_port(port: int) -> None:
-    if not 1 <= port <= 65535:
-        raise EnvError("must be a port from 1 to 65535")
-
-
 def _loopback_and(public_url: str) -> list[str]:
     return sorted({"127.0.0.1", "localhost", urlsplit(public_url).hostname or "localhost"})
 
 
 def _check(environment: Environment) -> None:
-    parts = urlsplit(environment.public_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
-        raise BadSettingError(
-            f'PUBLIC_URL is "{environment.public_url}": it must be the address of the site alone, '
-            "like https://tags.example.org"
+    if not 1 <= environment.port <= 65535:
+        raise BadSettingError(f"PORT is {environment.port}: it must be from 1 to 65535")
+    try:
+        environment.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSettingError(f"DATA_DIR cannot be used: {error}") from error
+    if environment.redis_url:
+        example = "redis://127.0.0.1:6379/0"
+        _check_url("REDIS_URL", environment.redis_url, ("redis", "rediss"), example, is_bare=False)
+    if environment.registry_url:
+        _check_url(
+            "REGISTRY_URL", environment.registry_url, ("http", "https"), "http://127.0.0.1:5000"
         )
-    if environment.redis_url and urlsplit(environment.redis_url).scheme not in ("redis", "rediss"):
-        raise BadSettingError("REDIS_URL must begin with redis:// or rediss://")
-    registry = urlsplit(environment.registry_url)
-    if environment.registry_url and (
-        registry.scheme not in ("http", "https") or not registry.hostname or registry.query
-    ):
-        raise BadSettingError("REGISTRY_URL must be an address like http://127.0.0.1:5000")
     if environment.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise BadSettingError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
     if environment.secret_key and len(environment.secret_key) < 50:
         raise BadSettingError("SECRET_KEY must have at least 50 characters, or be left out")
+    if environment.database_url:
+        _check_database_url(environment.database_url)
+
+
+def _check_url(
+    name: str, value: str, schemes: tuple[str, ...], example: str, *, is_bare: bool = True
+) -> None:
+    """Check an address; a bare one names scheme, host and port, and nothing else."""
     try:
-        engine = dj_database_url.parse(environment.database_url).get("ENGINE", "")
+        parts = urlsplit(value)
+        is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    else:
+        extras = (parts.path, parts.query, parts.fragment, parts.username)
+        is_good = is_good and not (is_bare and any(extras))
+    if not is_good or any(character.isspace() for character in value):
+        raise BadSettingError(f"{name} is {quote(value)}: write an address like {example}")
+
+
+def _check_database_url(value: str) -> None:
+    try:
+        engine = dj_database_url.parse(value).get("ENGINE", "")
     except ValueError:
         engine = ""
     if engine.rsplit(".", 1)[-1] not in ("sqlite3", "postgresql"):

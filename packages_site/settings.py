@@ -1,6 +1,7 @@
 """Django's settings. What an operator may set is read in environment.py."""
 
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from celery.schedules import crontab
@@ -49,6 +50,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "packages_site.sessions.drop_odd_session_cookies",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -81,7 +83,12 @@ TEMPLATES = [
     }
 ]
 
-_database = dj_database_url.parse(ENVIRONMENT.database_url)
+_database: dict[str, Any] = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": str(DATA_DIR / "taglock.sqlite3"),
+}
+if ENVIRONMENT.database_url:
+    _database = dict(dj_database_url.parse(ENVIRONMENT.database_url))
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     # A transaction that reads first and writes later fails at once in SQLite unless it took the
     # write lock at its start. FULL: a committed lock survives a loss of power.

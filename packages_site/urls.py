@@ -1,7 +1,7 @@
 """Every address of the site. A workspace's pages come last: its slug is the first component."""
 
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView
+from drf_spectacular.views import SpectacularJSONAPIView
 
 from immutability.gate.views import gate
 from packages_site import health
@@ -14,7 +14,7 @@ api_urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("immutability.api.urls")),
     path(_LOG, LockLogView.as_view(), name="lock-log"),
     path(f"{_LOG}/<str:ref>", LockEventView.as_view(), name="lock-event"),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", ApiDocsView.as_view(url_name="api:schema"), name="docs"),
 ]
 

@@ -11,6 +11,7 @@ from django.db.models.functions import Lower, Now
 from workspaces.access import Role
 from workspaces.log.models import EventOrigin, EventRepeat, LockEvent
 from workspaces.slugs import MAX_SLUG_LENGTH, describe_bad_slug
+from workspaces.text import describe_bad_character
 
 __all__ = [
     "AccessToken",
@@ -29,6 +30,12 @@ MAX_USERNAME_LENGTH = 64
 def validate_slug(slug: str) -> None:
     """Raise ValidationError where `slug` cannot name a workspace."""
     if problem := describe_bad_slug(slug):
+        raise ValidationError(problem)
+
+
+def validate_plain_text(text: str) -> None:
+    """Raise ValidationError where `text` has control characters or the like."""
+    if problem := describe_bad_character(text):
         raise ValidationError(problem)
 
 
@@ -56,7 +63,7 @@ class Workspace(models.Model):
     """A tenant: everything else belongs to one. Its slug never changes."""
 
     slug = models.CharField(max_length=MAX_SLUG_LENGTH, unique=True, validators=[validate_slug])
-    name = models.CharField(max_length=MAX_NAME_LENGTH)
+    name = models.CharField(max_length=MAX_NAME_LENGTH, validators=[validate_plain_text])
     created_at = models.DateTimeField(db_default=Now())
     members = models.ManyToManyField(User, through="Membership", related_name="workspaces")
 
@@ -88,7 +95,7 @@ class AccessToken(models.Model):
     """A credential of a program. Only the hash of its secret is kept."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="access_tokens")
-    name = models.CharField(max_length=MAX_NAME_LENGTH)
+    name = models.CharField(max_length=MAX_NAME_LENGTH, validators=[validate_plain_text])
     token_hash = models.CharField(max_length=64, unique=True)
     scopes = models.JSONField()
     created_at = models.DateTimeField(db_default=Now())
@@ -98,7 +105,12 @@ class AccessToken(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint("workspace", Lower("name"), name="access_token_name_once"),
+            models.UniqueConstraint(
+                "workspace",
+                Lower("name"),
+                name="access_token_name_once",
+                violation_error_message="There is an access token of this name already.",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.http import Http404, HttpResponse, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -14,9 +14,10 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
+from rest_framework.serializers import CharField, Serializer
 
 from workspaces.callers import UnknownWorkspaceError
+from workspaces.text import describe_bad_character
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 10
@@ -115,6 +116,30 @@ class StrictSerializer(Serializer[Any]):
         return super().to_internal_value(data)
 
 
+class TextField(CharField):
+    """Text as it was sent: not stripped, and not made of a number or a truth value."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text. Raises ValidationError for anything else."""
+        if not isinstance(data, str):
+            raise exceptions.ValidationError("Write a text.")
+        return super().to_internal_value(data)
+
+
+class PlainTextField(TextField):
+    """Text that people read: without control characters."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text. Raises ValidationError for control characters."""
+        text = super().to_internal_value(data)
+        if message := describe_bad_character(text):
+            raise exceptions.ValidationError(message)
+        return text
+
+
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """Answer an exception of an API view. None leaves it to Django: a bug, answered with 500."""
     problem = _to_problem(error)
@@ -135,9 +160,17 @@ def problem_body(
 ) -> dict[str, Any]:
     """Return a problem details object. The type says no more than the code, so it is left out."""
     title = status_titles.get(status_code, "Error")
-    return {"title": title, "status": status_code, "code": code, "detail": detail} | dict(
-        members or {}
-    )
+    return {
+        "title": title,
+        "status": status_code,
+        "code": code,
+        "detail": _sendable(detail),
+    } | dict(members or {})
+
+
+def _sendable(text: str) -> str:
+    """Return `text` with lone surrogates written out: what a caller sent may be echoed."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def plain_problem_response(status_code: int, code: str, detail: str) -> HttpResponse:
@@ -189,7 +222,7 @@ def _to_problem(error: Exception) -> Problem | None:
             )
         case exceptions.APIException():
             return Problem(error.status_code, error.default_code, str(error.detail))
-        case DatabaseError():
+        case AnyDatabaseError():
             return undecided("The database cannot be used now, so nothing was decided. Try again.")
     return None
 
@@ -207,7 +240,7 @@ def _flatten(detail: Any, pointer: str) -> Any:
             yield from _flatten(inner, pointer if is_message else f"{pointer}/{number}")
     else:
         yield {
-            "detail": str(detail),
-            "pointer": f"#{pointer}",
+            "detail": _sendable(str(detail)),
+            "pointer": _sendable(f"#{pointer}"),
             "code": getattr(detail, "code", "invalid"),
         }

@@ -2,6 +2,8 @@
 
 import re
 
+from workspaces.text import quote
+
 MAX_SLUG_LENGTH = 63
 
 # The first component of an OCI repository name (distribution-spec, "Pulling manifests"), and never
@@ -24,8 +26,8 @@ def describe_bad_slug(slug: str) -> str | None:
         return f"A workspace's slug has at most {MAX_SLUG_LENGTH} characters."
     if not _SLUG.fullmatch(slug):
         return (
-            f'"{slug}" cannot be a slug: use lower-case letters and digits, separated by single '
-            "dots, underscores or hyphens."
+            f"{quote(slug)} cannot be a slug: use lower-case letters and digits, separated by "
+            "single dots, underscores or hyphens."
         )
     if slug in RESERVED_SLUGS:
         return f'"{slug}" is reserved; choose another slug.'

@@ -35,3 +35,9 @@ def read_number(text: str, default: int = 0) -> int:
     """Return the whole number that `text` is, in ASCII digits and of a size that a database has."""
     is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
     return int(text) if is_number else default
+
+
+def quote(text: str) -> str:
+    """Quote `text` for a message of one line: cut where it is long, escaped where not plain."""
+    escaped = text[:80].encode("unicode_escape").decode("ascii")
+    return f'"{escaped}"' if len(text) <= 80 else f'"{escaped}…"'

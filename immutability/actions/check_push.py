@@ -85,16 +85,20 @@ def ask_push(check: PushCheck, registry: RegistryClient | None = None) -> PushAn
     """
     policy = read_policy(check.workspace)
     locks = read_locks(check.workspace, check.repository, check.tags)
+    decisions = {
+        tag: decide_push(policy, tag, check.digest, locks[tag].to_lock() if tag in locks else None)
+        for tag in sorted(check.tags)
+    }
+    new = [tag for tag, decision in decisions.items() if decision.step is Step.CLAIM]
+    present = _ask_present(check, new, registry)
     answers: list[TagAnswer] = []
     in_the_way: list[tuple[Outcome, LockFacts]] = []
-    for tag in sorted(check.tags):
+    for tag, decision in decisions.items():
         row = locks.get(tag)
-        decision = decide_push(policy, tag, check.digest, row.to_lock() if row else None)
         outcome, held = decision.outcome, Digest(row.digest) if row else None
         facts = row.to_facts(check.workspace.slug) if row else None
-        present = _find_present(check, tag, registry) if decision.step is Step.CLAIM else None
-        if present is not None:
-            held = present
+        if tag in present:
+            held = present[tag]
             outcome = decide_adoption(policy, check.digest, held)
             facts = _facts_of_adoption(check, tag, held, decision.coverage)
         answers.append(answer_tag(tag, outcome, decision.coverage, held))
@@ -244,12 +248,14 @@ def _facts_of_adoption(
     )
 
 
-def _find_present(check: PushCheck, tag: Tag, registry: RegistryClient | None) -> Digest | None:
-    """Return what the registry has under one tag, asking it where nobody told."""
+def _ask_present(
+    check: PushCheck, tags: Collection[Tag], registry: RegistryClient | None
+) -> dict[Tag, Digest]:
+    """Return what the registry has under these tags, asking it where nobody told."""
     if registry is None or check.current is not NOT_TOLD:
-        return _read_present(check, [tag]).get(tag)
-    answer = look(check.workspace, check.repository, tag, registry)
-    return Digest(answer.digest) if answer else None
+        return _read_present(check, tags)
+    found = {tag: look(check.workspace, check.repository, tag, registry) for tag in tags}
+    return {tag: Digest(answer.digest) for tag, answer in found.items() if answer}
 
 
 def _read_present(check: PushCheck, tags: Collection[Tag]) -> dict[Tag, Digest]:

@@ -25,8 +25,7 @@ from immutability.patterns import PatternError, PatternEvaluationError
 from immutability.protection import DeleteOutcome, Outcome
 from workspaces.access import Actor, ActorKind, Permission
 from workspaces.callers import Access, find_access, is_admin_name
-from workspaces.problems import StrictSerializer, undecided
-from workspaces.text import describe_bad_character
+from workspaces.problems import PlainTextField, StrictSerializer, undecided
 
 MAX_TAGS_PER_CHECK = 100
 
@@ -52,20 +51,6 @@ class ReferenceField(serializers.CharField):
             raise ValidationError(error.message, code=error.code) from error
 
 
-class ActorField(serializers.CharField):
-    """The name of the person behind a push, as the registry knows them."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(trim_whitespace=False, max_length=255, **options)
-
-    def to_internal_value(self, data: Any) -> str:
-        """Return the name. Raises ValidationError for control characters."""
-        name = super().to_internal_value(data)
-        if message := describe_bad_character(name):
-            raise ValidationError(message)
-        return name
-
-
 class CheckPushSerializer(StrictSerializer):
     """The question of check-push: one tag, or several that are pushed together."""
 
@@ -86,7 +71,9 @@ class CheckPushSerializer(StrictSerializer):
         help_text="What your registry has under the tag now; null for nothing. Left out: what the "
         "last allowed check put there.",
     )
-    actor = ActorField(required=False, help_text="Who is pushing, for the message and the log.")
+    actor = PlainTextField(
+        required=False, max_length=255, help_text="Who is pushing, for the message and the log."
+    )
     dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
     two_phase = serializers.BooleanField(
         default=False, help_text="Claim now; confirm or abandon the claim when you know more."
@@ -111,8 +98,9 @@ class CheckDeleteSerializer(StrictSerializer):
     repository = ReferenceField(parse_repository, help_text='The full name, like "acme/api".')
     tag = ReferenceField(parse_tag, required=False)
     digest = ReferenceField(parse_digest, required=False)
-    actor = ActorField(
+    actor = PlainTextField(
         required=False,
+        max_length=255,
         help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
         "name: no admin.",
     )

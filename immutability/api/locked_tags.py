@@ -34,8 +34,7 @@ from workspaces.access import Permission
 from workspaces.callers import find_access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
-from workspaces.problems import Problem, StrictSerializer
-from workspaces.text import describe_bad_character
+from workspaces.problems import PlainTextField, Problem, StrictSerializer
 
 
 class LockedTagSerializer(serializers.ModelSerializer[LockedTag]):
@@ -91,31 +90,17 @@ class ListQuerySerializer(StrictSerializer):
     )
 
 
-class ReasonField(serializers.CharField):
-    """Why somebody does this: kept in the lock log for good."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=MAX_REASON_LENGTH, **options)
-
-    def to_internal_value(self, data: Any) -> str:
-        """Return the reason. Raises ValidationError for control characters."""
-        reason = super().to_internal_value(data)
-        if message := describe_bad_character(reason):
-            raise ValidationError(message)
-        return reason
-
-
 class DeleteSerializer(StrictSerializer):
     """What becomes of the name, and why."""
 
     name = serializers.ChoiceField([each.value for each in NameAfter])
-    reason = ReasonField()
+    reason = PlainTextField(max_length=MAX_REASON_LENGTH)
 
 
 class ReleaseSerializer(StrictSerializer):
     """Why the tag may be pushed once more."""
 
-    reason = ReasonField()
+    reason = PlainTextField(max_length=MAX_REASON_LENGTH)
 
 
 class DeletedSerializer(serializers.Serializer[object]):
@@ -189,7 +174,7 @@ class LockedTagView(APIView):
             ),
             OpenApiParameter("reason", required=True, description="Kept in the lock log."),
         ],
-        responses=DeletedSerializer,
+        responses={200: DeletedSerializer},
     )
     def delete(self, request: Request, slug: str, lock_id: int) -> Response:
         """Delete a locked tag, free a reserved name, or drop a claim.

@@ -19,12 +19,12 @@ from immutability.actions.save_settings import (
     save_container_settings,
 )
 from immutability.api.checks import decide_or_refuse
-from immutability.drafts import Draft, DraftProblem, find_draft_problems
+from immutability.drafts import NO_RULES, Draft, DraftProblem, find_draft_problems
 from immutability.protection import Policy, PolicyRule, Protection, Why
 from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
 from workspaces.access import Permission
 from workspaces.callers import find_access
-from workspaces.problems import Problem, StrictSerializer
+from workspaces.problems import Problem, StrictSerializer, TextField
 
 _PROTECTIONS = [protection.value for protection in Protection]
 
@@ -32,8 +32,8 @@ _PROTECTIONS = [protection.value for protection in Protection]
 class RuleSerializer(StrictSerializer):
     """A named RE2 pattern. Neither text is changed."""
 
-    name = serializers.CharField(trim_whitespace=False, allow_blank=True)
-    pattern = serializers.CharField(trim_whitespace=False, allow_blank=True)
+    name = TextField(allow_blank=True)
+    pattern = TextField(allow_blank=True)
 
 
 class SettingsSerializer(StrictSerializer):
@@ -63,7 +63,7 @@ class TestSerializer(StrictSerializer):
     """Sample tags, to be tried on the saved rules or on these."""
 
     tags = serializers.ListField(
-        child=serializers.CharField(trim_whitespace=False, allow_blank=True),
+        child=TextField(allow_blank=True),
         min_length=1,
         max_length=MAX_SAMPLE_TAGS,
     )
@@ -173,9 +173,10 @@ class TestPatternsView(APIView):
         if "protection" not in asked:
             asked["protection"] = "some" if "rules" in asked else saved.protection
         draft = _to_draft(asked, saved)
-        in_rules = [each for each in find_draft_problems(draft) if each.rule is not None]
-        if in_rules:
-            raise ValidationError(_to_errors(in_rules))
+        # Trying needs no rule: it then says that none matches.
+        problems = [each for each in find_draft_problems(draft) if each.message != NO_RULES]
+        if problems:
+            raise ValidationError(_to_errors(problems))
         results = decide_or_refuse(lambda: try_samples(draft.to_policy(), asked["tags"]))
         return Response({"results": [_render_result(result) for result in results]})
 

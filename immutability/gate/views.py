@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -58,7 +58,7 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return error_answer(400, error.code, error.message)
     except (UndecidedError, PatternError, PatternEvaluationError) as error:
         return undecided_answer(str(error).rstrip("."))
-    except DatabaseError:
+    except AnyDatabaseError:
         return undecided_answer("the database cannot be used")
 
 
@@ -108,7 +108,7 @@ def _answer(
 def _read_body(request: HttpRequest) -> bytes | HttpResponse:
     """Return the manifest's bytes as they came, or the answer to a body that cannot be one."""
     length = request.META.get("CONTENT_LENGTH") or ""
-    if not length.isdigit():
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
         return error_answer(411, "SIZE_INVALID", "Send the manifest with a Content-Length.")
     if int(length) > MAX_MANIFEST_BYTES:
         return error_answer(

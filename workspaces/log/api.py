@@ -22,6 +22,7 @@ from workspaces.log.query import (
     find_events,
     visible_events,
 )
+from workspaces.text import find_bad_character
 
 
 class EventSerializer(serializers.ModelSerializer[LockEvent]):
@@ -107,7 +108,8 @@ class LockEventView(APIView):
     @extend_schema(operation_id="get_event", responses=EventSerializer)
     def get(self, request: Request, slug: str, ref: str) -> Response:
         """Return one event by its ref."""
-        event = visible_events(find_access(request, slug)).filter(ref=ref.upper()).first()
+        events = visible_events(find_access(request, slug))
+        event = None if find_bad_character(ref) else events.filter(ref=ref.upper()).first()
         if event is None:
             raise Http404(f'There is no event "{ref[:16]}" that you may read.')
         return Response(EventSerializer(event).data)

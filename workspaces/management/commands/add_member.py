@@ -10,6 +10,7 @@ from django.db import transaction
 
 from workspaces.access import SYSTEM, Role
 from workspaces.actions import add_member
+from workspaces.management.explain import explain
 from workspaces.models import User, Workspace
 
 
@@ -35,10 +36,11 @@ class Command(BaseCommand):
                 user = self._find_or_make(options["username"], options["password_stdin"])
                 add_member(workspace, user, Role(options["role"]), actor=SYSTEM)
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from error
+            raise CommandError(explain(error)) from error
         self.stderr.write(f"{user.username} is {options['role']} of {workspace.slug}.")
 
     def _find_or_make(self, username: str, password_stdin: bool) -> User:  # noqa: FBT001
+        User(username=username).clean_fields(exclude=["password"])
         user = User.objects.filter(username=username).first() or User(username=username)
         if password_stdin:
             password = sys.stdin.readline().rstrip("\n")

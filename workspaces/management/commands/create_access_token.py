@@ -7,7 +7,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions import create_access_token
+from workspaces.management.explain import explain
 from workspaces.models import Workspace
+from workspaces.text import quote
 
 
 class Command(BaseCommand):
@@ -34,5 +36,5 @@ class Command(BaseCommand):
         try:
             secret = create_access_token(workspace, options["name"], scopes, actor=SYSTEM)
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from error
+            raise CommandError(f"{quote(options['name'])}: {explain(error)}") from error
         self.stdout.write(secret)

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workspaces.access import SYSTEM
 from workspaces.actions import create_workspace
+from workspaces.management.explain import explain
 
 
 class Command(BaseCommand):
@@ -22,5 +23,5 @@ class Command(BaseCommand):
         try:
             create_workspace(options["slug"], options["name"], actor=SYSTEM)
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from error
+            raise CommandError(explain(error)) from error
         self.stderr.write(f'Workspace "{options["slug"]}" created.')
