@@ -7,12 +7,10 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import dj_database_url
 from environs import Env, EnvError
-
-from workspaces.text import quote
 
 
 class BadSettingError(Exception):
@@ -41,6 +39,9 @@ def read_environment() -> Environment:
     env = Env()
     try:
         port = env.int("PORT", 8000)
+        if not 1 <= port <= 65535:
+            raise BadSettingError(f"PORT is {port}: it must be from 1 to 65535")
+        data_dir = Path(env.str("DATA_DIR", "") or "var").absolute()
         public_url = env.str("PUBLIC_URL", f"http://127.0.0.1:{port}").rstrip("/")
         _check_url("PUBLIC_URL", public_url, ("http", "https"), "https://tags.example.org")
         environment = Environment(
@@ -49,8 +50,8 @@ def read_environment() -> Environment:
             port=port,
             public_url=public_url,
             allowed_hosts=env.list("ALLOWED_HOSTS", []) or _loopback_and(public_url),
-            data_dir=Path(env.str("DATA_DIR", "") or "var").absolute(),
-            database_url=env.str("DATABASE_URL", ""),
+            data_dir=data_dir,
+            database_url=env.str("DATABASE_URL", "") or _embedded_database(data_dir),
             redis_url=env.str("REDIS_URL", ""),
             registry_url=env.str("REGISTRY_URL", "").rstrip("/"),
             behind_edge=env.bool("BEHIND_EDGE", False),
@@ -82,13 +83,15 @@ def read_or_make_secret_key(data_dir: Path) -> str:
     return path.read_text()
 
 
+def _embedded_database(data_dir: Path) -> str:
+    return f"sqlite:///{quote(str(data_dir / 'taglock.sqlite3'))}"
+
+
 def _loopback_and(public_url: str) -> list[str]:
     return sorted({"127.0.0.1", "localhost", urlsplit(public_url).hostname or "localhost"})
 
 
 def _check(environment: Environment) -> None:
-    if not 1 <= environment.port <= 65535:
-        raise BadSettingError(f"PORT is {environment.port}: it must be from 1 to 65535")
     try:
         environment.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,8 +107,7 @@ def _check(environment: Environment) -> None:
         raise BadSettingError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
     if environment.secret_key and len(environment.secret_key) < 50:
         raise BadSettingError("SECRET_KEY must have at least 50 characters, or be left out")
-    if environment.database_url:
-        _check_database_url(environment.database_url)
+    _check_database_url(environment.database_url)
 
 
 def _check_url(
@@ -121,7 +123,8 @@ def _check_url(
         extras = (parts.path, parts.query, parts.fragment, parts.username)
         is_good = is_good and not (is_bare and any(extras))
     if not is_good or any(character.isspace() for character in value):
-        raise BadSettingError(f"{name} is {quote(value)}: write an address like {example}")
+        # Not the value itself: it may hold a password.
+        raise BadSettingError(f"{name} is no address as it should be: write one like {example}")
 
 
 def _check_database_url(value: str) -> None:

@@ -83,12 +83,7 @@ TEMPLATES = [
     }
 ]
 
-_database: dict[str, Any] = {
-    "ENGINE": "django.db.backends.sqlite3",
-    "NAME": str(DATA_DIR / "taglock.sqlite3"),
-}
-if ENVIRONMENT.database_url:
-    _database = dict(dj_database_url.parse(ENVIRONMENT.database_url))
+_database: dict[str, Any] = dict(dj_database_url.parse(ENVIRONMENT.database_url))
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     # A transaction that reads first and writes later fails at once in SQLite unless it took the
     # write lock at its start. FULL: a committed lock survives a loss of power.

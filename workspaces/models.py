@@ -34,7 +34,9 @@ def validate_slug(slug: str) -> None:
 
 
 def validate_plain_text(text: str) -> None:
-    """Raise ValidationError where `text` has control characters or the like."""
+    """Raise ValidationError where `text` is blank, or has control characters or the like."""
+    if not text.strip():
+        raise ValidationError("Write something.")
     if problem := describe_bad_character(text):
         raise ValidationError(problem)
 

@@ -90,17 +90,31 @@ class ListQuerySerializer(StrictSerializer):
     )
 
 
+class ReasonField(PlainTextField):
+    """Why somebody does this: kept in the lock log for good."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_REASON_LENGTH, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the reason. Raises ValidationError for a blank one."""
+        reason = super().to_internal_value(data).strip()
+        if not reason:
+            raise ValidationError("Say why: auditors will ask.")
+        return reason
+
+
 class DeleteSerializer(StrictSerializer):
     """What becomes of the name, and why."""
 
     name = serializers.ChoiceField([each.value for each in NameAfter])
-    reason = PlainTextField(max_length=MAX_REASON_LENGTH)
+    reason = ReasonField()
 
 
 class ReleaseSerializer(StrictSerializer):
     """Why the tag may be pushed once more."""
 
-    reason = PlainTextField(max_length=MAX_REASON_LENGTH)
+    reason = ReasonField()
 
 
 class DeletedSerializer(serializers.Serializer[object]):

@@ -105,6 +105,7 @@ def test_the_switch_refuses_identical_pushes_of_a_locked_tag_and_changes_nothing
 @pytest.mark.parametrize("state", [None, *LockState])
 @pytest.mark.parametrize("digest", [SAME, OTHER])
 def test_a_push_of_an_uncovered_tag_is_always_allowed(
+    *,
     protection: Protection,
     why: Why,
     state: LockState | None,
@@ -151,7 +152,7 @@ def test_a_suspended_lock_ends_when_another_image_lands(state: LockState) -> Non
     ],
 )
 def test_an_existing_tag_accepts_only_the_image_that_it_has(
-    digest: Digest | None, refuses_identical: bool, outcome: Outcome
+    *, digest: Digest | None, refuses_identical: bool, outcome: Outcome
 ) -> None:
     policy = Policy(protection=Protection.ALL, refuse_identical_pushes=refuses_identical)
     assert decide_adoption(policy, digest, SAME) is outcome
@@ -170,7 +171,7 @@ def test_an_existing_tag_accepts_only_the_image_that_it_has(
         (Outcome.CLAIM_PENDING, False),
     ],
 )
-def test_which_outcomes_of_a_push_are_allowed(outcome: Outcome, is_allowed: bool) -> None:
+def test_which_outcomes_of_a_push_are_allowed(*, outcome: Outcome, is_allowed: bool) -> None:
     assert outcome.is_allowed is is_allowed
 
 
@@ -210,6 +211,7 @@ def test_the_table_of_deletes_has_every_state() -> None:
 @pytest.mark.parametrize("policy", [ALL, SOME], ids=["all", "some"])
 @pytest.mark.parametrize("is_admin", [False, True])
 def test_a_delete_of_a_covered_tag(
+    *,
     policy: Policy,
     is_admin: bool,
     state: LockState | None,
@@ -225,6 +227,7 @@ def test_a_delete_of_a_covered_tag(
 @pytest.mark.parametrize("policy", [NONE, SOME], ids=["none", "some"])
 @pytest.mark.parametrize("is_admin", [False, True])
 def test_a_delete_of_an_uncovered_tag(
+    *,
     policy: Policy,
     is_admin: bool,
     state: LockState | None,
@@ -246,7 +249,9 @@ def test_a_delete_of_an_uncovered_tag(
         (DeleteOutcome.CLAIM_PENDING, False),
     ],
 )
-def test_which_outcomes_of_a_delete_are_allowed(outcome: DeleteOutcome, is_allowed: bool) -> None:
+def test_which_outcomes_of_a_delete_are_allowed(
+    *, outcome: DeleteOutcome, is_allowed: bool
+) -> None:
     assert outcome.is_allowed is is_allowed
 
 
@@ -274,9 +279,7 @@ def test_latest_is_like_any_other_tag() -> None:
     some = Policy(protection=Protection.SOME, rules=(PolicyRule("latest", "^latest$"),))
     for policy in (ALL, some):
         assert decide_push(policy, Tag("latest"), OTHER, lock).outcome is Outcome.LOCKED
-        assert (
-            decide_delete(policy, Tag("latest"), lock, is_admin=False) is DeleteOutcome.LOCKED
-        )
+        assert decide_delete(policy, Tag("latest"), lock, is_admin=False) is DeleteOutcome.LOCKED
 
 
 @pytest.mark.parametrize("tag", SIGNATURE_TAGS)
@@ -295,14 +298,12 @@ def test_the_switch_protects_signature_tags_too(tag: str) -> None:
 @pytest.mark.parametrize("switch", [False, True])
 @pytest.mark.parametrize("tag", SIGNATURE_TAGS)
 def test_some_covers_exactly_what_a_rule_matches_signature_tags_or_not(
-    tag: str, switch: bool
+    *, tag: str, switch: bool
 ) -> None:
     rule = PolicyRule("Signatures", "^sha256-")
     policy = Policy(protection=Protection.SOME, rules=(rule,), protect_signature_tags=switch)
     assert cover(policy, Tag(tag)) == Coverage(Why.RULE, rule)
-    elsewhere = Policy(
-        protection=Protection.SOME, rules=(SEMVER,), protect_signature_tags=switch
-    )
+    elsewhere = Policy(protection=Protection.SOME, rules=(SEMVER,), protect_signature_tags=switch)
     assert cover(elsewhere, Tag(tag)) == Coverage(Why.NO_RULE)
 
 
@@ -378,7 +379,7 @@ def test_a_rule_that_fails_to_evaluate_decides_nothing(broken_rule: PolicyRule) 
 
 
 @pytest.mark.parametrize("is_last", [False, True])
-def test_a_rule_that_fails_is_never_passed_over(broken_rule: PolicyRule, is_last: bool) -> None:
+def test_a_rule_that_fails_is_never_passed_over(*, broken_rule: PolicyRule, is_last: bool) -> None:
     rules = (SEMVER, broken_rule) if is_last else (broken_rule, SEMVER)
     policy = Policy(protection=Protection.SOME, rules=rules)
     with pytest.raises(PatternEvaluationError):

@@ -1,9 +1,12 @@
 """Short ways to ask what a registry asks, and to look at what an answer left behind."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from django.apps import apps
+from django.db import DatabaseError, connection
 
 from containers.reference import Digest, Repository, Tag
 from immutability.actions.check_delete import DeleteCheck, check_delete
@@ -125,3 +128,43 @@ def every_row() -> dict[str, list[dict[str, Any]]]:
         for label in ("workspaces", "containers", "immutability")
         for model in apps.get_app_config(label).get_models()
     }
+
+
+def break_the_log(monkeypatch: pytest.MonkeyPatch, *, works: int = 0) -> None:
+    """Let every write of events fail with "disk full", but for the first `works` of them."""
+    write = LockEvent.objects.bulk_create
+    left = [None] * works
+
+    def write_or_fail(*args: Any, **kwargs: Any) -> list[LockEvent]:
+        if not left:
+            raise DatabaseError("disk full")
+        left.pop()
+        return write(*args, **kwargs)
+
+    monkeypatch.setattr(LockEvent.objects, "bulk_create", write_or_fail)
+
+
+@contextmanager
+def meanwhile(*changes: Callable[[], object]) -> Iterator[None]:
+    """Let each of `changes` happen once, one in each try of a decision: after the settings and the
+    locks were read, and before anything is done about them."""
+    waiting = list(changes)
+    unread = {"immutability_containersettings", "immutability_lockedtag"}
+
+    def watch(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        if not unread and waiting:
+            unread.update({"immutability_containersettings", "immutability_lockedtag"})
+            change = waiting.pop(0)
+            # What the change reads itself is no read of the decision.
+            rest, waiting[:] = waiting[:], []
+            change()
+            waiting[:] = rest
+            unread.update({"immutability_containersettings", "immutability_lockedtag"})
+        found = execute(sql, *args)
+        if sql.startswith("SELECT"):
+            unread.difference_update({table for table in unread if f'FROM "{table}"' in sql})
+        return found
+
+    with connection.execute_wrapper(watch):
+        yield
+    assert not waiting, "the decision was made without these changes"

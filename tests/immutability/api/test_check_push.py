@@ -177,7 +177,7 @@ def test_a_tag_that_no_rule_matches_stays_mutable(check_push: Ask) -> None:
     ],
 )
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(
-    check_push: Ask, tag: str, digest: str | None, outcome: str, is_allowed: bool
+    check_push: Ask, *, tag: str, digest: str | None, outcome: str, is_allowed: bool
 ) -> None:
     check_push("v1.2.0")
     with nothing_written():
@@ -315,6 +315,7 @@ def test_another_image_meets_a_claim_and_is_told_to_try_again(check_push: Ask) -
         answer = check_push("v1.2.0", BB)
     assert (answer["allowed"], answer["outcome"]) == (False, "claim_pending")
     assert answer["error"]["status"] == 503
+    assert answer["error"]["headers"] == {"Retry-After": "10"}
     error = answer["error"]["body"]["errors"][0]
     assert error["code"] == "UNAVAILABLE"
     assert error["detail"]["reason"] == "CLAIM_PENDING"
@@ -485,7 +486,10 @@ def test_repositories_and_workspaces_do_not_share_tags(
 ) -> None:
     protect(globex, Protection.ALL)
     check_push("v1.2.0", AA)
-    for client, repository in ((registry, "acme/web"), (api_as(globex, Scope.REGISTRY), "globex/api")):
+    for client, repository in (
+        (registry, "acme/web"),
+        (api_as(globex, Scope.REGISTRY), "globex/api"),
+    ):
         asked = {"repository": repository, "tag": "v1.2.0", "digest": BB}
         answer = client.post("/api/v1/check-push", asked, format="json").json()
         assert answer["outcome"] == "locked_now"

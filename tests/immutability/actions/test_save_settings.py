@@ -1,0 +1,364 @@
+"""Saving container settings: versions, consent, the record, and all of it or nothing."""
+
+import pytest
+from django.db import DatabaseError, IntegrityError
+from django.utils import timezone
+
+from immutability.actions import save_settings as module
+from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
+from immutability.actions.read import read_policy
+from immutability.actions.save_settings import (
+    MAX_EXAMPLES,
+    InvalidDraftError,
+    LocksWouldSuspendError,
+    StaleSettingsError,
+    save_container_settings,
+)
+from immutability.drafts import Draft
+from immutability.models import ContainerSettings, LockedTag, Rule
+from immutability.patterns import PatternEvaluationError
+from immutability.protection import Outcome, Policy, PolicyRule, Protection
+from tests.conftest import AA, BB, SEMVER
+from tests.immutability.actions.asking import (
+    REPOSITORY,
+    break_the_log,
+    claim,
+    every_row,
+    push,
+    standing_lock,
+    tag_events,
+)
+from workspaces.access import Actor, ActorKind
+from workspaces.log.models import LockEvent
+from workspaces.models import Workspace
+
+ALICE = Actor("alice", ActorKind.PERSON)
+PROD = PolicyRule("Prod", "^prod$")
+STAGING = PolicyRule("Staging", "^staging$")
+
+NOTHING = Draft(Protection.NONE)
+EVERYTHING = Draft(Protection.ALL)
+RELEASES = Draft(Protection.SOME, (SEMVER,))
+
+
+def save(
+    workspace: Workspace, draft: Draft, *, version: int | None = None, may_suspend: bool = False
+) -> Policy:
+    """Save as Alice, over whatever is there unless `version` says otherwise."""
+    return save_container_settings(
+        workspace,
+        draft,
+        expected_version=read_policy(workspace).version if version is None else version,
+        may_suspend_locks=may_suspend,
+        actor=ALICE,
+    )
+
+
+def last_save(workspace: Workspace) -> LockEvent:
+    event = LockEvent.objects.filter(workspace=workspace.slug, kind="settings.changed").last()
+    assert event is not None
+    return event
+
+
+def moved_locks(workspace: Workspace) -> tuple[int, int]:
+    """Return how many locks the last save suspended and resumed, as it was recorded."""
+    details = last_save(workspace).details
+    assert details is not None
+    return details["locks_suspended"], details["locks_resumed"]
+
+
+# Versions.
+
+
+def test_a_workspace_protects_nothing_at_version_0(acme: Workspace) -> None:
+    assert read_policy(acme) == Policy(version=0, protection=Protection.NONE)
+
+
+def test_every_save_raises_the_version(acme: Workspace) -> None:
+    for version, draft in enumerate((NOTHING, NOTHING, RELEASES, EVERYTHING), start=1):
+        assert save(acme, draft) == draft.to_policy(version)
+        assert read_policy(acme) == draft.to_policy(version)
+
+
+def test_everything_that_was_typed_is_what_is_read(acme: Workspace) -> None:
+    rules = (PROD, SEMVER, PolicyRule(" a  name ", "  ^ \\d $  "), STAGING)
+    draft = Draft(Protection.SOME, rules, refuse_identical_pushes=True, protect_signature_tags=True)
+    save(acme, draft)
+    assert read_policy(acme) == draft.to_policy(1)
+    assert [rule.position for rule in Rule.objects.all()] == [1, 2, 3, 4]
+
+
+def test_a_save_says_who_saved_and_when(acme: Workspace) -> None:
+    save(acme, RELEASES)
+    row = ContainerSettings.objects.get()
+    assert row.saved_by == "alice"
+    assert abs((timezone.now() - row.saved_at).total_seconds()) < 60
+
+
+def test_rules_can_change_places_and_names_in_one_save(acme: Workspace) -> None:
+    save(acme, Draft(Protection.SOME, (PROD, STAGING)))
+    turned = (PolicyRule("staging", "^prod$"), PolicyRule("PROD", "^staging$"))
+    save(acme, Draft(Protection.SOME, turned))
+    assert read_policy(acme).rules == turned
+
+
+@pytest.mark.parametrize("protection", [Protection.NONE, Protection.ALL])
+def test_rules_are_kept_while_the_protection_is_not_some(
+    acme: Workspace, protection: Protection
+) -> None:
+    rules = (PROD, SEMVER)
+    save(acme, Draft(protection, rules))
+    assert read_policy(acme).rules == rules
+    save(acme, Draft(Protection.SOME, rules))
+    assert read_policy(acme).rules == rules
+
+
+def test_settings_of_another_workspace_stay_as_they_are(acme: Workspace, globex: Workspace) -> None:
+    save(globex, RELEASES)
+    save(acme, EVERYTHING)
+    save(acme, Draft(Protection.SOME, (PROD,)))
+    assert read_policy(globex) == RELEASES.to_policy(1)
+
+
+# Stale.
+
+
+@pytest.mark.parametrize("version", [0, 1, 3, 99])
+def test_a_save_over_another_version_is_refused(acme: Workspace, version: int) -> None:
+    save(acme, RELEASES)
+    save(acme, EVERYTHING)
+    before = every_row()
+    with pytest.raises(StaleSettingsError) as caught:
+        save(acme, NOTHING, version=version)
+    assert caught.value.current == EVERYTHING.to_policy(2)
+    assert str(caught.value) == "the settings are at version 2 by now"
+    assert every_row() == before
+
+
+def test_a_first_save_over_a_version_that_never_was_is_refused(acme: Workspace) -> None:
+    with pytest.raises(StaleSettingsError):
+        save(acme, RELEASES, version=1)
+    assert not ContainerSettings.objects.exists()
+
+
+def test_a_row_that_the_database_refuses_is_not_taken_for_a_stale_version(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise IntegrityError("rule_position_once")
+
+    monkeypatch.setattr(module, "_write", fail)
+    with pytest.raises(InvalidDraftError, match="takes for the same"):
+        save(acme, RELEASES)
+    assert read_policy(acme).version == 0
+
+
+# Invalid.
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        Draft(Protection.SOME),
+        Draft(Protection.SOME, (PolicyRule("", "x"),)),
+        Draft(Protection.SOME, (PolicyRule("x", ""),)),
+        Draft(Protection.SOME, (PolicyRule("x", "("),)),
+        Draft(Protection.NONE, (PolicyRule("x", "("),)),
+        Draft(Protection.ALL, tuple(PolicyRule(str(each), "x") for each in range(8))),
+        Draft(Protection.SOME, (PROD, PolicyRule("PROD", "x"))),
+        Draft(Protection.SOME, (PolicyRule("x", "a" * 101),)),
+        Draft(Protection.SOME, (PolicyRule("a" * 65, "x"),)),
+    ],
+)
+def test_an_invalid_draft_changes_nothing(acme: Workspace, draft: Draft) -> None:
+    save(acme, RELEASES)
+    before = every_row()
+    with pytest.raises(InvalidDraftError) as caught:
+        save(acme, draft)
+    assert caught.value.problems
+    assert str(caught.value) == "; ".join(each.message for each in caught.value.problems)
+    assert every_row() == before
+
+
+def test_what_is_wrong_is_told_before_what_is_stale(acme: Workspace) -> None:
+    with pytest.raises(InvalidDraftError, match="Add a rule, or choose No tags are protected"):
+        save(acme, Draft(Protection.SOME), version=99)
+
+
+# Consent.
+
+
+def test_suspending_locks_needs_consent(acme: Workspace) -> None:
+    save(acme, EVERYTHING)
+    push(acme, "v1.2.0", "nightly", "latest")
+    before = every_row()
+    with pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, RELEASES)
+    assert caught.value.count == 2
+    assert caught.value.examples == [f"{REPOSITORY}:latest", f"{REPOSITORY}:nightly"]
+    assert every_row() == before
+    with pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, NOTHING)
+    assert caught.value.count == 3
+    assert save(acme, NOTHING, may_suspend=True).version == 2
+
+
+def test_some_locks_are_named_and_all_are_counted(acme: Workspace) -> None:
+    save(acme, EVERYTHING)
+    push(acme, *(f"t{number}" for number in range(MAX_EXAMPLES + 5)))
+    with pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, NOTHING)
+    assert (caught.value.count, len(caught.value.examples)) == (MAX_EXAMPLES + 5, MAX_EXAMPLES)
+
+
+def test_covering_more_needs_no_consent(acme: Workspace) -> None:
+    save(acme, RELEASES)
+    push(acme, "v1.2.0")
+    save(acme, Draft(Protection.SOME, (SEMVER, PROD)))
+    save(acme, EVERYTHING)
+    save(acme, Draft(Protection.ALL, protect_signature_tags=True))
+
+
+def test_a_save_that_covers_the_same_needs_no_consent(acme: Workspace) -> None:
+    save(acme, RELEASES)
+    push(acme, "v1.2.0")
+    save(acme, Draft(Protection.SOME, (PolicyRule("Renamed", "^v"),)))
+    assert standing_lock(acme, "v1.2.0").rule_name == SEMVER.name
+
+
+def test_turning_off_the_switch_for_signature_tags_suspends_their_locks(acme: Workspace) -> None:
+    tag = "sha256-" + "0" * 64
+    save(acme, Draft(Protection.ALL, protect_signature_tags=True))
+    push(acme, tag)
+    with pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, EVERYTHING)
+    assert caught.value.examples == [f"{REPOSITORY}:{tag}"]
+
+
+def test_a_lock_that_is_suspended_already_is_not_counted_again(acme: Workspace) -> None:
+    save(acme, EVERYTHING)
+    push(acme, "nightly")
+    save(acme, RELEASES, may_suspend=True)
+    save(acme, NOTHING)
+
+
+def test_reserved_and_released_locks_count_and_claims_do_not(acme: Workspace) -> None:
+    save(acme, EVERYTHING)
+    push(acme, "reserved", "released")
+    delete_locked_tag(acme, standing_lock(acme, "reserved").id, NameAfter.RESERVE, "", actor=ALICE)
+    release_locked_tag(acme, standing_lock(acme, "released").id, "", actor=ALICE)
+    claim(acme, "claimed")
+    with pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, NOTHING)
+    assert caught.value.examples == [f"{REPOSITORY}:released", f"{REPOSITORY}:reserved"]
+
+
+def test_locks_of_another_workspace_do_not_count(acme: Workspace, globex: Workspace) -> None:
+    save(acme, EVERYTHING)
+    save(globex, EVERYTHING)
+    push(globex, "v1")
+    save(acme, NOTHING)
+    assert push(globex, "v1", digest=BB).outcome is Outcome.LOCKED
+
+
+# The record.
+
+
+def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> None:
+    save(acme, RELEASES)
+    save(acme, Draft(Protection.ALL, (PROD,), refuse_identical_pushes=True))
+    event = last_save(acme)
+    assert (event.actor, event.actor_kind, event.settings_version) == ("alice", "person", 2)
+    assert event.details == {
+        "before": {
+            "version": 1,
+            "protection": "some",
+            "rules": [{"name": SEMVER.name, "pattern": SEMVER.pattern}],
+            "refuse_identical_pushes": False,
+            "protect_signature_tags": False,
+        },
+        "after": {
+            "version": 2,
+            "protection": "all",
+            "rules": [{"name": "Prod", "pattern": "^prod$"}],
+            "refuse_identical_pushes": True,
+            "protect_signature_tags": False,
+        },
+        "locks_suspended": 0,
+        "locks_resumed": 0,
+    }
+
+
+def test_every_lock_that_is_suspended_or_resumed_has_an_event(acme: Workspace) -> None:
+    save(acme, Draft(Protection.SOME, (SEMVER, PROD)))
+    push(acme, "v1.2.0", "prod")
+    save(acme, Draft(Protection.SOME, (PROD,)), may_suspend=True)
+    suspended = tag_events(acme)[-1]
+    assert (suspended.kind, suspended.repository, suspended.tag, suspended.digest) == (
+        "lock.suspended",
+        REPOSITORY,
+        "v1.2.0",
+        AA,
+    )
+    assert (suspended.rule_name, suspended.settings_version) == (SEMVER.name, 2)
+    assert suspended.actor == "alice"
+    assert moved_locks(acme) == (1, 0)
+
+    save(acme, RELEASES, may_suspend=True)
+    assert [(event.kind, event.tag) for event in tag_events(acme)[-2:]] == [
+        ("lock.suspended", "prod"),
+        ("lock.resumed", "v1.2.0"),
+    ]
+    assert moved_locks(acme) == (1, 1)
+
+
+def test_locks_of_one_tag_in_several_repositories_are_each_recorded(acme: Workspace) -> None:
+    save(acme, EVERYTHING)
+    push(acme, "v1")
+    twin = LockedTag.objects.get()
+    twin.pk, twin.repository = None, "acme/web"
+    twin.save(force_insert=True)
+    with pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, NOTHING)
+    assert caught.value.examples == ["acme/api:v1", "acme/web:v1"]
+
+
+def test_switching_back_and_forth_loses_nothing(acme: Workspace) -> None:
+    save(acme, EVERYTHING)
+    push(acme, "v1")
+    before = LockedTag.objects.values().get()
+    save(acme, NOTHING, may_suspend=True)
+    save(acme, EVERYTHING)
+    assert LockedTag.objects.values().get() == before
+    assert push(acme, "v1", digest=BB).outcome is Outcome.LOCKED
+
+
+@pytest.mark.parametrize("works", [0, 1])
+def test_a_save_that_cannot_be_recorded_does_not_happen(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch, works: int
+) -> None:
+    """Neither without the event of the change nor without those of the locks."""
+    save(acme, EVERYTHING)
+    push(acme, "v1")
+    before = every_row()
+
+    break_the_log(monkeypatch, works=works)
+    with pytest.raises(DatabaseError, match="disk full"):
+        save(acme, NOTHING, may_suspend=True)
+    assert every_row() == before
+
+
+def test_a_save_that_cannot_tell_which_locks_it_moves_does_not_happen(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(acme, EVERYTHING)
+    push(acme, "v1")
+    before = every_row()
+
+    def fail(*args: object) -> None:
+        raise PatternEvaluationError("out of memory")
+
+    monkeypatch.setattr("immutability.patterns.Pattern.find", fail)
+    with pytest.raises(PatternEvaluationError):
+        save(acme, RELEASES, may_suspend=True)
+    assert every_row() == before

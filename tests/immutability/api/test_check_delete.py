@@ -1,0 +1,244 @@
+from collections.abc import Callable
+
+import pytest
+from django.conf import settings
+from rest_framework.test import APIClient
+
+from immutability.models import LockedTag, Rule
+from immutability.protection import Policy, Protection
+from immutability.refusals import format_time
+from tests.conftest import AA, BB, SEMVER
+from tests.immutability.api.conftest import Ask
+from tests.problems import nothing_written, read_problem
+from workspaces.access import SYSTEM, Role
+from workspaces.actions import add_member
+from workspaces.log.models import LockEvent
+from workspaces.models import User, Workspace
+
+Protect = Callable[..., Policy]
+Lock = Callable[..., LockedTag]
+
+
+@pytest.fixture(autouse=True)
+def _some_tags_are_protected(acme: Workspace, alice: User, bob: User, protect: Protect) -> None:
+    protect(acme, Protection.SOME, SEMVER)
+
+
+@pytest.mark.parametrize(
+    ("who", "name"),
+    [
+        ({"actor": "bob"}, "bob"),
+        ({"actor": "olga"}, "olga"),
+        ({"actor": "nobody"}, "nobody"),
+        ({"actor": "Alice"}, "Alice"),
+        ({"actor": "alice "}, "alice "),
+        ({"actor": "mallory"}, "mallory"),
+        ({}, "token registry"),
+    ],
+)
+def test_only_an_admin_of_the_workspace_deletes_a_locked_tag(
+    check_delete: Ask, lock: Lock, olga: User, mallory: User, who: dict[str, str], name: str
+) -> None:
+    row = lock("v1.2.0")
+    answer = check_delete(tag="v1.2.0", **who)
+
+    event = LockEvent.objects.get(kind="delete.refused")
+    url = f"{settings.PUBLIC_URL}/acme/lock-log/{event.ref}"
+    assert answer == {
+        "allowed": False,
+        "tags": [{"tag": "v1.2.0", "outcome": "locked", "locked_digest": AA}],
+        "error": {
+            "status": 403,
+            "body": {
+                "errors": [
+                    {
+                        "code": "DENIED",
+                        "message": (
+                            'tag "v1.2.0" of acme/api cannot be deleted because the tag is '
+                            "immutable: it is locked to sha256:aaaaaaaaaaaa… since "
+                            f'{format_time(row.locked_at)} by rule "Release versions" (pushed by '
+                            f"dana). Only admins of acme can delete it. {url}"
+                        ),
+                        "detail": {
+                            "reason": "TAG_IMMUTABLE",
+                            "state": "locked",
+                            "repository": "acme/api",
+                            "tag": "v1.2.0",
+                            "locked_digest": AA,
+                            "locked_at": row.locked_at.isoformat(),
+                            "rule": "Release versions",
+                            "pushed_by": "dana",
+                            "event": event.ref,
+                            "url": url,
+                        },
+                    }
+                ]
+            },
+        },
+    }
+    assert event.actor == name
+    row.refresh_from_db()
+    assert row.state == "locked"
+
+
+def test_an_admins_delete_leaves_the_name_reserved(check_delete: Ask, lock: Lock) -> None:
+    row = lock("v1.2.0")
+    assert check_delete(tag="v1.2.0", actor="alice") == {
+        "allowed": True,
+        "tags": [{"tag": "v1.2.0", "outcome": "deleted", "locked_digest": AA}],
+        "error": None,
+    }
+    row.refresh_from_db()
+    assert (row.state, row.digest, row.deleted_by) == ("reserved", AA, "alice")
+    assert row.deleted_at is not None
+    event = LockEvent.objects.get(kind="tag.deleted")
+    assert (event.actor, event.actor_kind, event.digest) == ("alice", "registry", AA)
+
+
+def test_a_deleted_tag_may_be_deleted_again_and_stays_reserved(
+    check_delete: Ask, lock: Lock
+) -> None:
+    row = lock("v1.2.0")
+    check_delete(tag="v1.2.0", actor="alice")
+    with nothing_written():
+        answer = check_delete(tag="v1.2.0", actor="bob")
+    assert answer["tags"] == [{"tag": "v1.2.0", "outcome": "not_locked", "locked_digest": None}]
+    row.refresh_from_db()
+    assert row.state == "reserved"
+
+
+def test_a_deactivated_admin_is_no_admin(check_delete: Ask, lock: Lock, alice: User) -> None:
+    lock("v1.2.0")
+    alice.is_active = False
+    alice.save()
+    assert check_delete(tag="v1.2.0", actor="alice")["allowed"] is False
+
+
+def test_an_admin_who_became_a_member_is_no_admin(
+    check_delete: Ask, lock: Lock, alice: User, acme: Workspace
+) -> None:
+    lock("v1.2.0")
+    add_member(acme, alice, Role.MEMBER, actor=SYSTEM)
+    assert check_delete(tag="v1.2.0", actor="alice")["allowed"] is False
+
+
+def test_a_tag_that_is_not_locked_may_go(check_delete: Ask, check_push: Ask) -> None:
+    check_push("feature-x")
+    assert check_delete(tag="feature-x", actor="bob") == {
+        "allowed": True,
+        "tags": [{"tag": "feature-x", "outcome": "not_locked", "locked_digest": None}],
+        "error": None,
+    }
+
+
+def test_a_deleted_tag_is_not_adopted_later(
+    check_delete: Ask, check_push: Ask, acme: Workspace, protect: Protect
+) -> None:
+    protect(acme, Protection.NONE)
+    check_push("v1.2.0", AA)
+    check_delete(tag="v1.2.0", actor="bob")
+    protect(acme, Protection.SOME, SEMVER)
+    assert check_push("v1.2.0", BB)["outcome"] == "locked_now"
+
+
+@pytest.mark.parametrize("by", ["tag", "digest"])
+def test_an_existing_tag_is_guarded_from_the_moment_that_the_setting_covers_it(
+    check_delete: Ask, check_push: Ask, acme: Workspace, protect: Protect, by: str
+) -> None:
+    protect(acme, Protection.NONE)
+    check_push("v1.2.0", AA)
+    protect(acme, Protection.SOME, SEMVER)
+    target = {"tag": "v1.2.0"} if by == "tag" else {"digest": AA}
+    assert check_delete(**target, actor="bob")["allowed"] is False
+    assert check_push("v1.2.0", BB)["outcome"] == "locked"
+
+
+def test_a_delete_by_digest_is_refused_for_every_tag_that_it_would_take(
+    check_delete: Ask, check_push: Ask, lock: Lock
+) -> None:
+    lock("v1.2.1")
+    lock("v1.2.0")
+    lock("v2.0.0", BB)
+    answer = check_delete(digest=AA, actor="bob")
+    assert answer["allowed"] is False
+    assert answer["tags"] == [
+        {"tag": "v1.2.0", "outcome": "locked", "locked_digest": AA},
+        {"tag": "v1.2.1", "outcome": "locked", "locked_digest": AA},
+    ]
+    assert answer["error"]["status"] == 403
+    assert answer["error"]["body"]["errors"][0]["detail"]["tag"] == "v1.2.0"
+    assert set(LockEvent.objects.filter(kind="delete.refused").values_list("tag", flat=True)) == {
+        "v1.2.0",
+        "v1.2.1",
+    }
+
+
+def test_an_admins_delete_by_digest_reserves_every_tag_that_it_takes(
+    check_delete: Ask, lock: Lock
+) -> None:
+    for tag, digest in (("v1.2.0", AA), ("v1.2.1", AA), ("v2.0.0", BB)):
+        lock(tag, digest)
+    answer = check_delete(digest=AA, actor="alice")
+    assert answer["allowed"] is True
+    assert [each["tag"] for each in answer["tags"]] == ["v1.2.0", "v1.2.1"]
+    states = dict(LockedTag.objects.values_list("tag", "state"))
+    assert states == {"v1.2.0": "reserved", "v1.2.1": "reserved", "v2.0.0": "locked"}
+
+
+def test_a_digest_that_no_lock_holds_may_go(check_delete: Ask) -> None:
+    assert check_delete(digest=BB) == {"allowed": True, "tags": [], "error": None}
+
+
+def test_a_suspended_lock_does_not_hold_a_delete_and_ends_with_it(
+    check_delete: Ask, lock: Lock, acme: Workspace, protect: Protect
+) -> None:
+    lock("v1.2.0")
+    protect(acme, Protection.NONE)
+    answer = check_delete(tag="v1.2.0", actor="bob")
+    assert answer["tags"] == [{"tag": "v1.2.0", "outcome": "suspended", "locked_digest": AA}]
+    assert not LockedTag.objects.exists()
+    assert LockEvent.objects.filter(kind="lock.ended", digest=AA).count() == 1
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_a_tag_whose_push_is_under_way_is_not_deleted_by_anybody(
+    check_delete: Ask, check_push: Ask, who: str
+) -> None:
+    check_push("v1.2.0", two_phase=True)
+    with nothing_written():
+        answer = check_delete(tag="v1.2.0", actor=who)
+    assert answer["allowed"] is False
+    assert answer["tags"][0]["outcome"] == "claim_pending"
+    assert answer["error"]["status"] == 503
+    assert answer["error"]["headers"] == {"Retry-After": "10"}
+    assert answer["error"]["body"]["errors"][0]["code"] == "UNAVAILABLE"
+
+
+def test_a_rule_that_cannot_be_evaluated_refuses_the_delete(
+    registry: APIClient, lock: Lock
+) -> None:
+    lock("v1.2.0")
+    Rule.objects.update(pattern="(")
+    with nothing_written():
+        for who in ("alice", "bob"):
+            asked = {"repository": "acme/api", "tag": "v1.2.0", "actor": who}
+            response = registry.post("/api/v1/check-delete", asked, format="json")
+            read_problem(response, 503, "undecided")
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({}, "#/tag"),
+        ({"tag": "v1", "digest": AA}, "#/tag"),
+        ({"tag": "v1", "dry_run": True}, "#/dry_run"),
+        ({"tags": ["v1"]}, "#/tags"),
+    ],
+)
+def test_questions_that_do_not_add_up_are_refused(
+    registry: APIClient, fields: dict[str, object], pointer: str
+) -> None:
+    with nothing_written():
+        asked = {"repository": "acme/api", **fields}
+        response = registry.post("/api/v1/check-delete", asked, format="json")
+    assert read_problem(response, 400, "invalid")["errors"][0]["pointer"] == pointer

@@ -1,0 +1,223 @@
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from immutability.models import Attempt, LockedTag
+from immutability.protection import Policy, Protection
+from tests.conftest import AA, BB, SEMVER
+from tests.immutability.api.conftest import Ask
+from tests.problems import nothing_written, read_problem
+from workspaces.access import Scope
+from workspaces.log.models import LockEvent
+from workspaces.models import User, Workspace
+
+Protect = Callable[..., Policy]
+
+
+@pytest.fixture(autouse=True)
+def _some_tags_are_protected(acme: Workspace, protect: Protect) -> None:
+    protect(acme, Protection.SOME, SEMVER)
+
+
+@pytest.fixture
+def claim(check_push: Ask) -> Callable[..., str]:
+    """Return a function that claims a tag and returns the claim's id."""
+
+    def claim(tag: str = "v1.2.0", digest: str = AA) -> str:
+        answer = check_push(tag, digest, two_phase=True, actor="dana")
+        assert answer["outcome"] == "claimed"
+        return str(answer["claim"]["id"])
+
+    return claim
+
+
+def end(client: APIClient, claim_id: str, verb: str) -> Any:
+    return client.post(f"/api/v1/claims/{claim_id}/{verb}")
+
+
+def test_a_confirmed_claim_is_a_lock(registry: APIClient, claim: Callable[..., str]) -> None:
+    claim_id = claim()
+    response = end(registry, claim_id, "confirm")
+    assert response.status_code == 200
+    assert response.json() == {"id": claim_id, "state": "confirmed", "locked_tags": ["v1.2.0"]}
+    row = LockedTag.objects.get()
+    assert (row.state, row.digest, row.pushed_by) == ("locked", AA, "dana")
+    event = LockEvent.objects.get(kind="tag.locked")
+    assert (event.tag, event.digest, event.actor, event.actor_kind) == (
+        "v1.2.0",
+        AA,
+        "dana",
+        "registry",
+    )
+
+
+def test_an_abandoned_claim_leaves_the_name_free(
+    registry: APIClient, claim: Callable[..., str]
+) -> None:
+    claim_id = claim()
+    response = end(registry, claim_id, "abandon")
+    assert response.status_code == 200
+    assert response.json() == {"id": claim_id, "state": "abandoned", "locked_tags": []}
+    assert not LockedTag.objects.exists()
+    assert claim("v1.2.0", BB)
+
+
+@pytest.mark.parametrize("verb", ["confirm", "abandon"])
+def test_saying_it_again_changes_nothing(
+    registry: APIClient, claim: Callable[..., str], verb: str
+) -> None:
+    claim_id = claim()
+    first = end(registry, claim_id, verb).json()
+    with nothing_written():
+        assert end(registry, claim_id, verb).json() == first
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "word"),
+    [("confirm", "abandon", "confirmed"), ("abandon", "confirm", "abandoned")],
+)
+def test_a_claim_ends_one_way_only(
+    registry: APIClient, claim: Callable[..., str], first: str, second: str, word: str
+) -> None:
+    claim_id = claim()
+    end(registry, claim_id, first)
+    with nothing_written():
+        response = end(registry, claim_id, second)
+    assert word in read_problem(response, 409, "claim_ended")["detail"]
+
+
+def test_a_claim_that_an_admin_dropped_can_no_longer_be_confirmed(
+    registry: APIClient,
+    claim: Callable[..., str],
+    acme: Workspace,
+    api_as: Callable[..., APIClient],
+) -> None:
+    claim_id = claim()
+    lock_id = LockedTag.objects.get().id
+    dropped = api_as(acme, Scope.ADMIN).delete(
+        f"/api/v1/workspaces/acme/locked-tags/{lock_id}",
+        {"name": "free", "reason": "The registry was replaced."},
+        format="json",
+    )
+    assert dropped.json() == {"locked_tag": None}
+    with nothing_written():
+        response = end(registry, claim_id, "confirm")
+    assert "dropped" in read_problem(response, 409, "claim_ended")["detail"]
+    assert LockEvent.objects.get(kind="claim.dropped").reason == "The registry was replaced."
+
+
+def test_a_claim_that_has_run_out_still_holds_and_can_be_confirmed(
+    registry: APIClient, claim: Callable[..., str], check_push: Ask
+) -> None:
+    claim_id = claim()
+    Attempt.objects.update(expires_at=timezone.now() - timedelta(days=1))
+    assert check_push("v1.2.0", BB)["outcome"] == "claim_pending"
+    assert end(registry, claim_id, "confirm").status_code == 200
+    assert LockedTag.objects.get().state == "locked"
+
+
+def test_while_another_push_of_the_same_image_is_open_an_abandoned_one_frees_nothing(
+    registry: APIClient, claim: Callable[..., str]
+) -> None:
+    first, second = claim(), claim()
+    end(registry, first, "abandon")
+    assert LockedTag.objects.get().state == "claimed"
+    end(registry, second, "confirm")
+    assert LockedTag.objects.get().state == "locked"
+
+
+def test_one_success_wins_over_a_failure_that_comes_later(
+    registry: APIClient, claim: Callable[..., str]
+) -> None:
+    first, second = claim(), claim()
+    end(registry, first, "confirm")
+    assert end(registry, second, "abandon").status_code == 200
+    row = LockedTag.objects.get()
+    assert (row.state, row.digest) == ("locked", AA)
+
+
+def test_an_abandoned_claim_of_a_reserved_name_leaves_it_reserved(
+    registry: APIClient,
+    claim: Callable[..., str],
+    check_push: Ask,
+    check_delete: Ask,
+    alice: User,
+) -> None:
+    check_push("v1.2.0")
+    check_delete(tag="v1.2.0", actor="alice")
+    end(registry, claim("v1.2.0", AA), "abandon")
+    row = LockedTag.objects.get()
+    assert (row.state, row.digest) == ("reserved", AA)
+    assert check_push("v1.2.0", BB)["outcome"] == "reserved"
+
+
+def test_an_abandoned_claim_of_a_released_tag_leaves_it_released(
+    registry: APIClient,
+    claim: Callable[..., str],
+    check_push: Ask,
+    acme: Workspace,
+    api_as: Callable[..., APIClient],
+) -> None:
+    check_push("v1.2.0")
+    lock_id = LockedTag.objects.get().id
+    api_as(acme, Scope.ADMIN).post(
+        f"/api/v1/workspaces/acme/locked-tags/{lock_id}/release", {"reason": "Once"}, format="json"
+    )
+    end(registry, claim("v1.2.0", BB), "abandon")
+    row = LockedTag.objects.get()
+    assert (row.state, row.digest) == ("released", AA)
+    end(registry, claim("v1.2.0", BB), "confirm")
+    row.refresh_from_db()
+    assert (row.state, row.digest) == ("locked", BB)
+
+
+def test_a_claim_of_several_tags_ends_as_one(registry: APIClient) -> None:
+    asked = {
+        "repository": "acme/api",
+        "tags": ["v1.0.1", "v1.0.0", "feature-x"],
+        "digest": AA,
+        "two_phase": True,
+    }
+    answer = registry.post("/api/v1/check-push", asked, format="json").json()
+    ended = end(registry, answer["claim"]["id"], "confirm").json()
+    assert ended["locked_tags"] == ["v1.0.0", "v1.0.1"]
+
+
+@pytest.mark.parametrize("verb", ["confirm", "abandon"])
+@pytest.mark.parametrize(
+    "claim_id", ["00000000-0000-4000-8000-000000000000", "not-a-claim", "1", "%00"]
+)
+def test_an_unknown_claim_is_not_found(registry: APIClient, verb: str, claim_id: str) -> None:
+    read_problem(end(registry, claim_id, verb), 404, "not_found")
+
+
+@pytest.mark.parametrize("verb", ["confirm", "abandon"])
+def test_the_claim_of_another_workspace_is_not_found_and_stays_open(
+    claim: Callable[..., str],
+    verb: str,
+    globex: Workspace,
+    api_as: Callable[..., APIClient],
+) -> None:
+    claim_id = claim()
+    stranger = api_as(globex, Scope.REGISTRY)
+    with nothing_written():
+        read_problem(end(stranger, claim_id, verb), 404, "not_found")
+
+
+@pytest.mark.parametrize("verb", ["confirm", "abandon"])
+@pytest.mark.parametrize("scope", [scope for scope in Scope if scope is not Scope.REGISTRY])
+def test_only_a_registry_ends_claims(
+    claim: Callable[..., str],
+    verb: str,
+    scope: Scope,
+    acme: Workspace,
+    api_as: Callable[..., APIClient],
+) -> None:
+    claim_id = claim()
+    client = api_as(acme, scope)
+    with nothing_written():
+        read_problem(end(client, claim_id, verb), 403, "forbidden")

@@ -1,0 +1,78 @@
+import re
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import call_command
+from django.test import Client
+from drf_spectacular.validation import validate_schema
+
+from packages_site.urls import api_urlpatterns
+from tests.test_access import list_addresses
+
+NOT_DESCRIBED = {"/api/v1/schema", "/api/v1/docs"}
+
+
+@pytest.fixture
+def schema(client: Client) -> dict[str, Any]:
+    response = client.get("/api/v1/schema")
+    assert response.status_code == 200
+    parsed: dict[str, Any] = yaml.safe_load(response.content)
+    return parsed
+
+
+def test_the_schema_is_valid_openapi(schema: dict[str, Any]) -> None:
+    validate_schema(schema)  # type: ignore[no-untyped-call]
+    assert schema["openapi"].startswith("3.")
+    assert schema["info"]["title"] == "Taglock API"
+
+
+def test_the_schema_is_made_without_a_warning() -> None:
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", "/dev/null")
+
+
+def test_every_address_of_the_api_is_in_the_schema(schema: dict[str, Any]) -> None:
+    addresses = {
+        "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", address)
+        for address in list_addresses()
+        if address.startswith("api/v1/")
+    }
+    assert len(addresses) > len(api_urlpatterns)
+    assert set(schema["paths"]) == addresses - NOT_DESCRIBED
+
+
+def test_every_operation_has_a_name_and_says_what_it_answers(schema: dict[str, Any]) -> None:
+    operations = [each for path in schema["paths"].values() for each in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    for operation in operations:
+        assert operation["description"]
+        assert operation["responses"]["200"]["content"]["application/json"]["schema"]
+
+
+def test_both_ways_of_signing_in_are_in_the_schema(schema: dict[str, Any]) -> None:
+    schemes = schema["components"]["securitySchemes"].values()
+    assert {"http": "bearer"} in [{each["type"]: each.get("scheme")} for each in schemes]
+    assert any(each["type"] == "apiKey" and each["in"] == "cookie" for each in schemes)
+
+
+def test_the_docs_page_loads_everything_from_this_site(client: Client) -> None:
+    response = client.get("/api/v1/docs")
+    assert response.status_code == 200
+    text = response.content.decode()
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert addresses
+    assert all(address.startswith("/") and not address.startswith("//") for address in addresses)
+    # The policy allows no inline script, so there must be none.
+    assert not re.findall(r"<script(?![^>]*\bsrc=)", text)
+    assert "'unsafe-inline'" not in response.headers["Content-Security-Policy"]
+
+
+def test_the_script_of_the_docs_page_is_served(client: Client) -> None:
+    text = client.get("/api/v1/docs").content.decode()
+    own = [each for each in re.findall(r'src="([^"]+)"', text) if each.startswith("/api/v1/docs")]
+    assert len(own) == 1
+    response = client.get(own[0])
+    assert response.status_code == 200
+    assert "javascript" in response.headers["Content-Type"]
+    assert "/api/v1/schema" in response.content.decode()

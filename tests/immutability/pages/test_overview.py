@@ -1,0 +1,114 @@
+"""A workspace's start page."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from immutability.protection import Policy, PolicyRule, Protection
+from tests.conftest import SEMVER
+from tests.immutability.actions.asking import claim, delete, push
+from tests.page import Browser, Page
+from workspaces.models import User, Workspace
+
+
+def protection_of(page: Page) -> str:
+    return page.facts["Protection"].removesuffix(" Container settings")
+
+
+@pytest.mark.parametrize(
+    ("protection", "rules", "said"),
+    [
+        (Protection.NONE, [], "No tags are protected"),
+        (Protection.ALL, [SEMVER], "All tags are protected"),
+        (Protection.SOME, [SEMVER], "Some tags are protected, by 1 rule"),
+        (
+            Protection.SOME,
+            [SEMVER, PolicyRule("Production", "^prod$")],
+            "Some tags are protected, by 2 rules",
+        ),
+    ],
+)
+def test_it_says_what_is_protected(
+    acme: Workspace,
+    member: Browser,
+    protect: Callable[..., Policy],
+    protection: Protection,
+    rules: list[PolicyRule],
+    said: str,
+) -> None:
+    protect(acme, protection, *rules)
+    page = member.open("/acme/")
+    assert protection_of(page) == said
+    assert page.heading == "Acme"
+
+
+def test_it_counts_the_locked_tags(
+    acme: Workspace, member: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.ALL)
+    push(acme, "v1", "v2", "v3")
+    claim(acme, "v4")
+    delete(acme, "v3", is_admin=True)
+    assert member.open("/acme/").facts["Locked tags"] == "2 Locked tags"
+
+
+def test_where_nothing_is_protected_admins_are_told_what_to_do_first(admin: Browser) -> None:
+    page = admin.open("/acme/")
+    empty = page.find("div", class_="empty")
+    assert empty.text.startswith("No tags are protected, so anybody who may push can")
+    assert empty.find("a")["href"] == "/acme/settings/packages/containers/"
+
+
+@pytest.mark.parametrize("role", ["member", "auditor"])
+def test_others_are_not_told_to_change_what_they_cannot(
+    request: pytest.FixtureRequest, role: str
+) -> None:
+    browser: Browser = request.getfixturevalue(role)
+    empty = browser.open("/acme/").find("div", class_="empty")
+    assert empty.find_all("a") == []
+
+
+def test_the_latest_five_events_are_shown_newest_first(
+    acme: Workspace, member: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.ALL)
+    for number in range(7):
+        push(acme, f"v{number}")
+    page = member.open("/acme/")
+    assert [row[2] for row in page.rows] == [f"acme/api:v{number}" for number in (6, 5, 4, 3, 2)]
+    assert member.follow("The whole lock log").heading == "Lock log"
+
+
+def test_members_see_the_events_of_tags_alone(acme: Workspace, member: Browser) -> None:
+    page = member.open("/acme/")
+    assert page.find_all("table") == []
+    assert page.find("p", class_="empty").text == "Nothing has happened yet."
+
+
+@pytest.mark.parametrize("role", ["admin", "auditor"])
+def test_admins_and_auditors_see_every_event(
+    request: pytest.FixtureRequest, acme: Workspace, role: str
+) -> None:
+    browser: Browser = request.getfixturevalue(role)
+    kinds = [row[1] for row in browser.open("/acme/").rows]
+    assert kinds == ["Member added", "Workspace created"]
+
+
+def test_the_header_names_the_workspace_the_person_and_the_role(admin: Browser) -> None:
+    page = admin.open("/acme/")
+    assert page.find(class_="workspace-name").text == "Acme"
+    assert page.find(class_="workspace-name")["aria-current"] == "page"
+    assert page.find(class_="who").text == "alice (admin)"
+
+
+def test_strangers_find_no_page(
+    acme: Workspace, mallory: User, sign_in: Callable[[User], Client]
+) -> None:
+    Browser(sign_in(mallory)).open("/acme/", status=404)
+
+
+def test_who_is_not_signed_in_is_sent_to_sign_in_and_back(acme: Workspace) -> None:
+    response = Client().get("/acme/")
+    assert response.status_code == 302
+    assert response.headers["Location"] == "/accounts/login/?next=/acme/"

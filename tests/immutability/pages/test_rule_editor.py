@@ -1,0 +1,188 @@
+"""Add, remove and insert rules without JavaScript: the form comes back, and nothing is saved."""
+
+from collections.abc import Callable
+
+import pytest
+
+from immutability.pages.settings_form import EXAMPLES, Example
+from immutability.protection import Policy, PolicyRule, Protection
+from tests.page import Browser, Page
+from tests.problems import nothing_written
+from workspaces.models import Workspace
+
+SETTINGS = "/acme/settings/packages/containers/"
+
+SEVEN = {
+    "rule_name": [f"Rule {n}" for n in range(1, 8)],
+    "rule_pattern": [f"^{n}$" for n in range(1, 8)],
+}
+INSERT = {example: f"Insert the rule {example.name}" for example in EXAMPLES}
+
+
+def rules_of(page: Page) -> list[tuple[str, str]]:
+    """Return the editor's rows: name and pattern."""
+    names, patterns = page.find_all(name="rule_name"), page.find_all(name="rule_pattern")
+    return [
+        (name["value"], pattern["value"]) for name, pattern in zip(names, patterns, strict=True)
+    ]
+
+
+def test_add_appends_a_blank_row_and_puts_the_focus_there(admin: Browser) -> None:
+    admin.open(SETTINGS)
+    page = admin.press("Add a rule", rule_name="A", rule_pattern="a")
+    assert rules_of(page) == [("A", "a"), ("", "")]
+    assert page.focused_id == "rule-name-2"
+
+
+def test_add_uses_a_blank_row_where_there_is_one(admin: Browser) -> None:
+    admin.open(SETTINGS)
+    page = admin.press("Add a rule", rule_name=["A", "", "C"], rule_pattern=["a", "", "c"])
+    assert rules_of(page) == [("A", "a"), ("", ""), ("C", "c")]
+    assert page.focused_id == "rule-name-2"
+
+
+@pytest.mark.parametrize(
+    ("removed", "left", "focused_id"),
+    [
+        (1, ["B", "C"], "rule-name-1"),
+        (2, ["A", "C"], "rule-name-2"),
+        (3, ["A", "B"], "rule-name-2"),
+    ],
+)
+def test_remove_takes_that_row_away_and_puts_the_focus_on_the_next(
+    acme: Workspace,
+    admin: Browser,
+    protect: Callable[..., Policy],
+    removed: int,
+    left: list[str],
+    focused_id: str,
+) -> None:
+    protect(acme, Protection.SOME, *(PolicyRule(name, name.lower()) for name in "ABC"))
+    admin.open(SETTINGS)
+    page = admin.press(f"Remove rule {removed}")
+    assert rules_of(page) == [(name, name.lower()) for name in left]
+    assert page.focused_id == focused_id
+
+
+def test_after_the_last_rule_is_removed_a_blank_row_stands_there_and_the_heading_has_the_focus(
+    admin: Browser,
+) -> None:
+    admin.open(SETTINGS)
+    page = admin.press("Remove rule 1", rule_name="A", rule_pattern="a")
+    assert rules_of(page) == [("", "")]
+    assert page.focused_id == "rules-heading"
+    assert page.by_id("rules-heading")["tabindex"] == "-1"
+    assert page.find(class_="count").text == "0 of 7 rules"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_each_example_is_inserted_into_the_blank_row(admin: Browser, example: Example) -> None:
+    admin.open(SETTINGS)
+    page = admin.press(INSERT[example])
+    assert rules_of(page) == [(example.name, example.pattern)]
+    assert page.focused_id == "rule-name-1"
+
+
+def test_the_examples_are_those_of_the_announcement(admin: Browser) -> None:
+    page = admin.open(SETTINGS)
+    table = page.find("section", aria_labelledby="examples-heading").find("tbody")
+    cells = [[cell.text for cell in row.find_all("td")[:1]] for row in table.find_all("tr")]
+    assert cells == [["^prod$"], [r"^v\d+\.\d+\.\d+$"], ["^release-.*$"], ["^(staging|prod)$"]]
+
+
+def test_an_example_is_appended_where_no_row_is_blank(admin: Browser) -> None:
+    admin.open(SETTINGS)
+    page = admin.press("Insert the rule Production", rule_name="A", rule_pattern="a")
+    assert rules_of(page) == [("A", "a"), ("Production", "^prod$")]
+    assert page.focused_id == "rule-name-2"
+
+
+def test_an_example_that_is_inserted_twice_gets_a_name_of_its_own(admin: Browser) -> None:
+    admin.open(SETTINGS)
+    admin.press("Insert the rule Production")
+    admin.press("Insert the rule Production")
+    page = admin.press("Insert the rule Production")
+    assert [name for name, _ in rules_of(page)] == ["Production", "Production 2", "Production 3"]
+
+
+def test_all_four_examples_can_be_inserted_and_saved(acme: Workspace, admin: Browser) -> None:
+    admin.open(SETTINGS)
+    for button in INSERT.values():
+        admin.press(button)
+    page = admin.press("Save", protection="some")
+    assert page.banners[0].startswith("Saved: Some tags are protected.")
+    assert rules_of(page) == [(example.name, example.pattern) for example in EXAMPLES]
+
+
+@pytest.mark.parametrize("button", ["Add a rule", "Remove rule 1", *INSERT.values(), "Test"])
+def test_whatever_else_was_typed_comes_back_and_nothing_is_saved(
+    acme: Workspace, admin: Browser, button: str
+) -> None:
+    admin.open(SETTINGS)
+    with nothing_written():
+        page = admin.press(
+            button,
+            protection="some",
+            rule_name=["First", " Kept as it is "],
+            rule_pattern=["[not valid", "  ^v "],
+            protect_signature_tags="on",
+            sample_tags="\nv1\n  v2  ",
+        )
+    form = page.read_form(page.by_id("settings-form"))
+    assert form["protection"] == ["some"]
+    assert form["protect_signature_tags"] == ["on"]
+    assert "refuse_identical_pushes" not in form
+    assert form["sample_tags"] == ["\nv1\n  v2  "]
+    assert form["version"] == ["0"]
+    assert (" Kept as it is ", "  ^v ") in rules_of(page)
+    assert page.title.startswith("Container settings")
+    assert page.banners == []
+
+
+def test_at_seven_rules_there_is_no_button_to_add_but_a_sentence(admin: Browser) -> None:
+    admin.open(SETTINGS)
+    page = admin.press("Test", **SEVEN)
+    assert "Add a rule" not in [button.text for button in page.find_all("button")]
+    assert "7 rules are the most that a workspace can have." in page.main.text
+    assert page.find(class_="count").text == "7 of 7 rules"
+
+
+@pytest.mark.parametrize("action", ["add_rule", "insert_example:1"])
+def test_an_eighth_rule_is_not_added_and_the_page_says_why(admin: Browser, action: str) -> None:
+    admin.open(SETTINGS)
+    response = admin.client.post(SETTINGS, {"action": action, "version": "0", **SEVEN})
+    assert response.status_code == 200
+    page = admin.press("Insert the rule Production", **SEVEN)
+    assert rules_of(page) == list(zip(*SEVEN.values(), strict=True))
+    assert page.by_id("rules-error").text == "There are 7 rules already. Remove one to add another."
+    assert page.focused_id == "rules-heading"
+
+
+def test_after_one_of_seven_is_removed_another_can_be_added(admin: Browser) -> None:
+    admin.open(SETTINGS)
+    admin.press("Test", **SEVEN)
+    admin.press("Remove rule 4")
+    page = admin.press("Add a rule")
+    assert rules_of(page)[3:] == [("Rule 5", "^5$"), ("Rule 6", "^6$"), ("Rule 7", "^7$"), ("", "")]
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["remove_rule:0", "remove_rule:3", "remove_rule:", "insert_example:0", "insert_example:5"],
+)
+def test_a_number_that_names_nothing_changes_nothing(admin: Browser, action: str) -> None:
+    admin.open(SETTINGS)
+    rows = {"rule_name": ["A", "B"], "rule_pattern": ["a", "b"]}
+    response = admin.client.post(SETTINGS, {"action": action, "version": "0", **rows})
+    assert response.status_code == 200
+    assert response.context["form"].rows[0].name == "A"
+    assert len(response.context["form"].rows) == 2
+
+
+def test_htmx_finds_the_form_that_it_swaps(admin: Browser) -> None:
+    page = admin.open(SETTINGS)
+    for button in page.find_all("button", hx_post=True, hx_select=True):
+        assert button["hx-post"] == SETTINGS
+        assert button["hx-target"] == button["hx-select"] == "#settings-form"
+    assert len(page.find_all("button", hx_select=True)) == 2 + len(EXAMPLES)
+    assert page.by_id("settings-form").tag == "form"

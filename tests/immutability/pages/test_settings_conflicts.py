@@ -1,0 +1,261 @@
+"""Saving over somebody else's change, and saving what would suspend locks: the page asks first."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from immutability.actions.read import read_policy
+from immutability.protection import Policy, PolicyRule, Protection
+from tests.conftest import BB, SEMVER
+from tests.immutability.actions.asking import push, tag_event_kinds
+from tests.page import Browser
+from tests.problems import nothing_written
+from workspaces.access import SYSTEM, Role
+from workspaces.actions import add_member
+from workspaces.models import User, Workspace
+
+SETTINGS = "/acme/settings/packages/containers/"
+
+
+@pytest.fixture
+def other_admin(acme: Workspace, sign_in: Callable[[User], Client]) -> Browser:
+    """Carol's browser: she is an admin too."""
+    carol = User.objects.create_user("carol", password="demo")
+    add_member(acme, carol, Role.ADMIN, actor=SYSTEM)
+    return Browser(sign_in(carol))
+
+
+# Somebody else saved meanwhile.
+
+
+def test_a_save_over_somebody_elses_is_noticed_and_saves_nothing(
+    acme: Workspace, admin: Browser, other_admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press("Save", protection="all")
+    with nothing_written():
+        page = admin.press("Save", 409, protection="some", rule_name="A", rule_pattern="a")
+    alert = page.main.find(role="alert")
+    assert alert.find("h2").text == "Somebody else saved these settings while you were editing"
+    assert "carol saved version 1 at" in alert.text
+    assert alert.find("time")["datetime"]
+    assert page.facts["Saved now"] == "All tags are protected"
+    assert page.focused_id == ""
+    assert page.banners == []
+
+
+def test_what_was_typed_is_kept_and_saving_again_replaces_the_other(
+    acme: Workspace, admin: Browser, other_admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press("Save", protection="all", rule_name="Carol's", rule_pattern="^c$")
+    page = admin.press(
+        "Save",
+        409,
+        protection="some",
+        rule_name=[" Mine "],
+        rule_pattern=["  ^m$"],
+        protect_signature_tags="on",
+        sample_tags="m",
+    )
+    assert page.facts["Rules"] == "Carol's ^c$"
+    form = page.read_form(page.by_id("settings-form"))
+    assert (form["rule_name"], form["rule_pattern"]) == ([" Mine "], ["  ^m$"])
+    assert (form["protection"], form["sample_tags"]) == (["some"], ["m"])
+    page = admin.press("Save")
+    assert page.banners[0].startswith("Saved: Some tags are protected.")
+    assert read_policy(acme) == Policy(
+        2, Protection.SOME, (PolicyRule(" Mine ", "  ^m$"),), protect_signature_tags=True
+    )
+
+
+def test_a_third_save_in_between_is_noticed_again(admin: Browser, other_admin: Browser) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press("Save", protection="all")
+    admin.press("Save", 409, protection="none", rule_name="A", rule_pattern="a")
+    other_admin.press("Save", refuse_identical_pushes="on")
+    page = admin.press("Save", 409)
+    assert "carol saved version 2 at" in page.main.find(role="alert").text
+    assert page.facts["Identical pushes"] == "refused"
+
+
+def test_ones_own_change_can_be_discarded(admin: Browser, other_admin: Browser) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press("Save", protection="all")
+    admin.press("Save", 409, protection="none", rule_name="A", rule_pattern="a")
+    page = admin.follow("discard yours and load what is saved")
+    assert page.find(type="radio", checked=True)["value"] == "all"
+    assert page.by_id("rule-name-1")["value"] == ""
+
+
+def test_adding_a_rule_does_not_hide_that_somebody_saved(
+    admin: Browser, other_admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press("Save", protection="all")
+    admin.press("Add a rule", rule_name="A", rule_pattern="a")
+    admin.press("Save", 409)
+
+
+def test_errors_come_before_the_conflict(admin: Browser, other_admin: Browser) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press("Save", protection="all")
+    page = admin.press("Save", 422, protection="some", rule_name="A", rule_pattern="[")
+    assert len(page.find_all(role="alert")) == 1
+    admin.press("Save", 409, rule_pattern="a")
+
+
+def test_the_same_page_in_two_tabs_is_a_conflict_too(admin: Browser, alice: User) -> None:
+    second_tab = Browser(admin.client)
+    admin.open(SETTINGS)
+    second_tab.open(SETTINGS)
+    second_tab.press("Save", protection="all")
+    page = admin.press("Save", 409, protection="none")
+    assert "alice saved version 1" in page.main.find(role="alert").text
+
+
+# Saving would suspend locks.
+
+
+@pytest.fixture
+def locked(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
+    """A workspace in which three tags are locked, two of them by a rule."""
+    protect(acme, Protection.ALL, SEMVER)
+    push(acme, "v1.0.0", "v1.0.1", "latest")
+    return acme
+
+
+def test_saving_what_suspends_locks_asks_first_and_changes_nothing(
+    locked: Workspace, admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    with nothing_written():
+        page = admin.press("Save", 409, protection="some")
+    alert = page.main.find(role="alert")
+    assert alert.find("h2").text == "Saving would suspend 1 lock"
+    assert [item.text for item in alert.find_all("li")] == ["acme/api:latest"]
+    assert page.find(type="radio", checked=True)["value"] == "some"
+    assert page.focused_id == ""
+
+
+def test_every_lock_that_would_be_suspended_is_listed(locked: Workspace, admin: Browser) -> None:
+    admin.open(SETTINGS)
+    page = admin.press("Save", 409, protection="none")
+    alert = page.main.find(role="alert")
+    assert alert.find("h2").text == "Saving would suspend 3 locks"
+    assert [item.text for item in alert.find_all("li")] == [
+        "acme/api:latest",
+        "acme/api:v1.0.0",
+        "acme/api:v1.0.1",
+    ]
+
+
+def test_of_many_locks_ten_are_listed_and_the_others_counted(
+    acme: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.ALL)
+    push(acme, *(f"v{n}" for n in range(13)))
+    admin.open(SETTINGS)
+    page = admin.press("Save", 409, protection="none")
+    items = [item.text for item in page.main.find(role="alert").find_all("li")]
+    assert len(items) == 11
+    assert items[-1] == "and 3 more"
+
+
+def test_save_and_suspend_saves(locked: Workspace, admin: Browser) -> None:
+    admin.open(SETTINGS)
+    admin.press("Save", 409, protection="none")
+    page = admin.press("Save and suspend 3 locks")
+    assert page.redirects == [(SETTINGS, 302)]
+    assert page.banners[0].startswith("Saved: No tags are protected.")
+    assert read_policy(locked) == Policy(2, Protection.NONE, (SEMVER,))
+    assert tag_event_kinds(locked)[-3:] == ["lock.suspended"] * 3
+
+
+def test_plain_save_asks_again(locked: Workspace, admin: Browser) -> None:
+    admin.open(SETTINGS)
+    admin.press("Save", 409, protection="none")
+    with nothing_written():
+        admin.press("Save", 409)
+
+
+def test_enter_never_suspends_locks(locked: Workspace, admin: Browser) -> None:
+    admin.open(SETTINGS)
+    page = admin.press("Save", 409, protection="none")
+    form = page.by_id("settings-form")
+    buttons = [button for button in page.find_all("button") if page.form_of(button) is form]
+    assert buttons[0]["value"] == "save"
+
+
+def test_somebody_who_thinks_again_saves_without_suspending(
+    locked: Workspace, admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    admin.press("Save", 409, protection="none")
+    page = admin.press("Save", protection="all", refuse_identical_pushes="on")
+    assert page.banners[0].startswith("Saved: All tags are protected.")
+
+
+def test_a_pushed_image_that_a_suspended_lock_let_through_ends_it(
+    locked: Workspace, admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    admin.press("Save", 409, protection="none")
+    admin.press("Save and suspend 3 locks")
+    assert push(locked, "latest", digest=BB).refusal is None
+    # What is pushed while it is suspended has left no lock that could be suspended again.
+    admin.press("Save", protection="all")
+    page = admin.press("Save", 409, protection="none")
+    assert page.main.find(role="alert").find("h2").text == "Saving would suspend 2 locks"
+
+
+def test_a_conflict_comes_before_the_question(
+    locked: Workspace, admin: Browser, other_admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press("Save", refuse_identical_pushes="on")
+    with nothing_written():
+        page = admin.press("Save", 409, protection="none")
+        assert "Somebody else saved" in page.main.find(role="alert").text
+        page = admin.press("Save", 409)
+        assert "Saving would suspend 3 locks" in page.main.find(role="alert").text
+
+
+def test_agreeing_to_suspend_does_not_override_somebody_elses_save(
+    locked: Workspace, admin: Browser, other_admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    admin.press("Save", 409, protection="none")
+    other_admin.open(SETTINGS)
+    other_admin.press("Save", refuse_identical_pushes="on")
+    with nothing_written():
+        page = admin.press("Save and suspend 3 locks", 409)
+    assert "Somebody else saved" in page.main.find(role="alert").text
+
+
+def test_errors_come_before_the_question(locked: Workspace, admin: Browser) -> None:
+    admin.open(SETTINGS)
+    with nothing_written():
+        page = admin.press("Save", 422, protection="some", rule_pattern="[")
+    assert "suspend" not in page.main.find(role="alert").text
+
+
+def test_a_hostile_rule_of_somebody_else_is_shown_as_text(
+    acme: Workspace, admin: Browser, other_admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press(
+        "Save", protection="some", rule_name="<script>alert(1)</script>", rule_pattern="&<>"
+    )
+    page = admin.press("Save", 409, protection="all")
+    assert page.facts["Rules"] == "<script>alert(1)</script> &<>"
+    assert page.main.find_all("script") == []

@@ -1,0 +1,230 @@
+"""What the database refuses, whatever the code does."""
+
+from typing import Any
+
+import pytest
+from django.db import DataError, IntegrityError, transaction
+from django.utils import timezone
+
+from containers.models import Tag as KnownTag
+from immutability.models import Attempt, AttemptTag, ContainerSettings, LockedTag, Rule
+from immutability.protection import MAX_RULES_PER_WORKSPACE, LockState, Protection
+from tests.conftest import AA, BB, is_postgresql
+from workspaces.models import AccessToken, Membership, User, Workspace
+
+
+def refused(model: type[Any], **values: object) -> None:
+    """Check that the database takes no such row. Where a text is too long, PostgreSQL says so
+    by its type before any check."""
+    before = model.objects.count()
+    with pytest.raises((IntegrityError, DataError)), transaction.atomic():
+        model.objects.create(**values)
+    assert model.objects.count() == before
+
+
+@pytest.fixture
+def container_settings(acme: Workspace) -> ContainerSettings:
+    return ContainerSettings.objects.create(workspace=acme, saved_by="alice")
+
+
+def rule_values(settings: ContainerSettings, **changes: object) -> dict[str, object]:
+    return {"settings": settings, "position": 1, "name": "Prod", "pattern": "^prod$", **changes}
+
+
+def lock_values(workspace: Workspace, **changes: object) -> dict[str, object]:
+    return {
+        "workspace": workspace,
+        "repository": "acme/api",
+        "tag": "v1",
+        "state": "locked",
+        "digest": AA,
+        "settings_version": 1,
+        "pushed_by": "dana",
+        "pushed_by_kind": "registry",
+        **changes,
+    }
+
+
+# Rules.
+
+
+def test_a_workspace_has_seven_places_for_rules(container_settings: ContainerSettings) -> None:
+    for position in range(1, MAX_RULES_PER_WORKSPACE + 1):
+        Rule.objects.create(
+            **rule_values(container_settings, position=position, name=f"Rule {position}")
+        )
+    assert Rule.objects.count() == 7
+    for position in (0, 8, 100):
+        refused(Rule, **rule_values(container_settings, position=position, name="One more"))
+
+
+def test_a_place_is_taken_once(container_settings: ContainerSettings) -> None:
+    Rule.objects.create(**rule_values(container_settings))
+    refused(Rule, **rule_values(container_settings, name="Another"))
+
+
+@pytest.mark.parametrize("name", ["Prod", "prod", "PROD"])
+def test_a_name_is_taken_once_whatever_its_case(
+    container_settings: ContainerSettings, name: str
+) -> None:
+    Rule.objects.create(**rule_values(container_settings))
+    refused(Rule, **rule_values(container_settings, position=2, name=name))
+
+
+@pytest.mark.parametrize("name", ["", "n" * 65])
+def test_a_name_has_1_to_64_characters(container_settings: ContainerSettings, name: str) -> None:
+    refused(Rule, **rule_values(container_settings, name=name))
+
+
+@pytest.mark.parametrize("pattern", ["", "p" * 101])
+def test_a_pattern_has_1_to_100_characters(
+    container_settings: ContainerSettings, pattern: str
+) -> None:
+    refused(Rule, **rule_values(container_settings, pattern=pattern))
+
+
+def test_the_longest_rule_is_kept_as_it_is(container_settings: ContainerSettings) -> None:
+    name, pattern = "\U0001f600" * 64, " " + "é" * 98 + " "
+    Rule.objects.create(**rule_values(container_settings, name=name, pattern=pattern))
+    rule = Rule.objects.get()
+    assert (rule.name, rule.pattern) == (name, pattern)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"position": 8}, {"name": ""}, {"pattern": ""}, {"pattern": "p" * 101}]
+)
+def test_limits_hold_for_changes_too(
+    container_settings: ContainerSettings, changes: dict[str, Any]
+) -> None:
+    Rule.objects.create(**rule_values(container_settings))
+    with pytest.raises((IntegrityError, DataError)), transaction.atomic():
+        Rule.objects.update(**changes)
+
+
+def test_another_workspace_has_places_and_names_of_its_own(
+    container_settings: ContainerSettings, globex: Workspace
+) -> None:
+    theirs = ContainerSettings.objects.create(workspace=globex, saved_by="mallory")
+    Rule.objects.create(**rule_values(container_settings))
+    Rule.objects.create(**rule_values(theirs))
+    assert Rule.objects.count() == 2
+
+
+# Settings.
+
+
+@pytest.mark.parametrize("protection", ["", "most", "ALL", "None"])
+def test_there_is_no_other_protection(acme: Workspace, protection: str) -> None:
+    refused(ContainerSettings, workspace=acme, protection=protection, saved_by="alice")
+
+
+@pytest.mark.parametrize("protection", list(Protection))
+def test_every_protection_can_be_stored(acme: Workspace, protection: Protection) -> None:
+    ContainerSettings.objects.create(workspace=acme, protection=protection, saved_by="alice")
+
+
+def test_a_workspace_has_one_row_of_settings(
+    acme: Workspace, container_settings: ContainerSettings
+) -> None:
+    refused(ContainerSettings, workspace=acme, saved_by="bob")
+
+
+# Locks.
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"digest": BB}, {"state": "claimed"}, {"state": "reserved"}]
+)
+def test_a_tag_has_one_lock(acme: Workspace, changes: dict[str, object]) -> None:
+    LockedTag.objects.create(**lock_values(acme))
+    refused(LockedTag, **lock_values(acme, **changes))
+
+
+def test_a_second_lock_in_one_statement_takes_the_others_with_it(acme: Workspace) -> None:
+    LockedTag.objects.create(**lock_values(acme, tag="b"))
+    rows = [LockedTag(**lock_values(acme, tag=tag)) for tag in ("a", "b", "c")]
+    with pytest.raises(IntegrityError), transaction.atomic():
+        LockedTag.objects.bulk_create(rows)
+    assert [lock.tag for lock in LockedTag.objects.all()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tag": "v2"}, {"tag": "V1"}, {"repository": "acme/web"}], ids=str
+)
+def test_another_tag_has_a_lock_of_its_own(acme: Workspace, changes: dict[str, object]) -> None:
+    LockedTag.objects.create(**lock_values(acme))
+    LockedTag.objects.create(**lock_values(acme, **changes))
+
+
+def test_the_same_tag_of_another_workspace_has_a_lock_of_its_own(
+    acme: Workspace, globex: Workspace
+) -> None:
+    LockedTag.objects.create(**lock_values(acme))
+    LockedTag.objects.create(**lock_values(globex))
+
+
+@pytest.mark.parametrize("state", ["", "open", "LOCKED", "suspend"])
+def test_a_lock_is_in_no_other_state(acme: Workspace, state: str) -> None:
+    refused(LockedTag, **lock_values(acme, state=state))
+
+
+@pytest.mark.parametrize("state", list(LockState))
+def test_a_lock_can_be_in_every_state(acme: Workspace, state: LockState) -> None:
+    LockedTag.objects.create(**lock_values(acme, state=state))
+
+
+@pytest.mark.parametrize("changes", [{"digest": ""}, {"tag": ""}])
+def test_a_lock_names_a_tag_and_a_digest(acme: Workspace, changes: dict[str, object]) -> None:
+    refused(LockedTag, **lock_values(acme, **changes))
+
+
+def test_a_workspace_with_locks_cannot_be_deleted(acme: Workspace) -> None:
+    LockedTag.objects.create(**lock_values(acme))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        acme.delete()
+    assert LockedTag.objects.exists()
+
+
+# The rest.
+
+
+def test_an_attempt_has_each_tag_once(acme: Workspace) -> None:
+    attempt = Attempt.objects.create(
+        workspace=acme,
+        repository="acme/api",
+        digest=AA,
+        settings_version=1,
+        actor="dana",
+        actor_kind="registry",
+        expires_at=timezone.now(),
+    )
+    values = {"workspace": acme, "attempt": attempt, "repository": "acme/api", "tag": "v1"}
+    AttemptTag.objects.create(**values)
+    refused(AttemptTag, **values)
+
+
+def test_a_tag_is_known_once(acme: Workspace) -> None:
+    values = {"workspace": acme, "repository": "acme/api", "name": "v1", "digest": AA}
+    KnownTag.objects.create(**values)
+    refused(KnownTag, **{**values, "digest": BB})
+
+
+def test_a_person_is_in_a_workspace_once_and_in_a_role_that_there_is(
+    acme: Workspace, bob: User
+) -> None:
+    refused(Membership, workspace=acme, user=bob, role="admin")
+    refused(Membership, workspace=acme, user=User.objects.create_user("erin"), role="owner")
+
+
+def test_an_access_token_has_a_name_of_its_own_whatever_its_case(acme: Workspace) -> None:
+    AccessToken.objects.create(workspace=acme, name="CI", token_hash="0" * 64, scopes=[])
+    refused(AccessToken, workspace=acme, name="ci", token_hash="1" * 64, scopes=[])
+    refused(AccessToken, workspace=acme, name="Other", token_hash="0" * 64, scopes=[])
+
+
+def test_the_limits_of_text_hold_on_postgresql_by_type(acme: Workspace) -> None:
+    """SQLite takes text of any length; there the grammar, which every name passes, is the limit."""
+    if is_postgresql():
+        refused(LockedTag, **lock_values(acme, tag="t" * 129))
+        refused(LockedTag, **lock_values(acme, digest="d" * 257))
+        refused(LockedTag, **lock_values(acme, repository="r" * 256))

@@ -1,0 +1,412 @@
+"""RE2 patterns: what matches, and what a person reads where a pattern cannot be used."""
+
+import ast
+import re
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from immutability import patterns
+from immutability.patterns import (
+    MAX_PATTERN_LENGTH,
+    Match,
+    Pattern,
+    PatternError,
+    PatternEvaluationError,
+    compile_pattern,
+)
+
+# The words by which RE2 names a kind of error, in the order of its list (re2/regexp.cc).
+RAW_WORDS = [
+    "no error",
+    "unexpected error",
+    "invalid escape sequence",
+    "invalid character class",
+    "invalid character class range",
+    "missing ]",
+    "missing )",
+    "unexpected )",
+    "trailing \\",
+    "no argument for repetition operator",
+    "invalid repetition size",
+    "bad repetition operator",
+    "invalid perl operator",
+    "invalid UTF-8",
+    "invalid named capture group",
+    "pattern too large",
+    "compile failed",
+]
+
+
+def refusal_of(text: str) -> str:
+    """Return why a pattern cannot be used."""
+    with pytest.raises(PatternError) as caught:
+        Pattern(text)
+    return str(caught.value)
+
+
+# What matches.
+
+EXAMPLES = [
+    ("^prod$", ["prod"], ["production", "nonprod", "Prod", "prod-1", "pro"]),
+    (
+        r"^v\d+\.\d+\.\d+$",
+        ["v1.2.3", "v0.0.0", "v10.200.3000"],
+        ["1.2.3", "v1.2", "v1.2.3-rc1", "v1.2.3.4", "xv1.2.3", "V1.2.3", "v1x2x3"],
+    ),
+    ("^release-.*$", ["release-", "release-1", "release-2026-q1"], ["release", "pre-release-1"]),
+    (
+        "^(staging|prod)$",
+        ["staging", "prod"],
+        ["stagingprod", "staging-1", "preprod", "production", "dev"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"), [(text, tag) for text, matching, _ in EXAMPLES for tag in matching]
+)
+def test_the_examples_of_the_announcement_match(text: str, tag: str) -> None:
+    assert compile_pattern(text).find(tag) == Match(0, len(tag))
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"), [(text, tag) for text, _, others in EXAMPLES for tag in others]
+)
+def test_the_examples_of_the_announcement_leave_other_tags_alone(text: str, tag: str) -> None:
+    assert compile_pattern(text).find(tag) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "tag", "match"),
+    [
+        ("prod", "nonprod-1", Match(3, 7)),
+        ("prod", "prod", Match(0, 4)),
+        # Zero digits are found at the beginning of every tag.
+        ("[0-9]*", "redis", Match(0, 0)),
+        ("", "redis", Match(0, 0)),
+        ("[0-9]+", "v12.3", Match(1, 3)),
+        ("v$", "dev", Match(2, 3)),
+        (".", "x", Match(0, 1)),
+        ("(?i)PROD", "nonprod", Match(3, 7)),
+        (r"\Q1.2\E", "v1.2", Match(1, 4)),
+    ],
+)
+def test_a_pattern_without_anchors_matches_anywhere(text: str, tag: str, match: Match) -> None:
+    assert compile_pattern(text).find(tag) == match
+
+
+@pytest.mark.parametrize(
+    ("match", "tag", "is_whole"),
+    [
+        (Match(0, 4), "prod", True),
+        (Match(3, 7), "nonprod", False),
+        (Match(0, 4), "prod-1", False),
+        (Match(0, 0), "redis", False),
+    ],
+)
+def test_whether_a_match_is_the_whole_tag(*, match: Match, tag: str, is_whole: bool) -> None:
+    assert match.is_whole(tag) is is_whole
+
+
+def test_digits_are_the_ten_of_ascii() -> None:
+    assert compile_pattern(r"^\d$").find("\u0663") is None
+
+
+@pytest.mark.parametrize("text", [" v1", "v1 ", "\tv1", " "])
+def test_a_pattern_is_never_stripped(text: str) -> None:
+    assert compile_pattern(text).text == text
+    assert compile_pattern(text).find("v1") is None
+
+
+def test_the_same_text_is_compiled_once() -> None:
+    assert compile_pattern("^once$") is compile_pattern("^once$")
+
+
+# What is refused, and in which words.
+
+REFUSALS = [
+    (
+        "a\\",
+        "The pattern ends with a single backslash. Remove it, or write two.",
+    ),
+    (
+        "(a",
+        'A parenthesis in "(a" is not closed. Add a ), or write \\( to match one.',
+    ),
+    (
+        "a)",
+        'There is a ) too many in "a)". Remove it, or write \\) to match one.',
+    ),
+    ("[a", 'The bracket opened in "[a" is not closed. Add a ].'),
+    (
+        "[z-a]",
+        'The range or class "z-a" is not valid. Write the lower end first, as in [a-z], and a '
+        "hyphen that means itself last, as in [a-z-].",
+    ),
+    (
+        "[[:word:][:no:]]",
+        'The range or class "[:no:]" is not valid. Write the lower end first, as in [a-z], and a '
+        "hyphen that means itself last, as in [a-z-].",
+    ),
+    (
+        "*",
+        'There is nothing before "*" that it could repeat. Put a character or a group in front; '
+        'for "anything", write .*',
+    ),
+    (
+        "a**",
+        '"**" repeats a repetition. Use one operator, or put the inner part in parentheses.',
+    ),
+    (
+        "a{1001}",
+        'The repetition "{1001}" is too large or runs backwards. Use at most 1000 in all, the '
+        "smaller number first; groups inside groups multiply.",
+    ),
+    (
+        "a{3,2}",
+        'The repetition "{3,2}" is too large or runs backwards. Use at most 1000 in all, the '
+        "smaller number first; groups inside groups multiply.",
+    ),
+    (
+        r"\y",
+        'RE2 does not know "\\y". To match the character itself, leave out the backslash; for a '
+        "backslash, write two.",
+    ),
+    (
+        "(?>a)",
+        '"(?>" is not something that RE2 has. Use plain groups, (…) or (?:…). Flags stand at the '
+        "beginning, like (?i) to ignore case.",
+    ),
+    (
+        "(?<n",
+        'The group name in "(?<n" is not valid. Use a plain group, (…): names have no use here.',
+    ),
+    (
+        r"(\pL{100}){10}",
+        "The pattern is too large once its repetitions are written out. Use smaller numbers, or "
+        "+ and *.",
+    ),
+    ("v\udc80", "The pattern has a character that is no valid Unicode."),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSALS)
+def test_what_a_person_reads_about_a_pattern_that_does_not_compile(text: str, message: str) -> None:
+    assert refusal_of(text) == message
+
+
+@pytest.mark.parametrize("text", [text for text, _ in REFUSALS])
+def test_no_refusal_repeats_the_words_of_the_library(text: str) -> None:
+    message = refusal_of(text)
+    assert not [words for words in RAW_WORDS if words in message]
+    assert "b'" not in message
+
+
+@pytest.mark.parametrize(
+    "text", ["(?=a)b", "(?!a)b", "(?<=a)b", "(?<!a)b", "^(?!latest$).*$", "v(?=[0-9])", "(?<!"]
+)
+def test_a_lookaround_gets_advice(text: str) -> None:
+    message = refusal_of(text)
+    assert message.startswith("RE2 has no lookahead or lookbehind, so ")
+    assert message.endswith("Write what the tag must look like instead, or use two rules.")
+
+
+@pytest.mark.parametrize(
+    "text", [r"(a)\1", r"(a)\9", r"(\d)\.\1", r"(?P<n>a)(?P=n)", r"(?<n>a)\k<n>", r"(a)\g{1}"]
+)
+def test_a_backreference_gets_advice(text: str) -> None:
+    message = refusal_of(text)
+    assert message.startswith("RE2 has no backreferences, so ")
+    assert message.endswith("Write the repeated part out.")
+
+
+def test_a_class_inside_a_range_is_not_said_to_be_unknown() -> None:
+    """RE2 knows \\d, only not as the end of a range."""
+    assert 'does not know "\\d"' not in refusal_of(r"[a-\d]")
+
+
+def test_every_reason_that_the_library_can_give_has_words_of_its_own() -> None:
+    kinds = set(RAW_WORDS) - {"no error", "unexpected error", "pattern too large", "compile failed"}
+    assert kinds <= set(patterns._EXPLANATIONS)
+
+
+def test_a_reason_that_nobody_knows_yet_is_still_told() -> None:
+    assert patterns._explain("x", "new kind: x") == "RE2 cannot use this pattern: new kind: x."
+
+
+@pytest.mark.parametrize("text", ["{", "a{fragment}", "%s{0}", "[{]", "\\{{", "(?{fragment}"])
+def test_braces_in_a_pattern_do_not_disturb_the_message(text: str) -> None:
+    try:
+        Pattern(text)
+    except PatternError as error:
+        assert str(error)  # noqa: PT017  (either end is fine, a KeyError is not)
+
+
+def test_nothing_is_written_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    for text, _ in REFUSALS:
+        with pytest.raises(PatternError):
+            Pattern(text)
+    for text in ("^v1$", r"(?:\pL?){100}\pL{100}"):
+        Pattern(text).find("v" * 128)
+    assert capfd.readouterr() == ("", "")
+
+
+# Evaluation.
+
+
+class BrokenCompiled:
+    def search(self, tag: str) -> None:
+        raise RuntimeError(f"no memory for {tag}")
+
+
+def test_a_failure_to_evaluate_is_never_no_match() -> None:
+    pattern = Pattern("^v1$")
+    pattern._compiled = BrokenCompiled()
+    with pytest.raises(PatternEvaluationError, match=r'The pattern "\^v1\$" failed: no memory'):
+        pattern.find("v1")
+
+
+def test_text_that_cannot_be_searched_is_never_no_match() -> None:
+    with pytest.raises(PatternEvaluationError):
+        compile_pattern("x").find("v\udc80")
+
+
+# The largest patterns that are accepted, and what they may cost.
+
+WORST = [
+    "(" * 50 + ")" * 50,
+    "(" * 100,
+    "[" * 100,
+    "a?" * 50,
+    "(a*)*" * 20,
+    "(a|b|ab)*c" * 10,
+    "(?:a?){25}a{25}",
+    "((a{1,10}){1,10}){1,10}",
+    "((((a{10}){10}){10}){10}){10}",
+    "(?:(?:(?:x{0,9}){0,9}){0,9})" * 3,
+    r"\pL{1000}",
+    r"(?i)\pL{333}\pN{333}\pS{333}",
+    r"(?i)[^\pL]{999}",
+    r"[\x{0}-\x{10FFFF}]{999}",
+    ".{999}",
+    "(.{1,31}){1,31}x",
+    "(x+x+)+y",
+    "(.*)*" * 20,
+    "^(([a-z])+.)+[A-Z]([a-z])+$",
+    "|" * 100,
+    "\\" * 100,
+    "." * 100,
+    "ÿ" * 100,
+    "\U0010ffff" * 100,
+]
+
+
+@pytest.mark.parametrize("text", WORST)
+def test_the_worst_patterns_are_answered_in_little_time(text: str) -> None:
+    """No pattern backtracks: the limit is hundreds of times what a slow machine needs, and far
+    below what an exponential search would take."""
+    assert len(text) <= MAX_PATTERN_LENGTH
+    with deadline(20):
+        try:
+            pattern = Pattern(text)
+        except PatternError as error:
+            assert str(error)  # noqa: PT017  (a refusal with a reason is as good as a match)
+            return
+        for tag in ("x" * 128, "a" * 127 + "!", "v1.2.3"):
+            pattern.find(tag)
+
+
+class deadline:  # noqa: N801  (reads as a verb in a with statement)
+    """Fail where the block takes more processor time than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        self.started = time.process_time()
+
+    def __exit__(self, *error: object) -> None:
+        assert time.process_time() - self.started < self.seconds
+
+
+# Any text at all.
+
+PIECES = st.sampled_from(
+    ["(", ")", "[", "]", "{", "}", "*", "+", "?", "|", "^", "$", ".", "\\", "-", ",", ":", "=", "!",
+     "<", ">", "P", "i", "d", "p", "L", "Q", "E", "x", "1", "9", "0", "a", "(?", "(?P<", "[^",
+     "{1000}", "\\pL", "(?i)", "[[:", ":]]", "\x00", "\n", "é", "\U0001f600", "\ud800"]
+)  # fmt: skip
+TEXTS = st.one_of(
+    st.text(max_size=MAX_PATTERN_LENGTH),
+    st.text(st.characters(categories=None), max_size=MAX_PATTERN_LENGTH),
+    st.lists(PIECES, max_size=60).map(lambda parts: "".join(parts)[:MAX_PATTERN_LENGTH]),
+)
+
+
+@given(text=TEXTS)
+@example(text="\ud800")
+@example(text="\x00")
+@example(text="(?P<\udcff>a)")
+@settings(max_examples=400, deadline=None)
+def test_any_text_compiles_or_is_refused_with_a_reason(text: str) -> None:
+    try:
+        pattern = Pattern(text)
+    except PatternError as error:
+        message = str(error)
+        assert message
+        assert not message.startswith("RE2 cannot use this pattern")
+        return
+    match = pattern.find("v1.2.3-rc.1")
+    assert match is None or 0 <= match.start <= match.end <= 11
+
+
+@given(
+    text=st.text("ab01.*+?|()[]^$-", max_size=12), tag=st.text("ab01.-", min_size=1, max_size=10)
+)
+@settings(max_examples=400, deadline=None)
+def test_where_python_knows_the_pattern_too_both_agree_whether_it_matches(
+    text: str, tag: str
+) -> None:
+    """Python's own engine is the second opinion. Its $ also matches before a newline at the end,
+    which no tag has."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            expected = re.compile(text)
+        except (re.error, RecursionError):
+            return
+    try:
+        pattern = Pattern(text)
+    except PatternError:
+        return
+    assert (pattern.find(tag) is None) == (expected.search(tag) is None)
+
+
+# One module for all.
+
+
+def test_only_one_module_imports_re2() -> None:
+    root = Path(patterns.__file__).parent.parent
+    apps = ("workspaces", "containers", "immutability", "packages_site")
+    importing = [
+        path.relative_to(root).as_posix()
+        for app in apps
+        for path in sorted((root / app).rglob("*.py"))
+        if _imports_re2(path)
+    ]
+    assert importing == ["immutability/patterns.py"]
+
+
+def _imports_re2(path: Path) -> bool:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return "re2" in names

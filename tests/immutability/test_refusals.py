@@ -1,0 +1,158 @@
+"""The one line that a refused person reads, word for word."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from containers.reference import Digest
+from immutability.protection import Outcome
+from immutability.refusals import (
+    RETRY_AFTER_SECONDS,
+    LockFacts,
+    describe_pending_claim,
+    describe_refused_delete,
+    describe_refused_push,
+    format_time,
+    oci_error,
+)
+
+LOCKED_DIGEST = Digest("sha256:" + "ab12cd34ef56" + "0" * 52)
+PUSHED = Digest("sha256:" + "99ee" * 16)
+LINK = "https://tags.example.org/acme/lock-log/7F3K2QX9M4TB"
+
+FACTS = LockFacts(
+    workspace="acme",
+    repository="acme/api",
+    tag="v1.2.0",
+    digest=LOCKED_DIGEST,
+    locked_at=datetime(2026, 3, 12, 14, 2, 59, tzinfo=UTC),
+    rule_name="Release versions",
+    pushed_by="dana",
+)
+DELETED = replace(FACTS, deleted_by="alice", deleted_at=datetime(2026, 4, 1, 9, 30, tzinfo=UTC))
+
+
+def test_a_refused_push() -> None:
+    assert describe_refused_push(Outcome.LOCKED, FACTS, PUSHED, LINK) == (
+        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is locked '
+        'to sha256:ab12cd34ef56… since 2026-03-12 14:02 UTC by rule "Release versions" (pushed by '
+        "dana). Your push was sha256:99ee99ee99ee…. Push a new tag, or ask an admin of acme. "
+        f"{LINK}"
+    )
+
+
+def test_a_refused_push_where_all_tags_are_protected() -> None:
+    facts = replace(FACTS, rule_name="")
+    assert describe_refused_push(Outcome.LOCKED, facts, PUSHED, LINK) == (
+        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is locked '
+        "to sha256:ab12cd34ef56… since 2026-03-12 14:02 UTC because all tags are protected (pushed "
+        "by dana). Your push was sha256:99ee99ee99ee…. Push a new tag, or ask an admin of acme. "
+        f"{LINK}"
+    )
+
+
+def test_a_refused_push_of_a_tag_that_was_adopted() -> None:
+    facts = replace(FACTS, pushed_by="", locked_at=None)
+    assert describe_refused_push(Outcome.LOCKED, facts, PUSHED, LINK) == (
+        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is locked '
+        'to sha256:ab12cd34ef56… by rule "Release versions". Your push was sha256:99ee99ee99ee…. '
+        f"Push a new tag, or ask an admin of acme. {LINK}"
+    )
+
+
+def test_a_refused_identical_push() -> None:
+    assert describe_refused_push(Outcome.LOCKED, FACTS, LOCKED_DIGEST, LINK) == (
+        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is locked '
+        'to sha256:ab12cd34ef56… since 2026-03-12 14:02 UTC by rule "Release versions" (pushed by '
+        "dana). Your push was the same image, and this workspace refuses identical pushes. Push a "
+        f"new tag, or ask an admin of acme. {LINK}"
+    )
+
+
+def test_an_answer_to_somebody_who_has_no_image_yet() -> None:
+    assert describe_refused_push(Outcome.LOCKED, FACTS, None) == (
+        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is locked '
+        'to sha256:ab12cd34ef56… since 2026-03-12 14:02 UTC by rule "Release versions" (pushed by '
+        "dana). Push a new tag, or ask an admin of acme."
+    )
+
+
+def test_a_reserved_name_says_who_deleted_it_and_where_it_is_freed() -> None:
+    assert describe_refused_push(Outcome.RESERVED, DELETED, PUSHED, LINK) == (
+        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it was '
+        "deleted by alice on 2026-04-01 09:30 UTC and its name is reserved for "
+        "sha256:ab12cd34ef56…. Your push was sha256:99ee99ee99ee…; only the deleted image may come "
+        "back. Push a new tag, or ask an admin of acme to free the name under Locked tags. "
+        f"{LINK}"
+    )
+
+
+def test_a_reserved_name_to_somebody_who_has_no_image_yet() -> None:
+    assert describe_refused_push(Outcome.RESERVED, DELETED, None) == (
+        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it was '
+        "deleted by alice on 2026-04-01 09:30 UTC and its name is reserved for "
+        "sha256:ab12cd34ef56…. Push a new tag, or ask an admin of acme to free the name under "
+        "Locked tags."
+    )
+
+
+def test_a_reserved_name_of_which_nobody_knows_who_deleted_it() -> None:
+    assert (
+        "immutable: it was deleted and its name is reserved for sha256:ab12cd34ef56…."
+        in describe_refused_push(Outcome.RESERVED, FACTS, PUSHED)
+    )
+
+
+def test_a_refused_delete() -> None:
+    assert describe_refused_delete(FACTS, LINK) == (
+        'tag "v1.2.0" of acme/api cannot be deleted because the tag is immutable: it is locked to '
+        'sha256:ab12cd34ef56… since 2026-03-12 14:02 UTC by rule "Release versions" (pushed by '
+        f"dana). Only admins of acme can delete it. {LINK}"
+    )
+    assert describe_refused_delete(FACTS).endswith("Only admins of acme can delete it.")
+
+
+def test_a_push_under_way() -> None:
+    assert describe_pending_claim(FACTS) == (
+        'tag "v1.2.0" of acme/api is being pushed by somebody else at this moment, as '
+        "sha256:ab12cd34ef56…. Try again in 10 seconds."
+    )
+    assert RETRY_AFTER_SECONDS == 10
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOCKED, Outcome.RESERVED])
+@pytest.mark.parametrize("pushed", [PUSHED, LOCKED_DIGEST, None])
+def test_the_words_that_tools_match_are_in_every_final_refusal(
+    outcome: Outcome, pushed: Digest | None
+) -> None:
+    line = describe_refused_push(outcome, DELETED, pushed, LINK)
+    assert "cannot be overwritten because the tag is immutable" in line
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOCKED, Outcome.RESERVED])
+def test_a_refusal_is_one_line_that_ends_with_the_link(outcome: Outcome) -> None:
+    line = describe_refused_push(outcome, DELETED, PUSHED, LINK)
+    assert line.isprintable()
+    assert line.endswith(f" {LINK}")
+    assert "  " not in line
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 3, 12, 14, 2, 59, tzinfo=UTC), "2026-03-12 14:02 UTC"),
+        (
+            datetime(2026, 3, 13, 0, 2, tzinfo=timezone(timedelta(hours=10))),
+            "2026-03-12 14:02 UTC",
+        ),
+    ],
+)
+def test_times_are_in_utc_to_the_minute(moment: datetime, text: str) -> None:
+    assert format_time(moment) == text
+
+
+def test_the_body_is_that_of_an_oci_error() -> None:
+    assert oci_error("DENIED", "no", {"reason": "TAG_IMMUTABLE"}) == {
+        "errors": [{"code": "DENIED", "message": "no", "detail": {"reason": "TAG_IMMUTABLE"}}]
+    }

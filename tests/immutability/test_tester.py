@@ -1,0 +1,109 @@
+"""The pattern tester: sample tags against rules, saved or not."""
+
+import pytest
+
+from containers.reference import Tag
+from immutability.patterns import Match, PatternError
+from immutability.protection import Coverage, Policy, PolicyRule, Protection, Why, cover
+from immutability.tester import MAX_SAMPLE_TAGS, RuleMatch, SampleResult, try_samples
+from tests.conftest import SEMVER
+
+PROD = PolicyRule("Prod", "prod")
+SIGNATURE_TAG = "sha256-" + "0" * 64 + ".sig"
+
+
+def try_one(policy: Policy, sample: str) -> SampleResult:
+    [result] = try_samples(policy, [sample])
+    return result
+
+
+def test_a_sample_that_a_rule_matches_would_be_locked() -> None:
+    result = try_one(Policy(protection=Protection.SOME, rules=(SEMVER,)), "v1.2.0")
+    assert result == SampleResult(
+        "v1.2.0",
+        Coverage(Why.RULE, SEMVER),
+        (RuleMatch(SEMVER, Match(0, 6), is_partial=False),),
+    )
+    assert result.would_be_locked
+
+
+def test_a_sample_that_no_rule_matches_would_not_be_locked() -> None:
+    result = try_one(Policy(protection=Protection.SOME, rules=(SEMVER,)), "nightly")
+    assert result == SampleResult("nightly", Coverage(Why.NO_RULE))
+    assert not result.would_be_locked
+
+
+def test_a_match_of_a_part_is_marked() -> None:
+    result = try_one(Policy(protection=Protection.SOME, rules=(PROD,)), "nonprod-1")
+    assert result.would_be_locked
+    assert result.matches == (RuleMatch(PROD, Match(3, 7), is_partial=True),)
+
+
+def test_every_rule_that_matches_is_shown_and_the_first_decides() -> None:
+    rules = (PolicyRule("Any v", "^v"), SEMVER, PROD)
+    result = try_one(Policy(protection=Protection.SOME, rules=rules), "v1.2.0")
+    assert [(each.rule.name, each.is_partial) for each in result.matches] == [
+        ("Any v", True),
+        ("Release versions", False),
+    ]
+    assert result.coverage == Coverage(Why.RULE, rules[0])
+
+
+def test_rules_are_tried_even_while_they_play_no_part() -> None:
+    for protection, why in ((Protection.NONE, Why.NO_PROTECTION), (Protection.ALL, Why.ALL_TAGS)):
+        result = try_one(Policy(protection=protection, rules=(SEMVER,)), "v1.2.0")
+        assert result.coverage == Coverage(why)
+        assert result.would_be_locked is (protection is Protection.ALL)
+        assert [each.rule for each in result.matches] == [SEMVER]
+
+
+def test_a_signature_tag_says_why_it_stays_free() -> None:
+    result = try_one(Policy(protection=Protection.ALL), SIGNATURE_TAG)
+    assert result.coverage == Coverage(Why.SIGNATURE_TAG)
+    assert not result.would_be_locked
+
+
+@pytest.mark.parametrize("sample", ["", "v1+2", " v1.2.0", "v1.2.0\n", "a" * 129, "acme/api:v1"])
+def test_what_is_no_tag_says_so_and_is_not_tried(sample: str) -> None:
+    result = try_one(Policy(protection=Protection.ALL, rules=(PolicyRule("Any", ""),)), sample)
+    assert result.sample == sample
+    assert result.coverage is None
+    assert result.matches == ()
+    assert " tag" in result.problem
+    assert not result.would_be_locked
+
+
+def test_results_come_in_the_order_of_the_samples() -> None:
+    samples = ["b", "a", "", "b"]
+    results = try_samples(Policy(protection=Protection.ALL), samples)
+    assert [result.sample for result in results] == samples
+
+
+def test_no_samples_have_no_results() -> None:
+    assert try_samples(Policy(), []) == []
+
+
+@pytest.mark.parametrize("protection", list(Protection))
+def test_a_pattern_that_does_not_compile_is_told(protection: Protection) -> None:
+    policy = Policy(protection=protection, rules=(PolicyRule("Bad", "("),))
+    with pytest.raises(PatternError):
+        try_samples(policy, ["v1"])
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(),
+        Policy(protection=Protection.ALL),
+        Policy(protection=Protection.ALL, protect_signature_tags=True),
+        Policy(protection=Protection.SOME, rules=(SEMVER, PROD)),
+        Policy(protection=Protection.SOME, rules=(PolicyRule("Empty", ""),)),
+    ],
+)
+@pytest.mark.parametrize("tag", ["v1.2.0", "latest", "nonprod-1", "_", SIGNATURE_TAG])
+def test_what_is_tested_is_what_is_enforced(policy: Policy, tag: str) -> None:
+    assert try_one(policy, tag).coverage == cover(policy, Tag(tag))
+
+
+def test_how_many_samples_there_may_be() -> None:
+    assert MAX_SAMPLE_TAGS == 20

@@ -1,0 +1,284 @@
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from pathlib import Path
+
+import dj_database_url
+import pytest
+
+from packages_site.environment import (
+    BadSettingError,
+    Environment,
+    read_environment,
+    read_or_make_secret_key,
+)
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+KEY = "k" * 50
+
+Set = Callable[..., None]
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Set:
+    """Return a function that sets variables; all others of Taglock's are unset."""
+    for each in fields(Environment):
+        monkeypatch.delenv(each.name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def set_variables(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    return set_variables
+
+
+def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
+    assert read_environment() == Environment(
+        secret_key="",
+        debug=False,
+        port=8000,
+        public_url="http://127.0.0.1:8000",
+        allowed_hosts=["127.0.0.1", "localhost"],
+        data_dir=tmp_path / "var",
+        database_url=f"sqlite:///{tmp_path}/var/taglock.sqlite3",
+        redis_url="",
+        registry_url="",
+        behind_edge=False,
+        log_level="INFO",
+    )
+
+
+def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
+    variables(
+        SECRET_KEY=KEY,
+        DEBUG="true",
+        PORT="9000",
+        PUBLIC_URL="https://tags.example.org/",
+        ALLOWED_HOSTS="tags.example.org,10.0.0.1",
+        DATA_DIR=str(tmp_path / "data"),
+        DATABASE_URL="postgresql://taglock:secret@db.example.org/taglock",
+        REDIS_URL="rediss://redis.example.org/0",
+        REGISTRY_URL="http://registry.example.org:5000/",
+        BEHIND_EDGE="true",
+        LOG_LEVEL="debug",
+    )
+    assert read_environment() == Environment(
+        secret_key=KEY,
+        debug=True,
+        port=9000,
+        public_url="https://tags.example.org",
+        allowed_hosts=["tags.example.org", "10.0.0.1"],
+        data_dir=tmp_path / "data",
+        database_url="postgresql://taglock:secret@db.example.org/taglock",
+        redis_url="rediss://redis.example.org/0",
+        registry_url="http://registry.example.org:5000",
+        behind_edge=True,
+        log_level="DEBUG",
+    )
+
+
+def test_the_public_address_is_an_allowed_host(variables: Set) -> None:
+    variables(PUBLIC_URL="https://tags.example.org")
+    assert read_environment().allowed_hosts == ["127.0.0.1", "localhost", "tags.example.org"]
+
+
+@pytest.mark.parametrize("name", [each.name.upper() for each in fields(Environment)])
+def test_an_empty_variable_is_one_that_was_not_set_or_is_refused(variables: Set, name: str) -> None:
+    expected = read_environment()
+    variables(**{name: ""})
+    refusal = ""
+    try:
+        found = read_environment()
+    except BadSettingError as error:
+        refusal = str(error)
+    assert name in refusal or found == expected
+
+
+BAD = [
+    ("PORT", "0"),
+    ("PORT", "65536"),
+    ("PORT", "-1"),
+    ("PORT", "http"),
+    ("PORT", "80.5"),
+    ("DEBUG", "perhaps"),
+    ("DEBUG", "2"),
+    ("PUBLIC_URL", "tags.example.org"),
+    ("PUBLIC_URL", "ftp://tags.example.org"),
+    ("PUBLIC_URL", "https://"),
+    ("PUBLIC_URL", "https://tags.example.org/taglock"),
+    ("PUBLIC_URL", "https://tags.example.org?x=1"),
+    ("PUBLIC_URL", "https://tags.example.org#top"),
+    ("PUBLIC_URL", "https://user:password@tags.example.org"),
+    ("PUBLIC_URL", "https://tags.example.org:99999"),
+    ("PUBLIC_URL", "https://tags.example.org:http"),
+    ("PUBLIC_URL", "https://[::1"),
+    ("PUBLIC_URL", "https://tags example.org"),
+    ("SECRET_KEY", "short"),
+    ("SECRET_KEY", "k" * 49),
+    ("LOG_LEVEL", "loud"),
+    ("LOG_LEVEL", "5"),
+    ("REDIS_URL", "redis.example.org"),
+    ("REDIS_URL", "http://redis.example.org"),
+    ("REDIS_URL", "redis://[::1"),
+    ("REDIS_URL", "redis://redis.example.org:port"),
+    ("REGISTRY_URL", "registry.example.org:5000"),
+    ("REGISTRY_URL", "ftp://registry.example.org"),
+    ("REGISTRY_URL", "http://"),
+    ("REGISTRY_URL", "http://registry.example.org?x=1"),
+    ("REGISTRY_URL", "http://registry.example.org:port"),
+    ("REGISTRY_URL", "http://[::1"),
+    ("BEHIND_EDGE", "perhaps"),
+    ("DATABASE_URL", "taglock.sqlite3"),
+    ("DATABASE_URL", "mysql://db.example.org/taglock"),
+    ("DATABASE_URL", "postgresql://db.example.org:port/taglock"),
+    ("DATABASE_URL", "postgresql://[::1/taglock"),
+    ("DATABASE_URL", "nonsense://"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_told_in_one_line_that_names_its_variable(
+    variables: Set, name: str, value: str
+) -> None:
+    variables(**{name: value})
+    with pytest.raises(BadSettingError) as caught:
+        read_environment()
+    line = str(caught.value)
+    assert name in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("hosts", ["", "tags.example.org"])
+def test_a_bad_address_is_told_whether_hosts_are_set_or_not(variables: Set, hosts: str) -> None:
+    variables(PUBLIC_URL="https://[::1", ALLOWED_HOSTS=hosts)
+    with pytest.raises(BadSettingError, match="PUBLIC_URL"):
+        read_environment()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", "hunter2"),
+        ("DATABASE_URL", "mysql://taglock:hunter2@db.example.org/taglock"),
+        ("DATABASE_URL", "postgresql://taglock:hunter2@db.example.org:port/taglock"),
+        ("REDIS_URL", "http://:hunter2@redis.example.org"),
+    ],
+)
+def test_a_secret_is_not_told(variables: Set, name: str, value: str) -> None:
+    variables(**{name: value})
+    with pytest.raises(BadSettingError) as caught:
+        read_environment()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "folder", ["plain", "with space", "50%", "a%20b", "a#b", "a?b", "é", "a&b=c"]
+)
+def test_the_database_is_in_the_data_folder_whatever_its_name(
+    variables: Set, tmp_path: Path, folder: str
+) -> None:
+    variables(DATA_DIR=str(tmp_path / folder))
+    database = dj_database_url.parse(read_environment().database_url)
+    assert database["NAME"] == str(tmp_path / folder / "taglock.sqlite3")
+
+
+# The whole way, as an operator meets it.
+
+
+def run_check(tmp_path: Path, **values: str) -> subprocess.CompletedProcess[str]:
+    ours = {each.name.upper() for each in fields(Environment)}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={**inherited, "DATA_DIR": str(tmp_path / "data"), **values},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.process
+def test_a_good_environment_starts(tmp_path: Path) -> None:
+    done = run_check(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PUBLIC_URL", "https://[::1"),
+        ("DATABASE_URL", "mysql://taglock:hunter2@db.example.org/taglock"),
+        ("DATA_DIR", "/dev/null"),
+        ("DATA_DIR", "/dev/null/data"),
+    ],
+)
+def test_a_bad_environment_stops_the_start_with_one_line(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    done = run_check(tmp_path, **{name: value})
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("taglock: bad setting: ")
+    assert done.stderr.count("\n") == 1
+    assert name in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+# The secret key.
+
+
+def test_the_secret_key_is_made_once_and_kept(tmp_path: Path) -> None:
+    data_dir = tmp_path / "not" / "there" / "yet"
+    key = read_or_make_secret_key(data_dir)
+    assert len(key) >= 50
+    assert read_or_make_secret_key(data_dir) == key
+    assert [path.name for path in data_dir.iterdir()] == ["secret-key"]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_the_secret_key_is_readable_by_its_owner_alone(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        read_or_make_secret_key(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "secret-key").stat().st_mode) == 0o600
+
+
+def test_each_data_folder_has_a_key_of_its_own(tmp_path: Path) -> None:
+    keys = {read_or_make_secret_key(tmp_path / str(number)) for number in range(5)}
+    assert len(keys) == 5
+
+
+def test_those_who_start_together_agree_on_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        keys = set(pool.map(lambda _: read_or_make_secret_key(tmp_path), range(64)))
+    assert len(keys) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["secret-key"]
+
+
+@pytest.mark.process
+def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; "
+        "from packages_site.environment import read_or_make_secret_key; "
+        "print(read_or_make_secret_key(Path(sys.argv[1])))"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(6)
+    ]
+    keys = {process.communicate(timeout=60)[0] for process in started}
+    assert all(process.returncode == 0 for process in started)
+    assert len(keys) == 1
+    assert "" not in keys

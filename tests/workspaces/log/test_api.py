@@ -1,0 +1,228 @@
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from rest_framework.test import APIClient
+
+from immutability.protection import Policy, Protection
+from tests.conftest import AA, BB, CC, SEMVER
+from tests.problems import read_problem
+from workspaces.access import Scope
+from workspaces.log.models import LockEvent
+from workspaces.models import User, Workspace
+
+URL = "/api/v1/workspaces/acme/lock-log"
+Protect = Callable[..., Policy]
+
+
+@pytest.fixture
+def auditor(acme: Workspace, api_as: Callable[..., APIClient]) -> APIClient:
+    return api_as(acme, Scope.AUDIT)
+
+
+@pytest.fixture(autouse=True)
+def _some_history(
+    acme: Workspace,
+    globex: Workspace,
+    alice: User,
+    registry: APIClient,
+    api_as: Callable[..., APIClient],
+    protect: Protect,
+) -> None:
+    """Two locks, a refusal and an identical push in acme, and a lock in globex."""
+    protect(acme, Protection.SOME, SEMVER)
+    protect(globex, Protection.ALL)
+    stranger = api_as(globex, Scope.REGISTRY)
+    for client, repository, tag, digest, actor in (
+        (registry, "acme/api", "v1.0.0", AA, "dana"),
+        (registry, "acme/web", "v2.0.0", BB, "erin"),
+        (registry, "acme/api", "v1.0.0", CC, "erin"),
+        (registry, "acme/api", "v1.0.0", AA, "erin"),
+        (stranger, "globex/api", "v1.0.0", AA, "dana"),
+    ):
+        asked = {"repository": repository, "tag": tag, "digest": digest, "actor": actor}
+        assert client.post("/api/v1/check-push", asked, format="json").status_code == 200
+
+
+def list_events(client: APIClient | Client, **query: object) -> list[dict[str, Any]]:
+    response = client.get(f"{URL}?{urlencode(query)}")
+    assert response.status_code == 200, response.content
+    results: list[dict[str, Any]] = response.json()["results"]
+    return results
+
+
+def test_events_come_newest_first_and_of_this_workspace_only(auditor: APIClient) -> None:
+    mine = LockEvent.objects.filter(workspace="acme").order_by("-id")
+    assert [event["ref"] for event in list_events(auditor)] == [row.ref for row in mine]
+    kinds = [event["kind"] for event in list_events(auditor, repository="acme/api")]
+    assert kinds == ["push.identical", "push.refused", "tag.locked"]
+
+
+def test_an_event_is_shown_whole(auditor: APIClient) -> None:
+    row = LockEvent.objects.get(kind="push.refused")
+    wanted = {
+        "ref": row.ref,
+        "at": row.at.isoformat().replace("+00:00", "Z"),
+        "kind": "push.refused",
+        "repository": "acme/api",
+        "tag": "v1.0.0",
+        "digest": AA,
+        "other_digest": CC,
+        "actor": "erin",
+        "actor_kind": "registry",
+        "rule_name": SEMVER.name,
+        "rule_pattern": SEMVER.pattern,
+        "settings_version": 1,
+        "reason": "the tag is locked",
+        "details": None,
+        "url": f"{settings.PUBLIC_URL}/acme/lock-log/{row.ref}",
+    }
+    assert auditor.get(f"{URL}/{row.ref}").json() == wanted
+    assert list_events(auditor, kind="push.refused") == [wanted]
+
+
+def test_a_ref_may_be_typed_in_lower_case(auditor: APIClient) -> None:
+    ref = LockEvent.objects.get(kind="push.refused").ref
+    assert auditor.get(f"{URL}/{ref.lower()}").json()["ref"] == ref
+
+
+def test_nothing_of_where_a_request_came_from_is_shown(auditor: APIClient) -> None:
+    text = auditor.get(URL).content.decode()
+    assert "127.0.0.1" not in text.replace(settings.PUBLIC_URL, "")
+    assert "origin" not in text
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ({"repository": "acme/api"}, 3),
+        ({"repository": "acme"}, 0),
+        ({"repository": "globex/api"}, 0),
+        ({"tag": "v2.0.0"}, 1),
+        ({"kind": "tag.locked"}, 2),
+        ({"actor": "erin"}, 3),
+        ({"actor": "eri"}, 0),
+        ({"rule": "Release versions"}, 4),
+        ({"rule": "release versions"}, 0),
+        ({"digest": AA}, 3),
+        ({"digest": CC}, 1),
+        ({"digest": "cccc"}, 1),
+        ({"digest": "sha256:aa"}, 3),
+        ({"digest": "%"}, 0),
+        ({"digest": "_"}, 0),
+        ({"kind": "tag.locked", "actor": "erin", "repository": "acme/web"}, 1),
+        ({"since": "2020-01-01", "kind": "tag.locked"}, 2),
+        ({"until": "2020-01-01"}, 0),
+        ({"since": "9999-12-31"}, 0),
+        ({"until": "0001-01-01"}, 0),
+        ({"since": "0001-01-01", "until": "9999-12-31", "kind": "tag.locked"}, 2),
+        ({"kind": "", "rule": "Release versions"}, 4),
+    ],
+)
+def test_filters_narrow_the_list(auditor: APIClient, query: dict[str, str], count: int) -> None:
+    assert len(list_events(auditor, **query)) == count
+
+
+def test_a_day_is_a_day_in_utc_and_both_ends_are_included(auditor: APIClient) -> None:
+    day = LockEvent.objects.get(kind="push.refused").at.date().isoformat()
+    assert len(list_events(auditor, since=day, until=day, kind="push.refused")) == 1
+
+
+@pytest.mark.parametrize("query", [{}, {"kind": "tag.locked"}, {"repository": "acme/api"}])
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_paging_yields_each_event_once(
+    auditor: APIClient, query: dict[str, str], limit: int
+) -> None:
+    whole = [event["ref"] for event in list_events(auditor, **query)]
+    found: list[str] = []
+    address: str | None = f"{URL}?{urlencode({**query, 'limit': limit})}"
+    while address:
+        page = auditor.get(address).json()
+        assert len(page["results"]) <= limit
+        found += [event["ref"] for event in page["results"]]
+        address = page["next"]
+        if address:
+            assert address.startswith(f"{settings.PUBLIC_URL}{URL}?")
+            parts = urlsplit(address)
+            address = f"{parts.path}?{parts.query}"
+    assert found == whole
+
+
+def test_events_that_arrive_meanwhile_do_not_shift_the_pages(
+    auditor: APIClient, registry: APIClient
+) -> None:
+    whole = [event["ref"] for event in list_events(auditor)]
+    first = auditor.get(f"{URL}?limit=2").json()
+    asked = {"repository": "acme/api", "tag": "v3.0.0", "digest": AA}
+    registry.post("/api/v1/check-push", asked, format="json")
+    second = auditor.get(first["next"].removeprefix(settings.PUBLIC_URL)).json()
+    found = [event["ref"] for event in first["results"] + second["results"]]
+    assert found == whole[:4]
+
+
+def test_a_member_sees_what_happened_to_tags_only(
+    sign_in: Callable[[User], Client], bob: User
+) -> None:
+    subjects = {event["kind"].split(".")[0] for event in list_events(sign_in(bob))}
+    assert subjects == {"tag", "push"}
+    assert list_events(sign_in(bob), kind="settings.changed") == []
+
+
+@pytest.mark.parametrize("who", ["alice", "olga"])
+def test_admins_and_auditors_see_every_event(
+    sign_in: Callable[[User], Client], alice: User, olga: User, who: str
+) -> None:
+    client = sign_in({"alice": alice, "olga": olga}[who])
+    subjects = {event["kind"].split(".")[0] for event in list_events(client)}
+    assert subjects == {"tag", "push", "settings", "member", "token", "workspace"}
+
+
+def test_a_member_cannot_open_an_event_of_the_settings(
+    sign_in: Callable[[User], Client], bob: User
+) -> None:
+    ref = LockEvent.objects.get(workspace="acme", kind="settings.changed").ref
+    read_problem(sign_in(bob).get(f"{URL}/{ref}"), 404, "not_found")
+
+
+def test_a_hidden_event_gives_a_member_no_place_to_page_from(
+    sign_in: Callable[[User], Client], bob: User
+) -> None:
+    hidden = LockEvent.objects.get(workspace="acme", kind="settings.changed").ref
+    foreign = LockEvent.objects.get(workspace="globex", kind="tag.locked").ref
+    client = sign_in(bob)
+    pages = [list_events(client, before=ref) for ref in (hidden, foreign, "0" * 12)]
+    assert pages[0] == pages[1] == pages[2]
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ({"kind": "tag.lock"}, "#/kind"),
+        ({"since": "yesterday"}, "#/since"),
+        ({"since": "2026-02-30"}, "#/since"),
+        ({"until": "2026-13-01"}, "#/until"),
+        ({"since": "2026-05-02", "until": "2026-05-01"}, "#/until"),
+        ({"limit": 0}, "#/limit"),
+        ({"limit": 201}, "#/limit"),
+        ({"limit": "9" * 5000}, "#/limit"),
+        ({"limit": "many"}, "#/limit"),
+        ({"before": "0" * 13}, "#/before"),
+        ({"repository": "x" * 256}, "#/repository"),
+        ({"tag": "x" * 129}, "#/tag"),
+        ({"digest": "x" * 257}, "#/digest"),
+        ({"actor": "a\0b"}, "#/actor"),
+    ],
+)
+def test_a_bad_filter_is_refused(
+    auditor: APIClient, query: dict[str, object], pointer: str
+) -> None:
+    problem = read_problem(auditor.get(f"{URL}?{urlencode(query)}"), 400, "invalid")
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("ref", ["0" * 12, "x", "x" * 300, "%00", "%FF", "ß"])
+def test_an_event_that_is_not_there_is_not_found(auditor: APIClient, ref: str) -> None:
+    read_problem(auditor.get(f"{URL}/{ref}"), 404, "not_found")

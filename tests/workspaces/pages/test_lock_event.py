@@ -1,0 +1,341 @@
+"""An event's own page, where the link in a refusal leads."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import transaction
+from django.test import Client
+
+from immutability.actions.save_settings import save_container_settings
+from immutability.drafts import Draft
+from immutability.protection import Policy, PolicyRule, Protection
+from tests.conftest import AA, BB, SEMVER
+from tests.immutability.actions.asking import delete, push
+from tests.page import Browser, Page
+from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
+from workspaces.actions import add_member, create_access_token
+from workspaces.log.append import Event, append_events
+from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
+from workspaces.log.models import EventRepeat, LockEvent
+from workspaces.models import User, Workspace
+
+LOG = "/acme/lock-log/"
+DANA = Actor("dana", ActorKind.REGISTRY, Origin("192.0.2.7", "docker/28.0 <b>"))
+ANOTHER_IMAGE = "Somebody pushed another image under a tag that is locked."
+
+
+def record(event: Event, actor: Actor = DANA) -> LockEvent:
+    """Append an event."""
+    with transaction.atomic():
+        return append_events([event], actor=actor)[0]
+
+
+def open_latest(browser: Browser, kind: EventKind) -> Page:
+    """Open the page of the latest event of a kind."""
+    event = LockEvent.objects.filter(workspace="acme", kind=kind).latest("id")
+    return browser.open(f"{LOG}{event.ref}")
+
+
+def changes_of(page: Page) -> dict[str, list[str]]:
+    """Return what a settings event changed: before and after, by name."""
+    return {name: values for name, *values in page.rows}
+
+
+@pytest.fixture
+def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
+    """A workspace that protects release versions."""
+    protect(acme, Protection.SOME, SEMVER)
+    return acme
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_each_kind_has_a_page(acme: Workspace, admin: Browser, kind: EventKind) -> None:
+    event = record(Event(kind, "acme", "acme/api", "v1", digest=AA, details={"count": 3}))
+    page = admin.open(f"{LOG}{event.ref}")
+    assert page.heading == kind.label
+    assert page.title.startswith(f"{kind.label} {event.ref}")
+    assert page.facts["Reference"] == event.ref
+    assert page.facts["Count"] == "3"
+    assert page.find(class_="crumbs").find("a")["href"] == LOG
+
+
+def test_an_event_is_shown_whole(acme: Workspace, member: Browser) -> None:
+    event = record(
+        Event(
+            EventKind.LOCK_RELEASED,
+            "acme",
+            "acme/api",
+            "v1.0.0",
+            digest=AA,
+            rule_name=SEMVER.name,
+            rule_pattern=SEMVER.pattern,
+            settings_version=4,
+            reason="A fixed rebuild",
+        )
+    )
+    event.refresh_from_db()
+    assert member.open(f"{LOG}{event.ref}").facts == {
+        "Reference": event.ref,
+        "Time": f"{event.at:%Y-%m-%d %H:%M} UTC",
+        "Tag": "acme/api:v1.0.0",
+        "Digest": AA,
+        "Actor": "dana registry",
+        "Rule": f"{SEMVER.name} {SEMVER.pattern}",
+        "Settings version": "4",
+        "Reason": "A fixed rebuild",
+    }
+
+
+def test_a_reference_may_be_typed_in_small_letters(acme: Workspace, member: Browser) -> None:
+    event = record(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1"))
+    assert member.open(f"{LOG}{event.ref.lower()}").heading == "Tag locked"
+
+
+def test_a_tag_event_leads_to_everything_that_happened_to_the_tag(
+    protected: Workspace, member: Browser
+) -> None:
+    push(protected, "v1.0.0")
+    push(protected, "v1.0.1")
+    push(protected, "v1.0.0", digest=BB)
+    open_latest(member, EventKind.PUSH_REFUSED)
+    page = member.follow("Everything that happened to this tag")
+    assert [row[1] for row in page.rows] == ["Push refused", "Tag locked"]
+
+
+# Refusals.
+
+
+def test_the_link_in_a_refusal_opens_its_event_for_a_member(
+    protected: Workspace, member: Browser
+) -> None:
+    push(protected, "v1.0.0", actor=DANA)
+    refusal = push(protected, "v1.0.0", digest=BB, actor=DANA).refusal
+    assert refusal is not None
+    link = refusal.body["errors"][0]["message"].split()[-1]
+    assert link.startswith(f"{settings.PUBLIC_URL}/acme/lock-log/")
+    page = member.open(link.removeprefix(settings.PUBLIC_URL))
+    assert page.heading == "Push refused"
+    assert ANOTHER_IMAGE in page.main.text
+    assert page.facts["Locked to"] == AA
+    assert page.facts["Pushed"] == BB
+    assert page.facts["Rule"] == f"{SEMVER.name} {SEMVER.pattern}"
+
+
+def test_a_refusal_says_what_to_do_next(protected: Workspace, member: Browser) -> None:
+    push(protected, "v1.0.0")
+    push(protected, "v1.0.0", digest=BB)
+    page = open_latest(member, EventKind.PUSH_REFUSED)
+    assert page.find("h2").text == "What to do"
+    assert "Push under a new tag." in page.main.text
+    assert "ask an admin of Acme" in page.main.text
+    page = member.open(page.main.find_with_text("a", "Locked tags")["href"])
+    assert [row[0] for row in page.rows] == ["acme/api:v1.0.0"]
+
+
+def test_the_link_leads_who_is_not_signed_in_over_sign_in_to_the_event(
+    protected: Workspace, bob: User
+) -> None:
+    push(protected, "v1.0.0")
+    refusal = push(protected, "v1.0.0", digest=BB).refusal
+    assert refusal is not None
+    browser = Browser(Client())
+    link = refusal.body["errors"][0]["message"].split()[-1]
+    browser.open(link.removeprefix(settings.PUBLIC_URL))
+    page = browser.press("Sign in", username="bob", password="demo")
+    assert page.heading == "Push refused"
+
+
+def test_a_refused_identical_push_is_not_called_another_image(
+    acme: Workspace, member: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.ALL, refuse_identical_pushes=True)
+    push(acme, "v1")
+    push(acme, "v1")
+    page = open_latest(member, EventKind.PUSH_REFUSED)
+    assert page.facts["Locked to"] == page.facts["Pushed"] == AA
+    assert "another image" not in page.main.text
+
+
+def test_a_push_refused_for_a_reserved_name_is_not_said_to_meet_a_tag(
+    protected: Workspace, member: Browser
+) -> None:
+    push(protected, "v1.0.0")
+    delete(protected, "v1.0.0", is_admin=True)
+    push(protected, "v1.0.0", digest=BB)
+    page = open_latest(member, EventKind.PUSH_REFUSED)
+    assert page.facts["Reason"] == "the name is reserved"
+    assert "The tag still points to the image" not in page.main.text
+
+
+def test_a_refused_delete_says_that_the_tag_is_still_there(
+    protected: Workspace, member: Browser
+) -> None:
+    push(protected, "v1.0.0")
+    delete(protected, "v1.0.0")
+    page = open_latest(member, EventKind.DELETE_REFUSED)
+    assert "It is still there." in page.main.text
+    assert page.facts["Reason"] == "only admins may delete a locked tag"
+
+
+def test_an_identical_push_says_that_nothing_changed(protected: Workspace, member: Browser) -> None:
+    push(protected, "v1.0.0")
+    push(protected, "v1.0.0")
+    page = open_latest(member, EventKind.PUSH_IDENTICAL)
+    assert "nothing changed, so the push was accepted" in page.main.text
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, None), (1, "1 more time within the hour"), (3, "3 more times within the hour")],
+)
+def test_repeats_are_counted(
+    protected: Workspace, member: Browser, count: int, said: str | None
+) -> None:
+    push(protected, "v1.0.0")
+    push(protected, "v1.0.0", digest=BB)
+    # Not by pushing again: at the turn of the hour that is another event.
+    EventRepeat.objects.update(count=count)
+    assert open_latest(member, EventKind.PUSH_REFUSED).facts.get("Met again") == said
+
+
+# Settings and people.
+
+
+def test_a_settings_event_shows_before_and_after(acme: Workspace, admin: Browser) -> None:
+    rules = (SEMVER, PolicyRule("<script>", "a&b"))
+    for version, draft in enumerate(
+        (Draft(Protection.ALL), Draft(Protection.SOME, rules, refuse_identical_pushes=True))
+    ):
+        save_container_settings(
+            acme, draft, expected_version=version, may_suspend_locks=False, actor=SYSTEM
+        )
+    page = open_latest(admin, EventKind.SETTINGS_CHANGED)
+    changes = changes_of(page)
+    assert changes["Protection"] == ["all", "some"]
+    assert changes["Rules"] == ["none", f"{SEMVER.name} {SEMVER.pattern} <script> a&b"]
+    assert changes["Refuse identical pushes"] == ["no", "yes"]
+    assert "Protect signature tags" not in changes
+    assert page.facts["Settings version"] == "2"
+    assert page.find_all("script") == []
+
+
+def test_a_settings_event_counts_the_locks_that_it_moved(
+    protected: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    push(protected, "v1.0.0", "v1.0.1")
+    protect(protected, Protection.NONE, SEMVER)
+    facts = open_latest(admin, EventKind.SETTINGS_CHANGED).facts
+    assert (facts["Locks suspended"], facts["Locks resumed"]) == ("2", "0")
+    protect(protected, Protection.ALL, SEMVER)
+    facts = open_latest(admin, EventKind.SETTINGS_CHANGED).facts
+    assert (facts["Locks suspended"], facts["Locks resumed"]) == ("0", "2")
+
+
+def test_rules_that_were_removed_are_shown_as_they_were(
+    protected: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(protected, Protection.NONE)
+    changes = changes_of(open_latest(admin, EventKind.SETTINGS_CHANGED))
+    assert changes["Rules"] == [f"{SEMVER.name} {SEMVER.pattern}", "none"]
+
+
+def test_a_new_member_is_shown_with_their_role(acme: Workspace, bob: User, admin: Browser) -> None:
+    event = LockEvent.objects.get(kind="member.added", details__member="bob")
+    facts = admin.open(f"{LOG}{event.ref}").facts
+    assert (facts["Member"], facts["Before"], facts["After"]) == ("bob", "none", "member")
+
+
+def test_a_changed_member_is_shown_with_both_roles(
+    acme: Workspace, bob: User, admin: Browser
+) -> None:
+    add_member(acme, bob, Role.AUDITOR, actor=SYSTEM)
+    facts = open_latest(admin, EventKind.MEMBER_CHANGED).facts
+    assert (facts["Member"], facts["Before"], facts["After"]) == ("bob", "member", "auditor")
+
+
+def test_a_new_token_is_shown_with_its_scopes_and_never_its_secret(
+    acme: Workspace, admin: Browser
+) -> None:
+    secret = create_access_token(acme, "ci", [Scope.PUSH, Scope.AUDIT], actor=SYSTEM)
+    page = open_latest(admin, EventKind.TOKEN_CREATED)
+    assert (page.facts["Token"], page.facts["Scopes"]) == ("ci", "push, audit")
+    assert secret not in page.raw_text
+
+
+# Who reads what.
+
+
+@pytest.mark.parametrize("role", ["admin", "auditor"])
+def test_admins_and_auditors_read_where_it_came_from(
+    request: pytest.FixtureRequest, acme: Workspace, role: str
+) -> None:
+    browser: Browser = request.getfixturevalue(role)
+    event = record(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1"))
+    assert browser.open(f"{LOG}{event.ref}").facts["From"] == "192.0.2.7 docker/28.0 <b>"
+
+
+def test_members_do_not_read_where_it_came_from(acme: Workspace, member: Browser) -> None:
+    event = record(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1"))
+    page = member.open(f"{LOG}{event.ref}")
+    assert "From" not in page.facts
+    assert "192.0.2.7" not in page.main.text
+    assert "docker/28.0" not in page.main.text
+
+
+def test_an_event_whose_origin_was_erased_is_still_shown(acme: Workspace, admin: Browser) -> None:
+    event = record(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1"))
+    event.origin.delete()
+    assert "From" not in admin.open(f"{LOG}{event.ref}").facts
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EventKind if kind not in TAG_EVENT_KINDS])
+def test_a_member_is_told_that_other_events_are_not_theirs(
+    acme: Workspace, member: Browser, kind: EventKind
+) -> None:
+    event = record(Event(kind, "acme", details={"secret": "thing"}))
+    page = member.open(f"{LOG}{event.ref}", 403)
+    assert page.heading == "Not allowed"
+    assert "Events of settings and people are for admins and auditors." in page.main.text
+    assert "thing" not in page.main.text
+
+
+def test_an_event_of_another_workspace_is_not_there(
+    acme: Workspace, globex: Workspace, admin: Browser
+) -> None:
+    event = record(Event(EventKind.TAG_LOCKED, "globex", "globex/api", "v1"))
+    admin.open(f"{LOG}{event.ref}", 404)
+    admin.open(f"/globex/lock-log/{event.ref}", 404)
+
+
+def test_hostile_text_is_shown_as_text(acme: Workspace, admin: Browser) -> None:
+    hostile = "</dd><script>alert(1)</script>&amp;"
+    details: dict[str, Any] = {"<i>name": hostile, "list": [hostile], "after": {hostile: hostile}}
+    event = record(
+        Event(
+            EventKind.LOCK_RELEASED,
+            "acme",
+            "acme/api",
+            "v1",
+            reason=hostile,
+            rule_name=hostile,
+            rule_pattern=hostile,
+            details={**details, "before": {hostile: ""}},
+        )
+    )
+    page = admin.open(f"{LOG}{event.ref}")
+    assert page.facts["Reason"] == page.facts["List"] == page.facts["<i>name"] == hostile
+    assert page.facts["Rule"] == f"{hostile} {hostile}"
+    assert page.rows[0][0].casefold() == hostile.casefold()
+    assert page.find_all("script") == []
+
+
+@pytest.mark.parametrize(
+    "details", [None, {}, {"before": 1, "after": {}}, {"after": {"rules": [[]]}, "before": {}}]
+)
+def test_odd_details_break_nothing(
+    acme: Workspace, admin: Browser, details: dict[str, Any] | None
+) -> None:
+    event = record(Event(EventKind.SETTINGS_CHANGED, "acme", details=details))
+    assert admin.open(f"{LOG}{event.ref}").heading == "Settings changed"

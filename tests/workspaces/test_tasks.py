@@ -1,0 +1,143 @@
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from immutability.protection import Policy, Protection
+from packages_site.celery import app
+from tests.conftest import AA, BB
+from tests.problems import nothing_written
+from workspaces.log.models import EventRepeat, LockEvent
+from workspaces.models import User, Workspace
+from workspaces.tasks import clear_sessions, close_log_repeats
+
+
+@pytest.fixture
+def refuse(
+    acme: Workspace, registry: APIClient, protect: Callable[..., Policy]
+) -> Callable[[str, int], None]:
+    """Return a function that has a push of a tag refused so many times."""
+    protect(acme, Protection.ALL)
+
+    def refuse(tag: str, times: int) -> None:
+        asked = {"repository": "acme/api", "tag": tag, "digest": AA, "actor": "dana"}
+        registry.post("/api/v1/check-push", asked, format="json")
+        for _ in range(times):
+            registry.post("/api/v1/check-push", {**asked, "digest": BB}, format="json")
+
+    return refuse
+
+
+def end_the_hour() -> datetime:
+    """Put the counters into an hour that is over."""
+    hour = timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    earlier = hour - timedelta(hours=2)
+    EventRepeat.objects.update(hour=earlier)
+    return earlier
+
+
+def test_the_repeats_of_an_hour_that_is_over_become_one_event(
+    refuse: Callable[[str, int], None],
+) -> None:
+    refuse("v1", 4)
+    hour = end_the_hour()
+    close_log_repeats()
+    first = LockEvent.objects.get(kind="push.refused")
+    event = LockEvent.objects.get(kind="repeats.counted")
+    assert event.reason == "3 more of the same within the hour"
+    assert event.details == {
+        "count": 3,
+        "event": first.ref,
+        "kind": "push.refused",
+        "actor": "dana",
+        "hour": hour.isoformat().replace("+00:00", "Z"),
+    }
+    assert (event.repository, event.tag, event.digest, event.other_digest) == (
+        "acme/api",
+        "v1",
+        AA,
+        BB,
+    )
+    assert (event.actor, event.actor_kind) == ("taglock", "system")
+    assert not EventRepeat.objects.exists()
+
+
+def test_what_happened_once_leaves_no_second_event(refuse: Callable[[str, int], None]) -> None:
+    refuse("v1", 1)
+    end_the_hour()
+    close_log_repeats()
+    assert not LockEvent.objects.filter(kind="repeats.counted").exists()
+    assert not EventRepeat.objects.exists()
+
+
+def test_the_hour_that_runs_is_left_alone(refuse: Callable[[str, int], None]) -> None:
+    refuse("v1", 3)
+    with nothing_written():
+        close_log_repeats()
+
+
+def test_looking_again_changes_nothing(refuse: Callable[[str, int], None]) -> None:
+    refuse("v1", 3)
+    end_the_hour()
+    close_log_repeats()
+    with nothing_written():
+        close_log_repeats()
+
+
+def test_more_than_one_batch_is_worked_off(refuse: Callable[[str, int], None]) -> None:
+    refuse("v1", 2)
+    repeat = EventRepeat.objects.get()
+    end_the_hour()
+    repeat.refresh_from_db()
+    EventRepeat.objects.bulk_create(
+        EventRepeat(
+            workspace="acme",
+            fingerprint=f"{number:064}",
+            hour=repeat.hour,
+            event=repeat.event,
+            count=1,
+        )
+        for number in range(1001)
+    )
+    close_log_repeats()
+    assert LockEvent.objects.filter(kind="repeats.counted").count() == 1002
+    assert not EventRepeat.objects.exists()
+
+
+def test_the_same_refusal_in_the_next_hour_is_an_event_again(
+    refuse: Callable[[str, int], None],
+) -> None:
+    refuse("v1", 2)
+    end_the_hour()
+    close_log_repeats()
+    refuse("v1", 1)
+    assert LockEvent.objects.filter(kind="push.refused").count() == 2
+
+
+def test_expired_sessions_are_cleared_and_others_stay(
+    alice: User, bob: User, sign_in: Callable[[User], Client]
+) -> None:
+    stays, goes = sign_in(alice), sign_in(bob)
+    Session.objects.filter(session_key=goes.session.session_key).update(
+        expire_date=timezone.now() - timedelta(minutes=1)
+    )
+    clear_sessions()
+    keys = list(Session.objects.values_list("session_key", flat=True))
+    assert keys == [stays.session.session_key]
+
+
+def test_everything_that_the_clock_starts_is_a_task() -> None:
+    app.loader.import_default_modules()
+    assert settings.CELERY_BEAT_SCHEDULE
+    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+        assert entry["task"] in app.tasks
+
+
+def test_the_tasks_of_this_module_are_started_by_the_clock() -> None:
+    started = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert {close_log_repeats.name, clear_sessions.name} <= started
