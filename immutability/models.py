@@ -16,6 +16,7 @@ from immutability.protection import (
 )
 from immutability.refusals import LockFacts
 from workspaces.access import ActorKind
+from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
 
 models.CharField.register_lookup(Length)
@@ -175,6 +176,8 @@ class Attempt(models.Model):
     is_by_digest = models.BooleanField(default=False)
     # Set, and committed, before the write leaves: one that was never sent needs no repeating.
     is_sent = models.BooleanField(default=False)
+    # Why an admin deletes, for the event that is due when the delete is known to have landed.
+    reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
     manifest = models.BinaryField(default=b"")
     media_type = models.CharField(max_length=255, blank=True)
     settings_version = models.PositiveIntegerField()

@@ -224,18 +224,28 @@ def _succeed(attempt: Attempt, target: Tag | Digest, actor: Actor) -> None:
         forget_tags(attempt.workspace, repository, [target])
         rows = LockedTag.objects.filter(**place, tag=target.name)
     for row in rows.filter(state__in=[LockState.LOCKED, LockState.RELEASED]):
-        append_event(
-            Event(
-                EventKind.LOCK_ENDED,
-                attempt.workspace.slug,
-                row.repository,
-                row.tag,
-                digest=row.digest,
-                rule_name=row.rule_name,
-                rule_pattern=row.rule_pattern,
-                settings_version=attempt.settings_version,
-                reason="the tag was deleted while it was not protected",
-            ),
-            actor=actor,
-        )
+        reason = "the tag was deleted while it was not protected"
+        _record(EventKind.LOCK_ENDED, attempt, row, reason, actor)
         row.delete()
+    # What an admin deletes stays reserved.
+    for row in rows.filter(state=LockState.DELETING, tag__in=attempt.tags.values("tag")):
+        row.state, row.replaced_state = LockState.RESERVED, ""
+        row.save(update_fields=["state", "replaced_state"])
+        _record(EventKind.TAG_DELETED, attempt, row, attempt.reason, actor)
+
+
+def _record(kind: EventKind, attempt: Attempt, row: LockedTag, reason: str, actor: Actor) -> None:
+    append_event(
+        Event(
+            kind,
+            attempt.workspace.slug,
+            row.repository,
+            row.tag,
+            digest=row.digest,
+            rule_name=row.rule_name,
+            rule_pattern=row.rule_pattern,
+            settings_version=row.settings_version,
+            reason=reason,
+        ),
+        actor=actor,
+    )

@@ -7,7 +7,13 @@ from django.utils import timezone
 
 from containers.known_tags import forget_tags
 from containers.reference import Repository, Tag
+from containers.registry.client import RegistryClient
 from immutability.actions.claims import drop_claim, open_attempts
+from immutability.actions.remove import (
+    CannotRemoveError,
+    remove_from_registry,
+    require_absent,
+)
 from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState
 from workspaces.access import Actor
@@ -27,7 +33,6 @@ class WrongStateError(Exception):
     """The lock is in a state in which this cannot be done. The message says what can."""
 
 
-@transaction.atomic
 def delete_locked_tag(
     workspace: Workspace,
     lock_id: int,
@@ -36,16 +41,42 @@ def delete_locked_tag(
     *,
     actor: Actor,
     expected_state: str = "",
+    registry: RegistryClient | None = None,
 ) -> LockedTag | None:
     """Delete a locked tag, free a reserved name, or drop a claim; return the lock that is left.
 
     RESERVE keeps the name for the same image, FREE gives it up. `expected_state` is the one that
-    somebody was shown, where it matters. Raises LockedTag.DoesNotExist, and WrongStateError where
-    the lock's state allows neither.
+    somebody was shown, where it matters. With a `registry`, the tag is deleted there, and a name is
+    freed only when it is gone there. Raises LockedTag.DoesNotExist; WrongStateError where the
+    lock's state, or the registry, allows neither; UndecidedError where the registry does not say.
     """
+    row = LockedTag.objects.get(workspace=workspace, id=lock_id)
+    _require_state(row, expected_state)
+    if registry is not None:
+        try:
+            if row.state in (LockState.LOCKED, LockState.RELEASED):
+                remove_from_registry(row, workspace, reason, registry, actor=actor)
+                row.refresh_from_db()
+                if name_after is NameAfter.RESERVE:
+                    return row
+            elif row.state == LockState.RESERVED and name_after is NameAfter.FREE:
+                require_absent(row, workspace, registry)
+        except CannotRemoveError as error:
+            raise WrongStateError(str(error)) from error
+    return _delete_lock(workspace, lock_id, name_after, reason, row.state, actor)
+
+
+@transaction.atomic
+def _delete_lock(
+    workspace: Workspace,
+    lock_id: int,
+    name_after: NameAfter,
+    reason: str,
+    expected_state: str,
+    actor: Actor,
+) -> LockedTag | None:
     row = _take(workspace, lock_id)
-    if expected_state and row.state != expected_state:
-        raise WrongStateError(f"This lock is {row.state} by now; nothing was changed.")
+    _require_state(row, expected_state)
     if row.state == LockState.DELETING:
         raise WrongStateError("The tag is being deleted at this moment. Look again in a minute.")
     if row.state == LockState.CLAIMED:
@@ -69,6 +100,11 @@ def delete_locked_tag(
     _record(EventKind.LOCK_FREED, row, workspace, reason, actor)
     row.delete()
     return None
+
+
+def _require_state(row: LockedTag, expected: str) -> None:
+    if expected and row.state != expected:
+        raise WrongStateError(f"This lock is {row.state} by now; nothing was changed.")
 
 
 @transaction.atomic

@@ -11,6 +11,7 @@ from immutability.actions.attempts import ATTEMPT_LEASE, leave_open, send_push
 from immutability.actions.claims import ClaimEndedError, abandon_claim
 from immutability.actions.delete_manifest import send_delete
 from immutability.actions.read import UndecidedError
+from immutability.actions.remove import restore_stranded_deletes
 from immutability.models import Attempt
 from workspaces.access import Actor, ActorKind, Origin
 
@@ -31,7 +32,7 @@ def resolve_attempts(registry: RegistryClient, attempts: QuerySet[Attempt]) -> i
         ).update(expires_at=Now() + ATTEMPT_LEASE)
         if is_mine:
             settled += _resolve(attempt, registry)
-    return settled
+    return settled + restore_stranded_deletes()
 
 
 def _resolve(attempt: Attempt, registry: RegistryClient) -> bool:

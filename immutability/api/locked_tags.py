@@ -13,13 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from containers.connection import find_registry
 from immutability.actions.manage import (
     NameAfter,
     WrongStateError,
     delete_locked_tag,
     release_locked_tag,
 )
-from immutability.actions.read import read_policy
+from immutability.actions.read import UndecidedError, read_policy
 from immutability.api.checks import decide_or_refuse
 from immutability.locked_tags import (
     LOCKED_TAGS_PER_PAGE,
@@ -34,7 +35,7 @@ from workspaces.access import Permission
 from workspaces.callers import find_access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
-from workspaces.problems import PlainTextField, Problem, StrictSerializer
+from workspaces.problems import PlainTextField, Problem, StrictSerializer, undecided
 
 
 class LockedTagSerializer(serializers.ModelSerializer[LockedTag]):
@@ -209,6 +210,7 @@ class LockedTagView(APIView):
                 NameAfter(asked.validated_data["name"]),
                 asked.validated_data["reason"],
                 actor=access.actor,
+                registry=find_registry(),
             ),
         )
         return Response({"locked_tag": _render_now(access.workspace, row) if row else None})
@@ -243,6 +245,8 @@ def _change(lock_id: int, change: Callable[[], Any]) -> Any:
         raise _unknown(lock_id) from None
     except WrongStateError as error:
         raise Problem(409, "wrong_state", str(error)) from error
+    except UndecidedError as error:
+        raise undecided(f"{error}".capitalize() + ".") from error
 
 
 def _unknown(lock_id: int) -> Http404:

@@ -7,13 +7,14 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
+from containers.connection import find_registry
 from immutability.actions.manage import (
     NameAfter,
     WrongStateError,
     delete_locked_tag,
     release_locked_tag,
 )
-from immutability.actions.read import read_policy
+from immutability.actions.read import UndecidedError, read_policy
 from immutability.locked_tags import (
     STANDINGS,
     LockedTagQuery,
@@ -132,6 +133,7 @@ def delete_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpRespo
                 reason,
                 actor=access.actor,
                 expected_state=shown_state,
+                registry=find_registry(),
             ),
             f"{row.repository}:{row.tag} {done}",
         )
@@ -194,7 +196,13 @@ def _ask(
     return render(
         request,
         template,
-        {"access": access, "form": form, "lock": row, "standing": standing},
+        {
+            "access": access,
+            "form": form,
+            "lock": row,
+            "standing": standing,
+            "has_registry": find_registry() is not None,
+        },
         status=422 if form.is_bound else 200,
     )
 
@@ -208,6 +216,10 @@ def _change(
         messages.error(request, "Somebody else has ended this lock in the meantime.")
     except WrongStateError as error:
         messages.error(request, str(error))
+    except UndecidedError as error:
+        messages.error(
+            request, f"Not known yet: {error}. Taglock tries again; look again in a minute."
+        )
     else:
         messages.success(request, done)
     return redirect("locked-tags", access.workspace.slug)
