@@ -6,6 +6,7 @@ Each is written a configuration into the data folder and runs in the foreground,
 import getpass
 import json
 import os
+import shlex
 import shutil
 import socket
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def registry_command(data_dir: Path, port: int) -> str:
         json.dumps(
             {
                 "version": "0.1",
-                "log": {"level": "fatal", "accesslog": {"disabled": True}},
+                "log": {"level": "error", "accesslog": {"disabled": True}},
                 "storage": {
                     "filesystem": {"rootdirectory": str(data_dir / "registry")},
                     "delete": {"enabled": True},
@@ -60,7 +61,9 @@ def registry_command(data_dir: Path, port: int) -> str:
             indent=2,
         )
     )
-    return f"exec {_find('docker-registry')} serve {config}"
+    # It calls every manifest that it does not have an error: not on the screen, then.
+    log = shlex.quote(str(data_dir / "registry.log"))
+    return f"exec {_find('docker-registry')} serve {shlex.quote(str(config))} >{log} 2>&1"
 
 
 def edge_command(data_dir: Path, ports: Ports) -> str:
@@ -100,7 +103,8 @@ http {{
 }}
 """
     )
-    return f"exec {_find('nginx')} -e stderr -p {folder} -c {config}"
+    place = shlex.quote(str(folder))
+    return f"exec {_find('nginx')} -e stderr -p {place} -c {shlex.quote(str(config))}"
 
 
 def _find(program: str) -> str | None:

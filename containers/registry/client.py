@@ -82,6 +82,25 @@ class RegistryClient:
             headers={"Accept": ", ".join(MANIFEST_MEDIA_TYPES)},
         )
 
+    def list_tags(self, repository: Repository, at_most: int) -> list[str] | None:
+        """Return the repository's tags; None where there are more, or it does not say.
+
+        Raises RegistryUnavailableError.
+        """
+        answer = self._send("GET", f"/v2/{repository.name}/tags/list?n={at_most}", {})
+        if not answer.is_success or "Link" in answer.headers:
+            return None
+        try:
+            names = json.loads(answer.body)["tags"] or []
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return names if all(isinstance(name, str) for name in names) else None
+
+    def head_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+        """Ask for a manifest's digest. Raises RegistryUnavailableError."""
+        headers = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
+        return self._send("HEAD", _path(repository, reference), headers)
+
     def put_manifest(
         self,
         repository: Repository,

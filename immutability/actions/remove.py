@@ -7,9 +7,11 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from containers.reference import Repository, Tag
-from containers.registry.client import RegistryClient
+from containers.inventory import find_ancestors
+from containers.reference import Digest, Repository, Tag
+from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.actions.attempts import ATTEMPT_LEASE
+from immutability.actions.claims import abandon_claim
 from immutability.actions.delete_manifest import send_delete
 from immutability.actions.look import look
 from immutability.actions.read import UndecidedError
@@ -20,6 +22,7 @@ from workspaces.models import Workspace
 
 # Statuses by which a registry says that it cannot delete a single tag.
 _UNSUPPORTED = (400, 405)
+_MAX_TAGS_LOOKED_AT = 500
 # Longer than a delete can be on its way without an attempt that says so.
 _STRANDED_AFTER = timedelta(minutes=5)
 
@@ -37,18 +40,76 @@ def remove_from_registry(
     leaves the lock as it was, and UndecidedError where it gives no definite answer: the delete is
     then sent again until it does.
     """
-    attempt = _announce(row, workspace, reason, actor)
+    with transaction.atomic():
+        _begin(row, actor)
+        attempt = _announce(row, workspace, reason, actor)
     tag = Tag(row.tag)
     answer = send_delete(attempt, tag, registry, actor)
     if answer.is_success or answer.is_absent:
         return
-    _restore(LockedTag.objects.filter(id=row.id, state=LockState.DELETING))
-    if answer.status in _UNSUPPORTED:
+    try:
+        if answer.status not in _UNSUPPORTED:
+            raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
+        _remove_by_digest(row, workspace, reason, registry, actor)
+    except CannotRemoveError:
+        _restore(LockedTag.objects.filter(id=row.id, state=LockState.DELETING))
+        raise
+
+
+def _remove_by_digest(
+    row: LockedTag, workspace: Workspace, reason: str, registry: RegistryClient, actor: Actor
+) -> None:
+    """Delete the image, where the registry cannot delete a tag and nothing else is lost with it."""
+    digest = Digest(row.digest)
+    attempt = _announce(row, workspace, reason, actor, digest)
+    try:
+        # Announced first, looked at second: a push that needs the image meets the announcement.
+        _require_nothing_else(row, workspace, registry)
+    except Exception:
+        abandon_claim(attempt)
+        raise
+    answer = send_delete(attempt, digest, registry, actor)
+    if not (answer.is_success or answer.is_absent):
+        raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
+
+
+def _require_nothing_else(row: LockedTag, workspace: Workspace, registry: RegistryClient) -> None:
+    """Raise CannotRemoveError where another tag, or a locked index, needs the tag's image."""
+    repository = Repository(row.repository)
+    ancestors = find_ancestors(workspace, repository, Digest(row.digest))
+    is_listed = LockedTag.objects.filter(
+        workspace=workspace,
+        repository=repository.name,
+        digest__in=[each.value for each in ancestors],
+    ).exclude(state=LockState.RESERVED)
+    others = _find_siblings(row, registry)
+    if others is None:
         raise CannotRemoveError(
-            "This registry cannot delete a single tag, so nothing was changed. Release the tag: "
-            "then one push may replace it."
+            "This registry can delete an image only with all of its tags, and it does not say "
+            "which tags those are. Nothing was changed."
         )
-    raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
+    if others or is_listed.exists():
+        needed = ", ".join(others) or "a locked index"
+        raise CannotRemoveError(
+            f"This registry can delete an image only with all of its tags, and {needed} needs this "
+            "one too. Nothing was changed."
+        )
+
+
+def _find_siblings(row: LockedTag, registry: RegistryClient) -> list[str] | None:
+    """Return the other tags that the registry has on the row's image; None where nobody knows."""
+    repository = Repository(row.repository)
+    try:
+        names = registry.list_tags(repository, _MAX_TAGS_LOOKED_AT)
+        if names is None:
+            return None
+        others = [Tag(name) for name in names if name != row.tag]
+        answers = {tag.name: registry.head_manifest(repository, tag) for tag in others}
+    except RegistryUnavailableError:
+        return None
+    if any(not answer.is_success and answer.status != 404 for answer in answers.values()):
+        return None
+    return [name for name, answer in answers.items() if answer.digest == row.digest]
 
 
 def require_absent(row: LockedTag, workspace: Workspace, registry: RegistryClient) -> None:
@@ -80,23 +141,29 @@ def restore_stranded_deletes() -> int:
     return _restore(stranded)
 
 
-def _announce(row: LockedTag, workspace: Workspace, reason: str, actor: Actor) -> Attempt:
-    """Say that the tag is being deleted, and commit the delete that is about to leave."""
+def _begin(row: LockedTag, actor: Actor) -> None:
+    """Say that the tag is being deleted. Raises UndecidedError where the lock has changed."""
+    is_unchanged = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest).update(
+        state=LockState.DELETING,
+        replaced_state=row.state,
+        deleted_by=actor.name,
+        deleted_at=timezone.now(),
+    )
+    if not is_unchanged:
+        raise UndecidedError("somebody else has changed the lock meanwhile")
+
+
+def _announce(
+    row: LockedTag, workspace: Workspace, reason: str, actor: Actor, digest: Digest | None = None
+) -> Attempt:
+    """Put down the delete that is about to leave: of the tag, or of its image by digest."""
     with transaction.atomic():
-        is_unchanged = LockedTag.objects.filter(
-            id=row.id, state=row.state, digest=row.digest
-        ).update(
-            state=LockState.DELETING,
-            replaced_state=row.state,
-            deleted_by=actor.name,
-            deleted_at=timezone.now(),
-        )
-        if not is_unchanged:
-            raise UndecidedError("somebody else has changed the lock meanwhile")
         attempt = Attempt.objects.create(
             workspace=workspace,
             kind=Attempt.Kind.DELETE,
             repository=row.repository,
+            digest=digest.value if digest else "",
+            is_by_digest=digest is not None,
             settings_version=row.settings_version,
             reason=reason,
             is_sent=True,

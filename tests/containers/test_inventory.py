@@ -1,0 +1,123 @@
+"""What the registry is known to hold: ancestors, unknown references, forgotten manifests."""
+
+import pytest
+
+from containers.inventory import (
+    find_ancestors,
+    find_unknown,
+    forget_manifest,
+    record_manifest,
+    record_pushes,
+)
+from containers.known_tags import read_known_tags
+from containers.models import Manifest, ManifestReference, Push
+from containers.models import Repository as KnownRepository
+from containers.reference import Digest, Repository, Tag
+from containers.registry.manifest import ManifestFacts
+from workspaces.models import Workspace
+
+pytestmark = pytest.mark.django_db
+
+API = Repository("acme/api")
+
+
+def _digest(number: int) -> Digest:
+    return Digest(f"sha256:{number:064x}")
+
+
+def _record(
+    workspace: Workspace, parent: int, *children: int, repository: Repository = API
+) -> None:
+    facts = ManifestFacts("type", 7, tuple(_digest(child) for child in children), None)
+    record_manifest(workspace, repository, _digest(parent), facts)
+
+
+def _ancestors(workspace: Workspace, number: int) -> set[Digest]:
+    return find_ancestors(workspace, API, _digest(number))
+
+
+def _unknown(workspace: Workspace, *numbers: int) -> set[Digest]:
+    return find_unknown(workspace, API, [_digest(number) for number in numbers])
+
+
+def test_every_manifest_that_lists_another_is_its_ancestor_to_any_depth(acme: Workspace) -> None:
+    depth = 30
+    for number in range(1, depth):
+        _record(acme, number, number + 1)
+    assert _ancestors(acme, depth) == {_digest(number) for number in range(1, depth)}
+    assert _ancestors(acme, 1) == set()
+
+
+def test_a_child_has_every_parent(acme: Workspace) -> None:
+    _record(acme, 1, 3)
+    _record(acme, 2, 3, 4)
+    assert _ancestors(acme, 3) == {_digest(1), _digest(2)}
+    assert _ancestors(acme, 4) == {_digest(2)}
+
+
+def test_a_circle_comes_to_an_end(acme: Workspace) -> None:
+    _record(acme, 1, 2)
+    _record(acme, 2, 3)
+    _record(acme, 3, 1, 3)
+    everybody = {_digest(1), _digest(2), _digest(3)}
+    assert _ancestors(acme, 1) == everybody
+    assert _unknown(acme, 1) == set()
+
+
+def test_other_repositories_and_workspaces_do_not_count(
+    acme: Workspace, globex: Workspace
+) -> None:
+    _record(acme, 1, 2, repository=Repository("acme/web"))
+    _record(globex, 3, 2)
+    assert _ancestors(acme, 2) == set()
+    assert _unknown(acme, 1, 3) == {_digest(1), _digest(3)}
+
+
+def test_what_was_never_read_is_unknown_to_any_depth(acme: Workspace) -> None:
+    _record(acme, 1, 2, 3)
+    _record(acme, 2, 4)
+    assert _unknown(acme, 1) == {_digest(3), _digest(4)}
+    assert _unknown(acme, 5) == {_digest(5)}
+    assert _unknown(acme) == set()
+    for number in (3, 4):
+        _record(acme, number)
+    assert _unknown(acme, 1) == set()
+
+
+def test_recording_a_manifest_again_changes_nothing(acme: Workspace) -> None:
+    for _ in range(2):
+        _record(acme, 1, 2, 3)
+    assert Manifest.objects.count() == 1
+    assert ManifestReference.objects.count() == 2
+    assert KnownRepository.objects.count() == 1
+
+
+def test_a_forgotten_manifest_is_unknown_and_no_ancestor(acme: Workspace) -> None:
+    _record(acme, 1, 2)
+    _record(acme, 2)
+    forget_manifest(acme, API, _digest(1))
+    assert _ancestors(acme, 2) == set()
+    assert _unknown(acme, 1) == {_digest(1)}
+
+
+def test_a_forgotten_child_is_unknown_and_still_listed(acme: Workspace) -> None:
+    _record(acme, 1, 2)
+    _record(acme, 2)
+    forget_manifest(acme, API, _digest(2))
+    assert _ancestors(acme, 2) == {_digest(1)}
+    assert _unknown(acme, 1) == {_digest(2)}
+
+
+def test_an_index_with_many_children_is_read_at_once(acme: Workspace) -> None:
+    many = range(2, 3002)
+    _record(acme, 1, *many)
+    assert len(_unknown(acme, 1)) == len(many)
+    assert _ancestors(acme, 3001) == {_digest(1)}
+
+
+def test_a_push_that_landed_is_kept_and_says_where_its_tags_point(acme: Workspace) -> None:
+    tags = [Tag("b"), Tag("a")]
+    record_pushes(acme, API, tags, _digest(1), "dana")
+    record_pushes(acme, API, tags[:1], _digest(2), "dana")
+    assert read_known_tags(acme, API, tags) == {Tag("a"): _digest(1), Tag("b"): _digest(2)}
+    assert Push.objects.count() == 3
