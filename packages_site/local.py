@@ -11,6 +11,7 @@ import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,8 +67,9 @@ def registry_command(data_dir: Path, port: int) -> str:
     return f"exec {_find('docker-registry')} serve {shlex.quote(str(config))} >{log} 2>&1"
 
 
-def edge_command(data_dir: Path, ports: Ports) -> str:
+def edge_command(data_dir: Path, ports: Ports, registry_url: str) -> str:
     """Write the edge's configuration around deploy/nginx/taglock.conf; return its command."""
+    registry = urlsplit(registry_url)
     folder = data_dir / "edge"
     folder.mkdir(parents=True, exist_ok=True)
     temporary = "\n".join(
@@ -75,11 +77,11 @@ def edge_command(data_dir: Path, ports: Ports) -> str:
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     upstreams = "\n".join(
-        f"    upstream taglock_{name} {{ server 127.0.0.1:{port} max_fails=0; keepalive 16; }}"
-        for name, port in (
-            ("registry", ports.registry),
-            ("gate", ports.gate),
-            ("site", ports.site),
+        f"    upstream taglock_{name} {{ server {address} max_fails=0; keepalive 16; }}"
+        for name, address in (
+            ("registry", f"{registry.hostname}:{registry.port or 80}"),
+            ("gate", f"127.0.0.1:{ports.gate}"),
+            ("site", f"127.0.0.1:{ports.site}"),
         )
     )
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""

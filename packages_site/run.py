@@ -169,13 +169,13 @@ def make_manager(data_dir: Path, port: int, registry_url: str, *, is_whole: bool
     if is_whole:
         ports = Ports(port, *find_free_ports(3))
         site_port = ports.site
-        env |= {"REGISTRY_URL": registry_url or f"http://127.0.0.1:{ports.registry}"}
-        env |= {"BEHIND_EDGE": "true"}
         if not registry_url:
             manager.add_process("registry", registry_command(data_dir, ports.registry))
+            registry_url = f"http://127.0.0.1:{ports.registry}"
+        env |= {"REGISTRY_URL": registry_url, "BEHIND_EDGE": "true"}
         # Held pushes wait in threads of their own, so that they never starve the pages.
         manager.add_process("gate", _granian(ports.gate, GATE_THREADS), env=env)
-        manager.add_process("edge", edge_command(data_dir, ports))
+        manager.add_process("edge", edge_command(data_dir, ports, registry_url))
     manager.add_process("site", _granian(site_port, SITE_THREADS), env=env)
     celery = f"exec {BIN}/celery --quiet --app packages_site"
     alone = "--without-gossip --without-mingle --without-heartbeat"

@@ -64,9 +64,7 @@ def test_a_circle_comes_to_an_end(acme: Workspace) -> None:
     assert _unknown(acme, 1) == set()
 
 
-def test_other_repositories_and_workspaces_do_not_count(
-    acme: Workspace, globex: Workspace
-) -> None:
+def test_other_repositories_and_workspaces_do_not_count(acme: Workspace, globex: Workspace) -> None:
     _record(acme, 1, 2, repository=Repository("acme/web"))
     _record(globex, 3, 2)
     assert _ancestors(acme, 2) == set()
