@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 from django.conf import settings
+from django.db import connection
 
 from containers.registry.client import RegistryClient
 
@@ -10,6 +11,15 @@ from containers.registry.client import RegistryClient
 def find_registry() -> RegistryClient | None:
     """Return the client of the registry at REGISTRY_URL, or None where none is set."""
     return _client(settings.REGISTRY_URL) if settings.REGISTRY_URL else None
+
+
+def release_database() -> None:
+    """Give the database connection back to its pool, before something else is waited for.
+
+    Within a transaction it stays, and where there is no pool there is nothing to give back.
+    """
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
+        connection.close()
 
 
 @lru_cache(maxsize=4)

@@ -16,6 +16,7 @@ import django
 from django.core.management import call_command
 from honcho.manager import Manager
 
+from immutability.gate import GATE_THREADS
 from packages_site.demo_images import make_demo_images
 from packages_site.local import (
     Ports,
@@ -28,8 +29,6 @@ from packages_site.local import (
 BIN = Path(sys.executable).parent
 READY_SECONDS = 60
 SITE_THREADS = 8
-# A quarter of them may hold pushes: immutability/gate/views.py.
-GATE_THREADS = 16
 CHECKED_REPOSITORY = "acme/web"
 
 WELCOME = """
@@ -131,6 +130,13 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    if settings.REGISTRY_URL.startswith("https:"):
+        print(
+            "taglock: the edge of make run speaks plain HTTP to the registry; give REGISTRY_URL an "
+            "http:// address, or set up an edge of your own with deploy/nginx/taglock.conf.",
+            file=sys.stderr,
+        )
+        return 1
     (settings.DATA_DIR / "queue" / "control").mkdir(parents=True, exist_ok=True)
     django.setup()
     call_command("migrate", verbosity=0, interactive=False)
@@ -149,7 +155,12 @@ def main() -> int:
         settings.PUBLIC_URL, token_file, settings.DATA_DIR, [] if missing else images
     )
     local_url = f"http://127.0.0.1:{port}"
-    threading.Thread(target=say_when_ready, args=(local_url, welcome), daemon=True).start()
+    threading.Thread(
+        target=say_when_ready,
+        args=(local_url, welcome),
+        kwargs={"is_whole": not missing},
+        daemon=True,
+    ).start()
     manager.loop()
     # Being told to stop is how this ends well; the manager's status is then 128 and the signal.
     status = manager.returncode or 0
@@ -202,15 +213,31 @@ def is_taken(port: int) -> bool:
     return False
 
 
-def say_when_ready(local_url: str, welcome: str) -> None:
-    """Print the welcome as soon as the site answers."""
+def is_answering(url: str, method: str) -> bool:
+    """Whether what stands behind an address answers, if only to refuse."""
+    request = urllib.request.Request(url, method=method)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=2):  # noqa: S310
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code < 500
+
+
+def say_when_ready(local_url: str, welcome: str, *, is_whole: bool) -> None:
+    """Print the welcome as soon as every part answers: site, registry (reads), gate (the rest)."""
+    probes = [("GET", "/readyz")]
+    if is_whole:
+        probes += [("GET", "/v2/"), ("DELETE", "/v2/")]
     for _ in range(READY_SECONDS * 10):
         try:
-            with urllib.request.urlopen(f"{local_url}/readyz", timeout=2):  # noqa: S310
-                print(welcome, flush=True)
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+            is_ready = all(is_answering(f"{local_url}{path}", method) for method, path in probes)
+        except OSError:
+            is_ready = False
+        if is_ready:
+            print(welcome, flush=True)
+            return
+        time.sleep(0.1)
     print("taglock: the site does not answer; see the lines above.", file=sys.stderr, flush=True)
 
 

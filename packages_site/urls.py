@@ -21,6 +21,7 @@ api_urlpatterns: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("v2/", gate, {"path": ""}, name="gate-root"),
     path("v2/<path:path>", gate, name="gate"),
     path("api/v1/", include((api_urlpatterns, "api"))),
     path("", include("workspaces.pages.urls")),

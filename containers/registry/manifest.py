@@ -25,6 +25,17 @@ MANIFEST_MEDIA_TYPES = (
 )
 
 
+_INDEX = ("manifests",)
+_IMAGE = ("config", "layers")
+# Without these a registry may fail (500) instead of refusing, and nobody learns what it did.
+_REQUIRED = {
+    "application/vnd.oci.image.index.v1+json": _INDEX,
+    "application/vnd.docker.distribution.manifest.list.v2+json": _INDEX,
+    "application/vnd.oci.image.manifest.v1+json": _IMAGE,
+    "application/vnd.docker.distribution.manifest.v2+json": _IMAGE,
+}
+
+
 @dataclass(frozen=True)
 class ManifestFacts:
     """What is known of a manifest: the manifests that it lists, and the one that it is about."""
@@ -47,6 +58,9 @@ def read_manifest(body: bytes, media_type: str) -> ManifestFacts:
         raise UnreadableManifestError(f"not JSON: {error}") from error
     if not isinstance(document, dict):
         raise UnreadableManifestError("not a JSON object")
+    for name in _REQUIRED.get(media_type.partition(";")[0].strip().lower(), ()):
+        if name not in document:
+            raise UnreadableManifestError(f'"{name}" is missing')
     listed = document.get("manifests", [])
     if not isinstance(listed, list):
         raise UnreadableManifestError('"manifests" is not a list')

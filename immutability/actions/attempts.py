@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from containers.connection import release_database
 from containers.inventory import record_manifest, record_pushes
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import (
@@ -90,6 +91,7 @@ def send_push(
     digest = Digest(attempt.digest)
     body = bytes(attempt.manifest)
     by_digest = attempt.is_by_digest or len(tags) != 1
+    release_database()
     try:
         answer = registry.put_manifest(
             repository,
@@ -126,8 +128,6 @@ def _succeed(attempt: Attempt, written: frozenset[Tag], origin: Origin) -> None:
     digest = Digest(attempt.digest)
     record_seen(attempt.workspace, repository, digest, bytes(attempt.manifest), attempt.media_type)
     record_pushes(attempt.workspace, repository, written, digest, attempt.actor)
-    # The bytes were kept to send them again; nobody has to any more.
-    Attempt.objects.filter(id=attempt.id).update(manifest=b"")
 
 
 def record_seen(

@@ -113,10 +113,8 @@ def _check_and_look(
     """Claim, look what the registry has, and lock or adopt: the look is in no transaction."""
     push = PushRound(check.workspace, check.repository, check.tags, digest, actor)
     if push.in_the_way or not push.tags_with(Step.CLAIM):
-        return _check_once(check, digest, actor, is_remembering=False)
-    answer = _check_once(
-        replace(check, current=None, is_two_phase=True), digest, actor, is_remembering=False
-    )
+        return _check_once(check, digest, actor, has_registry=True)
+    answer = _check_once(replace(check, is_two_phase=True), digest, actor, has_registry=True)
     if answer.claim is None:
         return answer
     attempt = Attempt.objects.select_related("workspace").get(id=answer.claim.id)
@@ -140,10 +138,11 @@ def _check_and_look(
 
 
 def _check_once(
-    check: PushCheck, digest: Digest, actor: Actor, *, is_remembering: bool = True
+    check: PushCheck, digest: Digest, actor: Actor, *, has_registry: bool = False
 ) -> PushAnswer:
+    """Decide and put down, in one transaction. With a registry, the caller looks afterwards."""
     push = PushRound(check.workspace, check.repository, check.tags, digest, actor)
-    to_remember = _find_to_remember(push) if is_remembering else []
+    to_remember = [] if has_registry else _find_to_remember(push)
     if not to_remember and _is_quiet(push):
         require_version(push.workspace, push.policy.version)
         return PushAnswer(push.answers())
@@ -152,7 +151,7 @@ def _check_once(
             return push.refuse(push.in_the_way)
         # Claim first, look second.
         claimed = push.claim(LockState.CLAIMED if check.is_two_phase else LockState.LOCKED)
-        adopted = _adopt(check, push, claimed)
+        adopted = {} if has_registry else _adopt(check, push, claimed)
         blocking = {
             tag: row
             for tag, row in adopted.items()

@@ -171,7 +171,10 @@ def _end(attempt: Attempt, outcome: Attempt.Outcome) -> bool:
     Raises ClaimEndedError where it had another.
     """
     is_ended_now = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(
-        outcome=outcome, ended_at=timezone.now()
+        # The bytes were kept to send them again; nobody has to any more.
+        outcome=outcome,
+        ended_at=timezone.now(),
+        manifest=b"",
     )
     if is_ended_now:
         return True
@@ -184,6 +187,7 @@ def _end(attempt: Attempt, outcome: Attempt.Outcome) -> bool:
 _WORDS = {
     Attempt.Outcome.SUCCEEDED.value: "confirmed",
     Attempt.Outcome.FAILED.value: "abandoned",
+    Attempt.Outcome.LAPSED.value: "given up as unknown",
     Attempt.Outcome.DROPPED.value: "dropped by an admin; check the push again",
 }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models.functions import Now
 
+from containers.connection import release_database
 from containers.inventory import find_ancestors, find_unknown, forget_manifest
 from containers.known_tags import forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
@@ -25,6 +26,7 @@ from immutability.actions.read import (
     read_policy,
 )
 from immutability.actions.refuse import (
+    record_hollowing,
     record_refused_delete,
     relay_hollowing,
     relay_pending_claim,
@@ -64,13 +66,13 @@ def _delete_once(
 ) -> RegistryAnswer | Refusal:
     policy = read_policy(delete.workspace)
     adopt_known(delete.workspace, delete.repository, policy, delete.target, actor=actor)
-    refusal = _find_refusal(delete, policy, registry, actor)
+    refusal = _find_refusal(delete, policy, registry, None, actor)
     if refusal is not None:
         return refusal
     attempt = _announce(delete, policy, actor)
     try:
         # Committed first, looked at second: of a delete and a claim that meet, one sees the other.
-        refusal = _find_refusal(delete, policy, registry, actor)
+        refusal = _find_refusal(delete, policy, registry, attempt, actor)
         if refusal is not None:
             abandon_claim(attempt)
             return refusal
@@ -89,6 +91,7 @@ def send_delete(
     Raises UndecidedError where the registry gave no definite answer: the attempt stays open.
     """
     repository = Repository(attempt.repository)
+    release_database()
     try:
         answer = registry.delete_manifest(repository, target)
     except RegistryUnavailableError as error:
@@ -105,9 +108,13 @@ def send_delete(
 
 
 def _find_refusal(
-    delete: ManifestDelete, policy: Policy, registry: RegistryClient, actor: Actor
+    delete: ManifestDelete,
+    policy: Policy,
+    registry: RegistryClient,
+    mine: Attempt | None,
+    actor: Actor,
 ) -> Refusal | None:
-    """Return what stands in the way, recorded, or None."""
+    """Return what stands in the way, recorded, or None. `mine` is this delete's own attempt."""
     rows = _read_rows(delete)
     for tag, row in sorted(rows.items()):
         outcome = decide_delete(policy, tag, row.to_lock(), is_admin=False)
@@ -120,7 +127,8 @@ def _find_refusal(
             return relay_refused_delete(facts, ref)
     if isinstance(delete.target, Digest):
         return _find_hollowing(delete, delete.target, policy, registry, actor)
-    if find_under_way(delete.workspace, delete.repository, [delete.target]).exists():
+    others = find_under_way(delete.workspace, delete.repository, [delete.target])
+    if others.exclude(attempt=mine).exists():
         raise UndecidedError("a push of the same tag is under way")
     return None
 
@@ -143,32 +151,32 @@ def _find_hollowing(
         ).exclude(state=LockState.RESERVED)
         if cover(policy, Tag(row.tag)).is_covered
     }
-    _learn(delete, set(held), registry)
+    learn_lists(delete.workspace, delete.repository, set(held), registry)
     for ancestor in sorted(find_ancestors(delete.workspace, delete.repository, digest)):
         row = held.get(ancestor)
         if row is not None:
             with transaction.atomic():
-                ref = record_refused_delete(row, delete.workspace, actor=actor)
+                ref = record_hollowing(row, digest, delete.workspace, actor=actor)
             return relay_hollowing(row.to_facts(delete.workspace.slug), digest, ref)
     return None
 
 
-def _learn(delete: ManifestDelete, digests: set[Digest], registry: RegistryClient) -> None:
+def learn_lists(
+    workspace: Workspace, repository: Repository, digests: set[Digest], registry: RegistryClient
+) -> None:
     """Fetch the manifests whose lists are not known. Raises UndecidedError where one stays so."""
-    unknown = find_unknown(delete.workspace, delete.repository, digests)
+    unknown = find_unknown(workspace, repository, digests)
     while unknown:
         for digest in sorted(unknown):
             try:
-                answer = registry.get_manifest(delete.repository, digest)
+                answer = registry.get_manifest(repository, digest)
             except RegistryUnavailableError as error:
                 raise UndecidedError(f"the registry gave no answer ({error})") from error
             if answer.is_success:
                 media_type = answer.headers.get("Content-Type", "")
                 with transaction.atomic():
-                    record_seen(
-                        delete.workspace, delete.repository, digest, answer.body, media_type
-                    )
-        still = find_unknown(delete.workspace, delete.repository, digests)
+                    record_seen(workspace, repository, digest, answer.body, media_type)
+        still = find_unknown(workspace, repository, digests)
         if still & unknown:
             missing = ", ".join(each.short for each in sorted(still & unknown))
             raise UndecidedError(f"it is not known what {missing} lists")

@@ -1,5 +1,6 @@
 """Look what the registry has under a tag."""
 
+from containers.connection import release_database
 from containers.known_tags import read_known_tags
 from containers.reference import Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
@@ -15,6 +16,7 @@ def look(
     Raises UndecidedError where it does not say: an outage, an answer without a digest, or "absent"
     for a tag that was seen there, as a registry says that has lost its storage.
     """
+    release_database()
     try:
         answer = registry.get_manifest(repository, tag)
     except RegistryUnavailableError as error:

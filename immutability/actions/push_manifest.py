@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from containers.connection import release_database
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import UnreadableManifestError, read_manifest
@@ -101,6 +102,7 @@ def push_manifest(
                 if refusal is not None:
                     return refusal
                 raise UndecidedError("another push of the same tag is under way")
+            release_database()
             time.sleep(_LOOK_AGAIN_SECONDS)
     finally:
         if is_holding:
@@ -161,6 +163,8 @@ def _announce(push: ManifestPush, decided: PushRound, to_write: dict[Tag, bool])
         decided.claim(LockState.CLAIMED)
         decided.reclaim(is_two_phase=True)
         decided.join(is_two_phase=True)
+        # Known before it is claimed: a delete must see what a claimed index lists.
+        record_seen(push.workspace, push.repository, push.digest, push.body, push.media_type)
         return open_push(
             push.workspace,
             push.repository,
@@ -194,6 +198,7 @@ def _needed_digests(push: ManifestPush) -> set[Digest]:
 
 def _forward_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnswer:
     """Store the manifest under its digest, which moves no tag and heals a lost manifest."""
+    release_database()
     try:
         answer = registry.put_manifest(push.repository, push.digest, push.body, push.media_type)
     except RegistryUnavailableError as error:

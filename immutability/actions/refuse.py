@@ -35,6 +35,12 @@ def record_refused_delete(row: LockedTag, workspace: Workspace, *, actor: Actor)
     return _record(EventKind.DELETE_REFUSED, row, workspace, reason, "", actor)
 
 
+def record_hollowing(row: LockedTag, child: Digest, workspace: Workspace, *, actor: Actor) -> str:
+    """Record that `row`'s index lists what was to be deleted, and return the event's ref."""
+    reason = "the index of a locked tag lists it"
+    return _record(EventKind.DELETE_REFUSED, row, workspace, reason, child.value, actor)
+
+
 def relay_refused_push(
     outcome: Outcome, facts: LockFacts, pushed: Digest | None, ref: str = ""
 ) -> Refusal:

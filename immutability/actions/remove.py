@@ -12,7 +12,7 @@ from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.actions.attempts import ATTEMPT_LEASE
 from immutability.actions.claims import abandon_claim
-from immutability.actions.delete_manifest import send_delete
+from immutability.actions.delete_manifest import learn_lists, send_delete
 from immutability.actions.look import look
 from immutability.actions.read import UndecidedError
 from immutability.models import Attempt, AttemptTag, LockedTag
@@ -51,7 +51,9 @@ def remove_from_registry(
         if answer.status not in _UNSUPPORTED:
             raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
         _remove_by_digest(row, workspace, reason, registry, actor)
-    except CannotRemoveError:
+    except (CannotRemoveError, UndecidedError) as error:
+        if isinstance(error, UndecidedError) and _is_on_its_way(row):
+            raise
         _restore(LockedTag.objects.filter(id=row.id, state=LockState.DELETING))
         raise
 
@@ -76,12 +78,17 @@ def _remove_by_digest(
 def _require_nothing_else(row: LockedTag, workspace: Workspace, registry: RegistryClient) -> None:
     """Raise CannotRemoveError where another tag, or a locked index, needs the tag's image."""
     repository = Repository(row.repository)
+    held = LockedTag.objects.filter(workspace=workspace, repository=repository.name).exclude(
+        state=LockState.RESERVED
+    )
+    learn_lists(
+        workspace,
+        repository,
+        {Digest(value) for value in held.values_list("digest", flat=True)},
+        registry,
+    )
     ancestors = find_ancestors(workspace, repository, Digest(row.digest))
-    is_listed = LockedTag.objects.filter(
-        workspace=workspace,
-        repository=repository.name,
-        digest__in=[each.value for each in ancestors],
-    ).exclude(state=LockState.RESERVED)
+    is_listed = held.filter(digest__in=[each.value for each in ancestors])
     others = _find_siblings(row, registry)
     if others is None:
         raise CannotRemoveError(
@@ -139,6 +146,16 @@ def restore_stranded_deletes() -> int:
         deleted_at__lt=timezone.now() - _STRANDED_AFTER,
     )
     return _restore(stranded)
+
+
+def _is_on_its_way(row: LockedTag) -> bool:
+    return AttemptTag.objects.filter(
+        workspace=row.workspace_id,
+        repository=row.repository,
+        tag=row.tag,
+        attempt__kind=Attempt.Kind.DELETE,
+        attempt__outcome=Attempt.Outcome.OPEN,
+    ).exists()
 
 
 def _begin(row: LockedTag, actor: Actor) -> None:

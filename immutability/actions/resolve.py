@@ -64,7 +64,7 @@ def _repeat_push(attempt: Attempt, registry: RegistryClient) -> bool:
         return True
     has_lapsed = Attempt.objects.filter(
         id=attempt.id, outcome=Attempt.Outcome.OPEN, opened_at__lt=Now() - QUARANTINE
-    ).update(outcome=Attempt.Outcome.LAPSED, ended_at=Now())
+    ).update(outcome=Attempt.Outcome.LAPSED, ended_at=Now(), manifest=b"")
     if not has_lapsed:
         leave_open(attempt)
     return bool(has_lapsed)

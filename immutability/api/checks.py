@@ -68,8 +68,8 @@ class CheckPushSerializer(StrictSerializer):
         parse_digest,
         required=False,
         allow_null=True,
-        help_text="What your registry has under the tag now; null for nothing. Left out: what the "
-        "last allowed check put there.",
+        help_text="What your registry has under the tag now; null for nothing. Left out: the "
+        "connected registry is asked; without one, it is what the last allowed check put there.",
     )
     actor = PlainTextField(
         required=False, max_length=255, help_text="Who is pushing, for the message and the log."

@@ -11,11 +11,17 @@ from django.views.decorators.csrf import csrf_exempt
 from containers.connection import find_registry
 from containers.reference import Digest, InvalidReferenceError, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient
-from containers.registry.manifest import MAX_MANIFEST_BYTES
+from containers.registry.manifest import (
+    MAX_MANIFEST_BYTES,
+    UnreadableManifestError,
+    read_manifest,
+)
+from immutability.actions.claims import ClaimEndedError
 from immutability.actions.delete_manifest import ManifestDelete, delete_manifest
 from immutability.actions.push_manifest import Holds, ManifestPush, push_manifest
 from immutability.actions.read import UndecidedError
 from immutability.answers import Refusal
+from immutability.gate import GATE_THREADS
 from immutability.gate.answers import (
     error_answer,
     refusal_answer,
@@ -27,8 +33,9 @@ from immutability.patterns import PatternError, PatternEvaluationError
 from workspaces.access import Actor, ActorKind
 from workspaces.callers import read_origin
 from workspaces.models import Workspace
+from workspaces.text import find_bad_character
 
-GATE_THREADS = 16
+MAX_MEDIA_TYPE_LENGTH = 255
 _HOLDS = Holds(GATE_THREADS // 4)
 _HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 # Nobody signs in to the registry yet.
@@ -58,6 +65,8 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return error_answer(400, error.code, error.message)
     except (UndecidedError, PatternError, PatternEvaluationError) as error:
         return undecided_answer(str(error).rstrip("."))
+    except ClaimEndedError:
+        return undecided_answer("somebody else has settled this push meanwhile")
     except AnyDatabaseError:
         return undecided_answer("the database cannot be used")
 
@@ -66,6 +75,9 @@ def _push(request: HttpRequest, workspace: Workspace, route: ManifestRoute) -> H
     body = _read_body(request)
     if isinstance(body, HttpResponse):
         return body
+    media_type = request.headers.get("Content-Type", "")
+    if problem := _find_problem(body, media_type):
+        return error_answer(400, "MANIFEST_INVALID", problem)
     digest = _digest(body, route.reference)
     is_by_digest = isinstance(route.reference, Digest)
     if is_by_digest and digest != route.reference:
@@ -83,7 +95,7 @@ def _push(request: HttpRequest, workspace: Workspace, route: ManifestRoute) -> H
         tags=tags,
         digest=digest,
         body=body,
-        media_type=request.headers.get("Content-Type", ""),
+        media_type=media_type,
         is_by_digest=is_by_digest,
     )
     return _answer(
@@ -118,6 +130,17 @@ def _read_body(request: HttpRequest) -> bytes | HttpResponse:
     if len(body) != int(length):
         return error_answer(400, "SIZE_INVALID", "The manifest ended before its Content-Length.")
     return body
+
+
+def _find_problem(body: bytes, media_type: str) -> str:
+    """Return what is wrong with a manifest that no registry can take, or nothing."""
+    if len(media_type) > MAX_MEDIA_TYPE_LENGTH or find_bad_character(media_type):
+        return "The Content-Type is no media type."
+    try:
+        read_manifest(body, media_type)
+    except UnreadableManifestError as error:
+        return f"The manifest cannot be read: {error}."
+    return ""
 
 
 def _digest(body: bytes, reference: Tag | Digest) -> Digest:

@@ -83,7 +83,7 @@ def _protect_release_versions(page: Page) -> None:
 
 def _see_it_in_the_pages(page: Page, link: str) -> None:
     page.goto("/acme/locked-tags/")
-    row = page.get_by_role("row").filter(has_text="acme/api:v1.2.0")
+    row = page.get_by_role("row").filter(has_text="acme/web:v1.2.0")
     expect(row).to_contain_text(AA[:19])
     expect(row).to_contain_text("Release versions")
     expect(row.locator("time")).to_be_visible()
