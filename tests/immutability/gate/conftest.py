@@ -1,0 +1,33 @@
+"""The gate in front of a registry in memory, and pushes that do not wait for each other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from immutability.actions import push_manifest
+from immutability.gate import views
+from immutability.protection import Policy, Protection
+from tests.immutability.gate.upstream import GateClient, Upstream
+from workspaces.models import Workspace
+
+
+@pytest.fixture
+def upstream(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Upstream:
+    settings.REGISTRY_URL = "http://registry.internal:5000"
+    upstream = Upstream()
+    monkeypatch.setattr(views, "_registry", lambda: upstream)
+    monkeypatch.setattr(push_manifest, "HOLD_SECONDS", 0.0)
+    return upstream
+
+
+@pytest.fixture
+def gate(upstream: Upstream) -> GateClient:
+    return GateClient()
+
+
+@pytest.fixture
+def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
+    """Acme, with all tags protected."""
+    protect(acme, Protection.ALL)
+    return acme
