@@ -82,6 +82,21 @@ def find_ancestors(workspace: Workspace, repository: Repository, digest: Digest)
     return {Digest(value) for value in ancestors}
 
 
+def find_descendants(
+    workspace: Workspace, repository: Repository, digests: Collection[Digest]
+) -> set[Digest]:
+    """Return `digests` and everything that is known to be listed by them, to any depth."""
+    seen: set[str] = set()
+    generation = {digest.value for digest in digests}
+    while generation:
+        seen |= generation
+        children = ManifestReference.objects.filter(
+            workspace=workspace, repository=repository.name, parent__in=generation
+        )
+        generation = set(children.values_list("child", flat=True)) - seen
+    return {Digest(value) for value in seen}
+
+
 def find_unknown(
     workspace: Workspace, repository: Repository, digests: Collection[Digest]
 ) -> set[Digest]:

@@ -5,9 +5,12 @@ announced it, never by a library. Every call has one total deadline.
 """
 
 import json
-import time
+import socket
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -70,9 +73,8 @@ class RegistryClient:
         parts = urlsplit(url)
         self._prefix = parts.path.rstrip("/")
         self._deadline_seconds = deadline_seconds
-        self._pool = urllib3.PoolManager(maxsize=32, retries=False).connection_from_url(
-            f"{parts.scheme}://{parts.netloc}"
-        )
+        pool_class = _SecurePool if parts.scheme == "https" else _Pool
+        self._pool = pool_class(parts.hostname or "", parts.port, maxsize=32, retries=False)
 
     def get_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
         """Fetch a manifest. Raises RegistryUnavailableError."""
@@ -122,41 +124,125 @@ class RegistryClient:
     def _send(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> RegistryAnswer:
-        ends_at = time.monotonic() + self._deadline_seconds
-        try:
-            response = self._pool.urlopen(
-                method,
-                self._prefix + path,
-                body=body,
-                headers={"User-Agent": "taglock", **headers},
-                retries=False,
-                redirect=False,
-                timeout=urllib3.Timeout(connect=5.0, read=self._deadline_seconds),
-                preload_content=False,
-                decode_content=False,
-            )
+        with _Call(self._deadline_seconds) as call:
             try:
-                received = _read(response, ends_at)
-            except BaseException:
-                response.close()
-                raise
-            response.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise RegistryUnavailableError(f"{method}: {error}") from error
+                response = self._pool.urlopen(
+                    method,
+                    self._prefix + path,
+                    body=body,
+                    headers={"User-Agent": "taglock", **headers},
+                    retries=False,
+                    redirect=False,
+                    timeout=urllib3.Timeout(
+                        connect=min(5.0, self._deadline_seconds), read=self._deadline_seconds
+                    ),
+                    preload_content=False,
+                    decode_content=False,
+                )
+                try:
+                    _require_length(method, response)
+                    received = _read(response)
+                except BaseException:
+                    response.close()
+                    raise
+                # From here on the connection may be somebody else's.
+                call.end()
+                response.release_conn()
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                raise RegistryUnavailableError(f"{method}: {error}") from error
         return RegistryAnswer(response.status, response.headers, received)
 
 
-def _read(response: urllib3.BaseHTTPResponse, ends_at: float) -> bytes:
-    """Read a whole body by `ends_at`, however slowly it dribbles in."""
+class _Call:
+    """A call with one total deadline, after which its connection is cut.
+
+    The timeouts of sockets are for each wait: an answer that dribbles in would never meet them.
+    """
+
+    def __init__(self, deadline_seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._connection: urllib3.connection.HTTPConnection | None = None
+        self._has_ended = False
+        self._timer = threading.Timer(deadline_seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Call":
+        _calls.current = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        _calls.current = None
+
+    def use(self, connection: urllib3.connection.HTTPConnection) -> None:
+        """Say which connection the call is on."""
+        self._connection = connection
+
+    def end(self) -> None:
+        """Stop the clock: the connection is left alone from now on."""
+        self._timer.cancel()
+        with self._lock:
+            self._has_ended = True
+
+    def _cut(self) -> None:
+        with self._lock:
+            sock = getattr(self._connection, "sock", None)
+            if self._has_ended or sock is None:
+                return
+            # Where it is closed already, whoever reads from it has noticed.
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+_calls = threading.local()
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """A plain connection that tells its call of itself."""
+
+    def connect(self) -> None:
+        super().connect()
+        _calls.current.use(self)
+
+    def putrequest(self, *args: Any, **options: Any) -> None:
+        _calls.current.use(self)
+        super().putrequest(*args, **options)
+
+
+class _SecureConnection(urllib3.connection.HTTPSConnection):
+    """A TLS connection that tells its call of itself."""
+
+    def putrequest(self, *args: Any, **options: Any) -> None:
+        _calls.current.use(self)
+        super().putrequest(*args, **options)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
+    """Raise RegistryUnavailableError for an answer of which nobody can tell whether it is whole."""
+    if method == "HEAD" or response.status in (204, 304):
+        return
+    is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    if not is_chunked and not response.headers.get("Content-Length", "").isdigit():
+        raise RegistryUnavailableError("the answer may be cut short: it does not say its length")
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Read a whole body of bounded size."""
     received = bytearray()
-    while time.monotonic() < ends_at:
-        chunk = response.read1(_CHUNK_BYTES)
-        if not chunk:
-            return bytes(received)
+    while chunk := response.read1(_CHUNK_BYTES):
         received += chunk
         if len(received) > _MAX_ANSWER_BYTES:
             raise RegistryUnavailableError("the answer is too large")
-    raise RegistryUnavailableError("the answer takes too long")
+    return bytes(received)
 
 
 def _path(repository: Repository, reference: Tag | Digest) -> str:

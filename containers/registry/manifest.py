@@ -25,6 +25,7 @@ MANIFEST_MEDIA_TYPES = (
 )
 
 
+_KEYS = frozenset({"manifests", "config", "layers", "subject"})
 _INDEX = ("manifests",)
 _IMAGE = ("config", "layers")
 # Without these a registry may fail (500) instead of refusing, and nobody learns what it did.
@@ -58,9 +59,7 @@ def read_manifest(body: bytes, media_type: str) -> ManifestFacts:
         raise UnreadableManifestError(f"not JSON: {error}") from error
     if not isinstance(document, dict):
         raise UnreadableManifestError("not a JSON object")
-    for name in _REQUIRED.get(media_type.partition(";")[0].strip().lower(), ()):
-        if name not in document:
-            raise UnreadableManifestError(f'"{name}" is missing')
+    _require_shape(document, media_type)
     listed = document.get("manifests", [])
     if not isinstance(listed, list):
         raise UnreadableManifestError('"manifests" is not a list')
@@ -74,10 +73,26 @@ def read_manifest(body: bytes, media_type: str) -> ManifestFacts:
     )
 
 
+def _require_shape(document: dict[str, Any], media_type: str) -> None:
+    for key in document:
+        # Registries that are written in Go read a key in any case, and we must not overlook it.
+        if key.casefold() in _KEYS and key not in _KEYS:
+            raise UnreadableManifestError(f'"{key}" is no key of a manifest')
+    for name in _REQUIRED.get(media_type.partition(";")[0].strip().lower(), ()):
+        if name not in document:
+            raise UnreadableManifestError(f'"{name}" is missing')
+    if "config" in document and "layers" in document and isinstance(document["layers"], list):
+        for descriptor in [document["config"], *document["layers"]]:
+            _digest_of(descriptor)
+
+
 def _digest_of(descriptor: Any) -> Digest:
     if not isinstance(descriptor, dict) or not isinstance(descriptor.get("digest"), str):
         raise UnreadableManifestError("a descriptor without a digest")
     try:
-        return parse_digest(descriptor["digest"])
+        digest = parse_digest(descriptor["digest"])
     except InvalidReferenceError as error:
         raise UnreadableManifestError(error.message) from error
+    if digest.value.partition(":")[0] not in ("sha256", "sha384", "sha512"):
+        raise UnreadableManifestError(f"{digest} is by no algorithm that registries know")
+    return digest

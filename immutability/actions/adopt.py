@@ -5,7 +5,7 @@ from django.db import transaction
 from containers.known_tags import find_known_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryClient
-from immutability.actions.attempts import record_seen
+from immutability.actions.attempts import find_under_way, record_seen
 from immutability.actions.look import look
 from immutability.actions.read import read_locks, require_version
 from immutability.actions.round import PushRound
@@ -20,11 +20,15 @@ from workspaces.models import Workspace
 def adopt_present(push: PushRound, registry: RegistryClient) -> bool:
     """Adopt what the registry has under the claimed tags of `push`; return whether it had any.
 
-    Whoever joins a claim looks too: the one that made it may not have looked yet. Raises
-    UndecidedError where the registry does not say what it has, MovedError where a claim is gone.
+    Whoever joins a claim looks too: the one that made it may not have looked yet. Where it has, so
+    that its write may be under way, or where the claim replaces an older lock, nothing is adopted.
+    Raises UndecidedError where the registry does not say what it has, MovedError where a claim is
+    gone.
     """
     is_adopted = False
     for tag in push.tags_with(Step.CLAIM, Step.JOIN):
+        if push.decisions[tag].step is Step.JOIN and _is_looked_at(push, tag):
+            continue
         answer = look(push.workspace, push.repository, tag, registry)
         is_joined = push.decisions[tag].step is Step.JOIN
         if answer is None or (is_joined and answer.digest == push.digest.value):
@@ -36,6 +40,14 @@ def adopt_present(push: PushRound, registry: RegistryClient) -> bool:
             push.adopt(push.own_claim(tag), present)
             record_seen(push.workspace, push.repository, present, answer.body, media_type)
     return is_adopted
+
+
+def _is_looked_at(push: PushRound, tag: Tag) -> bool:
+    """Whether the claim that is joined needs no look any more: its write has been sent."""
+    if push.locks[tag].replaced_state:
+        return True
+    under_way = find_under_way(push.workspace, push.repository, [tag])
+    return under_way.filter(attempt__is_sent=True).exists()
 
 
 def adopt_known(

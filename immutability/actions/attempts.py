@@ -31,6 +31,9 @@ from workspaces.models import Workspace
 
 # Longer than a sender can be at work on an attempt; after it, anybody may send it again.
 ATTEMPT_LEASE = timedelta(seconds=2 * UPSTREAM_DEADLINE_SECONDS)
+# Longer than a write can linger between gate and registry. An unprotected push is not repeated,
+# since a newer one may have followed it; so long it holds up claims of its tag.
+QUARANTINE = timedelta(minutes=15)
 
 
 def mark_sent(attempt: Attempt) -> None:
@@ -47,6 +50,23 @@ def mark_sent(attempt: Attempt) -> None:
     )
     if not is_marked:
         raise MovedError
+
+
+def settle_as_landed(
+    attempt: Attempt, covered: tuple[Tag, ...], landed: Collection[Tag], registry: RegistryClient
+) -> None:
+    """Settle a push of which some unprotected tags are seen to have landed.
+
+    Its covered tags, if any, are sent again. Raises UndecidedError where they find no answer.
+    """
+    written = frozenset(landed)
+    if covered:
+        answer = _put(attempt, covered, registry)
+        if not (answer.is_success and answer.digest == attempt.digest):
+            leave_open(attempt)
+            raise UndecidedError(f"the registry answered {answer.status}")
+        written |= _read_written(answer) if _is_by_digest(attempt, covered) else frozenset(covered)
+    _succeed(attempt, written, Origin())
 
 
 def find_under_way(
@@ -87,24 +107,9 @@ def send_push(
     `tags` are those of the attempt to be written. Raises UndecidedError where the registry gave no
     definite answer: the attempt stays open.
     """
-    repository = Repository(attempt.repository)
-    digest = Digest(attempt.digest)
-    body = bytes(attempt.manifest)
-    by_digest = attempt.is_by_digest or len(tags) != 1
-    release_database()
-    try:
-        answer = registry.put_manifest(
-            repository,
-            digest if by_digest else tags[0],
-            body,
-            attempt.media_type,
-            tags if by_digest else (),
-        )
-    except RegistryUnavailableError as error:
-        leave_open(attempt)
-        raise UndecidedError(f"the registry gave no answer ({error})") from error
+    answer = _put(attempt, tags, registry)
     if answer.is_success and answer.digest == attempt.digest:
-        written = _read_written(answer) if by_digest else frozenset(tags)
+        written = _read_written(answer) if _is_by_digest(attempt, tags) else frozenset(tags)
         _succeed(attempt, written & frozenset(tags), origin)
         return answer
     if answer.is_refusal:
@@ -112,6 +117,27 @@ def send_push(
         return answer
     leave_open(attempt)
     raise UndecidedError(f"the registry answered {answer.status}")
+
+
+def _put(attempt: Attempt, tags: tuple[Tag, ...], registry: RegistryClient) -> RegistryAnswer:
+    digest = Digest(attempt.digest)
+    by_digest = _is_by_digest(attempt, tags)
+    release_database()
+    try:
+        return registry.put_manifest(
+            Repository(attempt.repository),
+            digest if by_digest else tags[0],
+            bytes(attempt.manifest),
+            attempt.media_type,
+            tags if by_digest else (),
+        )
+    except RegistryUnavailableError as error:
+        leave_open(attempt)
+        raise UndecidedError(f"the registry gave no answer ({error})") from error
+
+
+def _is_by_digest(attempt: Attempt, tags: tuple[Tag, ...]) -> bool:
+    return attempt.is_by_digest or len(tags) != 1
 
 
 def _read_written(answer: RegistryAnswer) -> frozenset[Tag]:

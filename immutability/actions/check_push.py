@@ -10,10 +10,12 @@ from containers.known_tags import forget_tags, read_known_tags, remember_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryClient
 from immutability.actions.adopt import adopt_present
+from immutability.actions.attempts import blocks, find_under_way
 from immutability.actions.claims import abandon_claim, confirm_claim, open_attempt
 from immutability.actions.look import look
 from immutability.actions.read import (
     MovedError,
+    UndecidedError,
     decide_until_settled,
     read_locks,
     read_policy,
@@ -112,13 +114,17 @@ def _check_and_look(
 ) -> PushAnswer:
     """Claim, look what the registry has, and lock or adopt: the look is in no transaction."""
     push = PushRound(check.workspace, check.repository, check.tags, digest, actor)
-    if push.in_the_way or not push.tags_with(Step.CLAIM):
+    if push.in_the_way or not push.tags_with(Step.CLAIM, Step.JOIN):
         return _check_once(check, digest, actor, has_registry=True)
     answer = _check_once(replace(check, is_two_phase=True), digest, actor, has_registry=True)
     if answer.claim is None:
         return answer
     attempt = Attempt.objects.select_related("workspace").get(id=answer.claim.id)
+    held = {each.tag: True for each in answer.tags if each.outcome is Outcome.CLAIMED}
+    under_way = find_under_way(check.workspace, check.repository, tuple(held))
     try:
+        if under_way.filter(blocks(attempt, held, digest)).exists():
+            raise UndecidedError("another push of the same tag is under way")
         if adopt_present(push, registry):
             raise MovedError
     except Exception:
@@ -126,7 +132,8 @@ def _check_and_look(
         raise
     if check.is_two_phase:
         return answer
-    confirm_claim(attempt, actor=actor)
+    if len(confirm_claim(attempt, actor=actor)) != len(held):
+        raise MovedError
     return replace(
         answer,
         claim=None,

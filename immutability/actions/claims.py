@@ -108,14 +108,16 @@ def confirm_claim(
 
 
 @transaction.atomic
-def abandon_claim(attempt: Attempt) -> None:
+def abandon_claim(attempt: Attempt, *, is_unsent: bool = False) -> None:
     """Give up `attempt`: its push came to nothing. Saying it again changes nothing.
+
+    With `is_unsent`, only if it was not sent meanwhile, else ClaimEndedError.
 
     The tags go back to what they were before, as far as no other attempt is open on them. Raises
     ClaimEndedError where it was confirmed or dropped before.
     """
     rows = _lock_rows(attempt, _tags_of(attempt))
-    if _end(attempt, Attempt.Outcome.FAILED):
+    if _end(attempt, Attempt.Outcome.FAILED, is_unsent=is_unsent):
         for row in rows:
             _give_up(row, attempt)
 
@@ -165,12 +167,15 @@ def open_attempts(row: LockedTag) -> QuerySet[Attempt]:
     )
 
 
-def _end(attempt: Attempt, outcome: Attempt.Outcome) -> bool:
+def _end(attempt: Attempt, outcome: Attempt.Outcome, *, is_unsent: bool = False) -> bool:
     """End an open attempt; return False where it had this end already.
 
     Raises ClaimEndedError where it had another.
     """
-    is_ended_now = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(
+    still_open = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN)
+    if is_unsent:
+        still_open = still_open.filter(is_sent=False)
+    is_ended_now = still_open.update(
         # The bytes were kept to send them again; nobody has to any more.
         outcome=outcome,
         ended_at=timezone.now(),
@@ -185,6 +190,7 @@ def _end(attempt: Attempt, outcome: Attempt.Outcome) -> bool:
 
 
 _WORDS = {
+    Attempt.Outcome.OPEN.value: "sent after all",
     Attempt.Outcome.SUCCEEDED.value: "confirmed",
     Attempt.Outcome.FAILED.value: "abandoned",
     Attempt.Outcome.LAPSED.value: "given up as unknown",

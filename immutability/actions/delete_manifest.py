@@ -231,7 +231,10 @@ def _succeed(attempt: Attempt, target: Tag | Digest, actor: Actor) -> None:
     else:
         forget_tags(attempt.workspace, repository, [target])
         rows = LockedTag.objects.filter(**place, tag=target.name)
+    policy = read_policy(attempt.workspace)
     for row in rows.filter(state__in=[LockState.LOCKED, LockState.RELEASED]):
+        if cover(policy, Tag(row.tag)).is_covered:
+            continue  # A lock in force outlives whatever happens to its tag.
         reason = "the tag was deleted while it was not protected"
         _record(EventKind.LOCK_ENDED, attempt, row, reason, actor)
         row.delete()

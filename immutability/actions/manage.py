@@ -3,11 +3,13 @@
 from enum import StrEnum
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from containers.known_tags import forget_tags
 from containers.reference import Repository, Tag
 from containers.registry.client import RegistryClient
+from immutability.actions.attempts import QUARANTINE
 from immutability.actions.claims import drop_claim, open_attempts
 from immutability.actions.remove import (
     CannotRemoveError,
@@ -80,10 +82,11 @@ def _delete_lock(
     if row.state == LockState.DELETING:
         raise WrongStateError("The tag is being deleted at this moment. Look again in a minute.")
     if row.state == LockState.CLAIMED:
-        if open_attempts(row).exclude(kind=Attempt.Kind.ANNOUNCED).exists():
+        sent = open_attempts(row).exclude(kind=Attempt.Kind.ANNOUNCED)
+        if sent.filter(opened_at__gt=Now() - QUARANTINE).exists():
             raise WrongStateError(
                 "A push of this tag is on its way to the registry, and its end is not known yet. "
-                "Taglock sends it again until it knows; look again in a minute."
+                "Taglock sends it again until it knows; after 15 minutes you can drop it."
             )
         drop_claim(row, reason, actor=actor)
         return LockedTag.objects.filter(id=lock_id).first()

@@ -2,11 +2,14 @@
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from containers.connection import release_database
+from containers.inventory import find_descendants
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import UnreadableManifestError, read_manifest
@@ -93,9 +96,7 @@ def push_manifest(
                 return decide_until_settled(lambda: _push_once(push, registry, actor))
             except _UnderWayError as error:
                 refusal = error.refusal
-                under_way = find_under_way(push.workspace, push.repository, push.tags)
-                attempts = Attempt.objects.filter(id__in=under_way.values("attempt"))
-                if resolve_attempts(registry, attempts):
+                if resolve_attempts(registry, _find_in_the_way(push)):
                     continue
             is_holding = is_holding or holds.try_take()
             if not is_holding or time.monotonic() >= ends_at:
@@ -124,12 +125,12 @@ def _push_once(
         for tag, each in decided.decisions.items()
         if each.outcome is not Outcome.UNCHANGED
     }
+    if _is_blocked(push, None, dict.fromkeys(decided.decisions, True) | to_write):
+        raise _UnderWayError
     if not to_write:
         with transaction.atomic():
             decided.record_identical_pushes()
-        return _forward_by_digest(push, registry)
-    if _is_blocked(push, None, to_write):
-        raise _UnderWayError
+        return _name_unchanged(_forward_by_digest(push, registry), push, to_write)
     attempt = _announce(push, decided, to_write)
     try:
         # Committed first, looked at second: of two that meet, at least one sees the other.
@@ -145,7 +146,20 @@ def _push_once(
     if answer.is_success:
         with transaction.atomic():
             decided.record_identical_pushes()
+        return _name_unchanged(answer, push, to_write)
     return answer
+
+
+def _name_unchanged(
+    answer: RegistryAnswer, push: ManifestPush, to_write: Collection[Tag]
+) -> RegistryAnswer:
+    """Add the tags that had the image already to those that the registry says it wrote."""
+    unchanged = [tag.name for tag in push.tags if tag not in to_write]
+    if not push.is_by_digest or not unchanged:
+        return answer
+    named = [answer.headers["OCI-Tag"]] if "OCI-Tag" in answer.headers else []
+    headers = {**answer.headers, "OCI-Tag": ", ".join([*named, *unchanged])}
+    return replace(answer, headers=headers)
 
 
 def _stop_at_locks(decided: PushRound) -> None:
@@ -187,13 +201,22 @@ def _is_blocked(push: ManifestPush, mine: Attempt | None, to_write: dict[Tag, bo
     return find_deletes(push.workspace, push.repository, _needed_digests(push)).exists()
 
 
+def _find_in_the_way(push: ManifestPush) -> QuerySet[Attempt]:
+    """Return the attempts that may keep the push waiting."""
+    under_way = find_under_way(push.workspace, push.repository, push.tags)
+    deletes = find_deletes(push.workspace, push.repository, _needed_digests(push))
+    return Attempt.objects.filter(
+        Q(id__in=under_way.values("attempt")) | Q(id__in=deletes.values("id"))
+    )
+
+
 def _needed_digests(push: ManifestPush) -> set[Digest]:
-    """The manifest itself and what it lists: no delete of these may be under way."""
+    """The manifest and what it lists, to any depth: no delete of these may be under way."""
     try:
         facts = read_manifest(push.body, push.media_type)
     except UnreadableManifestError:
         return {push.digest}
-    return {push.digest, *facts.children}
+    return find_descendants(push.workspace, push.repository, {push.digest, *facts.children})
 
 
 def _forward_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnswer:

@@ -66,16 +66,19 @@ def _remove_by_digest(
     attempt = _announce(row, workspace, reason, actor, digest)
     try:
         # Announced first, looked at second: a push that needs the image meets the announcement.
-        _require_nothing_else(row, workspace, registry)
+        _require_nothing_else(row, workspace, attempt, registry)
+        _mark_sent(attempt)
     except Exception:
-        abandon_claim(attempt)
+        abandon_claim(attempt, is_unsent=True)
         raise
     answer = send_delete(attempt, digest, registry, actor)
     if not (answer.is_success or answer.is_absent):
         raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
 
 
-def _require_nothing_else(row: LockedTag, workspace: Workspace, registry: RegistryClient) -> None:
+def _require_nothing_else(
+    row: LockedTag, workspace: Workspace, mine: Attempt, registry: RegistryClient
+) -> None:
     """Raise CannotRemoveError where another tag, or a locked index, needs the tag's image."""
     repository = Repository(row.repository)
     held = LockedTag.objects.filter(workspace=workspace, repository=repository.name).exclude(
@@ -90,6 +93,16 @@ def _require_nothing_else(row: LockedTag, workspace: Workspace, registry: Regist
     ancestors = find_ancestors(workspace, repository, Digest(row.digest))
     is_listed = held.filter(digest__in=[each.value for each in ancestors])
     others = _find_siblings(row, registry)
+    if others is not None:
+        known = held.filter(digest=row.digest).exclude(id=row.id).values_list("tag", flat=True)
+        under_way = Attempt.objects.filter(
+            workspace=workspace,
+            repository=repository.name,
+            digest=row.digest,
+            outcome=Attempt.Outcome.OPEN,
+        ).exclude(id=mine.id)
+        pushed = AttemptTag.objects.filter(attempt__in=under_way).values_list("tag", flat=True)
+        others = sorted({*others, *known, *pushed} - {row.tag})
     if others is None:
         raise CannotRemoveError(
             "This registry can delete an image only with all of its tags, and it does not say "
@@ -183,7 +196,7 @@ def _announce(
             is_by_digest=digest is not None,
             settings_version=row.settings_version,
             reason=reason,
-            is_sent=True,
+            is_sent=digest is None,
             actor=actor.name,
             actor_kind=actor.kind,
             expires_at=Now() + ATTEMPT_LEASE,
@@ -192,6 +205,14 @@ def _announce(
             workspace=workspace, attempt=attempt, repository=row.repository, tag=row.tag
         )
     return attempt
+
+
+def _mark_sent(attempt: Attempt) -> None:
+    is_marked = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(
+        is_sent=True, expires_at=Now() + ATTEMPT_LEASE
+    )
+    if not is_marked:
+        raise UndecidedError("the delete took too long to prepare")
 
 
 def _restore(rows: QuerySet[LockedTag]) -> int:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -65,6 +66,8 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return error_answer(400, error.code, error.message)
     except (UndecidedError, PatternError, PatternEvaluationError) as error:
         return undecided_answer(str(error).rstrip("."))
+    except TooManyFieldsSent:
+        return error_answer(400, "NAME_INVALID", "The query has too many parts.")
     except ClaimEndedError:
         return undecided_answer("somebody else has settled this push meanwhile")
     except AnyDatabaseError:
