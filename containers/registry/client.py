@@ -90,6 +90,8 @@ class RegistryClient:
         Raises RegistryUnavailableError.
         """
         answer = self._send("GET", f"/v2/{repository.name}/tags/list?n={at_most}", {})
+        if answer.is_absent:
+            return []
         if not answer.is_success or "Link" in answer.headers:
             return None
         try:

@@ -52,21 +52,9 @@ def mark_sent(attempt: Attempt) -> None:
         raise MovedError
 
 
-def settle_as_landed(
-    attempt: Attempt, covered: tuple[Tag, ...], landed: Collection[Tag], registry: RegistryClient
-) -> None:
-    """Settle a push of which some unprotected tags are seen to have landed.
-
-    Its covered tags, if any, are sent again. Raises UndecidedError where they find no answer.
-    """
-    written = frozenset(landed)
-    if covered:
-        answer = _put(attempt, covered, registry)
-        if not (answer.is_success and answer.digest == attempt.digest):
-            leave_open(attempt)
-            raise UndecidedError(f"the registry answered {answer.status}")
-        written |= _read_written(answer) if _is_by_digest(attempt, covered) else frozenset(covered)
-    _succeed(attempt, written, Origin())
+def settle_as_landed(attempt: Attempt, landed: frozenset[Tag]) -> None:
+    """Settle an unprotected push of which these tags are seen to have landed."""
+    _succeed(attempt, landed, Origin())
 
 
 def find_under_way(

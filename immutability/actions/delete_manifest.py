@@ -10,7 +10,7 @@ from containers.inventory import find_ancestors, find_unknown, forget_manifest
 from containers.known_tags import forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
-from immutability.actions.adopt import adopt_known
+from immutability.actions.adopt import adopt_in_registry, adopt_known
 from immutability.actions.attempts import (
     ATTEMPT_LEASE,
     find_under_way,
@@ -34,7 +34,14 @@ from immutability.actions.refuse import (
 )
 from immutability.answers import Refusal
 from immutability.models import Attempt, AttemptTag, LockedTag
-from immutability.protection import DeleteOutcome, LockState, Policy, cover, decide_delete
+from immutability.protection import (
+    DeleteOutcome,
+    LockState,
+    Policy,
+    Protection,
+    cover,
+    decide_delete,
+)
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
@@ -65,7 +72,11 @@ def _delete_once(
     delete: ManifestDelete, registry: RegistryClient, actor: Actor
 ) -> RegistryAnswer | Refusal:
     policy = read_policy(delete.workspace)
-    adopt_known(delete.workspace, delete.repository, policy, delete.target, actor=actor)
+    if policy.protection is not Protection.NONE:
+        adopt_known(delete.workspace, delete.repository, policy, delete.target, actor=actor)
+        adopt_in_registry(
+            delete.workspace, delete.repository, policy, delete.target, registry, actor=actor
+        )
     refusal = _find_refusal(delete, policy, registry, None, actor)
     if refusal is not None:
         return refusal

@@ -36,6 +36,8 @@ from workspaces.models import Workspace
 # How long a push waits for another one of the same tag to come to an end.
 HOLD_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 0.1
+# A write whose end is unknown is not sent again more often than this by one waiting push.
+_RESOLVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,18 @@ def push_manifest(
         return _forward_by_digest(push, registry)
     ends_at = time.monotonic() + HOLD_SECONDS
     is_holding = False
+    resolve_again_at = 0.0
     try:
         while True:
             try:
                 return decide_until_settled(lambda: _push_once(push, registry, actor))
             except _UnderWayError as error:
                 refusal = error.refusal
-                if resolve_attempts(registry, _find_in_the_way(push)):
+                is_due = time.monotonic() >= resolve_again_at
+                if is_due and resolve_attempts(registry, _find_in_the_way(push)):
                     continue
+                if is_due:
+                    resolve_again_at = time.monotonic() + _RESOLVE_SECONDS
             is_holding = is_holding or holds.try_take()
             if not is_holding or time.monotonic() >= ends_at:
                 if refusal is not None:

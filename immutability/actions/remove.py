@@ -10,6 +10,7 @@ from django.utils import timezone
 from containers.inventory import find_ancestors
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryClient, RegistryUnavailableError
+from immutability.actions.adopt import MAX_TAGS_LOOKED_AT
 from immutability.actions.attempts import ATTEMPT_LEASE
 from immutability.actions.claims import abandon_claim
 from immutability.actions.delete_manifest import learn_lists, send_delete
@@ -22,7 +23,6 @@ from workspaces.models import Workspace
 
 # Statuses by which a registry says that it cannot delete a single tag.
 _UNSUPPORTED = (400, 405)
-_MAX_TAGS_LOOKED_AT = 500
 # Longer than a delete can be on its way without an attempt that says so.
 _STRANDED_AFTER = timedelta(minutes=5)
 
@@ -120,7 +120,7 @@ def _find_siblings(row: LockedTag, registry: RegistryClient) -> list[str] | None
     """Return the other tags that the registry has on the row's image; None where nobody knows."""
     repository = Repository(row.repository)
     try:
-        names = registry.list_tags(repository, _MAX_TAGS_LOOKED_AT)
+        names = registry.list_tags(repository, MAX_TAGS_LOOKED_AT)
         if names is None:
             return None
         others = [Tag(name) for name in names if name != row.tag]

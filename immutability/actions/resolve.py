@@ -1,7 +1,11 @@
 """Bring attempts whose end is unknown to their truth, by repeating the same write."""
 
-from django.db.models import QuerySet
+import uuid
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from containers.connection import release_database
 from containers.reference import Digest, Repository, Tag
@@ -17,7 +21,8 @@ from immutability.actions.claims import ClaimEndedError, abandon_claim
 from immutability.actions.delete_manifest import send_delete
 from immutability.actions.read import UndecidedError, read_policy
 from immutability.actions.remove import restore_stranded_deletes
-from immutability.models import Attempt
+from immutability.models import Attempt, LockedTag
+from immutability.protection import LockState, cover
 from workspaces.access import Actor, ActorKind, Origin
 
 
@@ -49,9 +54,8 @@ def _resolve(attempt: Attempt, registry: RegistryClient) -> bool:
 
 
 def _repeat_delete(attempt: Attempt, registry: RegistryClient) -> bool:
-    """Send a delete again; one that newer settings might refuse is given up after a quarantine."""
-    is_by_admin = bool(attempt.reason)
-    if not is_by_admin and read_policy(attempt.workspace).version != attempt.settings_version:
+    """Send a delete again; one that a lock forbids by now is given up after a quarantine."""
+    if not attempt.reason and _is_held(attempt):
         if not _is_out_of_quarantine(attempt):
             leave_open(attempt)
             return False
@@ -69,21 +73,47 @@ def _repeat_push(attempt: Attempt, registry: RegistryClient) -> bool:
     """Send the covered tags of a push again; the others lapse, or turn out to have landed."""
     tags = {Tag(each.tag): each.is_covered for each in attempt.tags.order_by("tag")}
     covered = tuple(tag for tag, is_covered in tags.items() if is_covered)
-    if len(covered) == len(tags):
+    if covered:
+        if len(covered) < len(tags):
+            _split_off(attempt, covered)
         send_push(attempt, covered, registry, Origin())
         return True
     if not _is_out_of_quarantine(attempt):
         leave_open(attempt)
         return False
-    landed = {tag for tag in tags if tag not in covered and _has_landed(attempt, tag, registry)}
-    if covered or landed:
-        settle_as_landed(attempt, covered, landed, registry)
+    landed = frozenset(tag for tag in tags if _has_landed(attempt, tag, registry))
+    if landed:
+        settle_as_landed(attempt, landed)
         return True
     return bool(
         Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(
             outcome=Attempt.Outcome.LAPSED, ended_at=Now(), manifest=b""
         )
     )
+
+
+def _split_off(attempt: Attempt, covered: tuple[Tag, ...]) -> None:
+    """Give the unprotected tags of a push an attempt of their own, which is not repeated."""
+    with transaction.atomic():
+        rest = Attempt.objects.get(id=attempt.id)
+        rest.id = uuid.uuid4()
+        rest.expires_at = timezone.now()
+        rest.save(force_insert=True)
+        # The copy is as old as the original: that is what its quarantine counts from.
+        Attempt.objects.filter(id=rest.id).update(opened_at=attempt.opened_at)
+        attempt.tags.exclude(tag__in=[tag.name for tag in covered]).update(attempt=rest)
+
+
+def _is_held(attempt: Attempt) -> bool:
+    """Whether a lock in force holds by now what a delete would take."""
+    policy = read_policy(attempt.workspace)
+    rows = LockedTag.objects.filter(
+        Q(tag__in=attempt.tags.values("tag")) | Q(digest=attempt.digest),
+        workspace=attempt.workspace,
+        repository=attempt.repository,
+        state__in=[LockState.LOCKED, LockState.RELEASED],
+    )
+    return any(cover(policy, Tag(row.tag)).is_covered for row in rows)
 
 
 def _has_landed(attempt: Attempt, tag: Tag, registry: RegistryClient) -> bool:

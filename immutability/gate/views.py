@@ -13,6 +13,7 @@ from containers.connection import find_registry
 from containers.reference import Digest, InvalidReferenceError, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.manifest import (
+    MANIFEST_MEDIA_TYPES,
     MAX_MANIFEST_BYTES,
     UnreadableManifestError,
     read_manifest,
@@ -139,6 +140,9 @@ def _find_problem(body: bytes, media_type: str) -> str:
     """Return what is wrong with a manifest that no registry can take, or nothing."""
     if len(media_type) > MAX_MEDIA_TYPE_LENGTH or find_bad_character(media_type):
         return "The Content-Type is no media type."
+    known = media_type.partition(";")[0].strip().lower()
+    if known and known not in MANIFEST_MEDIA_TYPES:
+        return ""  # A kind that is not ours to judge: the registry knows.
     try:
         read_manifest(body, media_type)
     except UnreadableManifestError as error:

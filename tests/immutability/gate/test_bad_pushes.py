@@ -68,7 +68,7 @@ def test_the_largest_manifest_passes_and_one_byte_more_is_413(
     acme: Workspace, gate: GateClient, upstream: Upstream
 ) -> None:
     most = 4 * 1024 * 1024
-    assert gate.push("v1", b" " * most).status_code == 201
+    assert gate.push("v1", ONE.ljust(most)).status_code == 201
     upstream.calls.clear()
     assert error_of(gate.push("v1", b" " * (most + 1))) == (413, "SIZE_INVALID")
     assert upstream.calls == []

@@ -368,8 +368,9 @@ def test_an_index_whose_child_is_being_deleted_waits(
 def test_an_index_waits_for_the_delete_of_a_child_at_any_depth(
     protected: Workspace, gate: GateClient, upstream: Upstream
 ) -> None:
-    for each in (ONE, TWO, PLATFORMS):
+    for each in (ONE, TWO):
         gate.push(digest_of(each), each)
+    gate.push(digest_of(PLATFORMS), PLATFORMS, media_type=INDEX_TYPE)
     upstream.script("DELETE", TIMEOUT, TIMEOUT)
     gate.delete(digest_of(ONE))
     assert is_undecided(gate.push("v1", NESTED, media_type=INDEX_TYPE))

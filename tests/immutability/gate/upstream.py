@@ -109,6 +109,15 @@ class Upstream:
         asked = _within(repository, reference)
         return self._reply(Call("GET", asked), lambda: self._get(asked))
 
+    def head_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+        """Answer as the registry client does."""
+        asked = _within(repository, reference)
+        return self._reply(Call("HEAD", asked), lambda: self._get(asked))
+
+    def list_tags(self, repository: Repository, at_most: int) -> list[str] | None:
+        """Answer as the registry client does."""
+        return sorted(self.tags)
+
     def put_manifest(
         self,
         repository: Repository,
