@@ -17,7 +17,7 @@ STOP_SECONDS = 20
 class Site:
     """A running site: its address, and what it has printed."""
 
-    def __init__(self, data_dir: Path, port: int | None = None) -> None:
+    def __init__(self, data_dir: Path, port: int | None = None, registry_url: str = "") -> None:
         """Start it and wait until it says that it is ready. Raises RuntimeError otherwise."""
         self.port = port or find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -32,7 +32,12 @@ class Site:
         self._process = subprocess.Popen(
             ["make", "--silent", "run"],
             cwd=ROOT,
-            env={**environment, "DATA_DIR": str(data_dir), "PORT": str(self.port)},
+            env={
+                **environment,
+                "DATA_DIR": str(data_dir),
+                "PORT": str(self.port),
+                "REGISTRY_URL": registry_url,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -49,6 +54,11 @@ class Site:
     def commands(self) -> list[str]:
         """The commands that it printed, in order."""
         return [line.strip() for line in self.lines if line.startswith("curl ")]
+
+    @property
+    def pushes(self) -> list[str]:
+        """The pushes that it printed, in order."""
+        return [line.strip() for line in self.lines if line.startswith("skopeo ")]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal as a terminal or a service manager does; return make's exit status."""
