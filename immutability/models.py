@@ -16,6 +16,8 @@ from immutability.protection import (
 )
 from immutability.refusals import LockFacts
 from workspaces.access import ActorKind
+from workspaces.log.append import Event
+from workspaces.log.kinds import EventKind
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
 
@@ -132,6 +134,31 @@ class LockedTag(models.Model):
     def to_lock(self) -> Lock:
         """Return what a decision needs to know."""
         return Lock(LockState(self.state), Digest(self.digest))
+
+    def to_event(
+        self,
+        kind: EventKind,
+        workspace: str,
+        *,
+        other_digest: str = "",
+        settings_version: int | None = None,
+        reason: str = "",
+    ) -> Event:
+        """Return an event of this lock, by the settings that it was locked under or by others."""
+        return Event(
+            kind,
+            workspace,
+            self.repository,
+            self.tag,
+            digest=self.digest,
+            other_digest=other_digest,
+            rule_name=self.rule_name,
+            rule_pattern=self.rule_pattern,
+            settings_version=(
+                self.settings_version if settings_version is None else settings_version
+            ),
+            reason=reason,
+        )
 
     def to_facts(self, workspace: str) -> LockFacts:
         """Return what a refused person may be told."""

@@ -16,7 +16,7 @@ from immutability.actions.round import PushRound
 from immutability.models import LockedTag
 from immutability.protection import LockState, Policy, Step, cover
 from workspaces.access import Actor, ActorKind
-from workspaces.log.append import Event, append_events
+from workspaces.log.append import append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
@@ -145,19 +145,8 @@ def _adopt_all(
         return False
     with transaction.atomic():
         LockedTag.objects.bulk_create(rows)
-        append_events([_adopted_event(workspace, row) for row in rows], actor=actor)
+        append_events(
+            [row.to_event(EventKind.TAG_ADOPTED, workspace.slug) for row in rows], actor=actor
+        )
         require_version(workspace, policy.version)
     return True
-
-
-def _adopted_event(workspace: Workspace, row: LockedTag) -> Event:
-    return Event(
-        EventKind.TAG_ADOPTED,
-        workspace.slug,
-        row.repository,
-        row.tag,
-        digest=row.digest,
-        rule_name=row.rule_name,
-        rule_pattern=row.rule_pattern,
-        settings_version=row.settings_version,
-    )

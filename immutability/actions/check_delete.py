@@ -25,7 +25,7 @@ from immutability.answers import DeleteAnswer, DeleteTagAnswer, Refusal
 from immutability.models import LockedTag
 from immutability.protection import DeleteOutcome, LockState, Policy, decide_delete
 from workspaces.access import Actor
-from workspaces.log.append import Event, append_event
+from workspaces.log.append import append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
@@ -148,16 +148,6 @@ def _carry_out(
     if not changed:
         raise MovedError
     append_event(
-        Event(
-            kind,
-            check.workspace.slug,
-            row.repository,
-            row.tag,
-            digest=row.digest,
-            rule_name=row.rule_name,
-            rule_pattern=row.rule_pattern,
-            settings_version=policy.version,
-            reason=reason,
-        ),
+        row.to_event(kind, check.workspace.slug, settings_version=policy.version, reason=reason),
         actor=actor,
     )

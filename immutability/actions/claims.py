@@ -23,6 +23,10 @@ from workspaces.models import Workspace
 CLAIM_LEASE_SECONDS = 900
 
 
+# Why a suspended lock ends, as the lock log says it.
+ANOTHER_IMAGE = "another image was pushed while the tag was not protected"
+
+
 class ClaimEndedError(Exception):
     """The claim was ended another way: confirm after abandon, say. The message says which."""
 
@@ -96,7 +100,7 @@ def confirm_claim(
             events.append(_ended_event(attempt, row))
         elif row.digest == attempt.digest and row.state == LockState.CLAIMED:
             _lock(row, attempt, tags[tag])
-            events.append(_locked_event(attempt, row))
+            events.append(row.to_event(EventKind.TAG_LOCKED, attempt.workspace.slug))
     remember_tags(
         attempt.workspace,
         Repository(attempt.repository),
@@ -138,22 +142,9 @@ def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
     for each in sorted(rows.values(), key=lambda claim: claim.tag):
         is_claim = each.state == LockState.CLAIMED and each.digest == row.digest
         if is_claim and not open_attempts(each).exists():
-            append_event(_dropped_event(each, row.workspace, reason), actor=actor)
+            event = each.to_event(EventKind.CLAIM_DROPPED, row.workspace.slug, reason=reason)
+            append_event(event, actor=actor)
             _undo_claim(each)
-
-
-def _dropped_event(row: LockedTag, workspace: Workspace, reason: str) -> Event:
-    return Event(
-        EventKind.CLAIM_DROPPED,
-        workspace.slug,
-        row.repository,
-        row.tag,
-        digest=row.digest,
-        rule_name=row.rule_name,
-        rule_pattern=row.rule_pattern,
-        settings_version=row.settings_version,
-        reason=reason,
-    )
 
 
 def open_attempts(row: LockedTag) -> QuerySet[Attempt]:
@@ -215,30 +206,17 @@ def _lock_rows(attempt: Attempt, tags: Collection[Tag]) -> list[LockedTag]:
     return [row for row in found if row is not None]
 
 
-def _locked_event(attempt: Attempt, row: LockedTag) -> Event:
-    return Event(
-        EventKind.TAG_LOCKED,
-        attempt.workspace.slug,
-        row.repository,
-        row.tag,
-        digest=row.digest,
-        rule_name=row.rule_name,
-        rule_pattern=row.rule_pattern,
-        settings_version=row.settings_version,
-    )
-
-
 def _kind(attempt: Attempt) -> ActorKind:
     return ActorKind(attempt.actor_kind)
 
 
 def _ended_event(attempt: Attempt, row: LockedTag) -> Event:
-    return replace(
-        _locked_event(attempt, row),
-        kind=EventKind.LOCK_ENDED,
+    return row.to_event(
+        EventKind.LOCK_ENDED,
+        attempt.workspace.slug,
         other_digest=attempt.digest,
         settings_version=attempt.settings_version,
-        reason="another image was pushed while the tag was not protected",
+        reason=ANOTHER_IMAGE,
     )
 
 

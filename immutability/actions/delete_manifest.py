@@ -43,7 +43,7 @@ from immutability.protection import (
     decide_delete,
 )
 from workspaces.access import Actor
-from workspaces.log.append import Event, append_event
+from workspaces.log.append import append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
@@ -258,16 +258,6 @@ def _succeed(attempt: Attempt, target: Tag | Digest, actor: Actor) -> None:
 
 def _record(kind: EventKind, attempt: Attempt, row: LockedTag, reason: str, actor: Actor) -> None:
     append_event(
-        Event(
-            kind,
-            attempt.workspace.slug,
-            row.repository,
-            row.tag,
-            digest=row.digest,
-            rule_name=row.rule_name,
-            rule_pattern=row.rule_pattern,
-            settings_version=row.settings_version,
-            reason=reason,
-        ),
+        row.to_event(kind, attempt.workspace.slug, reason=reason),
         actor=actor,
     )

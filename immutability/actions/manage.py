@@ -19,7 +19,7 @@ from immutability.actions.remove import (
 from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState
 from workspaces.access import Actor
-from workspaces.log.append import Event, append_event
+from workspaces.log.append import append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
@@ -139,16 +139,6 @@ def _record(
     kind: EventKind, row: LockedTag, workspace: Workspace, reason: str, actor: Actor
 ) -> None:
     append_event(
-        Event(
-            kind,
-            workspace.slug,
-            row.repository,
-            row.tag,
-            digest=row.digest,
-            rule_name=row.rule_name,
-            rule_pattern=row.rule_pattern,
-            settings_version=row.settings_version,
-            reason=reason,
-        ),
+        row.to_event(kind, workspace.slug, reason=reason),
         actor=actor,
     )

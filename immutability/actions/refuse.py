@@ -16,7 +16,7 @@ from immutability.refusals import (
     oci_error,
 )
 from workspaces.access import Actor
-from workspaces.log.append import Event, append_repeatable_event
+from workspaces.log.append import append_repeatable_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
@@ -85,18 +85,7 @@ def _record(
     kind: EventKind, row: LockedTag, workspace: Workspace, reason: str, other: str, actor: Actor
 ) -> str:
     return append_repeatable_event(
-        Event(
-            kind,
-            workspace.slug,
-            row.repository,
-            row.tag,
-            digest=row.digest,
-            other_digest=other,
-            rule_name=row.rule_name,
-            rule_pattern=row.rule_pattern,
-            settings_version=row.settings_version,
-            reason=reason,
-        ),
+        row.to_event(kind, workspace.slug, other_digest=other, reason=reason),
         actor=actor,
     )
 

@@ -175,15 +175,10 @@ class PushRound:
                 raise MovedError
             append_events(
                 [
-                    Event(
+                    row.to_event(
                         EventKind.LOCK_ENDED,
                         self.workspace.slug,
-                        self.repository.name,
-                        tag.name,
-                        digest=row.digest,
                         other_digest=self.digest.value,
-                        rule_name=row.rule_name,
-                        rule_pattern=row.rule_pattern,
                         settings_version=self.policy.version,
                         reason="another image was pushed while the tag was not protected",
                     )

@@ -117,7 +117,10 @@ def _save(
         (EventKind.LOCK_SUSPENDED, shift.suspended),
         (EventKind.LOCK_RESUMED, shift.resumed),
     ):
-        append_events([_shift_event(kind, row, workspace, after) for row in rows], actor=actor)
+        append_events(
+            [row.to_event(kind, workspace.slug, settings_version=after.version) for row in rows],
+            actor=actor,
+        )
     return after
 
 
@@ -152,16 +155,3 @@ def _compare(workspace: Workspace, before: Policy, after: Policy) -> _Shift:
         elif moved[row.tag]:
             resumed.append(row)
     return _Shift(suspended, resumed)
-
-
-def _shift_event(kind: EventKind, row: LockedTag, workspace: Workspace, after: Policy) -> Event:
-    return Event(
-        kind,
-        workspace.slug,
-        row.repository,
-        row.tag,
-        digest=row.digest,
-        rule_name=row.rule_name,
-        rule_pattern=row.rule_pattern,
-        settings_version=after.version,
-    )
