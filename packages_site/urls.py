@@ -1,12 +1,22 @@
 """Every address of the site. A workspace's pages come last: its slug is the first component."""
 
-from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, register_converter
+from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from immutability.gate.views import gate
 from packages_site import health
 from packages_site.api_docs import ApiDocsView
 from workspaces.log.api import LockEventView, LockLogView
+
+
+class AnythingConverter(StringConverter):
+    """Everything that follows, were it nothing or a line feed: it is the gate's to answer."""
+
+    regex = r"[\s\S]*"
+
+
+register_converter(AnythingConverter, "anything")
 
 _LOG = "workspaces/<str:slug>/lock-log"
 
@@ -21,9 +31,7 @@ api_urlpatterns: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
-    path("v2/", gate, {"path": ""}, name="gate-root"),
-    # Also what holds a line feed: the gate answers it, not the site.
-    re_path(r"^v2/(?P<path>[\s\S]+)$", gate, name="gate"),
+    path("v2/<anything:path>", gate, name="gate"),
     path("api/v1/", include((api_urlpatterns, "api"))),
     path("", include("workspaces.pages.urls")),
     path("", include("immutability.pages.urls")),

@@ -33,7 +33,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 TOKENS = [f"token {scope.value}" for scope in Scope]
 CALLERS = ["anonymous", "alice", "bob", "olga", "mallory", *TOKENS, "token of globex"]
 API = "api/v1/"
-GATE = "v2/<path:path>"
+GATE = "v2/<anything:path>"
 IN_WORKSPACE = API + "workspaces/<str:slug>/"
 
 ALICE, BOB, OLGA = "alice", "bob", "olga"
