@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from containers.known_tags import forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
-from immutability.actions.adopt import adopt_known
+from containers.registry.client import RegistryClient
+from immutability.actions.adopt import adopt_in_registry, adopt_known
 from immutability.actions.read import (
     MovedError,
     decide_until_settled,
@@ -23,7 +24,7 @@ from immutability.actions.refuse import (
 )
 from immutability.answers import DeleteAnswer, DeleteTagAnswer, Refusal
 from immutability.models import LockedTag
-from immutability.protection import DeleteOutcome, LockState, Policy, decide_delete
+from immutability.protection import DeleteOutcome, LockState, Policy, Protection, decide_delete
 from workspaces.access import Actor
 from workspaces.log.append import append_event
 from workspaces.log.kinds import EventKind
@@ -40,18 +41,26 @@ class DeleteCheck:
     is_admin: bool
 
 
-def check_delete(check: DeleteCheck, *, actor: Actor) -> DeleteAnswer:
+def check_delete(
+    check: DeleteCheck, *, actor: Actor, registry: RegistryClient | None = None
+) -> DeleteAnswer:
     """Decide a delete and put down what follows from it, in one transaction.
 
-    An admin's delete of a locked tag leaves its name reserved. All of the tags go, or none.
+    Covered tags that no push has locked yet are locked first, as they are known and as `registry`,
+    if there is one, has them. An admin's delete of a locked tag leaves its name reserved. All of the
+    tags go, or none.
     Raises UndecidedError, PatternError or PatternEvaluationError where it could not decide.
     """
-    return decide_until_settled(lambda: _decide(check, actor))
+    return decide_until_settled(lambda: _decide(check, actor, registry))
 
 
-def _decide(check: DeleteCheck, actor: Actor) -> DeleteAnswer:
+def _decide(check: DeleteCheck, actor: Actor, registry: RegistryClient | None) -> DeleteAnswer:
     policy = read_policy(check.workspace)
     adopt_known(check.workspace, check.repository, policy, check.target, actor=actor)
+    if registry is not None and policy.protection is not Protection.NONE:
+        adopt_in_registry(
+            check.workspace, check.repository, policy, check.target, registry, actor=actor
+        )
     rows = _read_rows(check)
     outcomes = {
         tag: decide_delete(policy, tag, row.to_lock() if row else None, is_admin=check.is_admin)

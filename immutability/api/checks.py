@@ -215,7 +215,10 @@ class CheckDeleteView(APIView):
             is_admin=is_admin,
         )
         actor = _named_actor(access, name)
-        return Response(_render_delete(decide_or_refuse(lambda: check_delete(check, actor=actor))))
+        answer = decide_or_refuse(
+            lambda: check_delete(check, actor=actor, registry=find_registry())
+        )
+        return Response(_render_delete(answer))
 
 
 def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:

@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError
 
 from containers.models import Tag as KnownTag
-from containers.reference import Digest, Repository
+from containers.reference import Digest, Repository, Tag
 from immutability.actions.check_delete import DeleteCheck, check_delete
 from immutability.actions.manage import release_locked_tag
 from immutability.actions.read import UndecidedError
@@ -29,7 +29,8 @@ from tests.immutability.actions.asking import (
     tag_event_kinds,
     tag_events,
 )
-from workspaces.access import Actor, ActorKind
+from tests.immutability.gate.upstream import Upstream, image
+from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.models import Workspace
 
 Protect = Callable[..., Policy]
@@ -365,3 +366,21 @@ def test_what_never_settles_is_undecided(acme: Workspace, protect: Protect) -> N
         delete(acme, "v1", is_admin=True)
     assert standing_lock(acme, "v1").state == "locked"
     assert tag_event_kinds(acme) == ["tag.locked"]
+
+
+@pytest.mark.parametrize("target", ["v1", "digest"])
+def test_a_covered_tag_that_only_the_registry_knows_is_not_deleted(
+    acme: Workspace, protect: Protect, target: str
+) -> None:
+    registry = Upstream()
+    digest = registry.store(image("one"), "v1")
+    protect(acme, Protection.ALL)
+    check = DeleteCheck(
+        acme,
+        Repository("acme/api"),
+        Tag("v1") if target == "v1" else Digest(digest),
+        is_admin=False,
+    )
+    answer = check_delete(check, actor=SYSTEM, registry=registry)  # type: ignore[arg-type]
+    assert not answer.is_allowed
+    assert standing_lock(acme, "v1").digest == digest
