@@ -47,8 +47,8 @@ def check_delete(
     """Decide a delete and put down what follows from it, in one transaction.
 
     Covered tags that no push has locked yet are locked first, as they are known and as `registry`,
-    if there is one, has them. An admin's delete of a locked tag leaves its name reserved. All of the
-    tags go, or none.
+    if there is one, has them. An admin's delete of a locked tag leaves its name reserved. All of
+    the tags go, or none.
     Raises UndecidedError, PatternError or PatternEvaluationError where it could not decide.
     """
     return decide_until_settled(lambda: _decide(check, actor, registry))
