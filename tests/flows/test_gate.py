@@ -157,10 +157,17 @@ def _programs() -> None:
             skip_or_fail(package)
 
 
-@pytest.fixture(scope="module")
-def site(_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A whole Taglock, in which every tag that begins with v is protected."""
-    site = Site(tmp_path_factory.mktemp("gate") / "data")
+@pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
+def site(
+    _programs: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Site]:
+    """A whole Taglock, in which every tag that begins with v is protected.
+
+    Before either registry, with nothing changed but REGISTRY_URL.
+    """
+    is_own = request.param == "docker-registry"
+    registry_url = "" if is_own else request.getfixturevalue("distribution_3")
+    site = Site(tmp_path_factory.mktemp("gate") / "data", registry_url=registry_url)
     try:
         yield site
     finally:

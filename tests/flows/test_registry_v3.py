@@ -1,14 +1,9 @@
-"""The gate before CNCF Distribution 3, which deletes single tags: nothing but REGISTRY_URL differs.
-
-Built with Go, where Go is at hand.
-"""
+"""The gate before CNCF Distribution 3, which deletes single tags: nothing but REGISTRY_URL differs."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,57 +11,14 @@ from typing import Any
 
 import pytest
 
-from packages_site.local import find_free_ports
 from tests.services.site import ROOT, Site, run_command
 
-pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(shutil.which("go") is None, reason="MISSING: Go, to build registry v3 with"),
-]
-
-READY_SECONDS = 20
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("registry-v3")
-    program = subprocess.run(
-        [ROOT / "requirements" / "registry-v3", ROOT / ".venv" / "go"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    (port,) = find_free_ports(1)
-    config = folder / "config.yml"
-    config.write_text(
-        json.dumps(
-            {
-                "version": 0.1,
-                "log": {"level": "error", "accesslog": {"disabled": True}},
-                "storage": {
-                    "filesystem": {"rootdirectory": str(folder / "data")},
-                    "delete": {"enabled": True},
-                },
-                "http": {"addr": f"127.0.0.1:{port}"},
-            }
-        )
-    )
-    with subprocess.Popen(
-        [program, "serve", config],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
-    ) as process:
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/v2/")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-@pytest.fixture(scope="module")
-def site(registry_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("v3") / "data", registry_url=registry_url)
+def site(distribution_3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("v3") / "data", registry_url=distribution_3)
     try:
         yield site
     finally:
@@ -140,13 +92,3 @@ def tags_of(site: Site) -> list[str]:
     except urllib.error.HTTPError as error:
         error.close()
         return []
-
-
-def _wait_for(address: str) -> None:
-    for _ in range(READY_SECONDS * 10):
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(address)
