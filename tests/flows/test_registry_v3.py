@@ -1,4 +1,4 @@
-"""The gate before CNCF Distribution 3, which deletes single tags: nothing but REGISTRY_URL differs."""
+"""The gate before CNCF Distribution 3, which deletes single tags."""
 
 import json
 import os
