@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -67,8 +68,13 @@ def registry_command(data_dir: Path, port: int) -> str:
     return f"exec {_find('docker-registry')} serve {shlex.quote(str(config))} >{log} 2>&1"
 
 
-def edge_command(data_dir: Path, ports: Ports, registry_url: str) -> str:
-    """Write the edge's configuration around deploy/nginx/taglock.conf; return its command."""
+def edge_command(
+    data_dir: Path, ports: Ports, registry_url: str, more_gates: Sequence[int] = ()
+) -> str:
+    """Write the edge's configuration around deploy/nginx/taglock.conf; return its command.
+
+    `more_gates` are the ports of further gates beside the one of `ports`.
+    """
     registry = urlsplit(registry_url)
     folder = data_dir / "edge"
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,11 +83,11 @@ def edge_command(data_dir: Path, ports: Ports, registry_url: str) -> str:
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     upstreams = "\n".join(
-        f"    upstream taglock_{name} {{ server {address} max_fails=0; keepalive 16; }}"
-        for name, address in (
-            ("registry", f"{registry.hostname}:{registry.port or 80}"),
-            ("gate", f"127.0.0.1:{ports.gate}"),
-            ("site", f"127.0.0.1:{ports.site}"),
+        f"    upstream taglock_{name} {{ {servers} keepalive 16; }}"
+        for name, servers in (
+            ("registry", f"server {registry.hostname}:{registry.port or 80} max_fails=0;"),
+            ("gate", _gate_servers([ports.gate, *more_gates])),
+            ("site", f"server 127.0.0.1:{ports.site} max_fails=0;"),
         )
     )
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
@@ -107,6 +113,12 @@ http {{
     )
     place = shlex.quote(str(folder))
     return f"exec {_find('nginx')} -e stderr -p {place} -c {shlex.quote(str(config))}"
+
+
+def _gate_servers(ports: list[int]) -> str:
+    """List the gates; of several, one that does not answer is left alone for a while."""
+    heed = "max_fails=1 fail_timeout=2s" if len(ports) > 1 else "max_fails=0"
+    return " ".join(f"server 127.0.0.1:{port} {heed};" for port in ports)
 
 
 def _find(program: str) -> str | None:

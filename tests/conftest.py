@@ -23,7 +23,11 @@ from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions import add_member, create_access_token, create_workspace
 from workspaces.models import User, Workspace
 
-pytest_plugins = ["tests.services.browser", "tests.services.distribution"]
+pytest_plugins = [
+    "tests.services.browser",
+    "tests.services.cluster",
+    "tests.services.distribution",
+]
 
 AA = "sha256:" + "a" * 64
 BB = "sha256:" + "b" * 64

@@ -1,0 +1,149 @@
+"""A whole Taglock of real processes on the tests' own database: gates, site, edge and registry.
+
+The test sees the same database as they do, so it can prepare and look without asking anybody.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+
+from packages_site.local import Ports, edge_command, find_free_ports, registry_command
+from tests.conftest import is_postgresql, skip_or_fail
+from tests.services.parts import Part, is_answering
+from tests.services.site import ROOT
+
+BIN = Path(sys.executable).parent
+GATE_THREADS = 16
+# The gate of production, with the hooks of tests/services/faults.py around it.
+FAULTY_GATE = "tests.services.faults:application"
+
+
+class Cluster:
+    """Two gates on PostgreSQL, one on SQLite; before them an edge, behind them a registry.
+
+    `registry_url`, where it is given, stands between the gates and the registry.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        *,
+        gates: int = 2,
+        gate_application: str = FAULTY_GATE,
+        env: Mapping[str, str] | None = None,
+        registry_url: str = "",
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        more = find_free_ports(gates - 1)
+        self.ports = Ports(*find_free_ports(4))
+        self.gate_ports = [self.ports.gate, *more]
+        self.database_url = database_url
+        self.registry_url = registry_url or f"http://127.0.0.1:{self.ports.registry}"
+        self.env = {
+            "DATABASE_URL": database_url,
+            "DATA_DIR": str(folder),
+            "REGISTRY_URL": self.registry_url,
+            "BEHIND_EDGE": "true",
+            "PUBLIC_URL": f"http://127.0.0.1:{self.ports.edge}",
+            "PYTHONWARNINGS": "ignore",
+            "PYTHONPATH": str(ROOT),
+            **(env or {}),
+        }
+        edge = edge_command(
+            folder, self.ports, f"http://127.0.0.1:{self.ports.registry}", more_gates=more
+        )
+        self.registry = Part(
+            registry_command(folder, self.ports.registry),
+            folder / "registry.out",
+            is_ready=lambda: is_answering(f"http://127.0.0.1:{self.ports.registry}/v2/"),
+        )
+        self.edge = Part(
+            edge,
+            folder / "edge.out",
+            is_ready=lambda: is_answering(f"http://127.0.0.1:{self.ports.edge}/v2/"),
+        )
+        self.gates = [
+            self._python_part(f"gate-{port}", port, gate_application, GATE_THREADS)
+            for port in self.gate_ports
+        ]
+        self.site = self._python_part("site", self.ports.site, "packages_site.wsgi:application", 4)
+
+    def start(self) -> None:
+        """Start all of it; Python's parts take a second or two."""
+        for part in (self.registry, *self.gates, self.site, self.edge):
+            part.start()
+
+    def stop(self) -> None:
+        """Stop all of it."""
+        for part in (self.edge, self.site, *self.gates, self.registry):
+            part.resume()
+            part.kill()
+
+    def mend(self) -> None:
+        """Let everything run again, whatever a test has done to it."""
+        for part in (self.registry, *self.gates, self.site, self.edge):
+            if part.is_running:
+                part.resume()
+            else:
+                part.start()
+
+    def celery(self, command: str) -> Part:
+        """Return a worker (`worker --pool solo`) or a clock (`beat`), not started yet."""
+        name = command.split()[0]
+        log = self.folder / f"{name}-{os.urandom(3).hex()}.out"
+        return Part(f"exec {BIN}/celery --app packages_site {command}", log, self.env)
+
+    def _python_part(self, name: str, port: int, application: str, threads: int) -> Part:
+        command = (
+            f"exec {BIN}/granian --interface wsgi --host 127.0.0.1 --port {port} "
+            f"--blocking-threads {threads} --no-ws --log-level error {application}"
+        )
+        return Part(
+            command,
+            self.folder / f"{name}.out",
+            self.env,
+            is_ready=lambda: is_answering(f"http://127.0.0.1:{port}/healthz"),
+        )
+
+
+def test_database_url() -> str:
+    """Return the address of the database that the tests are using."""
+    settings = connection.settings_dict
+    if is_postgresql():
+        host, port, user = (settings[name] for name in ("HOST", "PORT", "USER"))
+        return f"postgresql://{user}@{host}:{port}/{settings['NAME']}"
+    return f"sqlite:///{quote(str(settings['NAME']))}"
+
+
+@pytest.fixture(scope="session")
+def _running_cluster(
+    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
+    for program, package in (("docker-registry", "docker-registry"), ("nginx", "nginx")):
+        if not any(Path(folder, program).exists() for folder in ("/usr/bin", "/usr/sbin")):
+            skip_or_fail(f"Debian's {package}")
+    cluster = Cluster(
+        tmp_path_factory.mktemp("cluster"),
+        test_database_url(),
+        gates=2 if is_postgresql() else 1,
+    )
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def cluster(transactional_db: None, _running_cluster: Cluster) -> Iterator[Cluster]:
+    """A running cluster. What a test breaks is mended before the next one."""
+    _running_cluster.mend()
+    yield _running_cluster
+    _running_cluster.mend()

@@ -1,0 +1,115 @@
+"""Real processes that tests start, kill, hang and start again."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+READY_SECONDS = 30.0
+
+
+class Part:
+    """A process and all that it starts, in a process group of its own."""
+
+    def __init__(
+        self,
+        command: str,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        is_ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`command` goes to a shell; `log` takes what it prints."""
+        self._command = command
+        self._env = {**os.environ, **(env or {})}
+        self._is_ready = is_ready
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = log
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The leader's process id, which is that of its group too."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready. Raises RuntimeError with its output otherwise."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                shell=True,  # noqa: S602  (the tests' own commands)
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until it does its work. Raises RuntimeError with its output otherwise."""
+        try:
+            wait_until(self._is_ready, READY_SECONDS)
+        except TimeoutError as error:
+            self.kill()
+            raise RuntimeError(
+                f"{self._command}: {self.log.read_text(errors='replace')}"
+            ) from error
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self._signal(signal.SIGKILL)
+        self._wait()
+
+    def stop(self) -> None:
+        """End it as a service manager does."""
+        self._signal(signal.SIGTERM)
+        self._wait()
+
+    def hang(self) -> None:
+        """Let it stand still: its connections stay open, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            try:
+                os.killpg(self._process.pid, number)
+            except ProcessLookupError:
+                return
+
+    def _wait(self) -> None:
+        if self._process is not None:
+            self._process.wait(READY_SECONDS)
+
+
+def wait_until(is_true: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Look again and again. Raises TimeoutError."""
+    ends_at = time.monotonic() + seconds
+    while not is_true():
+        if time.monotonic() > ends_at:
+            raise TimeoutError(f"not within {seconds} seconds")
+        time.sleep(0.02)
+
+
+def is_answering(url: str, method: str = "GET") -> bool:
+    """Whether an HTTP server answers there, if only to refuse."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=2):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code < 500
+    except OSError:
+        return False
