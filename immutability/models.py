@@ -186,6 +186,8 @@ class Attempt(models.Model):
         ANNOUNCED = "announced"
         PUSH = "push"
         DELETE = "delete"
+        # Nothing is sent: it says who is about to lock what the registry has already.
+        ADOPT = "adopt"
 
     class Outcome(models.TextChoices):
         OPEN = "open"
@@ -201,8 +203,10 @@ class Attempt(models.Model):
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
     is_by_digest = models.BooleanField(default=False)
-    # Set, and committed, before the write leaves: one that was never sent needs no repeating.
-    is_sent = models.BooleanField(default=False)
+    # When it was last sent, committed before it leaves: one that was never sent needs no repeating.
+    sent_at = models.DateTimeField(null=True)
+    # Some sending of it had no definite answer: that one may land even after the attempt has ended.
+    is_doubted = models.BooleanField(default=False)
     # Why an admin deletes, for the event that is due when the delete is known to have landed.
     reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
     manifest = models.BinaryField(default=b"")
@@ -218,12 +222,20 @@ class Attempt(models.Model):
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
 
+    # By when this process must have sent it, on its monotonic clock. Not stored.
+    leaves_by = 0.0
+
     class Meta:
         indexes = [
             models.Index(
                 fields=["expires_at"],
                 name="attempt_open",
                 condition=models.Q(outcome="open"),
+            ),
+            models.Index(
+                fields=["workspace", "repository", "digest"],
+                name="attempt_delete",
+                condition=models.Q(kind="delete"),
             ),
         ]
 

@@ -1,6 +1,6 @@
 """Adopt: lock what the registry had already under a tag that is newly claimed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from django.db import transaction
 
@@ -8,12 +8,20 @@ from containers.connection import release_database
 from containers.inventory import find_descendants
 from containers.known_tags import find_known_tags
 from containers.reference import Digest, Repository, Tag
-from containers.registry.client import RegistryClient, RegistryUnavailableError
-from immutability.actions.attempts import find_deletes, find_under_way, record_seen
+from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
+from immutability.actions.attempts import (
+    find_deletes,
+    find_under_way,
+    is_in_the_way,
+    open_adoption,
+    record_seen,
+    turn_away_unsent,
+)
+from immutability.actions.claims import abandon_claim, confirm_adoption
 from immutability.actions.look import look
 from immutability.actions.read import UndecidedError, read_locks, require_version
 from immutability.actions.round import PushRound
-from immutability.models import LockedTag
+from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState, Policy, Step, cover
 from workspaces.access import Actor, ActorKind
 from workspaces.log.append import append_events
@@ -24,13 +32,13 @@ from workspaces.models import Workspace
 MAX_TAGS_LOOKED_AT = 500
 
 
-def adopt_present(push: PushRound, registry: RegistryClient) -> bool:
+def adopt_present(push: PushRound, registry: RegistryClient, mine: Attempt) -> bool:
     """Adopt what the registry has under the claimed tags of `push`; return whether it had any.
 
-    Whoever joins a claim looks too: the one that made it may not have looked yet. Where it has, so
-    that its write may be under way, or where the claim replaces an older lock, nothing is adopted.
-    Raises UndecidedError where the registry does not say what it has, MovedError where a claim is
-    gone.
+    `mine` is the push's attempt. Whoever joins a claim looks too: the one that made it may not have
+    looked yet. Where it has, so that its write may be under way, or where the claim replaces an
+    older lock, nothing is adopted. Raises UndecidedError where the registry does not say what it
+    has, or where something else may still land; MovedError where a claim is gone.
     """
     is_adopted = False
     for tag in push.tags_with(Step.CLAIM, Step.JOIN):
@@ -46,9 +54,8 @@ def adopt_present(push: PushRound, registry: RegistryClient) -> bool:
         with transaction.atomic():
             push.adopt(push.own_claim(tag), present)
             record_seen(push.workspace, push.repository, present, answer.body, media_type)
-            needed = find_descendants(push.workspace, push.repository, {present})
-            if find_deletes(push.workspace, push.repository, needed).exists():
-                raise UndecidedError("a delete of what the image lists is under way")
+            turn_away_unsent(push.workspace, push.repository, tag, mine)
+            _require_rest(push.workspace, push.repository, tag, present, mine)
     return is_adopted
 
 
@@ -57,7 +64,7 @@ def _is_looked_at(push: PushRound, tag: Tag) -> bool:
     if push.locks[tag].replaced_state:
         return True
     under_way = find_under_way(push.workspace, push.repository, [tag])
-    return under_way.filter(attempt__is_sent=True).exists()
+    return under_way.filter(attempt__sent_at__isnull=False).exists()
 
 
 def adopt_known(
@@ -68,14 +75,28 @@ def adopt_known(
     *,
     actor: Actor,
 ) -> bool:
-    """Lock the covered tags that are known to exist and that no push has adopted yet.
+    """Lock the covered tags that are known to exist, where there is no registry to look at.
 
     A tag is covered the moment the settings are saved, so a delete meets it as locked. `target` is
     a tag, or the digest that the tags point at. Within no transaction of the caller's. Returns
     whether there was any; raises IntegrityError where somebody else was faster.
     """
     known = find_known_tags(workspace, repository, target)
-    return _adopt_all(workspace, repository, policy, known, actor)
+    locked = read_locks(workspace, repository, known)
+    rows = [
+        _new_lock(workspace, repository, policy, tag, digest, LockState.LOCKED)
+        for tag, digest in sorted(known.items())
+        if tag not in locked and cover(policy, tag).is_covered
+    ]
+    if not rows:
+        return False
+    with transaction.atomic():
+        LockedTag.objects.bulk_create(rows)
+        append_events(
+            [row.to_event(EventKind.TAG_ADOPTED, workspace.slug) for row in rows], actor=actor
+        )
+        require_version(workspace, policy.version)
+    return True
 
 
 def adopt_in_registry(
@@ -87,20 +108,85 @@ def adopt_in_registry(
     *,
     actor: Actor,
 ) -> bool:
-    """Like adopt_known, by what the registry itself has now.
+    """Like adopt_known, by what the registry itself has now: claimed first, looked at second.
 
     For a digest, every covered tag of the repository is adopted: any of them may be an index that
-    lists it. Raises UndecidedError where the registry does not say, or has too many tags.
+    lists it. Raises UndecidedError where the registry does not say, has too many tags, or is about
+    to get another image.
     """
-    tags = {target} if isinstance(target, Tag) else _list_tags(repository, registry)
+    if isinstance(target, Tag):
+        tags = {target}
+    else:
+        tags = _list_tags(repository, registry)
+        tags |= set(find_known_tags(workspace, repository, target))
+    return adopt_tags(workspace, repository, policy, tags, registry, actor=actor)
+
+
+def adopt_tags(
+    workspace: Workspace,
+    repository: Repository,
+    policy: Policy,
+    tags: Collection[Tag],
+    registry: RegistryClient,
+    *,
+    actor: Actor,
+) -> bool:
+    """Lock those of `tags` that are covered, unlocked and there; return whether there was any.
+
+    Within no transaction of the caller's. Raises UndecidedError as adopt_in_registry does, and
+    MovedError or IntegrityError where somebody else was faster.
+    """
     locked = read_locks(workspace, repository, tags)
     new = [tag for tag in sorted(tags) if tag not in locked and cover(policy, tag).is_covered]
-    present = {}
-    for tag in new:
-        answer = look(workspace, repository, tag, registry)
-        if answer is not None:
-            present[tag] = Digest(answer.digest)
-    return _adopt_all(workspace, repository, policy, present, actor)
+    expected = {tag: digest for tag, digest, _ in _look_at(workspace, repository, new, registry)}
+    if not expected:
+        return False
+    rows = [
+        _new_lock(workspace, repository, policy, tag, digest, LockState.CLAIMED)
+        for tag, digest in expected.items()
+    ]
+    with transaction.atomic():
+        LockedTag.objects.bulk_create(rows)
+        attempt = open_adoption(
+            workspace,
+            repository,
+            {tag: cover(policy, tag).rule for tag in expected},
+            policy.version,
+            actor=actor,
+        )
+    try:
+        # Committed first, looked at second: of this and a write that meet, one sees the other.
+        found = _look_at(workspace, repository, expected, registry)
+        with transaction.atomic():
+            confirm_adoption(attempt, {tag: digest for tag, digest, _ in found}, actor=actor)
+            for tag, digest, answer in found:
+                media_type = answer.headers.get("Content-Type", "")
+                record_seen(workspace, repository, digest, answer.body, media_type)
+                _require_rest(workspace, repository, tag, digest, attempt)
+            require_version(workspace, policy.version)
+    except Exception:
+        abandon_claim(attempt)
+        raise
+    return True
+
+
+def _require_rest(
+    workspace: Workspace, repository: Repository, tag: Tag, present: Digest, mine: Attempt
+) -> None:
+    """Raise UndecidedError where what the registry has under a tag may still change."""
+    if is_in_the_way(workspace, repository, {tag: True}, present, mine):
+        raise UndecidedError("another write of the same tag is under way")
+    needed = find_descendants(workspace, repository, {present})
+    if find_deletes(workspace, repository, needed, in_doubt=True).exists():
+        raise UndecidedError("a delete of what the image lists may still land")
+
+
+def _look_at(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag], registry: RegistryClient
+) -> list[tuple[Tag, Digest, RegistryAnswer]]:
+    """Return those of `tags` that the registry has, in order, each with its digest."""
+    answers = ((tag, look(workspace, repository, tag, registry)) for tag in sorted(tags))
+    return [(tag, Digest(answer.digest), answer) for tag, answer in answers if answer is not None]
 
 
 def _list_tags(repository: Repository, registry: RegistryClient) -> set[Tag]:
@@ -114,39 +200,25 @@ def _list_tags(repository: Repository, registry: RegistryClient) -> set[Tag]:
     return {Tag(name) for name in names}
 
 
-def _adopt_all(
+def _new_lock(
     workspace: Workspace,
     repository: Repository,
     policy: Policy,
-    known: Mapping[Tag, Digest],
-    actor: Actor,
-) -> bool:
-    locked = read_locks(workspace, repository, known)
-    rows = []
-    for tag, digest in sorted(known.items()):
-        coverage = cover(policy, tag)
-        if tag in locked or not coverage.is_covered:
-            continue
-        rows.append(
-            LockedTag(
-                workspace=workspace,
-                repository=repository.name,
-                tag=tag.name,
-                state=LockState.LOCKED,
-                digest=digest.value,
-                rule_name=coverage.rule.name if coverage.rule else "",
-                rule_pattern=coverage.rule.pattern if coverage.rule else "",
-                settings_version=policy.version,
-                pushed_by="",
-                pushed_by_kind=ActorKind.SYSTEM,
-            )
-        )
-    if not rows:
-        return False
-    with transaction.atomic():
-        LockedTag.objects.bulk_create(rows)
-        append_events(
-            [row.to_event(EventKind.TAG_ADOPTED, workspace.slug) for row in rows], actor=actor
-        )
-        require_version(workspace, policy.version)
-    return True
+    tag: Tag,
+    digest: Digest,
+    state: LockState,
+) -> LockedTag:
+    """Return the lock of a tag that was there before it was protected: nobody knows who pushed."""
+    rule = cover(policy, tag).rule
+    return LockedTag(
+        workspace=workspace,
+        repository=repository.name,
+        tag=tag.name,
+        state=state,
+        digest=digest.value,
+        rule_name=rule.name if rule else "",
+        rule_pattern=rule.pattern if rule else "",
+        settings_version=policy.version,
+        pushed_by="",
+        pushed_by_kind=ActorKind.SYSTEM,
+    )

@@ -3,8 +3,12 @@
 While the end of an attempt is unknown, nothing frees, adopts or claims its tag. An unknown end is
 settled by repeating the same write until the registry answers definitely: a write that timed out
 can land long after, so neither time nor an absent tag proves anything.
+
+The answer to a repetition settles the attempt, and says nothing of the sending before it, which may
+still be on its way. Such a write is in doubt: for a quarantine, no other image gets its tag.
 """
 
+import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 
@@ -31,25 +35,91 @@ from workspaces.models import Workspace
 
 # Longer than a sender can be at work on an attempt; after it, anybody may send it again.
 ATTEMPT_LEASE = timedelta(seconds=2 * UPSTREAM_DEADLINE_SECONDS)
-# Longer than a write can linger between gate and registry. An unprotected push is not repeated,
-# since a newer one may have followed it; so long it holds up claims of its tag.
+# Longer than a write can linger between gate and registry, counted from when it was last sent. An
+# unprotected push is not repeated, since a newer one may have followed it; so long it holds up
+# claims of its tag. So does a write that had no answer when it was first sent.
 QUARANTINE = timedelta(minutes=15)
+
+
+class DoubtError(UndecidedError):
+    """A write that had no answer when it was sent may still land, whatever its repetition said."""
+
+    def __init__(self) -> None:
+        minutes = QUARANTINE // timedelta(minutes=1)
+        super().__init__(
+            "an earlier write of this tag had no answer and may still land, "
+            f"for {minutes} minutes at most"
+        )
+
+
+class LateError(UndecidedError):
+    """A sender was held up so long that others may be at work on its attempt by now."""
 
 
 def mark_sent(attempt: Attempt) -> None:
     """Commit that the write is about to leave, if the settings are still those it was decided by.
 
-    Raises MovedError where they are not: then nothing may be sent.
+    Raises MovedError where they are not, or where the lease is over, so that others may have
+    decided without it: then nothing may be sent.
     """
     settings = ContainerSettings.objects.filter(workspace=OuterRef("workspace"))
     unmoved = Q(Exists(settings.filter(version=attempt.settings_version)))
     if not attempt.settings_version:
         unmoved = ~Q(Exists(settings))
-    is_marked = Attempt.objects.filter(unmoved, id=attempt.id, outcome=Attempt.Outcome.OPEN).update(
-        is_sent=True, expires_at=Now() + ATTEMPT_LEASE
-    )
+    begun = time.monotonic()
+    is_marked = Attempt.objects.filter(
+        unmoved, id=attempt.id, outcome=Attempt.Outcome.OPEN, expires_at__gt=Now()
+    ).update(sent_at=Now(), expires_at=Now() + ATTEMPT_LEASE)
     if not is_marked:
         raise MovedError
+    leave_until(attempt, begun)
+
+
+def turn_away_unsent(workspace: Workspace, repository: Repository, tag: Tag, mine: Attempt) -> None:
+    """End the lease of the pushes of `tag` that have not been sent: they have to decide anew.
+
+    Within the transaction that locks the tag to something else. `mine` is left alone.
+    """
+    Attempt.objects.filter(
+        id__in=find_under_way(workspace, repository, [tag]).values("attempt"),
+        sent_at__isnull=True,
+    ).exclude(id=mine.id).update(expires_at=Now())
+
+
+def take_over(attempt: Attempt) -> bool:
+    """Take the lease of an open attempt that nobody is at work on; return whether it was won.
+
+    What was sent before had no answer that anybody wrote down: it is in doubt from now on.
+    """
+    begun = time.monotonic()
+    is_mine = Attempt.objects.filter(
+        id=attempt.id,
+        outcome=Attempt.Outcome.OPEN,
+        sent_at__isnull=False,
+        expires_at__lte=Now(),
+    ).update(is_doubted=True, expires_at=Now() + ATTEMPT_LEASE)
+    leave_until(attempt, begun)
+    return bool(is_mine)
+
+
+def leave_until(attempt: Attempt, begun: float) -> None:
+    """Note how long this sender may send: its call must end before its lease does.
+
+    `begun` is the monotonic time before the lease was taken. A process can stand still for minutes,
+    and a write that leaves after that is one that nobody expects.
+    """
+    attempt.leaves_by = begun + ATTEMPT_LEASE.total_seconds() - UPSTREAM_DEADLINE_SECONDS
+
+
+def require_in_time(attempt: Attempt) -> None:
+    """Raise LateError where the sender of an attempt was held up too long to send it."""
+    if time.monotonic() > attempt.leaves_by:
+        raise LateError("the gate was held up too long to send this")
+
+
+def renew(attempt: Attempt) -> None:
+    """Say that the write is sent once more: its quarantine counts from now."""
+    Attempt.objects.filter(id=attempt.id).update(sent_at=Now())
 
 
 def settle_as_landed(attempt: Attempt, landed: frozenset[Tag]) -> None:
@@ -61,30 +131,40 @@ def find_under_way(
     workspace: Workspace, repository: Repository, tags: Collection[Tag]
 ) -> QuerySet[AttemptTag]:
     """Return the gate's open attempts on these tags."""
+    return _find_on(workspace, repository, tags).filter(attempt__outcome=Attempt.Outcome.OPEN)
+
+
+def _find_on(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag]
+) -> QuerySet[AttemptTag]:
     return AttemptTag.objects.filter(
-        workspace=workspace,
-        repository=repository.name,
-        tag__in=[tag.name for tag in tags],
-        attempt__outcome=Attempt.Outcome.OPEN,
+        workspace=workspace, repository=repository.name, tag__in=[tag.name for tag in tags]
     ).exclude(attempt__kind=Attempt.Kind.ANNOUNCED)
 
 
 def find_deletes(
-    workspace: Workspace, repository: Repository, digests: Collection[Digest]
+    workspace: Workspace,
+    repository: Repository,
+    digests: Collection[Digest],
+    *,
+    in_doubt: bool = False,
 ) -> QuerySet[Attempt]:
-    """Return the open deletes of these manifests."""
+    """Return the open deletes of these manifests; with `in_doubt`, all that may still land."""
+    may_land = Q(outcome=Attempt.Outcome.OPEN)
+    if in_doubt:
+        may_land |= Q(is_doubted=True, sent_at__gt=Now() - QUARANTINE)
     return Attempt.objects.filter(
+        may_land,
         workspace=workspace,
         repository=repository.name,
         kind=Attempt.Kind.DELETE,
-        outcome=Attempt.Outcome.OPEN,
         digest__in=[digest.value for digest in digests],
     )
 
 
 def leave_open(attempt: Attempt) -> None:
-    """Say that nobody is at work on the attempt any more, so that anybody may send it again."""
-    Attempt.objects.filter(id=attempt.id).update(expires_at=Now())
+    """Say that a write had no answer and nobody is at work on it: anybody may send it again."""
+    Attempt.objects.filter(id=attempt.id).update(expires_at=Now(), is_doubted=True)
 
 
 def send_push(
@@ -111,6 +191,7 @@ def _put(attempt: Attempt, tags: tuple[Tag, ...], registry: RegistryClient) -> R
     digest = Digest(attempt.digest)
     by_digest = _is_by_digest(attempt, tags)
     release_database()
+    require_in_time(attempt)
     try:
         return registry.put_manifest(
             Repository(attempt.repository),
@@ -189,16 +270,64 @@ def open_push(
     return attempt
 
 
-def blocks(mine: Attempt | None, covered: dict[Tag, bool], digest: Digest) -> Q:
-    """Return the condition on an open attempt's tag that keeps a push of `digest` waiting.
+def open_adoption(
+    workspace: Workspace,
+    repository: Repository,
+    rules: Mapping[Tag, PolicyRule | None],
+    settings_version: int,
+    *,
+    actor: Actor,
+) -> Attempt:
+    """Announce that these tags are about to be locked to what the registry has.
 
-    A claim waits for unprotected writes, and for other images; an unprotected push waits for claims
-    of other images.
+    Within the transaction that claims them. It is never sent; what is left of it after a crash is
+    given up like any attempt that was not.
+    """
+    attempt = Attempt.objects.create(
+        workspace=workspace,
+        kind=Attempt.Kind.ADOPT,
+        repository=repository.name,
+        settings_version=settings_version,
+        actor=actor.name,
+        actor_kind=actor.kind,
+        expires_at=Now() + ATTEMPT_LEASE,
+    )
+    add_attempt_tags(attempt, rules, covered=rules)
+    return attempt
+
+
+def is_in_the_way(
+    workspace: Workspace,
+    repository: Repository,
+    covered: Mapping[Tag, bool],
+    digest: Digest,
+    mine: Attempt | None,
+) -> bool:
+    """Whether another open write keeps a push of `digest` under these tags waiting.
+
+    `covered` has the tags, each with whether the settings cover it; `mine` is the push's own
+    attempt. A claim waits for unprotected writes, and for other images; an unprotected push waits
+    for claims of other images; all wait for deletes. What was not sent before its lease was over is
+    not sent any more, and keeps nobody waiting. Raises DoubtError where a claim would have to
+    wait for a write that has ended and may still land: that is longer than anybody holds a push.
     """
     claims = [tag.name for tag, is_covered in covered.items() if is_covered]
     others = [tag.name for tag, is_covered in covered.items() if not is_covered]
-    other_image = ~Q(attempt__digest=digest.value)
-    condition = Q(tag__in=claims) & (Q(is_covered=False) | other_image)
-    condition |= Q(tag__in=others, is_covered=True) & other_image
-    condition |= Q(attempt__kind=Attempt.Kind.DELETE)
-    return condition & ~Q(attempt=mine) if mine else condition
+    is_open = Q(attempt__outcome=Attempt.Outcome.OPEN) & (
+        Q(attempt__sent_at__isnull=False) | Q(attempt__expires_at__gt=Now())
+    )
+    is_ended = ~Q(attempt__outcome=Attempt.Outcome.OPEN)
+    is_doubted = Q(attempt__is_doubted=True, attempt__sent_at__gt=Now() - QUARANTINE)
+    is_other = ~Q(attempt__digest=digest.value) | Q(attempt__kind=Attempt.Kind.DELETE)
+    found = _find_on(workspace, repository, covered).filter(
+        is_open & Q(tag__in=claims) & (Q(is_covered=False) | is_other)
+        | is_open & Q(tag__in=others, is_covered=True) & is_other
+        | is_open & Q(attempt__kind=Attempt.Kind.DELETE)
+        | is_ended & is_doubted & Q(tag__in=claims) & is_other
+    )
+    if mine is not None:
+        found = found.exclude(attempt=mine)
+    outcomes = set(found.values_list("attempt__outcome", flat=True))
+    if outcomes - {Attempt.Outcome.OPEN}:
+        raise DoubtError
+    return bool(outcomes)

@@ -56,8 +56,9 @@ def check_delete(
 
 def _decide(check: DeleteCheck, actor: Actor, registry: RegistryClient | None) -> DeleteAnswer:
     policy = read_policy(check.workspace)
-    adopt_known(check.workspace, check.repository, policy, check.target, actor=actor)
-    if registry is not None and policy.protection is not Protection.NONE:
+    if registry is None:
+        adopt_known(check.workspace, check.repository, policy, check.target, actor=actor)
+    elif policy.protection is not Protection.NONE:
         adopt_in_registry(
             check.workspace, check.repository, policy, check.target, registry, actor=actor
         )

@@ -10,7 +10,7 @@ from containers.known_tags import forget_tags, read_known_tags, remember_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryClient
 from immutability.actions.adopt import adopt_present
-from immutability.actions.attempts import blocks, find_under_way
+from immutability.actions.attempts import is_in_the_way
 from immutability.actions.claims import abandon_claim, confirm_claim, open_attempt
 from immutability.actions.look import look
 from immutability.actions.read import (
@@ -121,11 +121,10 @@ def _check_and_look(
         return answer
     attempt = Attempt.objects.select_related("workspace").get(id=answer.claim.id)
     held = {each.tag: True for each in answer.tags if each.outcome is Outcome.CLAIMED}
-    under_way = find_under_way(check.workspace, check.repository, tuple(held))
     try:
-        if under_way.filter(blocks(attempt, held, digest)).exists():
+        if is_in_the_way(check.workspace, check.repository, held, digest, attempt):
             raise UndecidedError("another push of the same tag is under way")
-        if adopt_present(push, registry):
+        if adopt_present(push, registry, attempt):
             raise MovedError
     except Exception:
         abandon_claim(attempt)

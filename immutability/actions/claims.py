@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from containers.known_tags import remember_tags
@@ -51,6 +52,7 @@ def open_attempt(
         settings_version=settings_version,
         actor=actor.name,
         actor_kind=actor.kind,
+        # Told to the caller, and compared with nothing: this node's clock is good enough.
         expires_at=timezone.now() + timedelta(seconds=CLAIM_LEASE_SECONDS),
     )
     add_attempt_tags(attempt, rules, covered=rules)
@@ -94,10 +96,9 @@ def confirm_claim(
     for row in rows:
         tag = Tag(row.tag)
         if tag not in landed:
-            _give_up(row, attempt)
-        elif row.digest != attempt.digest and not tags[tag].is_covered:
-            row.delete()
-            events.append(_ended_event(attempt, row))
+            _give_up(row)
+        elif not tags[tag].is_covered:
+            events += _displace(row, attempt)
         elif row.digest == attempt.digest and row.state == LockState.CLAIMED:
             _lock(row, attempt, tags[tag])
             events.append(row.to_event(EventKind.TAG_LOCKED, attempt.workspace.slug))
@@ -112,50 +113,129 @@ def confirm_claim(
 
 
 @transaction.atomic
+def confirm_adoption(attempt: Attempt, found: Mapping[Tag, Digest], *, actor: Actor) -> None:
+    """Lock the tags of an adoption to what the registry has; give up those that it does not have.
+
+    Raises ClaimEndedError where the attempt was given up before.
+    """
+    rows = _lock_rows(attempt, _tags_of(attempt))
+    if not _end(attempt, Attempt.Outcome.SUCCEEDED):
+        return
+    adopted = []
+    for row in rows:
+        digest = found.get(Tag(row.tag))
+        if digest is None:
+            _give_up(row)
+        elif row.state == LockState.CLAIMED:
+            row.state, row.digest = LockState.LOCKED, digest.value
+            row.save(update_fields=["state", "digest"])
+            adopted.append(row.to_event(EventKind.TAG_ADOPTED, attempt.workspace.slug))
+    append_events(adopted, actor=actor)
+
+
+@transaction.atomic
+def confirm_delete(attempt: Attempt, *, actor: Actor) -> None:
+    """The delete has landed: reserve the name that an admin deleted, end suspended locks.
+
+    Raises ClaimEndedError where the attempt was given up before.
+    """
+    rows = _lock_rows(attempt, _tags_of(attempt))
+    if not _end(attempt, Attempt.Outcome.SUCCEEDED):
+        return
+    for row in rows:
+        if row.state != LockState.DELETING:
+            continue
+        kind, reason = EventKind.LOCK_ENDED, "the tag was deleted while it was not protected"
+        if row.deleted_by:
+            kind, reason = EventKind.TAG_DELETED, attempt.reason
+            row.state, row.replaced_state = LockState.RESERVED, ""
+            row.save(update_fields=["state", "replaced_state"])
+        append_event(row.to_event(kind, attempt.workspace.slug, reason=reason), actor=actor)
+        if not row.deleted_by:
+            row.delete()
+
+
+@transaction.atomic
 def abandon_claim(attempt: Attempt, *, is_unsent: bool = False) -> None:
-    """Give up `attempt`: its push came to nothing. Saying it again changes nothing.
+    """Give up `attempt`: its write came to nothing. Saying it again changes nothing.
 
     With `is_unsent`, only if it was not sent meanwhile, else ClaimEndedError.
 
     The tags go back to what they were before, as far as no other attempt is open on them. Raises
     ClaimEndedError where it was confirmed or dropped before.
     """
+    _end_and_give_up(attempt, Attempt.Outcome.FAILED, is_unsent=is_unsent)
+
+
+def end_unsupported(attempt: Attempt) -> None:
+    """End a delete that the registry does not know, within the transaction that opens another.
+
+    What it was about stays as it is.
+    """
+    _end(attempt, Attempt.Outcome.FAILED)
+
+
+@transaction.atomic
+def lapse_claim(attempt: Attempt) -> None:
+    """Like abandon_claim, for an unprotected write that nobody has seen and that lands no more."""
+    _end_and_give_up(attempt, Attempt.Outcome.LAPSED)
+
+
+def _end_and_give_up(
+    attempt: Attempt, outcome: Attempt.Outcome, *, is_unsent: bool = False
+) -> None:
     rows = _lock_rows(attempt, _tags_of(attempt))
-    if _end(attempt, Attempt.Outcome.FAILED, is_unsent=is_unsent):
+    if _end(attempt, outcome, is_unsent=is_unsent):
         for row in rows:
-            _give_up(row, attempt)
+            _give_up(row)
 
 
 def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
-    """End every announced push of a claimed tag, and undo its claims, within the transaction.
+    """End every push of a claimed tag, and undo its claims, within the transaction.
 
-    A push of several tags is one write: dropping it gives up all of them. Raises MovedError where
-    one of the claims has changed meanwhile.
+    A push of several tags is one write: dropping it gives up all of them. What was sent may still
+    land: other images wait for a quarantine all the same. Raises MovedError where one of the claims
+    has changed meanwhile.
     """
-    attempts = list(open_attempts(row))
+    attempts = list(_holders(row).select_related("workspace"))
     rows = {row.id: row}
     for attempt in attempts:
         rows |= {each.id: each for each in _lock_rows(attempt, _tags_of(attempt))}
-    Attempt.objects.filter(id__in=[attempt.id for attempt in attempts]).update(
-        outcome=Attempt.Outcome.DROPPED, ended_at=timezone.now()
-    )
+    dropped = Attempt.objects.filter(id__in=[attempt.id for attempt in attempts])
+    dropped.filter(sent_at__isnull=False).update(is_doubted=True)
+    dropped.update(outcome=Attempt.Outcome.DROPPED, ended_at=Now(), manifest=b"")
     for each in sorted(rows.values(), key=lambda claim: claim.tag):
-        is_claim = each.state == LockState.CLAIMED and each.digest == row.digest
-        if is_claim and not open_attempts(each).exists():
+        if each.state == LockState.CLAIMED and not _holders(each).exists():
             event = each.to_event(EventKind.CLAIM_DROPPED, row.workspace.slug, reason=reason)
             append_event(event, actor=actor)
             _undo_claim(each)
 
 
 def open_attempts(row: LockedTag) -> QuerySet[Attempt]:
-    """Return the attempts on this tag whose end is not known."""
+    """Return the attempts on this tag whose end is not known, whatever they bring."""
     return Attempt.objects.filter(
         outcome=Attempt.Outcome.OPEN,
-        digest=row.digest,
         id__in=AttemptTag.objects.filter(
             workspace=row.workspace_id, repository=row.repository, tag=row.tag
         ).values("attempt"),
     )
+
+
+def _holders(row: LockedTag) -> QuerySet[Attempt]:
+    """Return the open attempts for whose sake a claim, or a delete under way, stands.
+
+    A claim that an unprotected push has made of a suspended lock stands for every unprotected push
+    of the tag: as long as any of them may land, nobody knows whether the lock holds again.
+    """
+    if row.state == LockState.DELETING:
+        return open_attempts(row).filter(kind=Attempt.Kind.DELETE)
+    is_held = Q(digest=row.digest) | Q(kind=Attempt.Kind.ADOPT)
+    if row.replaced_state:
+        uncovered = AttemptTag.objects.filter(
+            workspace=row.workspace_id, repository=row.repository, tag=row.tag, is_covered=False
+        )
+        is_held |= Q(id__in=uncovered.values("attempt"))
+    return open_attempts(row).filter(is_held)
 
 
 def _end(attempt: Attempt, outcome: Attempt.Outcome, *, is_unsent: bool = False) -> bool:
@@ -165,11 +245,11 @@ def _end(attempt: Attempt, outcome: Attempt.Outcome, *, is_unsent: bool = False)
     """
     still_open = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN)
     if is_unsent:
-        still_open = still_open.filter(is_sent=False)
+        still_open = still_open.filter(sent_at__isnull=True)
     is_ended_now = still_open.update(
         # The bytes were kept to send them again; nobody has to any more.
         outcome=outcome,
-        ended_at=timezone.now(),
+        ended_at=Now(),
         manifest=b"",
     )
     if is_ended_now:
@@ -210,14 +290,38 @@ def _kind(attempt: Attempt) -> ActorKind:
     return ActorKind(attempt.actor_kind)
 
 
-def _ended_event(attempt: Attempt, row: LockedTag) -> Event:
-    return row.to_event(
-        EventKind.LOCK_ENDED,
-        attempt.workspace.slug,
-        other_digest=attempt.digest,
-        settings_version=attempt.settings_version,
-        reason=ANOTHER_IMAGE,
+def _displace(row: LockedTag, attempt: Attempt) -> list[Event]:
+    """Another image has landed under a tag that was not protected: its suspended lock ends.
+
+    Return the event of it. The same image changes nothing, and neither does a claim that is not
+    this push's: whoever made it looks at the registry before anything else.
+    """
+    is_claim = row.state == LockState.CLAIMED
+    held = row.replaced_digest if is_claim else row.digest
+    if is_claim and not row.replaced_state:
+        return []
+    if held == attempt.digest:
+        _give_up(row)
+        return []
+    ended = replace(
+        row.to_event(
+            EventKind.LOCK_ENDED,
+            attempt.workspace.slug,
+            other_digest=attempt.digest,
+            settings_version=attempt.settings_version,
+            reason=ANOTHER_IMAGE,
+        ),
+        digest=held,
     )
+    covered = AttemptTag.objects.filter(
+        workspace=row.workspace_id, repository=row.repository, tag=row.tag, is_covered=True
+    )
+    if is_claim and _holders(row).filter(id__in=covered.values("attempt")).exists():
+        row.replaced_state = row.replaced_digest = ""
+        row.save(update_fields=["replaced_state", "replaced_digest"])
+    else:
+        row.delete()
+    return [ended]
 
 
 def _lock(row: LockedTag, attempt: Attempt, tag: AttemptTag) -> None:
@@ -230,18 +334,30 @@ def _lock(row: LockedTag, attempt: Attempt, tag: AttemptTag) -> None:
     row.save()
 
 
-def _give_up(row: LockedTag, attempt: Attempt) -> None:
-    """Undo the claim on a tag of an ended attempt, unless another attempt on it is open."""
-    is_mine = row.state == LockState.CLAIMED and row.digest == attempt.digest
-    if is_mine and not open_attempts(row).exists():
+def _give_up(row: LockedTag) -> None:
+    """Undo the claim on a tag, or the delete of it, unless another open attempt needs it."""
+    is_held = row.state in (LockState.CLAIMED, LockState.DELETING)
+    if is_held and not _holders(row).exists():
         _undo_claim(row)
 
 
 def _undo_claim(row: LockedTag) -> None:
-    """Put a claimed tag back to what the claim replaced: no lock, reserved, or released."""
+    """Put a tag back to what its claim, or its delete, replaced: no lock, or the lock it had."""
     if not row.replaced_state:
         row.delete()
         return
-    row.state, row.digest = row.replaced_state, row.replaced_digest
+    row.state = row.replaced_state
+    row.digest = row.replaced_digest or row.digest
     row.replaced_state = row.replaced_digest = ""
-    row.save(update_fields=["state", "digest", "replaced_state", "replaced_digest"])
+    if row.state != LockState.RESERVED:
+        row.deleted_by, row.deleted_at = "", None
+    row.save(
+        update_fields=[
+            "state",
+            "digest",
+            "replaced_state",
+            "replaced_digest",
+            "deleted_by",
+            "deleted_at",
+        ]
+    )

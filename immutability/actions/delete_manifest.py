@@ -10,16 +10,18 @@ from containers.inventory import find_ancestors, find_unknown, forget_manifest
 from containers.known_tags import forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
-from immutability.actions.adopt import adopt_in_registry, adopt_known
+from immutability.actions.adopt import adopt_in_registry
 from immutability.actions.attempts import (
     ATTEMPT_LEASE,
     find_under_way,
     leave_open,
     mark_sent,
     record_seen,
+    require_in_time,
 )
-from immutability.actions.claims import abandon_claim
+from immutability.actions.claims import abandon_claim, add_attempt_tags, confirm_delete
 from immutability.actions.read import (
+    MovedError,
     UndecidedError,
     decide_until_settled,
     read_locks,
@@ -33,7 +35,7 @@ from immutability.actions.refuse import (
     relay_refused_delete,
 )
 from immutability.answers import Refusal
-from immutability.models import Attempt, AttemptTag, LockedTag
+from immutability.models import Attempt, LockedTag
 from immutability.protection import (
     DeleteOutcome,
     LockState,
@@ -43,8 +45,6 @@ from immutability.protection import (
     decide_delete,
 )
 from workspaces.access import Actor
-from workspaces.log.append import append_event
-from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
 
@@ -73,7 +73,6 @@ def _delete_once(
 ) -> RegistryAnswer | Refusal:
     policy = read_policy(delete.workspace)
     if policy.protection is not Protection.NONE:
-        adopt_known(delete.workspace, delete.repository, policy, delete.target, actor=actor)
         adopt_in_registry(
             delete.workspace, delete.repository, policy, delete.target, registry, actor=actor
         )
@@ -101,21 +100,37 @@ def send_delete(
 
     Raises UndecidedError where the registry gave no definite answer: the attempt stays open.
     """
-    repository = Repository(attempt.repository)
+    answer = ask_delete(attempt, target, registry)
+    settle_delete(attempt, target, answer, actor)
+    return answer
+
+
+def ask_delete(attempt: Attempt, target: Tag | Digest, registry: RegistryClient) -> RegistryAnswer:
+    """Send a delete that is marked as sent, and return the definite answer.
+
+    Raises UndecidedError where there was none: the attempt stays open.
+    """
     release_database()
+    require_in_time(attempt)
     try:
-        answer = registry.delete_manifest(repository, target)
+        answer = registry.delete_manifest(Repository(attempt.repository), target)
     except RegistryUnavailableError as error:
         leave_open(attempt)
         raise UndecidedError(f"the registry gave no answer ({error})") from error
-    if answer.is_success or answer.is_absent:
-        _succeed(attempt, target, actor)
-    elif answer.is_refusal:
-        abandon_claim(attempt)
-    else:
+    if not (answer.is_success or answer.is_refusal):
         leave_open(attempt)
         raise UndecidedError(f"the registry answered {answer.status}")
     return answer
+
+
+def settle_delete(
+    attempt: Attempt, target: Tag | Digest, answer: RegistryAnswer, actor: Actor
+) -> None:
+    """Settle a delete by its definite answer: what is gone is forgotten, or all is as it was."""
+    if answer.is_success or answer.is_absent:
+        settle_as_deleted(attempt, target, actor)
+    else:
+        abandon_claim(attempt)
 
 
 def _find_refusal(
@@ -127,7 +142,10 @@ def _find_refusal(
 ) -> Refusal | None:
     """Return what stands in the way, recorded, or None. `mine` is this delete's own attempt."""
     rows = _read_rows(delete)
+    own = set(mine.tags.values_list("tag", flat=True)) if mine else set()
     for tag, row in sorted(rows.items()):
+        if row.state == LockState.DELETING and tag.name in own:
+            continue
         outcome = decide_delete(policy, tag, row.to_lock(), is_admin=False)
         facts = row.to_facts(delete.workspace.slug)
         if outcome is DeleteOutcome.CLAIM_PENDING:
@@ -218,46 +236,40 @@ def _announce(delete: ManifestDelete, policy: Policy, actor: Actor) -> Attempt:
             actor_kind=actor.kind,
             expires_at=Now() + ATTEMPT_LEASE,
         )
+        tags = _set_aside(delete, policy)
         if isinstance(delete.target, Tag):
-            AttemptTag.objects.create(
-                workspace=delete.workspace,
-                attempt=attempt,
-                repository=delete.repository.name,
-                tag=delete.target.name,
-                is_covered=False,
-            )
+            tags.add(delete.target)
+        add_attempt_tags(attempt, dict.fromkeys(tags), covered=())
     return attempt
 
 
+def _set_aside(delete: ManifestDelete, policy: Policy) -> set[Tag]:
+    """Say of the suspended locks that the delete ends that it is under way; return their tags.
+
+    Until it is known to have landed, nobody knows whether such a lock holds again. Raises
+    MovedError where one has changed since the delete was decided.
+    """
+    suspended = {
+        tag: row
+        for tag, row in _read_rows(delete).items()
+        if decide_delete(policy, tag, row.to_lock(), is_admin=False) is DeleteOutcome.SUSPENDED
+    }
+    for _, row in sorted(suspended.items(), key=lambda item: item[0]):
+        is_unchanged = LockedTag.objects.filter(
+            id=row.id, state=row.state, digest=row.digest
+        ).update(state=LockState.DELETING, replaced_state=row.state)
+        if not is_unchanged:
+            raise MovedError
+    return set(suspended)
+
+
 @transaction.atomic
-def _succeed(attempt: Attempt, target: Tag | Digest, actor: Actor) -> None:
-    """Forget what is gone, and end the suspended locks that went with it."""
-    Attempt.objects.filter(id=attempt.id).update(outcome=Attempt.Outcome.SUCCEEDED, ended_at=Now())
+def settle_as_deleted(attempt: Attempt, target: Tag | Digest, actor: Actor) -> None:
+    """Forget what is gone; reserve the name that an admin deleted, end suspended locks."""
+    confirm_delete(attempt, actor=actor)
     repository = Repository(attempt.repository)
-    place = {"workspace": attempt.workspace, "repository": repository.name}
     if isinstance(target, Digest):
         forget_digest(attempt.workspace, repository, target)
         forget_manifest(attempt.workspace, repository, target)
-        rows = LockedTag.objects.filter(**place, digest=target.value)
     else:
         forget_tags(attempt.workspace, repository, [target])
-        rows = LockedTag.objects.filter(**place, tag=target.name)
-    policy = read_policy(attempt.workspace)
-    for row in rows.filter(state__in=[LockState.LOCKED, LockState.RELEASED]):
-        if cover(policy, Tag(row.tag)).is_covered:
-            continue  # A lock in force outlives whatever happens to its tag.
-        reason = "the tag was deleted while it was not protected"
-        _record(EventKind.LOCK_ENDED, attempt, row, reason, actor)
-        row.delete()
-    # What an admin deletes stays reserved.
-    for row in rows.filter(state=LockState.DELETING, tag__in=attempt.tags.values("tag")):
-        row.state, row.replaced_state = LockState.RESERVED, ""
-        row.save(update_fields=["state", "replaced_state"])
-        _record(EventKind.TAG_DELETED, attempt, row, attempt.reason, actor)
-
-
-def _record(kind: EventKind, attempt: Attempt, row: LockedTag, reason: str, actor: Actor) -> None:
-    append_event(
-        row.to_event(kind, attempt.workspace.slug, reason=reason),
-        actor=actor,
-    )

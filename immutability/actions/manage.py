@@ -15,6 +15,7 @@ from immutability.actions.remove import (
     CannotRemoveError,
     remove_from_registry,
     require_absent,
+    require_no_write,
 )
 from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState
@@ -90,6 +91,7 @@ def _delete_lock(
             )
         drop_claim(row, reason, actor=actor)
         return LockedTag.objects.filter(id=lock_id).first()
+    require_no_write(row)
     if row.state == LockState.RESERVED and name_after is NameAfter.RESERVE:
         raise WrongStateError("The tag is deleted already, and its name is reserved. Free it?")
     if row.state != LockState.RESERVED:

@@ -15,9 +15,10 @@ from containers.registry.client import RegistryAnswer, RegistryClient, RegistryU
 from containers.registry.manifest import UnreadableManifestError, read_manifest
 from immutability.actions.adopt import adopt_present
 from immutability.actions.attempts import (
-    blocks,
+    DoubtError,
     find_deletes,
     find_under_way,
+    is_in_the_way,
     mark_sent,
     open_push,
     record_seen,
@@ -142,7 +143,7 @@ def _push_once(
         # Committed first, looked at second: of two that meet, at least one sees the other.
         if _is_blocked(push, attempt, to_write):
             raise _UnderWayError
-        if adopt_present(decided, registry):
+        if adopt_present(decided, registry, attempt):
             raise MovedError
         mark_sent(attempt)
     except Exception:
@@ -183,6 +184,7 @@ def _announce(push: ManifestPush, decided: PushRound, to_write: dict[Tag, bool])
         decided.claim(LockState.CLAIMED)
         decided.reclaim(is_two_phase=True)
         decided.join(is_two_phase=True)
+        decided.displace()
         # Known before it is claimed: a delete must see what a claimed index lists.
         record_seen(push.workspace, push.repository, push.digest, push.body, push.media_type)
         return open_push(
@@ -200,11 +202,18 @@ def _announce(push: ManifestPush, decided: PushRound, to_write: dict[Tag, bool])
 
 
 def _is_blocked(push: ManifestPush, mine: Attempt | None, to_write: dict[Tag, bool]) -> bool:
-    """Whether another write under way keeps this one waiting."""
-    under_way = find_under_way(push.workspace, push.repository, tuple(to_write))
-    if under_way.filter(blocks(mine, to_write, push.digest)).exists():
+    """Whether another write under way keeps this one waiting. Raises DoubtError."""
+    if is_in_the_way(push.workspace, push.repository, to_write, push.digest, mine):
         return True
-    return find_deletes(push.workspace, push.repository, _needed_digests(push)).exists()
+    needed = _needed_digests(push)
+    if find_deletes(push.workspace, push.repository, needed).exists():
+        return True
+    if (
+        any(to_write.values())
+        and find_deletes(push.workspace, push.repository, needed, in_doubt=True).exists()
+    ):
+        raise DoubtError
+    return False
 
 
 def _find_in_the_way(push: ManifestPush) -> QuerySet[Attempt]:

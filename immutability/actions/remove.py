@@ -1,21 +1,30 @@
 """An admin's delete of a locked tag, carried out in the registry behind the gate."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from containers.inventory import find_ancestors
 from containers.reference import Digest, Repository, Tag
-from containers.registry.client import RegistryClient, RegistryUnavailableError
+from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from immutability.actions.adopt import MAX_TAGS_LOOKED_AT
-from immutability.actions.attempts import ATTEMPT_LEASE
-from immutability.actions.claims import abandon_claim
-from immutability.actions.delete_manifest import learn_lists, send_delete
+from immutability.actions.attempts import ATTEMPT_LEASE, mark_sent
+from immutability.actions.claims import (
+    abandon_claim,
+    add_attempt_tags,
+    end_unsupported,
+    open_attempts,
+)
+from immutability.actions.delete_manifest import (
+    ask_delete,
+    learn_lists,
+    send_delete,
+    settle_delete,
+)
 from immutability.actions.look import look
-from immutability.actions.read import UndecidedError
+from immutability.actions.read import MovedError, UndecidedError, read_policy
 from immutability.models import Attempt, AttemptTag, LockedTag
 from immutability.protection import LockState
 from workspaces.access import Actor
@@ -23,8 +32,6 @@ from workspaces.models import Workspace
 
 # Statuses by which a registry says that it cannot delete a single tag.
 _UNSUPPORTED = (400, 405)
-# Longer than a delete can be on its way without an attempt that says so.
-_STRANDED_AFTER = timedelta(minutes=5)
 
 
 class CannotRemoveError(Exception):
@@ -37,41 +44,44 @@ def remove_from_registry(
     """Delete the locked tag in the registry; its lock is reserved afterwards, with the event.
 
     Pushes of the tag wait meanwhile. Raises CannotRemoveError where the registry refuses, which
-    leaves the lock as it was, and UndecidedError where it gives no definite answer: the delete is
-    then sent again until it does.
+    leaves the lock as it was. Raises UndecidedError where a push of the tag is under way, or where
+    the registry gives no definite answer: the delete is then sent again until it does.
     """
+    tag = Tag(row.tag)
+    version = read_policy(workspace).version
     with transaction.atomic():
         _begin(row, actor)
-        attempt = _announce(row, workspace, reason, actor)
-    tag = Tag(row.tag)
-    answer = send_delete(attempt, tag, registry, actor)
-    if answer.is_success or answer.is_absent:
+        attempt = _announce(row, workspace, version, reason, actor)
+    with _giving_back(attempt):
+        _mark_sent(attempt)
+    answer = ask_delete(attempt, tag, registry)
+    if answer.status not in _UNSUPPORTED:
+        settle_delete(attempt, tag, answer, actor)
+        _require_done(answer)
         return
-    try:
-        if answer.status not in _UNSUPPORTED:
-            raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
-        _remove_by_digest(row, workspace, reason, registry, actor)
-    except (CannotRemoveError, UndecidedError) as error:
-        if isinstance(error, UndecidedError) and _is_on_its_way(row):
-            raise
-        _restore(LockedTag.objects.filter(id=row.id, state=LockState.DELETING))
-        raise
-
-
-def _remove_by_digest(
-    row: LockedTag, workspace: Workspace, reason: str, registry: RegistryClient, actor: Actor
-) -> None:
-    """Delete the image, where the registry cannot delete a tag and nothing else is lost with it."""
     digest = Digest(row.digest)
-    attempt = _announce(row, workspace, reason, actor, digest)
-    try:
+    with transaction.atomic():
+        # In one step, so that the tag is never being deleted without an attempt that says so.
+        end_unsupported(attempt)
+        attempt = _announce(row, workspace, version, reason, actor, digest)
+    with _giving_back(attempt):
         # Announced first, looked at second: a push that needs the image meets the announcement.
         _require_nothing_else(row, workspace, attempt, registry)
         _mark_sent(attempt)
+    _require_done(send_delete(attempt, digest, registry, actor))
+
+
+@contextmanager
+def _giving_back(attempt: Attempt) -> Iterator[None]:
+    """Give up a delete that comes to nothing before it is sent: the lock is what it was."""
+    try:
+        yield
     except Exception:
         abandon_claim(attempt, is_unsent=True)
         raise
-    answer = send_delete(attempt, digest, registry, actor)
+
+
+def _require_done(answer: RegistryAnswer) -> None:
     if not (answer.is_success or answer.is_absent):
         raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
 
@@ -144,76 +154,54 @@ def require_absent(row: LockedTag, workspace: Workspace, registry: RegistryClien
         )
 
 
-def restore_stranded_deletes() -> int:
-    """Give back the locks whose delete was begun and is on its way no more; return how many."""
-    on_its_way = AttemptTag.objects.filter(
-        workspace=OuterRef("workspace"),
-        repository=OuterRef("repository"),
-        tag=OuterRef("tag"),
-        attempt__kind=Attempt.Kind.DELETE,
-        attempt__outcome=Attempt.Outcome.OPEN,
-    )
-    stranded = LockedTag.objects.filter(
-        ~Exists(on_its_way),
-        state=LockState.DELETING,
-        deleted_at__lt=timezone.now() - _STRANDED_AFTER,
-    )
-    return _restore(stranded)
-
-
-def _is_on_its_way(row: LockedTag) -> bool:
-    return AttemptTag.objects.filter(
-        workspace=row.workspace_id,
-        repository=row.repository,
-        tag=row.tag,
-        attempt__kind=Attempt.Kind.DELETE,
-        attempt__outcome=Attempt.Outcome.OPEN,
-    ).exists()
+def require_no_write(row: LockedTag) -> None:
+    """Raise UndecidedError where a write of the tag is under way: nothing frees its name then."""
+    under_way = open_attempts(row).exclude(kind=Attempt.Kind.ANNOUNCED)
+    if under_way.exists():
+        raise UndecidedError(f'a write of "{row.tag}" is under way')
 
 
 def _begin(row: LockedTag, actor: Actor) -> None:
-    """Say that the tag is being deleted. Raises UndecidedError where the lock has changed."""
+    """Say that the tag is being deleted. Raises UndecidedError where that cannot be said now."""
     is_unchanged = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest).update(
         state=LockState.DELETING,
         replaced_state=row.state,
         deleted_by=actor.name,
-        deleted_at=timezone.now(),
+        deleted_at=Now(),
     )
     if not is_unchanged:
         raise UndecidedError("somebody else has changed the lock meanwhile")
+    # The lock is held by now: whoever pushes the tag changes it before announcing the push.
+    require_no_write(row)
 
 
 def _announce(
-    row: LockedTag, workspace: Workspace, reason: str, actor: Actor, digest: Digest | None = None
+    row: LockedTag,
+    workspace: Workspace,
+    version: int,
+    reason: str,
+    actor: Actor,
+    digest: Digest | None = None,
 ) -> Attempt:
     """Put down the delete that is about to leave: of the tag, or of its image by digest."""
-    with transaction.atomic():
-        attempt = Attempt.objects.create(
-            workspace=workspace,
-            kind=Attempt.Kind.DELETE,
-            repository=row.repository,
-            digest=digest.value if digest else "",
-            is_by_digest=digest is not None,
-            settings_version=row.settings_version,
-            reason=reason,
-            is_sent=digest is None,
-            actor=actor.name,
-            actor_kind=actor.kind,
-            expires_at=Now() + ATTEMPT_LEASE,
-        )
-        AttemptTag.objects.create(
-            workspace=workspace, attempt=attempt, repository=row.repository, tag=row.tag
-        )
+    attempt = Attempt.objects.create(
+        workspace=workspace,
+        kind=Attempt.Kind.DELETE,
+        repository=row.repository,
+        digest=digest.value if digest else "",
+        is_by_digest=digest is not None,
+        settings_version=version,
+        reason=reason,
+        actor=actor.name,
+        actor_kind=actor.kind,
+        expires_at=Now() + ATTEMPT_LEASE,
+    )
+    add_attempt_tags(attempt, {Tag(row.tag): None}, covered=())
     return attempt
 
 
 def _mark_sent(attempt: Attempt) -> None:
-    is_marked = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(
-        is_sent=True, expires_at=Now() + ATTEMPT_LEASE
-    )
-    if not is_marked:
-        raise UndecidedError("the delete took too long to prepare")
-
-
-def _restore(rows: QuerySet[LockedTag]) -> int:
-    return rows.update(state=F("replaced_state"), replaced_state="", deleted_by="", deleted_at=None)
+    try:
+        mark_sent(attempt)
+    except MovedError as error:
+        raise UndecidedError("the settings were saved meanwhile") from error

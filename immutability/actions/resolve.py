@@ -3,24 +3,27 @@
 import uuid
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from containers.connection import release_database
 from containers.reference import Digest, Repository, Tag
-from containers.registry.client import RegistryClient, RegistryUnavailableError
+from containers.registry.client import (
+    RegistryAnswer,
+    RegistryClient,
+    RegistryUnavailableError,
+)
 from immutability.actions.attempts import (
-    ATTEMPT_LEASE,
     QUARANTINE,
     leave_open,
+    renew,
     send_push,
     settle_as_landed,
+    take_over,
 )
-from immutability.actions.claims import ClaimEndedError, abandon_claim
-from immutability.actions.delete_manifest import send_delete
+from immutability.actions.claims import ClaimEndedError, abandon_claim, lapse_claim
+from immutability.actions.delete_manifest import send_delete, settle_as_deleted
 from immutability.actions.read import UndecidedError, read_policy
-from immutability.actions.remove import restore_stranded_deletes
 from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState, cover
 from workspaces.access import Actor, ActorKind, Origin
@@ -31,21 +34,20 @@ def resolve_attempts(registry: RegistryClient, attempts: QuerySet[Attempt]) -> i
     due = attempts.filter(outcome=Attempt.Outcome.OPEN, expires_at__lte=Now()).exclude(
         kind=Attempt.Kind.ANNOUNCED
     )
-    settled = 0
-    for attempt in due.select_related("workspace").order_by("opened_at"):
-        is_mine = Attempt.objects.filter(
-            id=attempt.id, outcome=Attempt.Outcome.OPEN, expires_at__lte=Now()
-        ).update(expires_at=Now() + ATTEMPT_LEASE)
-        if is_mine:
-            settled += _resolve(attempt, registry)
-    return settled + restore_stranded_deletes()
+    return sum(
+        _resolve(attempt, registry)
+        for attempt in due.select_related("workspace").order_by("opened_at")
+    )
 
 
 def _resolve(attempt: Attempt, registry: RegistryClient) -> bool:
     try:
-        if not attempt.is_sent:
+        if attempt.sent_at is None:
+            # Its lease is over, so that nobody sends it any more.
             abandon_claim(attempt, is_unsent=True)
             return True
+        if not take_over(attempt):
+            return False
         if attempt.kind == Attempt.Kind.DELETE:
             return _repeat_delete(attempt, registry)
         return _repeat_push(attempt, registry)
@@ -54,18 +56,26 @@ def _resolve(attempt: Attempt, registry: RegistryClient) -> bool:
 
 
 def _repeat_delete(attempt: Attempt, registry: RegistryClient) -> bool:
-    """Send a delete again; one that a lock forbids by now is given up after a quarantine."""
-    if not attempt.reason and _is_held(attempt):
-        if not _is_out_of_quarantine(attempt):
-            leave_open(attempt)
-            return False
-        abandon_claim(attempt)
-        return True
+    """Send a delete again, unless a lock would hold what it takes if it had not been sent.
+
+    Such a one was decided before the protection that covers the tag. It is not sent again; once it
+    cannot land any more, it has landed if what it deletes is gone.
+    """
     target: Tag | Digest = Digest(attempt.digest)
     if not attempt.is_by_digest:
         target = Tag(attempt.tags.get().tag)
     actor = Actor(attempt.actor, ActorKind(attempt.actor_kind))
-    send_delete(attempt, target, registry, actor)
+    if not _is_held(attempt):
+        renew(attempt)
+        send_delete(attempt, target, registry, actor)
+        return True
+    if not _is_out_of_quarantine(attempt):
+        leave_open(attempt)
+        return False
+    if _ask(attempt, target, registry).is_success:
+        abandon_claim(attempt)
+    else:
+        settle_as_deleted(attempt, target, actor)
     return True
 
 
@@ -76,6 +86,7 @@ def _repeat_push(attempt: Attempt, registry: RegistryClient) -> bool:
     if covered:
         if len(covered) < len(tags):
             _split_off(attempt, covered)
+        renew(attempt)
         send_push(attempt, covered, registry, Origin())
         return True
     if not _is_out_of_quarantine(attempt):
@@ -85,11 +96,8 @@ def _repeat_push(attempt: Attempt, registry: RegistryClient) -> bool:
     if landed:
         settle_as_landed(attempt, landed)
         return True
-    return bool(
-        Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(
-            outcome=Attempt.Outcome.LAPSED, ended_at=Now(), manifest=b""
-        )
-    )
+    lapse_claim(attempt)
+    return True
 
 
 def _split_off(attempt: Attempt, covered: tuple[Tag, ...]) -> None:
@@ -97,36 +105,41 @@ def _split_off(attempt: Attempt, covered: tuple[Tag, ...]) -> None:
     with transaction.atomic():
         rest = Attempt.objects.get(id=attempt.id)
         rest.id = uuid.uuid4()
-        rest.expires_at = timezone.now()
         rest.save(force_insert=True)
         # The copy is as old as the original: that is what its quarantine counts from.
-        Attempt.objects.filter(id=rest.id).update(opened_at=attempt.opened_at)
+        Attempt.objects.filter(id=rest.id).update(opened_at=attempt.opened_at, expires_at=Now())
         attempt.tags.exclude(tag__in=[tag.name for tag in covered]).update(attempt=rest)
 
 
 def _is_held(attempt: Attempt) -> bool:
-    """Whether a lock in force holds by now what a delete would take."""
+    """Whether a lock that a delete would end is covered by now, so that it would be in force."""
     policy = read_policy(attempt.workspace)
     rows = LockedTag.objects.filter(
-        Q(tag__in=attempt.tags.values("tag")) | Q(digest=attempt.digest),
         workspace=attempt.workspace,
         repository=attempt.repository,
-        state__in=[LockState.LOCKED, LockState.RELEASED],
+        tag__in=attempt.tags.values("tag"),
+        state=LockState.DELETING,
+        deleted_by="",
     )
     return any(cover(policy, Tag(row.tag)).is_covered for row in rows)
 
 
 def _has_landed(attempt: Attempt, tag: Tag, registry: RegistryClient) -> bool:
     """Whether the registry has the attempt's image under `tag`. Raises UndecidedError."""
+    return _ask(attempt, tag, registry).digest == attempt.digest
+
+
+def _ask(attempt: Attempt, target: Tag | Digest, registry: RegistryClient) -> RegistryAnswer:
+    """Ask what the registry has there. Raises UndecidedError where it does not say."""
     release_database()
     try:
-        answer = registry.head_manifest(Repository(attempt.repository), tag)
+        answer = registry.head_manifest(Repository(attempt.repository), target)
     except RegistryUnavailableError as error:
         raise UndecidedError(f"the registry gave no answer ({error})") from error
     if answer.is_success or answer.status == 404:
-        return answer.digest == attempt.digest
+        return answer
     raise UndecidedError(f"the registry answered {answer.status}")
 
 
 def _is_out_of_quarantine(attempt: Attempt) -> bool:
-    return Attempt.objects.filter(id=attempt.id, opened_at__lt=Now() - QUARANTINE).exists()
+    return Attempt.objects.filter(id=attempt.id, sent_at__lt=Now() - QUARANTINE).exists()

@@ -166,6 +166,28 @@ class PushRound:
                     replaced_digest="",
                 )
 
+    def displace(self) -> None:
+        """Put a claim in place of the suspended locks that another image is about to end.
+
+        Until it is known to have landed, nobody knows whether such a lock holds again; if it has
+        not, the claim goes back to the lock. Whoever pushes meanwhile touches the claim, so that it
+        does not go back while that push is under way.
+        """
+        for tag in self.tags_with(Step.END_LOCK):
+            row = self.locks[tag]
+            self._change_lock(
+                row,
+                state=LockState.CLAIMED,
+                digest=self.digest.value,
+                replaced_state=row.state,
+                replaced_digest=row.digest,
+            )
+        for tag in self.tags_with(Step.NOTHING):
+            row = self.locks[tag]
+            is_uncovered = not self.decisions[tag].coverage.is_covered
+            if is_uncovered and row.state == LockState.CLAIMED:
+                self._change_lock(row, state=LockState.CLAIMED)
+
     def end_locks(self) -> None:
         """End the suspended locks that another image ends, unless the settings have moved."""
         for tag in self.tags_with(Step.END_LOCK):

@@ -1,6 +1,9 @@
 """What a push or delete leaves behind, and the ends after which nobody knows."""
 
+from datetime import timedelta
+
 import pytest
+from django.db.models import F
 
 from immutability.models import Attempt
 from tests.immutability.actions.asking import lock_of
@@ -30,3 +33,11 @@ def state_of(workspace: Workspace, tag: str = "v1") -> tuple[str, str] | None:
 def open_attempts() -> int:
     """Return how many attempts are open."""
     return Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).count()
+
+
+def age_attempts(minutes: int) -> None:
+    """Let so much time pass for every attempt."""
+    age = timedelta(minutes=minutes)
+    Attempt.objects.update(
+        **{name: F(name) - age for name in ("opened_at", "sent_at", "expires_at")}
+    )

@@ -1,10 +1,8 @@
 """check-push where a registry is connected: it is asked what it has."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
-from django.db.models import F
 
 from containers.reference import Digest, Repository, Tag
 from immutability.actions import check_push as module
@@ -14,6 +12,7 @@ from immutability.actions.resolve import resolve_attempts
 from immutability.answers import PushAnswer
 from immutability.models import Attempt, LockedTag
 from immutability.protection import Outcome, Policy, Protection
+from tests.immutability.gate.left_behind import age_attempts
 from tests.immutability.gate.upstream import TIMEOUT, GateClient, Upstream, answer, digest_of, image
 from workspaces.access import SYSTEM
 from workspaces.log.models import LockEvent
@@ -116,8 +115,7 @@ def test_an_unprotected_push_that_did_land_ends_the_lock_that_says_otherwise(
     protect(protected, Protection.ALL)
     # Until it is known, not even the same image is called unchanged.
     assert gate.push("v1", ONE).status_code == 503
-    age = timedelta(minutes=16)
-    Attempt.objects.update(opened_at=F("opened_at") - age, expires_at=F("expires_at") - age)
+    age_attempts(16)
     registry: object = upstream
     resolve_attempts(registry, Attempt.objects.all())  # type: ignore[arg-type]
     assert LockEvent.objects.filter(kind="lock.ended", other_digest=digest_of(TWO)).exists()

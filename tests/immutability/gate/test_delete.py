@@ -19,7 +19,7 @@ from tests.immutability.actions.asking import (
     tag_event_kinds,
     tag_events,
 )
-from tests.immutability.gate.left_behind import open_attempts
+from tests.immutability.gate.left_behind import age_attempts, open_attempts
 from tests.immutability.gate.upstream import (
     INDEX_TYPE,
     TIMEOUT,
@@ -337,7 +337,7 @@ def test_an_unknown_end_leaves_the_delete_open(
     upstream.script("DELETE", end)
     assert is_undecided(gate.delete(target))
     attempt = Attempt.objects.get(kind=Attempt.Kind.DELETE)
-    assert (attempt.outcome, attempt.is_sent) == ("open", True)
+    assert (attempt.outcome, attempt.sent_at is not None) == ("open", True)
     assert upstream.sent("DELETE") == [target]
 
 
@@ -396,8 +396,12 @@ def test_a_push_that_meets_a_delete_with_an_unknown_end_resolves_it(
     upstream.script("DELETE", TIMEOUT)
     gate.delete(target)
     protect(acme, Protection.ALL)
-    assert gate.push("v1", ONE).status_code == 201
+    # The delete that had no answer may still land, and would take what is pushed now.
+    assert is_undecided(gate.push("v1", ONE))
     assert upstream.sent("DELETE") == [target, target]
+    assert open_attempts() == 0
+    age_attempts(16)
+    assert gate.push("v1", ONE).status_code == 201
     assert upstream.tags == {"v1": digest_of(ONE)}
     assert standing_lock(acme, "v1").state == "locked"
     assert open_attempts() == 0
@@ -413,9 +417,30 @@ def test_a_delete_under_older_settings_is_not_repeated_where_the_lock_holds_agai
     upstream.script("DELETE", TIMEOUT)
     gate.delete(target)
     protect(protected, Protection.ALL)
-    _resolve(upstream)
+    assert _resolve(upstream) == 0
+    assert is_undecided(gate.push("v1", TWO))
+    age_attempts(16)
+    assert _resolve(upstream) == 1
+    assert upstream.sent("DELETE") == [target]
     assert upstream.tags == {"v1": digest_of(ONE)}
     assert standing_lock(protected, "v1").state == "locked"
+    assert open_attempts() == 0
+
+
+@pytest.mark.parametrize("target", ["v1", digest_of(ONE)])
+def test_a_delete_under_older_settings_that_did_land_ends_the_lock(
+    protected: Workspace, protect: Protect, gate: GateClient, upstream: Upstream, target: str
+) -> None:
+    gate.push("v1", ONE)
+    protect(protected, Protection.NONE)
+    upstream.script("DELETE", lands_late)
+    gate.delete(target)
+    protect(protected, Protection.ALL)
+    age_attempts(16)
+    assert _resolve(upstream) == 1
+    assert lock_of(protected, "v1") is None
+    assert tag_event_kinds(protected)[-1] == "lock.ended"
+    assert gate.push("v1", TWO).status_code == 201
 
 
 # Failures of our own.

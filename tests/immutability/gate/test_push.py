@@ -53,7 +53,7 @@ def test_it_is_claimed_and_announced_before_it_is_sent(
 ) -> None:
     def look(carry: Carry) -> RegistryAnswer:
         attempt = Attempt.objects.get()
-        assert (attempt.outcome, attempt.is_sent) == ("open", True)
+        assert (attempt.outcome, attempt.sent_at is not None) == ("open", True)
         assert bytes(attempt.manifest) == ONE
         assert state_of(protected) == ("claimed", digest_of(ONE))
         return carry()

@@ -6,6 +6,7 @@ import pytest
 
 from containers.reference import Digest
 from immutability.actions import remove
+from immutability.actions.attempts import mark_sent
 from immutability.actions.delete_manifest import send_delete
 from immutability.actions.manage import NameAfter, WrongStateError, delete_locked_tag
 from immutability.actions.read import UndecidedError
@@ -161,7 +162,8 @@ def test_a_lock_in_force_outlives_the_delete_of_its_image(
     gate.push("v1", ONE)
     gate.push("v2", ONE)
     row = lock_of("v1")
-    attempt = remove._announce(row, acme, "why", SYSTEM, Digest(row.digest))
+    attempt = remove._announce(row, acme, 1, "why", SYSTEM, Digest(row.digest))
+    mark_sent(attempt)
     registry: object = upstream
     send_delete(attempt, Digest(row.digest), registry, SYSTEM)  # type: ignore[arg-type]
     assert lock_of("v2").state == "locked"

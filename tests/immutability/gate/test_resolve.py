@@ -1,7 +1,6 @@
 """Attempts whose end is unknown are resolved by repeating the same write."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from tests.immutability.actions.asking import (
     standing_lock,
     tag_event_kinds,
 )
-from tests.immutability.gate.left_behind import UNKNOWN_ENDS, open_attempts
+from tests.immutability.gate.left_behind import UNKNOWN_ENDS, age_attempts, open_attempts
 from tests.immutability.gate.upstream import (
     TIMEOUT,
     Carry,
@@ -145,8 +144,7 @@ def test_an_unprotected_push_lapses_after_a_quarter_of_an_hour_and_is_never_repe
     upstream.script("PUT", TIMEOUT)
     gate.push("v1", ONE)
     protect(acme, Protection.ALL)
-    age = timedelta(minutes=minutes)
-    Attempt.objects.update(opened_at=F("opened_at") - age, expires_at=F("expires_at") - age)
+    age_attempts(minutes)
     assert _resolve(upstream) == int(has_lapsed)
     assert upstream.sent() == ["v1"]
     assert gate.push("v1", TWO).status_code == (201 if has_lapsed else 503)

@@ -13,7 +13,12 @@ from tests.immutability.actions.asking import (
     lock_of,
     tag_event_kinds,
 )
-from tests.immutability.gate.left_behind import UNKNOWN_ENDS, open_attempts, state_of
+from tests.immutability.gate.left_behind import (
+    UNKNOWN_ENDS,
+    age_attempts,
+    open_attempts,
+    state_of,
+)
 from tests.immutability.gate.upstream import (
     TIMEOUT,
     Carry,
@@ -42,7 +47,7 @@ def test_an_unknown_end_leaves_the_attempt_open_and_the_name_held(
     upstream.script("PUT", end)
     assert is_undecided(gate.push("v1", ONE))
     attempt = Attempt.objects.get()
-    assert (attempt.outcome, attempt.is_sent) == ("open", True)
+    assert (attempt.outcome, attempt.sent_at is not None) == ("open", True)
     assert state_of(protected) == ("claimed", digest_of(ONE))
     assert upstream.sent() == ["v1"]
     assert tag_event_kinds(protected) == []
@@ -72,14 +77,31 @@ def test_another_image_after_an_unknown_end_is_refused_once_the_first_is_resolve
     assert open_attempts() == 0
 
 
-def test_another_image_gets_the_name_where_the_first_is_refused_when_it_is_repeated(
+def test_another_image_gets_the_name_once_the_first_was_refused_and_can_land_no_more(
+    protected: Workspace, gate: GateClient, upstream: Upstream
+) -> None:
+    """What the repetition was told says nothing of the write before it."""
+    upstream.script("PUT", TIMEOUT, answer(400, "MANIFEST_INVALID"))
+    gate.push("v1", ONE)
+    response = gate.push("v1", TWO)
+    assert is_undecided(response)
+    assert "may still land, for 15 minutes at most" in message_of(response)
+    assert lock_of(protected, "v1") is None
+    assert open_attempts() == 0
+    age_attempts(16)
+    assert gate.push("v1", TWO).status_code == 201
+    assert [call.body for call in upstream.sent_by_tag] == [ONE, ONE, TWO]
+    assert state_of(protected) == ("locked", digest_of(TWO))
+
+
+def test_the_same_image_need_not_wait_for_a_write_of_it_that_may_still_land(
     protected: Workspace, gate: GateClient, upstream: Upstream
 ) -> None:
     upstream.script("PUT", TIMEOUT, answer(400, "MANIFEST_INVALID"))
     gate.push("v1", ONE)
-    assert gate.push("v1", TWO).status_code == 201
-    assert [call.body for call in upstream.sent_by_tag] == [ONE, ONE, TWO]
-    assert state_of(protected) == ("locked", digest_of(TWO))
+    assert is_undecided(gate.push("v1", TWO))
+    assert gate.push("v1", ONE).status_code == 201
+    assert state_of(protected) == ("locked", digest_of(ONE))
 
 
 def test_while_the_registry_stays_silent_nobody_gets_the_name(
