@@ -28,6 +28,8 @@ class Environment:
     allowed_hosts: list[str]
     data_dir: Path
     database_url: str
+    database_pool_size: int
+    database_patience_seconds: int
     redis_url: str
     registry_url: str
     behind_edge: bool
@@ -52,6 +54,8 @@ def read_environment() -> Environment:
             allowed_hosts=env.list("ALLOWED_HOSTS", []) or _loopback_and(public_url),
             data_dir=data_dir,
             database_url=env.str("DATABASE_URL", "") or _embedded_database(data_dir),
+            database_pool_size=env.int("DATABASE_POOL_SIZE", 16),
+            database_patience_seconds=env.int("DATABASE_PATIENCE_SECONDS", 10),
             redis_url=env.str("REDIS_URL", ""),
             registry_url=env.str("REGISTRY_URL", "").rstrip("/"),
             behind_edge=env.bool("BEHIND_EDGE", False),
@@ -108,6 +112,12 @@ def _check(environment: Environment) -> None:
     if environment.secret_key and len(environment.secret_key) < 50:
         raise BadSettingError("SECRET_KEY must have at least 50 characters, or be left out")
     _check_database_url(environment.database_url)
+    for name, value, most in (
+        ("DATABASE_POOL_SIZE", environment.database_pool_size, 1000),
+        ("DATABASE_PATIENCE_SECONDS", environment.database_patience_seconds, 60),
+    ):
+        if not 1 <= value <= most:
+            raise BadSettingError(f"{name} is {value}: it must be from 1 to {most}")
 
 
 def _check_url(

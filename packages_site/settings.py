@@ -6,8 +6,10 @@ from typing import Any
 import dj_database_url
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
+from psycopg import IsolationLevel
 
 from immutability.protection import DeleteOutcome, Outcome
+from packages_site.database import PatientConnection
 from packages_site.environment import BadSettingError, read_environment, read_or_make_secret_key
 from workspaces.access import ActorKind
 
@@ -96,10 +98,21 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
 else:
     # The pool lives in each process. DISABLE_SERVER_SIDE_CURSORS lets a pooler in transaction
-    # mode stand in between.
-    _database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 16, "timeout": 5}}
+    # mode stand in between. Every decision is made for READ COMMITTED, whatever the server's
+    # default is.
+    _database["OPTIONS"] = {
+        "isolation_level": IsolationLevel.READ_COMMITTED,
+        "connect_timeout": 5,
+        "pool": {
+            "min_size": 1,
+            "max_size": ENVIRONMENT.database_pool_size,
+            "timeout": 5,
+            "connection_class": PatientConnection,
+        },
+    }
     _database["DISABLE_SERVER_SIDE_CURSORS"] = True
 DATABASES = {"default": _database}
+DATABASE_PATIENCE_SECONDS = ENVIRONMENT.database_patience_seconds
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "workspaces.User"
@@ -200,7 +213,9 @@ SPECTACULAR_SETTINGS = {
 
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "taglock"
+# The broker may be away for hours, from the start on: worker and clock try until it is back.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
@@ -213,10 +228,12 @@ CELERY_BEAT_SCHEDULE = {
 }
 if ENVIRONMENT.redis_url:
     CELERY_BROKER_URL = ENVIRONMENT.redis_url
-    # A Redis that accepts and then hangs must not hold anybody for longer than this.
+    # A Redis that accepts and then hangs must not hold anybody for longer than this. A worker that
+    # waits for messages on a connection that is dead notices within about ten seconds.
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
         "socket_timeout": 1.0,
         "socket_connect_timeout": 1.0,
+        "health_check_interval": 5,
     }
 else:
     CELERY_BROKER_URL = "filesystem://"

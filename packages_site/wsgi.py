@@ -2,8 +2,12 @@
 
 import os
 
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+
+from packages_site.database import be_patient
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
 
 application = get_wsgi_application()
+be_patient(settings.DATABASE_PATIENCE_SECONDS)

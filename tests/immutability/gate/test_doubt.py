@@ -369,7 +369,7 @@ def test_who_has_joined_a_claim_and_not_sent_yet_decides_anew_where_it_is_adopte
 
     def join(carry: Carry) -> RegistryAnswer:
         # What it sees: nothing there yet. What the other one sees: an image behind its back.
-        upstream.script("GET", lambda carry: _adopt_first(carry))
+        upstream.script("GET", _adopt_first)
         answers.append(gate.push("v1", ONE))
         return carry()
 
