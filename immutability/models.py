@@ -243,6 +243,44 @@ class Attempt(models.Model):
         return str(self.id)
 
 
+class Job(models.Model):
+    """Background work: what there is to do, how far it is, and whose turn it is until when.
+
+    A worker that has lost its lease, to another worker or to a new order, changes nothing more.
+    """
+
+    class Kind(models.TextChoices):
+        # Lock the covered tags that the registry had already.
+        ADOPT = "adopt"
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="jobs")
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    asked_at = models.DateTimeField(db_default=Now())
+    # Everything up to here is done.
+    repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH, blank=True)
+    tag = models.CharField(max_length=MAX_TAG_LENGTH, blank=True)
+    looked_at_count = models.PositiveIntegerField(default=0)
+    adopted_count = models.PositiveIntegerField(default=0)
+    # Tags with a write under way: whoever pushes them next adopts them.
+    left_out_count = models.PositiveIntegerField(default=0)
+    lease = models.UUIDField(null=True)
+    expires_at = models.DateTimeField(db_default=Now())
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "kind"], name="job_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["expires_at"], name="job_due", condition=models.Q(done_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.workspace_id}"
+
+
 class AttemptTag(models.Model):
     """A tag that an attempt writes."""
 

@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from containers.connection import find_registry
+from immutability.actions.jobs import run_jobs
 from immutability.actions.resolve import resolve_attempts
 from immutability.models import Attempt
 
@@ -13,3 +14,11 @@ def resolve_open_attempts() -> None:
     registry = find_registry()
     if registry is not None:
         resolve_attempts(registry, Attempt.objects.all())
+
+
+@shared_task(name="immutability.run_jobs")
+def run_due_jobs() -> None:
+    """Do the next piece of what is to be done in the background."""
+    registry = find_registry()
+    if registry is not None:
+        run_jobs(registry)

@@ -218,9 +218,23 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+# A message only says "look": one that has waited for longer than the next one is worth nothing.
 CELERY_BEAT_SCHEDULE = {
-    "close-log-repeats": {"task": "workspaces.close_log_repeats", "schedule": 60.0},
-    "resolve-attempts": {"task": "immutability.resolve_attempts", "schedule": 10.0},
+    "close-log-repeats": {
+        "task": "workspaces.close_log_repeats",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "resolve-attempts": {
+        "task": "immutability.resolve_attempts",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
+    "run-jobs": {
+        "task": "immutability.run_jobs",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
     "clear-sessions": {
         "task": "workspaces.clear_sessions",
         "schedule": crontab(hour="3", minute="7"),

@@ -21,6 +21,7 @@ from containers.registry.manifest import MANIFEST_MEDIA_TYPES, MAX_MANIFEST_BYTE
 # Shorter than the edge's and the gate's own patience, so that they hear the answer.
 UPSTREAM_DEADLINE_SECONDS = 30.0
 _CHUNK_BYTES = 64 * 1024
+_PAGE_SIZE = 100
 _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
 _RETRYABLE = frozenset({408, 425, 429})
 
@@ -99,6 +100,35 @@ class RegistryClient:
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
         return names if all(isinstance(name, str) for name in names) else None
+
+    def page_tags(self, repository: Repository, after: str = "") -> tuple[list[str], bool]:
+        """Return some tags of a repository, sorted, and whether there are more.
+
+        Those behind `after`, where the registry can do that; else all. Raises
+        RegistryUnavailableError where it does not say.
+        """
+        names, has_more = self._page(f"/v2/{repository.name}/tags/list", "tags", after)
+        return sorted(names), has_more
+
+    def page_repositories(self, after: str = "") -> tuple[list[str], bool]:
+        """Return some names of repositories, in the registry's order, and whether there are more.
+
+        Raises RegistryUnavailableError where it does not say.
+        """
+        return self._page("/v2/_catalog", "repositories", after)
+
+    def _page(self, path: str, key: str, after: str) -> tuple[list[str], bool]:
+        query = urlencode({"n": _PAGE_SIZE} | ({"last": after} if after else {}))
+        answer = self._send("GET", f"{path}?{query}", {})
+        if answer.is_absent:
+            return [], False
+        try:
+            names = json.loads(answer.body)[key] or [] if answer.is_success else None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            names = None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise RegistryUnavailableError(f"the registry answered {answer.status} to {path}")
+        return names, "Link" in answer.headers
 
     def head_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
         """Ask for a manifest's digest. Raises RegistryUnavailableError."""

@@ -19,7 +19,7 @@ from immutability.actions.attempts import (
 )
 from immutability.actions.claims import abandon_claim, confirm_adoption
 from immutability.actions.look import look
-from immutability.actions.read import UndecidedError, read_locks, require_version
+from immutability.actions.read import UndecidedError, UnderWayError, read_locks, require_version
 from immutability.actions.round import PushRound
 from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState, Policy, Step, cover
@@ -107,7 +107,7 @@ def adopt_in_registry(
     registry: RegistryClient,
     *,
     actor: Actor,
-) -> bool:
+) -> int:
     """Like adopt_known, by what the registry itself has now: claimed first, looked at second.
 
     For a digest, every covered tag of the repository is adopted: any of them may be an index that
@@ -130,17 +130,18 @@ def adopt_tags(
     registry: RegistryClient,
     *,
     actor: Actor,
-) -> bool:
-    """Lock those of `tags` that are covered, unlocked and there; return whether there was any.
+) -> int:
+    """Lock those of `tags` that are covered, unlocked and there; return how many there were.
 
-    Within no transaction of the caller's. Raises UndecidedError as adopt_in_registry does, and
-    MovedError or IntegrityError where somebody else was faster.
+    Within no transaction of the caller's. Raises UnderWayError where one of them may still change,
+    UndecidedError where the registry does not say, and MovedError or IntegrityError where somebody
+    else was faster.
     """
     locked = read_locks(workspace, repository, tags)
     new = [tag for tag in sorted(tags) if tag not in locked and cover(policy, tag).is_covered]
     expected = {tag: digest for tag, digest, _ in _look_at(workspace, repository, new, registry)}
     if not expected:
-        return False
+        return 0
     rows = [
         _new_lock(workspace, repository, policy, tag, digest, LockState.CLAIMED)
         for tag, digest in expected.items()
@@ -167,7 +168,7 @@ def adopt_tags(
     except Exception:
         abandon_claim(attempt)
         raise
-    return True
+    return len(found)
 
 
 def _require_rest(
@@ -175,10 +176,10 @@ def _require_rest(
 ) -> None:
     """Raise UndecidedError where what the registry has under a tag may still change."""
     if is_in_the_way(workspace, repository, {tag: True}, present, mine):
-        raise UndecidedError("another write of the same tag is under way")
+        raise UnderWayError("another write of the same tag is under way")
     needed = find_descendants(workspace, repository, {present})
     if find_deletes(workspace, repository, needed, in_doubt=True).exists():
-        raise UndecidedError("a delete of what the image lists may still land")
+        raise UnderWayError("a delete of what the image lists may still land")
 
 
 def _look_at(

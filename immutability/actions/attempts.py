@@ -27,7 +27,7 @@ from containers.registry.client import (
 )
 from containers.registry.manifest import UnreadableManifestError, read_manifest
 from immutability.actions.claims import abandon_claim, add_attempt_tags, confirm_claim
-from immutability.actions.read import MovedError, UndecidedError
+from immutability.actions.read import MovedError, UndecidedError, UnderWayError
 from immutability.models import Attempt, AttemptTag, ContainerSettings
 from immutability.protection import PolicyRule
 from workspaces.access import Actor, ActorKind, Origin
@@ -41,7 +41,7 @@ ATTEMPT_LEASE = timedelta(seconds=2 * UPSTREAM_DEADLINE_SECONDS)
 QUARANTINE = timedelta(minutes=15)
 
 
-class DoubtError(UndecidedError):
+class DoubtError(UnderWayError):
     """A write that had no answer when it was sent may still land, whatever its repetition said."""
 
     def __init__(self) -> None:

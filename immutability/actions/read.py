@@ -19,6 +19,10 @@ class UndecidedError(Exception):
     """The question could not be answered now. Whoever asked refuses and says: try again."""
 
 
+class UnderWayError(UndecidedError):
+    """A write that is under way, or that may still land, has to end first."""
+
+
 class MovedError(Exception):
     """What was read has changed before it could be acted on: read again, decide again."""
 

@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from containers.connection import find_registry
 from containers.reference import Tag
+from immutability.actions.jobs import ask_for_adoption, call_off_adoption
 from immutability.actions.read import read_policy
 from immutability.drafts import Draft, DraftProblem, find_draft_problems
 from immutability.models import ContainerSettings, LockedTag, Rule
-from immutability.protection import LockState, Policy, cover
+from immutability.protection import LockState, Policy, Protection, cover
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_event, append_events
 from workspaces.log.kinds import EventKind
@@ -121,6 +123,10 @@ def _save(
             [row.to_event(kind, workspace.slug, settings_version=after.version) for row in rows],
             actor=actor,
         )
+    if after.protection is Protection.NONE:
+        call_off_adoption(workspace)
+    elif find_registry() is not None:
+        ask_for_adoption(workspace)
     return after
 
 

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
+from immutability.actions.jobs import find_adoption
 from immutability.actions.read import read_policy
 from immutability.actions.save_settings import (
     LocksWouldSuspendError,
@@ -103,6 +104,7 @@ def _render(
             "max_name_length": MAX_RULE_NAME_LENGTH,
             "max_pattern_length": MAX_PATTERN_LENGTH,
             "max_sample_tags": MAX_SAMPLE_TAGS,
+            "adoption": find_adoption(access.workspace),
         }
         | (context or {}),
         status=status,

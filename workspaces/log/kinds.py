@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     LOCK_RELEASED = "lock.released"
     LOCK_FREED = "lock.freed"
     CLAIM_DROPPED = "claim.dropped"
+    DRIFT_FOUND = "drift.found"
     REPEATS_COUNTED = "repeats.counted"
     SETTINGS_CHANGED = "settings.changed"
     WORKSPACE_CREATED = "workspace.created"
@@ -43,6 +44,7 @@ _LABELS = {
     EventKind.LOCK_RELEASED: "Lock released",
     EventKind.LOCK_FREED: "Name freed",
     EventKind.CLAIM_DROPPED: "Claim dropped",
+    EventKind.DRIFT_FOUND: "Drift found",
     EventKind.REPEATS_COUNTED: "Repeats counted",
     EventKind.SETTINGS_CHANGED: "Settings changed",
     EventKind.WORKSPACE_CREATED: "Workspace created",
@@ -55,5 +57,5 @@ _LABELS = {
 TAG_EVENT_KINDS = frozenset(
     kind
     for kind in EventKind
-    if kind.split(".")[0] in ("tag", "push", "delete", "lock", "claim", "repeats")
+    if kind.split(".")[0] in ("tag", "push", "delete", "lock", "claim", "drift", "repeats")
 )

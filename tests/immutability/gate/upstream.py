@@ -118,6 +118,18 @@ class Upstream:
         """Answer as the registry client does."""
         return sorted(self.tags)
 
+    def page_tags(self, repository: Repository, after: str = "") -> tuple[list[str], bool]:
+        """Answer as the registry client does, two tags a page; it may be scripted to fail."""
+        self._reply(Call("LIST", after), lambda: answer(200))
+        names = sorted(self.tags) if repository.name == REPOSITORY else []
+        behind = [name for name in names if name > after]
+        return behind[:2], len(behind) > 2
+
+    def page_repositories(self, after: str = "") -> tuple[list[str], bool]:
+        """Answer as the registry client does."""
+        names = ["acme-x/api", REPOSITORY, "zebra/api"]
+        return [name for name in names if name > after], False
+
     def put_manifest(
         self,
         repository: Repository,
