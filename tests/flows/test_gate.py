@@ -1,7 +1,6 @@
 """The gate before a real registry: real clients, raw requests, and every other way in."""
 
 import hashlib
-import http.client
 import json
 import os
 import re
@@ -21,128 +20,23 @@ import pytest
 
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
 from tests.conftest import skip_or_fail
+from tests.services.registry_user import (
+    CONFIG_TYPE,
+    IMAGE_TYPE,
+    INDEX_TYPE,
+    PATIENCE_SECONDS,
+    Repository,
+    digest_of,
+    make_index,
+    send,
+    send_raw,
+    to_json,
+)
 from tests.services.site import ROOT, Site
 
 pytestmark = pytest.mark.process
 
-IMAGE_TYPE = "application/vnd.oci.image.manifest.v1+json"
-INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-ACCEPT = f"{IMAGE_TYPE}, {INDEX_TYPE}, application/vnd.docker.distribution.manifest.v2+json"
 IMMUTABLE = "cannot be overwritten because the tag is immutable"
-PATIENCE_SECONDS = 20
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        """The OCI code of an error."""
-        code: str = json.loads(self.body)["errors"][0]["code"]
-        return code
-
-
-def digest_of(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
-
-
-def to_json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value).encode()
-
-
-def send_raw(port: int, request: bytes) -> Answer:
-    """Send these bytes, whatever they are, and read one answer."""
-    method = request.partition(b" ")[0].decode()
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
-        connection.sendall(request)
-        response = http.client.HTTPResponse(connection, method=method)
-        response.begin()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, headers, response.read())
-
-
-def send(
-    port: int,
-    method: str,
-    target: str,
-    body: bytes | None = None,
-    media_type: str = IMAGE_TYPE,
-    headers: str = "",
-) -> Answer:
-    """Send one request whose target goes out as it is written here."""
-    head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
-    head += f"Accept: {ACCEPT}\r\n{headers}"
-    if body is not None:
-        head += f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n"
-    return send_raw(port, head.encode() + b"\r\n" + (body or b""))
-
-
-class Repository:
-    """A repository behind a port, which is an edge's or a registry's own."""
-
-    def __init__(self, port: int, name: str) -> None:
-        self.port = port
-        self.name = name
-
-    def upload(self, content: bytes) -> dict[str, Any]:
-        """Upload a blob and return its descriptor."""
-        started = send(self.port, "POST", f"/v2/{self.name}/blobs/uploads/", b"")
-        assert started.status == 202, started
-        location = started.headers["location"]
-        joint = "&" if "?" in location else "?"
-        done = send(
-            self.port,
-            "PUT",
-            f"{location}{joint}digest={digest_of(content)}",
-            content,
-            "application/octet-stream",
-        )
-        assert done.status == 201, done
-        return {"mediaType": CONFIG_TYPE, "digest": digest_of(content), "size": len(content)}
-
-    def make_image(self, text: str) -> bytes:
-        """Upload what an image needs; return its manifest."""
-        config = self.upload(to_json({"architecture": "amd64", "os": "linux", "text": text}))
-        document = {"schemaVersion": 2, "mediaType": IMAGE_TYPE, "config": config, "layers": []}
-        return to_json(document)
-
-    def put(
-        self, reference: str, body: bytes, media_type: str = IMAGE_TYPE, query: str = ""
-    ) -> Answer:
-        """Put a manifest."""
-        target = f"/v2/{self.name}/manifests/{reference}{query}"
-        return send(self.port, "PUT", target, body, media_type)
-
-    def delete(self, rest: str) -> Answer:
-        """Delete what stands at the end of the repository's address."""
-        return send(self.port, "DELETE", f"/v2/{self.name}/{rest}")
-
-    def read(self, reference: str) -> str | None:
-        """Return the digest of what a client would pull, or None."""
-        answer = send(self.port, "GET", f"/v2/{self.name}/manifests/{reference}")
-        return digest_of(answer.body) if answer.status == 200 else None
-
-    @property
-    def tags(self) -> dict[str, str | None]:
-        """Every tag and what it points at."""
-        answer = send(self.port, "GET", f"/v2/{self.name}/tags/list")
-        names = json.loads(answer.body).get("tags") or [] if answer.status == 200 else []
-        return {name: self.read(name) for name in names}
-
-
-def _index(*children: bytes) -> bytes:
-    listed = [
-        {"mediaType": IMAGE_TYPE, "digest": digest_of(each), "size": len(each)}
-        | {"platform": {"architecture": arch, "os": "linux"}}
-        for each, arch in zip(children, ("amd64", "arm64"), strict=False)
-    ]
-    return to_json({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": listed})
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +174,7 @@ def test_an_index_with_children_is_pushed_and_its_child_is_not_deleted(
     one, two = repository.make_image("one"), repository.make_image("two")
     for each in (one, two):
         assert repository.put(digest_of(each), each).status == 201
-    pushed = repository.put("v1", _index(one, two), INDEX_TYPE)
+    pushed = repository.put("v1", make_index(one, two), INDEX_TYPE)
     assert pushed.status == 201
     refused = repository.delete(f"manifests/{digest_of(one)}")
     assert (refused.status, refused.code) == (403, "DENIED")
@@ -297,7 +191,7 @@ def test_skopeo_pushes_every_image_of_an_index(
     one, two = source.make_image("one"), source.make_image("two")
     for each in (one, two):
         source.put(digest_of(each), each)
-    source.put("latest", _index(one, two), INDEX_TYPE)
+    source.put("latest", make_index(one, two), INDEX_TYPE)
     address = f"docker://127.0.0.1:{site.port}/{{}}"
     done = _skopeo(
         "copy",
@@ -308,7 +202,7 @@ def test_skopeo_pushes_every_image_of_an_index(
         address.format(f"{repository.name}:v1"),
     )
     assert done.returncode == 0, done.stderr
-    assert repository.tags == {"v1": digest_of(_index(one, two))}
+    assert repository.tags == {"v1": digest_of(make_index(one, two))}
     assert repository.delete(f"manifests/{digest_of(two)}").status == 403
 
 

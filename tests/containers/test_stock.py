@@ -1,0 +1,75 @@
+"""Going through what real registries have, page by page."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from containers.reference import Repository
+from containers.registry.client import RegistryClient
+from containers.stock import iterate_repositories, iterate_tags
+from packages_site.local import find_free_ports, registry_command
+from tests.services import registry_user
+from tests.services.parts import Part, is_answering
+
+pytestmark = [pytest.mark.process, pytest.mark.django_db]
+
+# More than a page of them, and neighbours that some orders put between the two slashes.
+NAMES = [f"acme/r{number:03}" for number in range(105)]
+NEIGHBOURS = ["acm/a", "acme-x/a", "acme.x/a", "acme0/a", "acmf/a", "zebra/a"]
+TAGS = [f"v{number:03}" for number in range(105)]
+
+
+@pytest.fixture(scope="module")
+def debians_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("stock")
+    (port,) = find_free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    registry = Part(
+        registry_command(folder, port),
+        folder / "registry.out",
+        is_ready=lambda: is_answering(f"{url}/v2/"),
+    )
+    registry.start()
+    try:
+        yield url
+    finally:
+        registry.stop()
+
+
+@pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
+def client(request: pytest.FixtureRequest) -> RegistryClient:
+    """A registry in which all of this has been pushed."""
+    is_debians = request.param == "docker-registry"
+    url = request.getfixturevalue("debians_registry" if is_debians else "distribution_3")
+    port = int(url.rpartition(":")[2])
+    for name in [*NAMES, *NEIGHBOURS]:
+        repository = registry_user.Repository(port, name)
+        assert repository.put("v000", repository.make_image("one")).status == 201
+    tagged = registry_user.Repository(port, NAMES[0])
+    image = tagged.make_image("one")
+    for tag in TAGS:
+        assert tagged.put(tag, image).status == 201
+    return RegistryClient(url)
+
+
+def test_every_repository_of_a_workspace_is_found_and_none_of_another(
+    client: RegistryClient,
+) -> None:
+    assert sorted(each.name for each in iterate_repositories(client, "acme")) == NAMES
+    assert [each.name for each in iterate_repositories(client, "acm")] == ["acm/a"]
+    assert [each.name for each in iterate_repositories(client, "zebra")] == ["zebra/a"]
+    assert list(iterate_repositories(client, "nobody")) == []
+
+
+def test_it_goes_on_behind_a_repository(client: RegistryClient) -> None:
+    found = [each.name for each in iterate_repositories(client, "acme")]
+    behind = [each.name for each in iterate_repositories(client, "acme", found[50])]
+    assert behind == found[51:]
+    assert list(iterate_repositories(client, "acme", found[-1])) == []
+
+
+def test_every_tag_is_found_from_the_start_and_from_behind_one(client: RegistryClient) -> None:
+    repository = Repository(NAMES[0])
+    assert [tag.name for tag in iterate_tags(client, repository)] == TAGS
+    assert [tag.name for tag in iterate_tags(client, repository, TAGS[101])] == TAGS[102:]
+    assert list(iterate_tags(client, Repository("acme/nothing"))) == []
