@@ -237,6 +237,12 @@ class Attempt(models.Model):
                 name="attempt_delete",
                 condition=models.Q(kind="delete"),
             ),
+            models.Index(
+                fields=["workspace", "repository", "sent_at"],
+                name="attempt_doubted",
+                condition=models.Q(is_doubted=True),
+            ),
+            models.Index(fields=["ended_at"], name="attempt_ended"),
         ]
 
     def __str__(self) -> str:

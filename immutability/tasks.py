@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from containers.connection import find_registry
+from immutability.actions.attempts import forget_ended_attempts
 from immutability.actions.jobs import run_jobs
 from immutability.actions.resolve import resolve_attempts
 from immutability.models import Attempt
@@ -22,3 +23,9 @@ def run_due_jobs() -> None:
     registry = find_registry()
     if registry is not None:
         run_jobs(registry)
+
+
+@shared_task(name="immutability.forget_attempts")
+def forget_attempts() -> None:
+    """Delete the attempts that ended long ago."""
+    forget_ended_attempts()

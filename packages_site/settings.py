@@ -218,22 +218,28 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
-# A message only says "look": one that has waited for longer than the next one is worth nothing.
+# A message only says "look": one that has waited for an hour is worth nothing. Not less than that,
+# since a worker goes by its own clock, and those of two nodes may be minutes apart.
+_message_life = {"expires": 3600.0}
 CELERY_BEAT_SCHEDULE = {
     "close-log-repeats": {
         "task": "workspaces.close_log_repeats",
         "schedule": 60.0,
-        "options": {"expires": 60.0},
+        "options": _message_life,
     },
     "resolve-attempts": {
         "task": "immutability.resolve_attempts",
         "schedule": 10.0,
-        "options": {"expires": 10.0},
+        "options": _message_life,
     },
     "run-jobs": {
         "task": "immutability.run_jobs",
         "schedule": 10.0,
-        "options": {"expires": 10.0},
+        "options": _message_life,
+    },
+    "forget-attempts": {
+        "task": "immutability.forget_attempts",
+        "schedule": crontab(hour="3", minute="17"),
     },
     "clear-sessions": {
         "task": "workspaces.clear_sessions",

@@ -39,6 +39,8 @@ ATTEMPT_LEASE = timedelta(seconds=2 * UPSTREAM_DEADLINE_SECONDS)
 # unprotected push is not repeated, since a newer one may have followed it; so long it holds up
 # claims of its tag. So does a write that had no answer when it was first sent.
 QUARANTINE = timedelta(minutes=15)
+# How long attempts that have ended are kept, far longer than they can matter: for people who ask.
+KEPT_FOR = timedelta(days=7)
 
 
 class DoubtError(UnderWayError):
@@ -131,14 +133,11 @@ def find_under_way(
     workspace: Workspace, repository: Repository, tags: Collection[Tag]
 ) -> QuerySet[AttemptTag]:
     """Return the gate's open attempts on these tags."""
-    return _find_on(workspace, repository, tags).filter(attempt__outcome=Attempt.Outcome.OPEN)
-
-
-def _find_on(
-    workspace: Workspace, repository: Repository, tags: Collection[Tag]
-) -> QuerySet[AttemptTag]:
     return AttemptTag.objects.filter(
-        workspace=workspace, repository=repository.name, tag__in=[tag.name for tag in tags]
+        workspace=workspace,
+        repository=repository.name,
+        tag__in=[tag.name for tag in tags],
+        attempt__outcome=Attempt.Outcome.OPEN,
     ).exclude(attempt__kind=Attempt.Kind.ANNOUNCED)
 
 
@@ -313,21 +312,45 @@ def is_in_the_way(
     """
     claims = [tag.name for tag, is_covered in covered.items() if is_covered]
     others = [tag.name for tag, is_covered in covered.items() if not is_covered]
-    is_open = Q(attempt__outcome=Attempt.Outcome.OPEN) & (
-        Q(attempt__sent_at__isnull=False) | Q(attempt__expires_at__gt=Now())
-    )
-    is_ended = ~Q(attempt__outcome=Attempt.Outcome.OPEN)
-    is_doubted = Q(attempt__is_doubted=True, attempt__sent_at__gt=Now() - QUARANTINE)
+    is_live = Q(attempt__sent_at__isnull=False) | Q(attempt__expires_at__gt=Now())
     is_other = ~Q(attempt__digest=digest.value) | Q(attempt__kind=Attempt.Kind.DELETE)
-    found = _find_on(workspace, repository, covered).filter(
-        is_open & Q(tag__in=claims) & (Q(is_covered=False) | is_other)
-        | is_open & Q(tag__in=others, is_covered=True) & is_other
-        | is_open & Q(attempt__kind=Attempt.Kind.DELETE)
-        | is_ended & is_doubted & Q(tag__in=claims) & is_other
+    found = find_under_way(workspace, repository, covered).filter(
+        is_live,
+        Q(tag__in=claims) & (Q(is_covered=False) | is_other)
+        | Q(tag__in=others, is_covered=True) & is_other
+        | Q(attempt__kind=Attempt.Kind.DELETE),
     )
-    if mine is not None:
-        found = found.exclude(attempt=mine)
-    outcomes = set(found.values_list("attempt__outcome", flat=True))
-    if outcomes - {Attempt.Outcome.OPEN}:
+    if (found.exclude(attempt=mine) if mine else found).exists():
+        return True
+    # Asked second: what has ended in between is seen here.
+    doubted = Attempt.objects.filter(
+        ~Q(digest=digest.value) | Q(kind=Attempt.Kind.DELETE),
+        workspace=workspace,
+        repository=repository.name,
+        is_doubted=True,
+        sent_at__gt=Now() - QUARANTINE,
+        tags__tag__in=claims,
+    )
+    if claims and doubted.exclude(outcome=Attempt.Outcome.OPEN).exists():
         raise DoubtError
-    return bool(outcomes)
+    return False
+
+
+def forget_ended_attempts(older_than: timedelta = KEPT_FOR) -> int:
+    """Delete what has ended so long ago that no write of it can land any more; return how many.
+
+    Claims of two-phase checks stay: their callers may report them again.
+    """
+    ended = (
+        Attempt.objects.exclude(outcome=Attempt.Outcome.OPEN)
+        .exclude(kind=Attempt.Kind.ANNOUNCED)
+        .filter(
+            Q(sent_at__isnull=True) | Q(sent_at__lt=Now() - older_than),
+            ended_at__lt=Now() - older_than,
+        )
+    )
+    count = 0
+    while ids := list(ended.values_list("id", flat=True)[:1000]):
+        Attempt.objects.filter(id__in=ids).delete()
+        count += len(ids)
+    return count

@@ -39,5 +39,5 @@ def age_attempts(minutes: int) -> None:
     """Let so much time pass for every attempt."""
     age = timedelta(minutes=minutes)
     Attempt.objects.update(
-        **{name: F(name) - age for name in ("opened_at", "sent_at", "expires_at")}
+        **{name: F(name) - age for name in ("opened_at", "sent_at", "expires_at", "ended_at")}
     )

@@ -7,6 +7,7 @@ import pytest
 
 from containers.registry.client import RegistryAnswer
 from immutability.actions import attempts
+from immutability.actions.attempts import forget_ended_attempts
 from immutability.actions.manage import (
     NameAfter,
     WrongStateError,
@@ -384,3 +385,27 @@ def test_who_has_joined_a_claim_and_not_sent_yet_decides_anew_where_it_is_adopte
     assert [each.status_code for each in answers] == [403]
     assert upstream.sent_by_tag == []
     assert state_of(protected) == ("locked", digest_of(TWO))
+
+
+# What has ended.
+
+
+@pytest.mark.parametrize(("days", "left"), [(6, 2), (8, 0)])
+def test_attempts_that_ended_long_ago_are_forgotten(
+    protected: Workspace, gate: GateClient, days: int, left: int
+) -> None:
+    for tag in ("v1", "v2"):
+        gate.push(tag, ONE)
+    age_attempts(days * 24 * 60)
+    assert forget_ended_attempts() == 2 - left
+    assert Attempt.objects.count() == left
+
+
+def test_what_is_open_is_never_forgotten(
+    protected: Workspace, gate: GateClient, upstream: Upstream
+) -> None:
+    upstream.script("PUT", TIMEOUT)
+    gate.push("v1", ONE)
+    age_attempts(365 * 24 * 60)
+    assert forget_ended_attempts() == 0
+    assert open_attempts() == 1
