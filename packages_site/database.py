@@ -3,8 +3,9 @@
 from typing import Any
 
 import psycopg
+from django.db import connection
 from psycopg.abc import RV, PQGen
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
 
 
 class PatientConnection(psycopg.Connection[Any]):
@@ -27,6 +28,11 @@ class PatientConnection(psycopg.Connection[Any]):
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 # The answer may still come, to whatever would be asked next.
                 self.pgconn.finish()
+            if self.pgconn.status == ConnStatus.BAD:
+                # So are, most likely, those that wait in the pool: a restart breaks all of them.
+                pool = getattr(connection, "pool", None)
+                if pool is not None:
+                    pool.drain()
             raise
 
 

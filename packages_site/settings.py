@@ -107,6 +107,8 @@ else:
             "min_size": 1,
             "max_size": ENVIRONMENT.database_pool_size,
             "timeout": 5,
+            # How soon it tries anew, after an outage of any length.
+            "reconnect_timeout": 2,
             "connection_class": PatientConnection,
         },
     }

@@ -10,7 +10,7 @@ still be on its way. Such a write is in doubt: for a quarantine, no other image 
 
 import time
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -161,9 +161,15 @@ def find_deletes(
     )
 
 
-def leave_open(attempt: Attempt) -> None:
-    """Say that a write had no answer and nobody is at work on it: anybody may send it again."""
-    Attempt.objects.filter(id=attempt.id).update(expires_at=Now(), is_doubted=True)
+def leave_open(attempt: Attempt, *, sent_at: datetime | None = None) -> None:
+    """Say that a write had no answer and nobody is at work on it: anybody may send it again.
+
+    `sent_at` is when the sending began that is in doubt, where it is not the last one.
+    """
+    in_doubt_since = {"sent_at": sent_at} if sent_at else {}
+    Attempt.objects.filter(id=attempt.id).update(
+        expires_at=Now(), is_doubted=True, **in_doubt_since
+    )
 
 
 def send_push(
@@ -324,14 +330,14 @@ def is_in_the_way(
         return True
     # Asked second: what has ended in between is seen here.
     doubted = Attempt.objects.filter(
-        ~Q(digest=digest.value) | Q(kind=Attempt.Kind.DELETE),
+        Q(tags__tag__in=claims) & ~Q(digest=digest.value)
+        | Q(tags__tag__in=[*claims, *others], kind=Attempt.Kind.DELETE),
         workspace=workspace,
         repository=repository.name,
         is_doubted=True,
         sent_at__gt=Now() - QUARANTINE,
-        tags__tag__in=claims,
     )
-    if claims and doubted.exclude(outcome=Attempt.Outcome.OPEN).exists():
+    if doubted.exclude(outcome=Attempt.Outcome.OPEN).exists():
         raise DoubtError
     return False
 

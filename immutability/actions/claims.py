@@ -229,12 +229,13 @@ def _holders(row: LockedTag) -> QuerySet[Attempt]:
     """
     if row.state == LockState.DELETING:
         return open_attempts(row).filter(kind=Attempt.Kind.DELETE)
-    is_held = Q(digest=row.digest) | Q(kind=Attempt.Kind.ADOPT)
+    writes = AttemptTag.objects.filter(
+        workspace=row.workspace_id, repository=row.repository, tag=row.tag
+    )
+    covered = writes.filter(is_covered=True).values("attempt")
+    is_held = Q(digest=row.digest, id__in=covered) | Q(kind=Attempt.Kind.ADOPT)
     if row.replaced_state:
-        uncovered = AttemptTag.objects.filter(
-            workspace=row.workspace_id, repository=row.repository, tag=row.tag, is_covered=False
-        )
-        is_held |= Q(id__in=uncovered.values("attempt"))
+        is_held |= Q(id__in=writes.filter(is_covered=False).values("attempt"))
     return open_attempts(row).filter(is_held)
 
 

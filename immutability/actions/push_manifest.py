@@ -208,10 +208,7 @@ def _is_blocked(push: ManifestPush, mine: Attempt | None, to_write: dict[Tag, bo
     needed = _needed_digests(push)
     if find_deletes(push.workspace, push.repository, needed).exists():
         return True
-    if (
-        any(to_write.values())
-        and find_deletes(push.workspace, push.repository, needed, in_doubt=True).exists()
-    ):
+    if find_deletes(push.workspace, push.repository, needed, in_doubt=True).exists():
         raise DoubtError
     return False
 

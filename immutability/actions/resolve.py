@@ -22,7 +22,7 @@ from immutability.actions.attempts import (
     take_over,
 )
 from immutability.actions.claims import ClaimEndedError, abandon_claim, lapse_claim
-from immutability.actions.delete_manifest import send_delete, settle_as_deleted
+from immutability.actions.delete_manifest import ask_delete, settle_as_deleted
 from immutability.actions.read import UndecidedError, read_policy
 from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState, cover
@@ -38,6 +38,24 @@ def resolve_attempts(registry: RegistryClient, attempts: QuerySet[Attempt]) -> i
         _resolve(attempt, registry)
         for attempt in due.select_related("workspace").order_by("opened_at")
     )
+
+
+def give_up_attempts() -> int:
+    """Undo everything that is under way, and send nothing; return how many attempts there were.
+
+    After a restored backup: its attempts are older than what the registry has, and sending them
+    again would overwrite what followed. While anything runs, a write that is given up may land.
+    """
+    under_way = Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).exclude(
+        kind=Attempt.Kind.ANNOUNCED
+    )
+    count = 0
+    for attempt in under_way.select_related("workspace"):
+        if attempt.sent_at is not None:
+            leave_open(attempt)
+        abandon_claim(attempt)
+        count += 1
+    return count
 
 
 def _resolve(attempt: Attempt, registry: RegistryClient) -> bool:
@@ -58,8 +76,9 @@ def _resolve(attempt: Attempt, registry: RegistryClient) -> bool:
 def _repeat_delete(attempt: Attempt, registry: RegistryClient) -> bool:
     """Send a delete again, unless a lock would hold what it takes if it had not been sent.
 
-    Such a one was decided before the protection that covers the tag. It is not sent again; once it
-    cannot land any more, it has landed if what it deletes is gone.
+    Such a one was decided before the protection that covers the tag. It is not sent again. Once it
+    cannot land any more, it has landed if what it deletes is gone; so it is with one whose
+    repetition is refused.
     """
     target: Tag | Digest = Digest(attempt.digest)
     if not attempt.is_by_digest:
@@ -67,8 +86,12 @@ def _repeat_delete(attempt: Attempt, registry: RegistryClient) -> bool:
     actor = Actor(attempt.actor, ActorKind(attempt.actor_kind))
     if not _is_held(attempt):
         renew(attempt)
-        send_delete(attempt, target, registry, actor)
-        return True
+        answer = ask_delete(attempt, target, registry)
+        if answer.is_success or answer.is_absent:
+            settle_as_deleted(attempt, target, actor)
+            return True
+        # Refused. The sending before it may have landed all the same, or may land yet.
+        leave_open(attempt, sent_at=attempt.sent_at)
     if not _is_out_of_quarantine(attempt):
         leave_open(attempt)
         return False

@@ -82,10 +82,12 @@ def save_container_settings(
     except IntegrityError as error:
         # Two first saves at once: the row of the faster one stands.
         current = read_policy(workspace)
-        if current.version == expected_version:
-            problem = "Two rules have names that the database takes for the same. Change one."
-            raise InvalidDraftError([DraftProblem(problem, "rules")]) from error
-        raise StaleSettingsError(current) from error
+        if current.version != expected_version:
+            raise StaleSettingsError(current) from error
+        if "rule_name_once" not in str(error):
+            raise
+        problem = "Two rules have names that the database takes for the same. Change one."
+        raise InvalidDraftError([DraftProblem(problem, "rules")]) from error
 
 
 def _save(

@@ -7,12 +7,13 @@ stops it, and exits with the command's status. Says so and exits 3 where Postgre
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MISSING = 3
@@ -37,33 +38,106 @@ def find_free_port() -> int:
     return port
 
 
+class Server:
+    """The server of a data folder, whoever has started it: to be stopped, hung and started."""
+
+    def __init__(self, bin_dir: Path, data: Path) -> None:
+        self._data = data
+        log = data.parent / "log"
+        self._control = [*as_postgres(), bin_dir / "pg_ctl", "-D", data, "-w", "-l", log]
+
+    def start(self) -> None:
+        """Start it, with the options that its folder was made with; wait until it answers."""
+        _run([*self._control, "start"])
+
+    def stop(self) -> None:
+        """End it at once, as a crash does: it comes back to what was committed."""
+        self.resume()
+        _run([*self._control, "-m", "immediate", "stop"])
+
+    @property
+    def is_running(self) -> bool:
+        return bool(self._find_pids())
+
+    def hang(self) -> None:
+        """Let all of it stand still: connections stay open and are accepted, nobody answers."""
+        # The first one makes the others, so once it stands still there are no more of them.
+        for pid in self._find_pids()[:1]:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in self._find_pids()[1:]:
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        for pid in self._find_pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def _find_pids(self) -> list[int]:
+        """Return the postmaster's process id and those of its children; none where it is down."""
+        try:
+            postmaster = int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        except (FileNotFoundError, IndexError, ValueError):
+            return []
+        parents = {
+            int(path.name): parent
+            for path in Path("/proc").iterdir()
+            if path.name.isdigit() and (parent := _find_parent(path)) is not None
+        }
+        if postmaster not in parents:
+            return []
+        return [postmaster, *(pid for pid, parent in parents.items() if parent == postmaster)]
+
+
+def _find_parent(process: Path) -> int | None:
+    try:
+        # The name may have blanks and brackets; what follows it has none.
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 @contextmanager
 def postgresql(bin_dir: Path) -> Iterator[str]:
     """Run a server; yield its address for DATABASE_URL. The data goes with it."""
-    folder = Path(tempfile.mkdtemp(prefix="taglock-postgresql-"))
-    as_owner: list[str | Path] = _as_postgres(folder) if os.geteuid() == 0 else []
+    folder = make_folder("taglock-postgresql-")
     port = find_free_port()
     data = folder / "data"
     try:
-        _run([*as_owner, bin_dir / "initdb", "-D", data, "-U", "taglock", "--auth=trust", "-N"])
-        options = (
-            f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off -c max_connections=200 "
-            "-c log_min_messages=fatal"
-        )
-        control = [*as_owner, bin_dir / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-        _run([*control, "-o", options, "start"])
+        initdb = bin_dir / "initdb"
+        _run([*as_postgres(), initdb, "-D", data, "-U", "taglock", "--auth=trust", "-N"])
+        # In the folder, and not on the command line: a test that starts it again knows no options.
+        with (data / "postgresql.conf").open("a") as options:
+            options.write(
+                f"listen_addresses = '127.0.0.1'\nport = {port}\n"
+                f"unix_socket_directories = '{folder}'\nfsync = off\nmax_connections = 200\n"
+                "log_min_messages = fatal\n"
+            )
+        server = Server(bin_dir, data)
+        server.start()
         try:
             yield f"postgresql://taglock@127.0.0.1:{port}/postgres"
         finally:
-            _run([*control, "-m", "immediate", "stop"])
+            if server.is_running:
+                server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _as_postgres(folder: Path) -> list[str | Path]:
-    """PostgreSQL refuses to run as root: run it as the user that Debian's package made."""
+def make_folder(prefix: str) -> Path:
+    """Make a folder for a server that refuses to run as root, and runs as `as_postgres` then."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam("postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    return folder
+
+
+def as_postgres() -> list[str | Path]:
+    """Return what comes before a command that refuses root: the user of Debian's package."""
+    if os.geteuid() != 0:
+        return []
     owner = pwd.getpwnam("postgres")
-    os.chown(folder, owner.pw_uid, owner.pw_gid)
     return ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
 
 

@@ -1,10 +1,15 @@
 """What is shown when something went wrong: a page to a person, JSON to a program."""
 
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from workspaces.problems import plain_problem_response
+
+RETRY_AFTER_SECONDS = 10
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -45,7 +50,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer a bug, without touching the database."""
+    """Answer a bug, or a database that cannot be used, without touching the database."""
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        return _database_error(request)
     if request.path.startswith("/api/"):
         return plain_problem_response(500, "error", "Something went wrong; nothing was decided.")
     content = render_to_string(
@@ -56,6 +63,23 @@ def server_error(request: HttpRequest) -> HttpResponse:
         },
     )
     return HttpResponse(content, status=500)
+
+
+def _database_error(request: HttpRequest) -> HttpResponse:
+    detail = (
+        "The database cannot be used at the moment. Try again in a few seconds, and look whether "
+        "what you changed was saved."
+    )
+    if request.path.startswith("/api/"):
+        response: HttpResponse = plain_problem_response(503, "undecided", detail)
+    else:
+        content = render_to_string(
+            "errors/error.html",
+            {"heading": "Not available now", "detail": detail},
+        )
+        response = HttpResponse(content, status=503)
+    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _answer(

@@ -145,7 +145,7 @@ def test_a_row_that_the_database_refuses_is_not_taken_for_a_stale_version(
     acme: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object) -> None:
-        raise IntegrityError("rule_position_once")
+        raise IntegrityError("rule_name_once")
 
     monkeypatch.setattr(module, "_write", fail)
     with pytest.raises(InvalidDraftError, match="takes for the same"):

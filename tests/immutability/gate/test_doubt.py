@@ -31,6 +31,7 @@ from tests.immutability.gate.upstream import (
     image,
     index,
     is_undecided,
+    lands_late,
 )
 from workspaces.access import SYSTEM
 from workspaces.models import Workspace
@@ -160,13 +161,18 @@ def test_a_delete_of_a_child_that_may_still_land_holds_up_its_index(
     assert gate.push("v1", index(ONE), media_type=INDEX_TYPE).status_code == 201
 
 
-def test_a_delete_that_may_still_land_holds_up_nothing_unprotected(
-    acme: Workspace, gate: GateClient, upstream: Upstream
+@pytest.mark.parametrize("target", ["v1", digest_of(ONE)])
+def test_a_delete_that_may_still_land_holds_up_unprotected_pushes_too(
+    acme: Workspace, gate: GateClient, upstream: Upstream, target: str
 ) -> None:
+    """Else it would take what was pushed since, and nobody could tell why it is gone."""
     gate.push("v1", ONE)
     upstream.script("DELETE", TIMEOUT)
-    gate.delete("v1")
+    gate.delete(target)
     _resolve(upstream)
+    assert is_undecided(gate.push("v1", ONE))
+    assert gate.push("v2", TWO).status_code == 201
+    age_attempts(16)
     assert gate.push("v1", ONE).status_code == 201
 
 
@@ -409,3 +415,56 @@ def test_what_is_open_is_never_forgotten(
     age_attempts(365 * 24 * 60)
     assert forget_ended_attempts() == 0
     assert open_attempts() == 1
+
+
+# What a repetition is told of a delete says nothing of the delete before it.
+
+
+def _delete_with_a_refused_repetition(
+    protected: Workspace, protect: Protect, gate: GateClient, upstream: Upstream, end: Any
+) -> None:
+    gate.push("v1", ONE)
+    protect(protected, Protection.NONE)
+    upstream.script("DELETE", end, answer(409, "DENIED"), answer(409, "DENIED"))
+    assert is_undecided(gate.delete("v1"))
+    assert _resolve(upstream) == 0
+    protect(protected, Protection.ALL)
+    assert state_of(protected) == ("deleting", digest_of(ONE))
+    assert is_undecided(gate.push("v1", ONE))
+    age_attempts(14)
+    assert _resolve(upstream) == 0
+    age_attempts(2)
+    assert _resolve(upstream) == 1
+    assert open_attempts() == 0
+
+
+def test_a_delete_that_landed_ends_the_lock_though_its_repetition_is_refused(
+    protected: Workspace, protect: Protect, gate: GateClient, upstream: Upstream
+) -> None:
+    _delete_with_a_refused_repetition(protected, protect, gate, upstream, lands_late)
+    assert lock_of(protected, "v1") is None
+    assert gate.push("v1", TWO).status_code == 201
+
+
+def test_a_delete_that_did_not_land_and_whose_repetition_is_refused_leaves_the_lock(
+    protected: Workspace, protect: Protect, gate: GateClient, upstream: Upstream
+) -> None:
+    _delete_with_a_refused_repetition(protected, protect, gate, upstream, TIMEOUT)
+    assert state_of(protected) == ("locked", digest_of(ONE))
+    assert gate.push("v1", TWO).status_code == 403
+
+
+def test_an_adoption_that_was_given_up_leaves_no_claim_behind(
+    acme: Workspace, protect: Protect, gate: GateClient, upstream: Upstream
+) -> None:
+    """The unprotected push that stood in its way is of the same image, and is no claim's holder."""
+    upstream.script("PUT", lands_late)
+    assert is_undecided(gate.push("v1", ONE))
+    protect(acme, Protection.ALL)
+    assert is_undecided(gate.delete("v1"))
+    assert lock_of(acme, "v1") is None
+    age_attempts(16)
+    assert _resolve(upstream) == 1
+    assert lock_of(acme, "v1") is None
+    assert gate.push("v1", TWO).status_code == 403
+    assert state_of(acme) == ("locked", digest_of(ONE))

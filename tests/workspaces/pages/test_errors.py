@@ -1,8 +1,10 @@
 """Error pages for people; problem details under /api/."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client, RequestFactory
 
 from tests.page import Browser, read_page
@@ -154,3 +156,19 @@ def test_a_denial_in_the_api(rf: RequestFactory) -> None:
     answer = permission_denied(rf.get("/api/v1/x"), PermissionError("You may not look."))
     body = read_problem(answer, 403, "forbidden")
     assert body["detail"].startswith("You may not look.")
+
+
+def test_a_database_that_cannot_be_used_is_told_apart_from_a_bug(
+    alice: User, sign_in: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("the connection is lost")
+
+    client = sign_in(alice)
+    client.raise_request_exception = False
+    monkeypatch.setattr("immutability.pages.locked_tags.find_locked_tags", fail)
+    response = client.get("/acme/locked-tags/")
+    page = read_page(response, 503)
+    assert response["Retry-After"] == "10"
+    assert page.heading == "Not available now"
+    assert "look whether what you changed was saved" in page.main.text

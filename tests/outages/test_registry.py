@@ -1,0 +1,87 @@
+"""The registry is down: pages work, nothing is decided wrongly, and attempts are repeated."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from immutability.models import Attempt, LockedTag
+from tests.conftest import AA
+from tests.outages.asking import Person, assert_try_again, assert_undecided, waiting
+from tests.outages.conftest import mend
+from tests.services.cluster import Cluster
+from tests.services.parts import Part, wait_until
+from tests.services.registry_user import Repository, digest_of, send
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(params=[Part.stop, Part.hang], ids=["stopped", "hung"])
+def break_it(request: pytest.FixtureRequest) -> Callable[[Part], None]:
+    break_it: Callable[[Part], None] = request.param
+    return break_it
+
+
+def test_without_the_registry_nothing_is_written_and_pages_work(
+    cluster: Cluster,
+    repository: Repository,
+    person: Person,
+    break_it: Callable[[Part], None],
+) -> None:
+    one, two = repository.make_image("one"), repository.make_image("two")
+    assert repository.put("v1.0.0", one).status == 201
+    break_it(cluster.registry)
+    pull = f"/v2/{repository.name}/manifests/v1.0.0"
+    asked = [
+        lambda: repository.put("v1.1.0", two),
+        lambda: repository.put("latest", two),
+        lambda: repository.put("v1.0.0", one),
+        lambda: repository.delete("manifests/latest"),
+        lambda: send(repository.port, "GET", pull),
+    ]
+    with ThreadPoolExecutor(len(asked)) as threads:
+        for answer in threads.map(lambda ask: ask(), asked):
+            assert_try_again(answer)
+    # What needs no registry is answered as always.
+    assert repository.put("v1.0.0", two).status == 403
+    assert person.open("/acme/locked-tags/").status == 200
+    assert person.open("/acme/settings/packages/containers/").status == 200
+    check = {"repository": repository.name, "tag": "v3.0.0", "digest": AA}
+    assert_undecided(person.call("POST", "check-push", check))
+
+    mend(cluster)
+    wait_until(lambda: repository.put("v1.1.0", two).status == 201)
+    assert repository.put("v1.0.0", two).status == 403
+    assert {tag: digest for tag, digest in repository.tags.items() if tag != "latest"} == {
+        "v1.0.0": digest_of(one),
+        "v1.1.0": digest_of(two),
+    }
+
+
+def test_a_write_that_was_under_way_when_the_registry_went_is_repeated(
+    cluster: Cluster,
+    repository: Repository,
+    behind: Repository,
+    break_it: Callable[[Part], None],
+) -> None:
+    one, two = repository.make_image("one"), repository.make_image("two")
+    point = "after it is marked as sent"
+    with waiting(
+        point, cluster.folder, lambda fault: repository.put("v1.0.0", one, headers=fault)
+    ) as pushing:
+        break_it(cluster.registry)
+    assert_try_again(pushing.result())
+    assert Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).count() == 1
+
+    mend(cluster)
+
+    def push_another() -> bool:
+        answer = repository.put("v1.0.0", two)
+        assert answer.status in (403, 503), answer
+        return answer.status == 403
+
+    wait_until(push_another)
+    assert not Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).exists()
+    lock = LockedTag.objects.get(repository=repository.name)
+    assert (lock.state, lock.digest) == ("locked", digest_of(one))
+    assert behind.tags == {"v1.0.0": digest_of(one)}

@@ -1,0 +1,75 @@
+"""An older backup is restored: what docs/operations.md says is done as it is written there."""
+
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from textwrap import dedent
+
+import pytest
+from django.db.models import F
+
+from immutability.models import Attempt, LockedTag
+from tests.services.cluster import Cluster
+from tests.services.registry_user import Repository, digest_of
+from tests.services.site import ROOT
+from workspaces.models import LockEvent
+
+pytestmark = pytest.mark.cluster
+
+PYTHON = ".venv/bin/python"
+
+
+def _read_commands() -> list[str]:
+    """Return the commands of the section, in order."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    section = text.partition("\n## After a restore\n")[2]
+    blocks = re.findall(r"\n\n((?: {7}.*\n)+)", section)
+    commands = []
+    for block in blocks:
+        written = dedent(block)
+        for command in re.findall(rf'^{PYTHON} manage\.py (?:[^"\n]*"[^"]*"|.*)$', written, re.M):
+            commands.append(command.replace(PYTHON, sys.executable))
+    return commands
+
+
+def _run(command: str, cluster: Cluster) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=cluster.whole_env, capture_output=True, text=True
+    )
+
+
+def test_the_printed_commands_lock_what_the_backup_does_not_know_and_overwrite_nothing(
+    cluster: Cluster, repository: Repository, behind: Repository
+) -> None:
+    old, new = repository.make_image("old"), repository.make_image("new")
+    # Under way when the backup was made …
+    fault = "X-Fault: fail before the write leaves\r\n"
+    assert repository.put("v1.0.0", old, headers=fault).status == 500
+    # … and since then refused by the registry, and followed by another image.
+    assert behind.put("v1.0.0", new).status == 201
+    assert behind.put("v1.1.0", new).status == 201
+
+    # The backup is older than any write can linger.
+    age = timedelta(minutes=16)
+    Attempt.objects.update(sent_at=F("sent_at") - age, opened_at=F("opened_at") - age)
+
+    give_up, check, sync = _read_commands()
+    done = _run(give_up, cluster)
+    assert (done.returncode, done.stdout) == (0, "1 attempt given up.\n"), done
+    done = _run(check, cluster)
+    assert done.returncode == 1, done
+    assert f"{repository.name}:v1.0.0: protected, and not locked yet" in done.stdout
+    assert f"{repository.name}:v1.1.0: protected, and not locked yet" in done.stdout
+    assert LockEvent.objects.filter(kind="drift.found", repository=repository.name).count() == 2
+    assert _run(sync, cluster).returncode == 0
+    done = _run(check, cluster)
+    assert done.returncode == 0, done
+
+    assert not Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).exists()
+    assert behind.tags == {"v1.0.0": digest_of(new), "v1.1.0": digest_of(new)}
+    locks = LockedTag.objects.filter(repository=repository.name)
+    assert {(lock.tag, lock.state, lock.digest) for lock in locks} == {
+        (tag, "locked", digest_of(new)) for tag in ("v1.0.0", "v1.1.0")
+    }
+    assert repository.put("v1.0.0", old).status == 403
