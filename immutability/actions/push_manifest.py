@@ -238,6 +238,8 @@ def _forward_by_digest(push: ManifestPush, registry: RegistryClient) -> Registry
         answer = registry.put_manifest(push.repository, push.digest, push.body, push.media_type)
     except RegistryUnavailableError as error:
         raise UndecidedError(f"the registry gave no answer ({error})") from error
+    if not (answer.is_success or 400 <= answer.status < 500):
+        raise UndecidedError(f"the registry answered {answer.status}")
     if answer.is_success:
         with transaction.atomic():
             record_seen(push.workspace, push.repository, push.digest, push.body, push.media_type)

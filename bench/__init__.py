@@ -1,0 +1,1 @@
+"""What is measured, and what is shaken until something falls off. See README.md."""

@@ -1,0 +1,212 @@
+"""The database as it is, read past Taglock's own code: who checks must not share its mistakes."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+# By this name chaos.py knows the connections that it leaves alone.
+APPLICATION_NAME = "soak"
+
+_LOCKS = """
+    SELECT l.repository, l.tag, l.id, l.state, l.digest, l.locked_at
+    FROM immutability_lockedtag l"""
+_POLICIES = """
+    SELECT w.slug, s.version, s.protection,
+        coalesce(array_agg(r.pattern) FILTER (WHERE r.pattern IS NOT NULL), '{}')
+    FROM immutability_containersettings s
+    JOIN workspaces_workspace w ON w.id = s.workspace_id
+    LEFT JOIN immutability_rule r ON r.settings_id = s.workspace_id
+    GROUP BY w.slug, s.version, s.protection"""
+_OPEN = """
+    SELECT a.repository, t.tag
+    FROM immutability_attempt a LEFT JOIN immutability_attempttag t ON t.attempt_id = a.id
+    WHERE a.outcome = 'open' AND a.kind <> 'announced'"""
+_EVENTS = """
+    SELECT kind, workspace, repository, tag, at, details FROM workspaces_lockevent
+    WHERE at >= %s AND (tag <> '' OR kind = 'settings.changed') ORDER BY id"""
+_SETTINGS = """
+    SELECT workspace, at, details FROM workspaces_lockevent
+    WHERE kind = 'settings.changed' ORDER BY id"""
+# What is known of a tag: when, which kind of record, and the record.
+_TELL = """
+    WITH place AS (SELECT %s AS repository, %s AS tag),
+    written AS (
+        SELECT a.*, t.is_covered FROM immutability_attempt a
+        JOIN immutability_attempttag t ON t.attempt_id = a.id
+        WHERE (t.repository, t.tag) = (SELECT repository, tag FROM place)
+    ),
+    lock AS (
+        SELECT * FROM immutability_lockedtag
+        WHERE (repository, tag) = (SELECT repository, tag FROM place)
+    ),
+    deleted AS (
+        SELECT a.* FROM immutability_attempt a
+        WHERE repository = (SELECT repository FROM place) AND kind = 'delete' AND digest <> ''
+        AND digest IN (SELECT digest FROM written UNION SELECT digest FROM lock)
+        AND id NOT IN (SELECT id FROM written)
+    )
+    SELECT locked_at, 'lock', to_jsonb(lock) FROM lock
+    UNION ALL SELECT opened_at, 'attempt', to_jsonb(written) - 'manifest' FROM written
+    UNION ALL SELECT opened_at, 'delete', to_jsonb(deleted) - 'manifest' FROM deleted
+    UNION ALL SELECT at, 'event', to_jsonb(e) - 'details' FROM workspaces_lockevent e
+        WHERE (repository, tag) = (SELECT repository, tag FROM place)
+    UNION ALL SELECT at, 'settings', details->'after' FROM workspaces_lockevent
+        WHERE kind = 'settings.changed'
+        AND workspace = split_part((SELECT repository FROM place), '/', 1)"""
+# What the line says already, or nobody asks.
+_UNTOLD = {
+    *("repository", "tag", "workspace", "workspace_id", "ref", "origin_hash", "media_type"),
+    *("actor_kind", "at", "opened_at", "locked_at", "rule_name", "rule_pattern"),
+}
+_MOST_TOLD = 150
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock, by all that says whether it is still the same promise."""
+
+    repository: str
+    tag: str
+    id: int
+    state: str
+    digest: str
+    locked_at: datetime
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.repository, self.tag
+
+    @property
+    def workspace(self) -> str:
+        return self.repository.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A workspace's settings at one version."""
+
+    version: int = 0
+    protection: str = "none"
+    patterns: tuple[str, ...] = ()
+
+    def covers(self, tag: str) -> bool:
+        """Whether a tag is protected. The soak's patterns mean the same in RE2 and in Python."""
+        if self.protection == "some":
+            return any(re.search(pattern, tag) for pattern in self.patterns)
+        return self.protection == "all"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Locks, settings and open attempts of one moment."""
+
+    locks: dict[tuple[str, str], Lock]
+    policies: dict[str, Policy]
+    # The places that open attempts write; a delete by digest has none.
+    writes: list[tuple[str, str | None]]
+
+    def policy_of(self, place: tuple[str, str]) -> Policy:
+        """The settings that say whether a tag is covered."""
+        return self.policies.get(place[0].partition("/")[0], Policy())
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of the lock log. `policy` is what a change of settings led to."""
+
+    kind: str
+    workspace: str
+    place: tuple[str, str]
+    at: float
+    policy: Policy | None
+
+
+class Records:
+    """A connection that comes back after every loss. For one thread."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def read(self, *queries: tuple[str, Sequence[object]]) -> list[list[tuple[Any, ...]]]:
+        """Answer the queries as of one moment. Raises psycopg.Error."""
+        connection = self._connect()
+        try:
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                return [connection.execute(sql, values).fetchall() for sql, values in queries]
+        except psycopg.Error:
+            self.close()
+            raise
+
+    def execute(self, *statements: str, values: Sequence[object] = ()) -> None:
+        """Carry out statements in one transaction. Raises psycopg.Error."""
+        connection = self._connect()
+        try:
+            with connection.transaction():
+                for statement in statements:
+                    connection.execute(statement, values)
+        except psycopg.Error:
+            self.close()
+            raise
+
+    def snapshot(self) -> Snapshot:
+        """Read what the checks need. Raises psycopg.Error."""
+        locks, policies, writes = self.read((_LOCKS, ()), (_POLICIES, ()), (_OPEN, ()))
+        return Snapshot(
+            {row[:2]: Lock(*row) for row in locks},
+            {row[0]: Policy(row[1], row[2], tuple(row[3])) for row in policies},
+            [row[:2] for row in writes],
+        )
+
+    def events_since(self, moment: datetime) -> list[Event]:
+        """Read the events of tags since then, and every change of the settings ever."""
+        events, settings = self.read((_EVENTS, (moment,)), (_SETTINGS, ()))
+        return [
+            Event("settings.changed", row[0], ("", ""), row[1].timestamp(), _after(row[2]))
+            for row in settings
+        ] + [
+            Event(row[0], row[1], row[2:4], row[4].timestamp(), None)
+            for row in events
+            if row[0] != "settings.changed"
+        ]
+
+    def tell(self, repository: str, tag: str) -> list[tuple[datetime, str]]:
+        """Return all that the database knows of a tag, each with its time."""
+        (rows,) = self.read((_TELL, (repository, tag)))
+        rows.sort(key=lambda row: row[0])
+        return [(at, f"{kind}: {_shorten(record)}") for at, kind, record in rows[-_MOST_TOLD:]]
+
+    def close(self) -> None:
+        """Let the connection go, whatever its state."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._url, autocommit=True, application_name=APPLICATION_NAME, connect_timeout=5
+            )
+        return self._connection
+
+
+def _shorten(record: dict[str, Any]) -> str:
+    """Leave out what says nothing, and most of every digest."""
+    told = {
+        name: value
+        for name, value in record.items()
+        if value not in ("", None, False) and name not in _UNTOLD
+    }
+    return re.sub(r"(sha256:\w{12})\w+", r"\1", json.dumps(told))
+
+
+def _after(details: dict[str, Any]) -> Policy:
+    after = details["after"]
+    patterns = tuple(rule["pattern"] for rule in after["rules"])
+    return Policy(after["version"], after["protection"], patterns)

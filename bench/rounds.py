@@ -1,0 +1,207 @@
+"""The rounds of a soak: everybody at work and everything breaking, then rest, then the checks."""
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from bench.chaos import Chaos, mend
+from bench.crowd import Admin, Board, Client
+from bench.records import Lock
+from bench.stage import Clock, Stage
+from bench.watch import Finding, Watcher, check_at_rest, check_history, look
+from tests.services.registry_user import Repository
+
+ROUND_SECONDS = 25.0
+ROUNDS_PER_GENERATION = 2
+_LEAST_SECONDS = 5.0
+# Longer than any client waits for an answer.
+_JOIN_SECONDS = 40.0
+
+
+@dataclass
+class Tally:
+    """What came of all rounds."""
+
+    rounds: int = 0
+    looks: int = 0
+    locks: int = 0
+    healed: int = 0
+    pushes: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+    strikes: Counter[str] = field(default_factory=Counter)
+    violations: list[Finding] = field(default_factory=list)
+    burned: list[Finding] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    open_attempts: int = 0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was found that must not be."""
+        return not (self.violations or self.burned or self.failures or self.open_attempts)
+
+
+class Soak:
+    """One soak."""
+
+    def __init__(self, stage: Stage, seed: int, clients: int) -> None:
+        self._stage = stage
+        self._seed = seed
+        self._clients = clients
+        self._board: Board | None = None
+        self._chaos: Chaos | None = None
+        self._repositories: list[str] = []
+        self._config: dict[str, object] = {}
+        self._images: dict[str, tuple[bytes, str]] = {}
+        self.tally = Tally()
+
+    def run(self, minutes: float) -> None:
+        """Go round until the time is over or something is found."""
+        ends_at = time.monotonic() + minutes * 60
+        number = 0
+        while self.tally.is_good and ends_at - time.monotonic() > _LEAST_SECONDS:
+            number += 1
+            if number % ROUNDS_PER_GENERATION == 1:
+                generation = self._stage.begin_generation(number)
+                self._repositories, self._config = generation
+                self._images = {}
+                self._stage.wire.late.clear()
+            self._go_round(number, min(ROUND_SECONDS, ends_at - time.monotonic()))
+
+    def _go_round(self, number: int, seconds: float) -> None:
+        stage, began = self._stage, datetime.now(UTC)
+        first_number = number - (number - 1) % ROUNDS_PER_GENERATION
+        board = Board(
+            self._repositories,
+            self._config,
+            number,
+            first_number,
+            self._images,
+            stage.wire.late,
+        )
+        self._board = board
+        watcher = Watcher(stage.cluster.ports.registry, stage.url, self._repositories)
+        watcher.start()
+        try:
+            clock, is_quiet = self._let_loose(board, watcher, seconds)
+            rested_at = time.monotonic()
+            mend(stage.cluster)
+            still_open = stage.come_to_rest() if is_quiet else 0
+            rest = time.monotonic() - rested_at
+        finally:
+            board.stopped.set()
+            watcher.stopped.set()
+            watcher.join(_JOIN_SECONDS)
+        tally = self.tally
+        tally.rounds, tally.looks = number, tally.looks + watcher.looks
+        tally.pushes += board.pushes
+        tally.others += board.others
+        tally.failures += clock.failures
+        tally.violations += watcher.findings
+        locks = 0
+        if is_quiet:
+            tally.open_attempts = still_open
+            locks = self._check(board, began)
+        stage.trim_logs()
+        print(
+            f"round {number}: {seconds:.0f} s, {count_pushes(board.pushes)}; "
+            f"{rest:.0f} s to come to rest; {watcher.looks} looks, {locks} locks; "
+            f"violations {len(tally.violations)}, burned {len(tally.burned)}, "
+            f"still open {still_open}",
+            flush=True,
+        )
+
+    def _let_loose(self, board: Board, watcher: Watcher, seconds: float) -> tuple[Clock, bool]:
+        """Let everybody work and everything break; return whether nothing was found meanwhile."""
+        stage = self._stage
+        edge = stage.cluster.ports.edge
+        chaos = Chaos(stage.cluster, stage.url, board.stopped, self._chance("chaos", board.number))
+        self._chaos = chaos
+        clock = Clock(board)
+        admin_chance = self._chance("admin", board.number)
+        crowd = [
+            Admin(board, edge, stage.url, stage.tokens, admin_chance),
+            *(
+                Client(board, edge, self._chance(f"client {n}", board.number))
+                for n in range(self._clients)
+            ),
+        ]
+        for thread in (*crowd, clock, chaos):
+            thread.start()
+        stage.wire.is_faulty = True
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at and not watcher.findings and not clock.failures:
+            time.sleep(0.2)
+        board.stopped.set()
+        stage.wire.is_faulty = False
+        chaos.join(_JOIN_SECONDS)
+        mend(stage.cluster)
+        for thread in (*crowd, clock):
+            thread.join(_JOIN_SECONDS)
+        self.tally.strikes += chaos.strikes + stage.wire.faults
+        stage.wire.faults.clear()
+        return clock, not watcher.findings
+
+    def _check(self, board: Board, began: datetime) -> int:
+        """Check what is there at rest, and what clients were told; return how many locks."""
+        stage, tally = self._stage, self.tally
+        snapshot = stage.records.snapshot()
+        violations, burned, healed = check_at_rest(
+            stage.cluster.ports.registry, snapshot, self._push_again
+        )
+        events = stage.records.events_since(began - timedelta(minutes=1))
+        tally.violations += violations + check_history(board.landed, events)
+        tally.burned += burned
+        tally.locks += len(snapshot.locks)
+        tally.healed += healed
+        return len(snapshot.locks)
+
+    def _push_again(self, lock: Lock) -> None:
+        repository = Repository(self._stage.cluster.ports.edge, lock.repository)
+        repository.put(lock.tag, *self._images[lock.digest])
+
+    def _chance(self, who: str, number: int) -> random.Random:
+        return random.Random(f"{self._seed} {who} {number}")  # noqa: S311  (chance, no secret)
+
+    def tell(self) -> None:
+        """Print all that is known of what was found."""
+        for failure in self.tally.failures[:3]:
+            print(f"\nfailed: {failure}")
+        for finding in (self.tally.violations + self.tally.burned)[:3]:
+            print(f"\n{finding.repository}:{finding.tag}: {finding.what}")
+            self._tell_place(finding.repository, finding.tag)
+        if self.tally.open_attempts:
+            places = self._stage.records.snapshot().writes
+            print(f"\nstill open: {places}")
+            for repository, tag in places[:3]:
+                self._tell_place(repository, tag or "")
+
+    def _tell_place(self, repository: str, tag: str) -> None:
+        """Print in the order of time what is known of a tag."""
+        assert self._board is not None  # noqa: S101
+        told = [
+            (datetime.fromtimestamp(at, UTC), f"client: {what} {push.digest[:19]}")
+            for push in self._board.landed
+            if push.place == (repository, tag)
+            for at, what in ((push.sent, "sends"), (push.answered, "is answered 201 for"))
+        ]
+        told += self._chaos.log if self._chaos is not None else []
+        try:
+            told += self._stage.records.tell(repository, tag)
+            there = look(self._stage.cluster.ports.registry, repository, tag)
+        except (OSError, psycopg.Error) as error:
+            there = f"no more is known: {error}"
+        for at, what in sorted(told):
+            print(f"  {at:%H:%M:%S.%f} {what}")
+        print(f"  now the registry has {there}")
+
+
+def count_pushes(pushes: Counter[str]) -> str:
+    """Say how many pushes there were, by their answer."""
+    known = {status: pushes[status] for status in ("201", "403", "503")}
+    other = pushes.total() - sum(known.values())
+    counts = ", ".join(f"{status}: {count}" for status, count in known.items())
+    return f"{pushes.total()} pushes ({counts}, other: {other})"
