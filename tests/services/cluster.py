@@ -6,21 +6,24 @@ The test sees the same database as they do, so it can prepare and look without a
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from django.db import connection
 
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
 from tests.conftest import is_postgresql, skip_or_fail
-from tests.services.parts import Part, is_answering
+from tests.services.parts import Part, is_answering, wait_until
 from tests.services.site import ROOT
 
 BIN = Path(sys.executable).parent
 GATE_THREADS = 16
-# The gate of production, with the hooks of tests/services/faults.py around it.
-FAULTY_GATE = "tests.services.faults:application"
+SITE_THREADS = 4
+# Gate and site of production, with the hooks of tests/services/faults.py around them.
+FAULTY = "tests.services.faults:application"
 
 
 class Cluster:
@@ -35,12 +38,13 @@ class Cluster:
         database_url: str,
         *,
         gates: int = 2,
-        gate_application: str = FAULTY_GATE,
+        application: str = FAULTY,
         env: Mapping[str, str] | None = None,
         registry_url: str = "",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.name = f"taglock-{folder.name}-{os.getpid()}"
         more = find_free_ports(gates - 1)
         self.ports = Ports(*find_free_ports(4))
         self.gate_ports = [self.ports.gate, *more]
@@ -52,6 +56,8 @@ class Cluster:
             "REGISTRY_URL": self.registry_url,
             "BEHIND_EDGE": "true",
             "PUBLIC_URL": f"http://127.0.0.1:{self.ports.edge}",
+            # What its sessions at PostgreSQL are called.
+            "PGAPPNAME": self.name,
             "PYTHONWARNINGS": "ignore",
             "PYTHONPATH": str(ROOT),
             **(env or {}),
@@ -70,10 +76,15 @@ class Cluster:
             is_ready=lambda: is_answering(f"http://127.0.0.1:{self.ports.edge}/v2/"),
         )
         self.gates = [
-            self._python_part(f"gate-{port}", port, gate_application, GATE_THREADS)
+            self._python_part(f"gate-{port}", port, application, GATE_THREADS)
             for port in self.gate_ports
         ]
-        self.site = self._python_part("site", self.ports.site, "packages_site.wsgi:application", 4)
+        self.site = self._python_part("site", self.ports.site, application, SITE_THREADS)
+
+    @property
+    def whole_env(self) -> dict[str, str]:
+        """The environment of its processes, for a command that is run beside them."""
+        return {**os.environ, **self.env}
 
     def start(self) -> None:
         """Start all of it; Python's parts take a second or two."""
@@ -85,6 +96,17 @@ class Cluster:
         for part in (self.edge, self.site, *self.gates, self.registry):
             part.resume()
             part.kill()
+        # PostgreSQL notices a moment later, and its database may be dropped next.
+        with suppress(psycopg.OperationalError, TimeoutError):
+            wait_until(lambda: not self._has_sessions())
+
+    def _has_sessions(self) -> bool:
+        if not self.database_url.startswith("postgresql:"):
+            return False
+        address = f"{self.database_url.rpartition('/')[0]}/postgres"
+        asked = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
+        with psycopg.connect(address) as session:
+            return session.execute(asked, [self.name]).fetchone() is not None
 
     def mend(self) -> None:
         """Let everything run again, whatever a test has done to it."""
@@ -94,13 +116,31 @@ class Cluster:
             else:
                 part.start()
 
+    def mend_after_a_kill(self) -> None:
+        """Wait until one of its processes is dead, and mend: a killed one takes a moment to die."""
+        wait_until(lambda: not all(part.is_running for part in (*self.gates, self.site)))
+        self.mend()
+
+    def another_gate(self, **env: str) -> tuple[Part, int]:
+        """Return a further gate, not started yet, and its port, which the edge does not know."""
+        (port,) = find_free_ports(1)
+        name = f"gate-{port}"
+        return self._python_part(name, port, FAULTY, GATE_THREADS, env), port
+
     def celery(self, command: str) -> Part:
         """Return a worker (`worker --pool solo`) or a clock (`beat`), not started yet."""
         name = command.split()[0]
         log = self.folder / f"{name}-{os.urandom(3).hex()}.out"
         return Part(f"exec {BIN}/celery --app packages_site {command}", log, self.env)
 
-    def _python_part(self, name: str, port: int, application: str, threads: int) -> Part:
+    def _python_part(
+        self,
+        name: str,
+        port: int,
+        application: str,
+        threads: int,
+        env: Mapping[str, str] | None = None,
+    ) -> Part:
         command = (
             f"exec {BIN}/granian --interface wsgi --host 127.0.0.1 --port {port} "
             f"--blocking-threads {threads} --no-ws --log-level error {application}"
@@ -108,7 +148,7 @@ class Cluster:
         return Part(
             command,
             self.folder / f"{name}.out",
-            self.env,
+            {**self.env, **(env or {})},
             is_ready=lambda: is_answering(f"http://127.0.0.1:{port}/healthz"),
         )
 
@@ -122,13 +162,18 @@ def test_database_url() -> str:
     return f"sqlite:///{quote(str(settings['NAME']))}"
 
 
+def require_programs() -> None:
+    """Skip, or fail in CI, where registry or edge is missing."""
+    for program in ("docker-registry", "nginx"):
+        if not any(Path(folder, program).exists() for folder in ("/usr/bin", "/usr/sbin")):
+            skip_or_fail(f"Debian's {program}")
+
+
 @pytest.fixture(scope="session")
 def _running_cluster(
     django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    for program, package in (("docker-registry", "docker-registry"), ("nginx", "nginx")):
-        if not any(Path(folder, program).exists() for folder in ("/usr/bin", "/usr/sbin")):
-            skip_or_fail(f"Debian's {package}")
+    require_programs()
     cluster = Cluster(
         tmp_path_factory.mktemp("cluster"),
         test_database_url(),

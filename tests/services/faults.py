@@ -1,7 +1,8 @@
-"""The gate with named fault points: `X-Fault: kill after the claim commits` kills it there.
+"""Gate and site with named fault points: `X-Fault: kill after the claim commits` kills there.
 
-A request names its own fault, so that everything else goes on as it would. Every point is a place
-in the code of production, which knows nothing of it.
+A request names its own fault, so that everything else goes on as it would. Several, with commas
+between, strike in this order; "pass" does nothing but let the next one have its turn. Every point
+is a place in the code of production, which knows nothing of it.
 """
 
 import os
@@ -10,17 +11,40 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+from django.utils import timezone
+
 import packages_site.wsgi
 from containers.registry import client
-from immutability.actions import attempts, delete_manifest, push_manifest
+from immutability.actions import attempts, delete_manifest, push_manifest, remove
+from tests.services.meetings import find_meeting
 
 WAIT_SECONDS = 20.0
 # As in production, but for tests that wait for their ends.
-client.RegistryClient.__init__.__defaults__ = (2.0,)
-push_manifest.HOLD_SECONDS = 1.5
+client.RegistryClient.__init__.__defaults__ = (float(os.environ.get("FAULT_DEADLINE", "2")),)
+push_manifest.HOLD_SECONDS = 0.5
+if "FAULT_LEASE_SECONDS" in os.environ:
+    # Half of the lease is for the call, as in production.
+    _lease = float(os.environ["FAULT_LEASE_SECONDS"])
+    vars(attempts).update(
+        ATTEMPT_LEASE=timedelta(seconds=_lease), UPSTREAM_DEADLINE_SECONDS=_lease / 2
+    )
+# A clock that is ahead, or behind.
+_ahead = timedelta(minutes=float(os.environ.get("FAULT_CLOCK_MINUTES", "0")))
+_now, _time = timezone.now, time.time
+timezone.now = lambda: _now() + _ahead
+time.time = lambda: _time() + _ahead.total_seconds()
+_options = settings.DATABASES["default"]["OPTIONS"]
+# How long a connection of the pool, or SQLite's write lock, is waited for.
+if "pool" in _options:
+    _options["pool"]["max_size"] = int(os.environ.get("FAULT_POOL_SIZE", "16"))
+    _options["pool"]["timeout"] = float(os.environ.get("FAULT_LOCK_SECONDS", "2"))
+else:
+    _options["timeout"] = float(os.environ.get("FAULT_LOCK_SECONDS", "20"))
 
 
 @dataclass(frozen=True)
@@ -42,10 +66,18 @@ POINTS = {
     "during the confirmation": Point(attempts, "confirm_claim"),
     "at the end of the confirmation": Point(attempts, "record_pushes"),
     "after the confirmation": Point(push_manifest, "send_push"),
+    "after the delete is decided": Point(delete_manifest, "_find_refusal"),
     "after the delete is announced": Point(delete_manifest, "_announce"),
     "after the delete is marked as sent": Point(delete_manifest, "mark_sent"),
+    "before the delete leaves": Point(client.RegistryClient, "delete_manifest", is_before=True),
     "after the registry's answer to the delete": Point(client.RegistryClient, "delete_manifest"),
-    "after the delete is settled": Point(delete_manifest, "_succeed"),
+    "while the delete is settled": Point(delete_manifest, "forget_digest"),
+    "after the delete is settled": Point(delete_manifest, "settle_as_deleted"),
+    "before the admin's delete commits": Point(remove, "_announce"),
+    "after the admin's delete commits": Point(remove, "_mark_sent", is_before=True),
+    "after the admin's delete is marked as sent": Point(remove, "_mark_sent"),
+    "between the delete of the tag and that of its image": Point(remove, "end_unsupported"),
+    "before the image is deleted": Point(remove, "_require_nothing_else"),
 }
 
 _current = threading.local()
@@ -53,11 +85,11 @@ _current = threading.local()
 
 def strike(point: str) -> None:
     """Do at `point` what the request of this thread asks for."""
-    fault: str = getattr(_current, "fault", "")
-    action, _, where = fault.partition(" ")
+    faults: list[str] = getattr(_current, "faults", [])
+    action, _, where = faults[0].partition(" ") if faults else ("", "", "")
     if where != point:
         return
-    _current.fault = ""
+    faults.pop(0)
     if action == "kill":
         os.killpg(os.getpgid(0), signal.SIGKILL)
         time.sleep(WAIT_SECONDS)
@@ -71,17 +103,11 @@ def strike(point: str) -> None:
 
 def _wait_for_leave(point: str) -> None:
     """Say that the point is reached, and wait for leave to go on."""
-    reached, leave = meeting_point(Path(os.environ["DATA_DIR"]), point)
-    reached.touch()
+    meeting = find_meeting(Path(os.environ["DATA_DIR"]), point)
+    meeting.reached.touch()
     ends_at = time.monotonic() + WAIT_SECONDS
-    while not leave.exists() and time.monotonic() < ends_at:
+    while not meeting.leave.exists() and time.monotonic() < ends_at:
         time.sleep(0.01)
-
-
-def meeting_point(folder: Path, point: str) -> tuple[Path, Path]:
-    """Return the file that says that a request waits at `point`, and the one that lets it go on."""
-    name = point.replace(" ", "-").replace("'", "")
-    return folder / f"{name}.reached", folder / f"{name}.leave"
 
 
 def _hook(point: str, place: Point) -> None:
@@ -103,6 +129,7 @@ for _point, _place in POINTS.items():
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """The gate's application, with the fault that the request names."""
-    _current.fault = environ.get("HTTP_X_FAULT", "")
+    """The application, with the fault that the request names."""
+    named = environ.get("HTTP_X_FAULT", "").split(", ")
+    _current.faults = [fault for fault in named if fault]
     return packages_site.wsgi.application(environ, start_response)

@@ -43,9 +43,9 @@ class Part:
     def start(self) -> None:
         """Start it, and wait until it is ready. Raises RuntimeError with its output otherwise."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S602  (the tests' own commands)
                 self._command,
-                shell=True,  # noqa: S602  (the tests' own commands)
+                shell=True,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -101,6 +101,24 @@ def wait_until(is_true: Callable[[], bool], seconds: float = 15.0) -> None:
         if time.monotonic() > ends_at:
             raise TimeoutError(f"not within {seconds} seconds")
         time.sleep(0.02)
+
+
+def wait_until_unread(port: int) -> None:
+    """Wait until something that was sent to a server on loopback lies there unread.
+
+    That is how a request waits for a server that stands still.
+    """
+    wait_until(lambda: _has_unread(port))
+
+
+def _has_unread(port: int) -> bool:
+    """Whether a connection to this local port has bytes that its server has not read."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues, *_ = line.split()
+        is_here = state == "01" and int(local.partition(":")[2], 16) == port
+        if is_here and int(queues.partition(":")[2], 16):
+            return True
+    return False
 
 
 def is_answering(url: str, method: str = "GET") -> bool:
