@@ -329,9 +329,10 @@ def is_in_the_way(
     if (found.exclude(attempt=mine) if mine else found).exists():
         return True
     # Asked second: what has ended in between is seen here.
+    # A delete by digest takes a tag only while the tag points there: find_deletes knows of those.
     doubted = Attempt.objects.filter(
-        Q(tags__tag__in=claims) & ~Q(digest=digest.value)
-        | Q(tags__tag__in=[*claims, *others], kind=Attempt.Kind.DELETE),
+        Q(tags__tag__in=claims, kind=Attempt.Kind.PUSH) & ~Q(digest=digest.value)
+        | Q(tags__tag__in=[*claims, *others], kind=Attempt.Kind.DELETE, is_by_digest=False),
         workspace=workspace,
         repository=repository.name,
         is_doubted=True,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from containers.known_tags import forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
@@ -145,9 +145,7 @@ def _carry_out(
 ) -> None:
     same = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest)
     if outcome is DeleteOutcome.DELETED:
-        changed = same.update(
-            state=LockState.RESERVED, deleted_by=actor.name, deleted_at=timezone.now()
-        )
+        changed = same.update(state=LockState.RESERVED, deleted_by=actor.name, deleted_at=Now())
         kind, reason = EventKind.TAG_DELETED, "the name stays reserved"
     elif outcome is DeleteOutcome.SUSPENDED:
         hold_version(check.workspace, policy.version)

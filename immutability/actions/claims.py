@@ -327,7 +327,7 @@ def _displace(row: LockedTag, attempt: Attempt) -> list[Event]:
 
 def _lock(row: LockedTag, attempt: Attempt, tag: AttemptTag) -> None:
     """Turn a claim into a lock, by what its successful attempt says."""
-    row.state, row.locked_at = LockState.LOCKED, timezone.now()
+    row.state, row.locked_at = LockState.LOCKED, Now()
     row.rule_name, row.rule_pattern = tag.rule_name, tag.rule_pattern
     row.settings_version = attempt.settings_version
     row.pushed_by, row.pushed_by_kind = attempt.actor, attempt.actor_kind

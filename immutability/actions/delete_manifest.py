@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from containers.connection import release_database
 from containers.inventory import find_ancestors, find_unknown, forget_manifest
-from containers.known_tags import forget_digest, forget_tags
+from containers.known_tags import find_known_tags, forget_digest, forget_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from immutability.actions.adopt import adopt_in_registry
@@ -239,6 +239,8 @@ def _announce(delete: ManifestDelete, policy: Policy, actor: Actor) -> Attempt:
         tags = _set_aside(delete, policy)
         if isinstance(delete.target, Tag):
             tags.add(delete.target)
+        else:
+            tags |= set(find_known_tags(delete.workspace, delete.repository, delete.target))
         add_attempt_tags(attempt, dict.fromkeys(tags), covered=())
     return attempt
 

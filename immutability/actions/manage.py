@@ -4,7 +4,6 @@ from enum import StrEnum
 
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from containers.known_tags import forget_tags
 from containers.reference import Repository, Tag
@@ -96,8 +95,9 @@ def _delete_lock(
         raise WrongStateError("The tag is deleted already, and its name is reserved. Free it?")
     if row.state != LockState.RESERVED:
         row.state = LockState.RESERVED
-        row.deleted_by, row.deleted_at = actor.name, timezone.now()
+        row.deleted_by, row.deleted_at = actor.name, Now()
         row.save(update_fields=["state", "deleted_by", "deleted_at"])
+        row.refresh_from_db(fields=["deleted_at"])
         _record(EventKind.TAG_DELETED, row, workspace, reason, actor)
         forget_tags(workspace, Repository(row.repository), [Tag(row.tag)])
     if name_after is NameAfter.RESERVE:

@@ -74,7 +74,7 @@ def _resolve(attempt: Attempt, registry: RegistryClient) -> bool:
 
 
 def _repeat_delete(attempt: Attempt, registry: RegistryClient) -> bool:
-    """Send a delete again, unless a lock would hold what it takes if it had not been sent.
+    """Send a delete again, unless what it takes is covered by now.
 
     Such a one was decided before the protection that covers the tag. It is not sent again. Once it
     cannot land any more, it has landed if what it deletes is gone; so it is with one whose
@@ -135,16 +135,21 @@ def _split_off(attempt: Attempt, covered: tuple[Tag, ...]) -> None:
 
 
 def _is_held(attempt: Attempt) -> bool:
-    """Whether a lock that a delete would end is covered by now, so that it would be in force."""
-    policy = read_policy(attempt.workspace)
+    """Whether a delete would take what is covered by now, though it was not when it was decided.
+
+    An admin's delete was decided about a lock in force, and is never held.
+    """
+    tags = [Tag(each.tag) for each in attempt.tags.all()]
     rows = LockedTag.objects.filter(
         workspace=attempt.workspace,
         repository=attempt.repository,
-        tag__in=attempt.tags.values("tag"),
+        tag__in=[tag.name for tag in tags],
         state=LockState.DELETING,
-        deleted_by="",
     )
-    return any(cover(policy, Tag(row.tag)).is_covered for row in rows)
+    if rows.exclude(deleted_by="").exists():
+        return False
+    policy = read_policy(attempt.workspace)
+    return any(cover(policy, tag).is_covered for tag in tags)
 
 
 def _has_landed(attempt: Attempt, tag: Tag, registry: RegistryClient) -> bool:

@@ -6,10 +6,9 @@ transaction is undone, and another round begins.
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
 
 from django.db.models import QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from containers.reference import Digest, Repository, Tag
 from immutability.actions.read import MovedError, hold_version, read_locks, read_policy
@@ -141,7 +140,7 @@ class PushRound:
                 settings_version=fresh.settings_version,
                 pushed_by=fresh.pushed_by,
                 pushed_by_kind=fresh.pushed_by_kind,
-                locked_at=timezone.now(),
+                locked_at=Now(),
             )
 
     def rules_of(self, tags: Collection[Tag]) -> dict[Tag, PolicyRule | None]:
@@ -161,7 +160,7 @@ class PushRound:
                 self._change_lock(
                     self.locks[tag],
                     state=LockState.LOCKED,
-                    locked_at=timezone.now(),
+                    locked_at=Now(),
                     replaced_state="",
                     replaced_digest="",
                 )
@@ -290,7 +289,7 @@ class PushRound:
             pushed_by_kind=self.actor.kind,
         )
 
-    def _change_lock(self, row: LockedTag, **changes: str | int | datetime) -> None:
+    def _change_lock(self, row: LockedTag, **changes: str | int | Now) -> None:
         """Change a lock that is still as it was read. Raises MovedError where it is not."""
         if not _same(row).update(**changes):
             raise MovedError

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from containers.connection import find_registry
 from containers.reference import Tag
@@ -139,7 +139,7 @@ def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:
     settings.refuse_identical_pushes = policy.refuse_identical_pushes
     settings.protect_signature_tags = policy.protect_signature_tags
     settings.saved_by = actor.name
-    settings.saved_at = timezone.now()
+    settings.saved_at = Now()
     settings.save(force_insert=is_new)
     settings.rules.all().delete()
     Rule.objects.bulk_create(

@@ -390,18 +390,33 @@ def test_an_existing_index_is_not_adopted_while_its_child_is_being_deleted(
 
 @pytest.mark.parametrize("target", ["v1", digest_of(ONE)])
 def test_a_push_that_meets_a_delete_with_an_unknown_end_resolves_it(
-    acme: Workspace, protect: Protect, gate: GateClient, upstream: Upstream, target: str
+    acme: Workspace, gate: GateClient, upstream: Upstream, target: str
 ) -> None:
     gate.push("v1", ONE)
     upstream.script("DELETE", TIMEOUT)
     gate.delete(target)
-    protect(acme, Protection.ALL)
     # The delete that had no answer may still land, and would take what is pushed now.
     assert is_undecided(gate.push("v1", ONE))
     assert upstream.sent("DELETE") == [target, target]
     assert open_attempts() == 0
     age_attempts(16)
     assert gate.push("v1", ONE).status_code == 201
+    assert upstream.tags == {"v1": digest_of(ONE)}
+
+
+@pytest.mark.parametrize("target", ["v1", digest_of(ONE)])
+def test_a_delete_of_what_is_covered_by_now_is_not_repeated(
+    acme: Workspace, protect: Protect, gate: GateClient, upstream: Upstream, target: str
+) -> None:
+    """There is no lock yet: a tag is covered from the moment the settings are saved."""
+    gate.push("v1", ONE)
+    upstream.script("DELETE", TIMEOUT)
+    gate.delete(target)
+    protect(acme, Protection.ALL)
+    assert is_undecided(gate.push("v1", TWO))
+    age_attempts(16)
+    assert gate.push("v1", TWO).status_code == 403
+    assert upstream.sent("DELETE") == [target]
     assert upstream.tags == {"v1": digest_of(ONE)}
     assert standing_lock(acme, "v1").state == "locked"
     assert open_attempts() == 0
