@@ -6,7 +6,11 @@ from containers.known_tags import remember_tags
 from containers.models import Manifest, ManifestReference, Push
 from containers.models import Repository as KnownRepository
 from containers.reference import Digest, Repository, Tag
-from containers.registry.manifest import ManifestFacts
+from containers.registry.manifest import (
+    ManifestFacts,
+    UnreadableManifestError,
+    read_manifest,
+)
 from workspaces.models import Workspace
 
 
@@ -37,6 +41,20 @@ def record_manifest(
         ],
         ignore_conflicts=True,
     )
+
+
+def record_seen(
+    workspace: Workspace, repository: Repository, digest: Digest, body: bytes, media_type: str
+) -> None:
+    """Keep what a manifest lists, within the caller's transaction.
+
+    One that cannot be read stays unknown, which deletes heed.
+    """
+    try:
+        facts = read_manifest(body, media_type)
+    except UnreadableManifestError:
+        return
+    record_manifest(workspace, repository, digest, facts)
 
 
 def record_pushes(

@@ -188,6 +188,8 @@ class Attempt(models.Model):
         DELETE = "delete"
         # Nothing is sent: it says who is about to lock what the registry has already.
         ADOPT = "adopt"
+        # Likewise: a check of one call that looks at the registry before it locks.
+        CHECK = "check"
 
     class Outcome(models.TextChoices):
         OPEN = "open"

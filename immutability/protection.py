@@ -137,6 +137,7 @@ class Step(StrEnum):
     NOTHING = "nothing"
     REMEMBER = "remember what the unprotected tag points at"
     END_LOCK = "end the suspended lock"
+    RESTORE = "lock the reserved tag again, whose image comes back"
     CLAIM = "claim the tag"
     RECLAIM = "claim the reserved or released tag"
     JOIN = "join the claim"
@@ -171,6 +172,8 @@ def _step_of_uncovered(digest: Digest | None, lock: Lock | None) -> Step:
     """
     if lock is None:
         return Step.REMEMBER
+    if lock.state is LockState.RESERVED and lock.digest == digest:
+        return Step.RESTORE
     if lock.digest == digest or lock.state in (LockState.CLAIMED, LockState.DELETING):
         return Step.NOTHING
     return Step.END_LOCK

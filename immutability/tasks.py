@@ -8,13 +8,16 @@ from immutability.actions.jobs import run_jobs
 from immutability.actions.resolve import resolve_attempts
 from immutability.models import Attempt
 
+# With a registry that hangs, every attempt takes half a minute: other work has to have its turn.
+RESOLVE_SECONDS = 20.0
+
 
 @shared_task(name="immutability.resolve_attempts")
 def resolve_open_attempts() -> None:
     """Settle the attempts whose end is unknown and that nobody is at work on."""
     registry = find_registry()
     if registry is not None:
-        resolve_attempts(registry, Attempt.objects.all())
+        resolve_attempts(registry, Attempt.objects.all(), RESOLVE_SECONDS)
 
 
 @shared_task(name="immutability.run_jobs")

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from django.db import transaction
 
 from containers.connection import release_database
-from containers.inventory import find_descendants
+from containers.inventory import find_descendants, record_seen
 from containers.known_tags import find_known_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
@@ -13,8 +13,8 @@ from immutability.actions.attempts import (
     find_deletes,
     find_under_way,
     is_in_the_way,
-    open_adoption,
-    record_seen,
+    open_brief,
+    require_open,
     turn_away_unsent,
 )
 from immutability.actions.claims import abandon_claim, confirm_adoption
@@ -53,6 +53,7 @@ def adopt_present(push: PushRound, registry: RegistryClient, mine: Attempt) -> b
         media_type = answer.headers.get("Content-Type", "")
         with transaction.atomic():
             push.adopt(push.own_claim(tag), present)
+            require_open(mine)
             record_seen(push.workspace, push.repository, present, answer.body, media_type)
             turn_away_unsent(push.workspace, push.repository, tag, mine)
             _require_rest(push.workspace, push.repository, tag, present, mine)
@@ -131,7 +132,7 @@ def adopt_tags(
     *,
     actor: Actor,
 ) -> int:
-    """Lock those of `tags` that are covered, unlocked and there; return how many there were.
+    """Lock those of `tags` that are covered, unlocked and there; return how many were locked.
 
     Within no transaction of the caller's. Raises UnderWayError where one of them may still change,
     UndecidedError where the registry does not say, and MovedError or IntegrityError where somebody
@@ -148,7 +149,8 @@ def adopt_tags(
     ]
     with transaction.atomic():
         LockedTag.objects.bulk_create(rows)
-        attempt = open_adoption(
+        attempt = open_brief(
+            Attempt.Kind.ADOPT,
             workspace,
             repository,
             {tag: cover(policy, tag).rule for tag in expected},

@@ -12,25 +12,18 @@ import time
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from containers.connection import release_database
-from containers.inventory import record_manifest, record_pushes
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import (
     UPSTREAM_DEADLINE_SECONDS,
-    RegistryAnswer,
-    RegistryClient,
-    RegistryUnavailableError,
 )
-from containers.registry.manifest import UnreadableManifestError, read_manifest
-from immutability.actions.claims import abandon_claim, add_attempt_tags, confirm_claim
+from immutability.actions.claims import add_attempt_tags
 from immutability.actions.read import MovedError, UndecidedError, UnderWayError
 from immutability.models import Attempt, AttemptTag, ContainerSettings
 from immutability.protection import PolicyRule
-from workspaces.access import Actor, ActorKind, Origin
+from workspaces.access import Actor
 from workspaces.models import Workspace
 
 # Longer than a sender can be at work on an attempt; after it, anybody may send it again.
@@ -68,7 +61,7 @@ def mark_sent(attempt: Attempt) -> None:
     unmoved = Q(Exists(settings.filter(version=attempt.settings_version)))
     if not attempt.settings_version:
         unmoved = ~Q(Exists(settings))
-    begun = time.monotonic()
+    begun = _read_clock()
     is_marked = Attempt.objects.filter(
         unmoved, id=attempt.id, outcome=Attempt.Outcome.OPEN, expires_at__gt=Now()
     ).update(sent_at=Now(), expires_at=Now() + ATTEMPT_LEASE)
@@ -80,12 +73,23 @@ def mark_sent(attempt: Attempt) -> None:
 def turn_away_unsent(workspace: Workspace, repository: Repository, tag: Tag, mine: Attempt) -> None:
     """End the lease of the pushes of `tag` that have not been sent: they have to decide anew.
 
-    Within the transaction that locks the tag to something else. `mine` is left alone.
+    Within the transaction that locks the tag to something else. `mine` is left alone. A lease is
+    ended as of long ago: whoever waits for the row to mark it compares with the time before.
     """
     Attempt.objects.filter(
         id__in=find_under_way(workspace, repository, [tag]).values("attempt"),
         sent_at__isnull=True,
-    ).exclude(id=mine.id).update(expires_at=Now())
+    ).exclude(id=mine.id).update(expires_at=F("opened_at"))
+
+
+def require_open(attempt: Attempt) -> None:
+    """Raise MovedError where somebody has ended the attempt; nobody ends it in this transaction.
+
+    A sender that stood still may find somebody else's claim in the place of its own.
+    """
+    still_open = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN)
+    if not still_open.update(expires_at=F("expires_at")):
+        raise MovedError
 
 
 def take_over(attempt: Attempt) -> bool:
@@ -93,7 +97,7 @@ def take_over(attempt: Attempt) -> bool:
 
     What was sent before had no answer that anybody wrote down: it is in doubt from now on.
     """
-    begun = time.monotonic()
+    begun = _read_clock()
     is_mine = Attempt.objects.filter(
         id=attempt.id,
         outcome=Attempt.Outcome.OPEN,
@@ -101,32 +105,36 @@ def take_over(attempt: Attempt) -> bool:
         expires_at__lte=Now(),
     ).update(is_doubted=True, expires_at=Now() + ATTEMPT_LEASE)
     leave_until(attempt, begun)
+    if is_mine:
+        # Others may have sent it since it was read.
+        attempt.refresh_from_db(fields=["sent_at"])
     return bool(is_mine)
 
 
 def leave_until(attempt: Attempt, begun: float) -> None:
     """Note how long this sender may send: its call must end before its lease does.
 
-    `begun` is the monotonic time before the lease was taken. A process can stand still for minutes,
-    and a write that leaves after that is one that nobody expects.
+    `begun` is this machine's time before the lease was taken. A process can stand still for
+    minutes, and a write that leaves after that is one that nobody expects.
     """
     attempt.leaves_by = begun + ATTEMPT_LEASE.total_seconds() - UPSTREAM_DEADLINE_SECONDS
 
 
 def require_in_time(attempt: Attempt) -> None:
     """Raise LateError where the sender of an attempt was held up too long to send it."""
-    if time.monotonic() > attempt.leaves_by:
+    if _read_clock() > attempt.leaves_by:
         raise LateError("the gate was held up too long to send this")
 
 
+def _read_clock() -> float:
+    """Return seconds of a clock that never jumps, and goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def renew(attempt: Attempt) -> None:
-    """Say that the write is sent once more: its quarantine counts from now."""
-    Attempt.objects.filter(id=attempt.id).update(sent_at=Now())
-
-
-def settle_as_landed(attempt: Attempt, landed: frozenset[Tag]) -> None:
-    """Settle an unprotected push of which these tags are seen to have landed."""
-    _succeed(attempt, landed, Origin())
+    """Say that the write is sent once more: its quarantine counts from now. Raises LateError."""
+    require_in_time(attempt)
+    Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(sent_at=Now())
 
 
 def find_under_way(
@@ -172,75 +180,6 @@ def leave_open(attempt: Attempt, *, sent_at: datetime | None = None) -> None:
     )
 
 
-def send_push(
-    attempt: Attempt, tags: tuple[Tag, ...], registry: RegistryClient, origin: Origin
-) -> RegistryAnswer:
-    """Send a push that is marked as sent, settle it by the answer, and return the answer.
-
-    `tags` are those of the attempt to be written. Raises UndecidedError where the registry gave no
-    definite answer: the attempt stays open.
-    """
-    answer = _put(attempt, tags, registry)
-    if answer.is_success and answer.digest == attempt.digest:
-        written = _read_written(answer) if _is_by_digest(attempt, tags) else frozenset(tags)
-        _succeed(attempt, written & frozenset(tags), origin)
-        return answer
-    if answer.is_refusal:
-        abandon_claim(attempt)
-        return answer
-    leave_open(attempt)
-    raise UndecidedError(f"the registry answered {answer.status}")
-
-
-def _put(attempt: Attempt, tags: tuple[Tag, ...], registry: RegistryClient) -> RegistryAnswer:
-    digest = Digest(attempt.digest)
-    by_digest = _is_by_digest(attempt, tags)
-    release_database()
-    require_in_time(attempt)
-    try:
-        return registry.put_manifest(
-            Repository(attempt.repository),
-            digest if by_digest else tags[0],
-            bytes(attempt.manifest),
-            attempt.media_type,
-            tags if by_digest else (),
-        )
-    except RegistryUnavailableError as error:
-        leave_open(attempt)
-        raise UndecidedError(f"the registry gave no answer ({error})") from error
-
-
-def _is_by_digest(attempt: Attempt, tags: tuple[Tag, ...]) -> bool:
-    return attempt.is_by_digest or len(tags) != 1
-
-
-def _read_written(answer: RegistryAnswer) -> frozenset[Tag]:
-    """Return the tags that the registry says it wrote (OCI-Tag, once a tag or in one line)."""
-    names = (name.strip() for name in answer.headers.get("OCI-Tag", "").split(","))
-    return frozenset(Tag(name) for name in names if name)
-
-
-@transaction.atomic
-def _succeed(attempt: Attempt, written: frozenset[Tag], origin: Origin) -> None:
-    actor = Actor(attempt.actor, ActorKind(attempt.actor_kind), origin)
-    confirm_claim(attempt, actor=actor, written=written)
-    repository = Repository(attempt.repository)
-    digest = Digest(attempt.digest)
-    record_seen(attempt.workspace, repository, digest, bytes(attempt.manifest), attempt.media_type)
-    record_pushes(attempt.workspace, repository, written, digest, attempt.actor)
-
-
-def record_seen(
-    workspace: Workspace, repository: Repository, digest: Digest, body: bytes, media_type: str
-) -> None:
-    """Keep what a manifest lists. One that cannot be read stays unknown, which deletes heed."""
-    try:
-        facts = read_manifest(body, media_type)
-    except UnreadableManifestError:
-        return
-    record_manifest(workspace, repository, digest, facts)
-
-
 def open_push(
     workspace: Workspace,
     repository: Repository,
@@ -275,23 +214,26 @@ def open_push(
     return attempt
 
 
-def open_adoption(
+def open_brief(
+    kind: Attempt.Kind,
     workspace: Workspace,
     repository: Repository,
     rules: Mapping[Tag, PolicyRule | None],
     settings_version: int,
     *,
     actor: Actor,
+    digest: Digest | None = None,
 ) -> Attempt:
-    """Announce that these tags are about to be locked to what the registry has.
+    """Announce that these tags are about to be locked, after a look at the registry.
 
     Within the transaction that claims them. It is never sent; what is left of it after a crash is
     given up like any attempt that was not.
     """
     attempt = Attempt.objects.create(
         workspace=workspace,
-        kind=Attempt.Kind.ADOPT,
+        kind=kind,
         repository=repository.name,
+        digest=digest.value if digest else "",
         settings_version=settings_version,
         actor=actor.name,
         actor_kind=actor.kind,

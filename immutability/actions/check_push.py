@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from django.db import transaction
+from django.utils import timezone
 
 from containers.known_tags import forget_tags, read_known_tags, remember_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryClient
 from immutability.actions.adopt import adopt_present
-from immutability.actions.attempts import is_in_the_way
+from immutability.actions.attempts import is_in_the_way, open_brief
 from immutability.actions.claims import abandon_claim, confirm_claim, open_attempt
 from immutability.actions.look import look
 from immutability.actions.read import (
@@ -22,7 +23,7 @@ from immutability.actions.read import (
     require_version,
 )
 from immutability.actions.round import PushRound, answer_tag, relay_first
-from immutability.answers import PushAnswer, TagAnswer
+from immutability.answers import ClaimAnswer, PushAnswer, TagAnswer
 from immutability.models import Attempt, LockedTag
 from immutability.protection import (
     Coverage,
@@ -51,7 +52,8 @@ class PushCheck:
     """The question.
 
     `tags` are distinct. `digest` is None only in a dry run. `current` is what the registry has
-    under the tag: a digest, None for nothing, or NOT_TOLD.
+    under the tag: a digest, None for nothing, or NOT_TOLD. With `is_brief`, the claim is a step of
+    this check alone: nobody else hears of it, so what a crash leaves of it is given up.
     """
 
     workspace: Workspace
@@ -60,6 +62,7 @@ class PushCheck:
     digest: Digest | None
     current: Digest | NotTold | None = NOT_TOLD
     is_two_phase: bool = False
+    is_brief: bool = False
 
 
 def check_push(
@@ -114,9 +117,10 @@ def _check_and_look(
 ) -> PushAnswer:
     """Claim, look what the registry has, and lock or adopt: the look is in no transaction."""
     push = PushRound(check.workspace, check.repository, check.tags, digest, actor)
-    if push.in_the_way or not push.tags_with(Step.CLAIM, Step.JOIN):
+    if push.in_the_way or not push.tags_with(Step.CLAIM, Step.JOIN, Step.RECLAIM):
         return _check_once(check, digest, actor, has_registry=True)
-    answer = _check_once(replace(check, is_two_phase=True), digest, actor, has_registry=True)
+    claiming = replace(check, is_two_phase=True, is_brief=not check.is_two_phase)
+    answer = _check_once(claiming, digest, actor, has_registry=True)
     if answer.claim is None:
         return answer
     attempt = Attempt.objects.select_related("workspace").get(id=answer.claim.id)
@@ -173,7 +177,7 @@ def _check_once(
 def _is_quiet(push: PushRound) -> bool:
     """Whether the push changes no lock and leaves no event."""
     return all(
-        each.outcome is Outcome.UNPROTECTED and each.step is not Step.END_LOCK
+        each.outcome is Outcome.UNPROTECTED and each.step not in (Step.END_LOCK, Step.RESTORE)
         for each in push.decisions.values()
     )
 
@@ -201,6 +205,7 @@ def _allow(
     """Nothing stands in the way: put down each tag's step."""
     reached: dict[Tag, Outcome] = dict.fromkeys(adopted, Outcome.UNCHANGED)
     push.end_locks()
+    push.restore()
     push.reclaim(is_two_phase=check.is_two_phase)
     push.join(is_two_phase=check.is_two_phase)
     held = [
@@ -208,14 +213,7 @@ def _allow(
     ]
     claim = None
     if check.is_two_phase and held:
-        claim = open_attempt(
-            check.workspace,
-            check.repository,
-            push.rules_of(held),
-            push.digest,
-            push.policy.version,
-            actor=push.actor,
-        )
+        claim = _open(check, push, held)
         reached |= dict.fromkeys(held, Outcome.CLAIMED)
     else:
         push.record_locked(held)
@@ -229,6 +227,15 @@ def _allow(
     push.record_identical_pushes()
     require_version(push.workspace, push.policy.version)
     return PushAnswer(push.answers(reached, claimed), claim=claim)
+
+
+def _open(check: PushCheck, push: PushRound, held: list[Tag]) -> ClaimAnswer:
+    rules, version = push.rules_of(held), push.policy.version
+    place = (check.workspace, check.repository, rules)
+    if not check.is_brief:
+        return open_attempt(*place, push.digest, version, actor=push.actor)
+    attempt = open_brief(Attempt.Kind.CHECK, *place, version, actor=push.actor, digest=push.digest)
+    return ClaimAnswer(attempt.id, timezone.now())
 
 
 def _find_to_remember(push: PushRound) -> list[Tag]:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from containers.known_tags import remember_tags
 from containers.reference import Digest, Repository, Tag
+from immutability.actions.read import UndecidedError
 from immutability.answers import ClaimAnswer
 from immutability.models import Attempt, AttemptTag, LockedTag
 from immutability.protection import LockState, PolicyRule
@@ -26,9 +27,11 @@ CLAIM_LEASE_SECONDS = 900
 
 # Why a suspended lock ends, as the lock log says it.
 ANOTHER_IMAGE = "another image was pushed while the tag was not protected"
+# Why a reserved name is locked again.
+CAME_BACK = "the image of the reserved name came back while it was not protected"
 
 
-class ClaimEndedError(Exception):
+class ClaimEndedError(UndecidedError):
     """The claim was ended another way: confirm after abandon, say. The message says which."""
 
 
@@ -197,7 +200,7 @@ def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
     land: other images wait for a quarantine all the same. Raises MovedError where one of the claims
     has changed meanwhile.
     """
-    attempts = list(_holders(row).select_related("workspace"))
+    attempts = list(_holders(row).select_related("workspace").defer("manifest"))
     rows = {row.id: row}
     for attempt in attempts:
         rows |= {each.id: each for each in _lock_rows(attempt, _tags_of(attempt))}
@@ -208,7 +211,28 @@ def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
         if each.state == LockState.CLAIMED and not _holders(each).exists():
             event = each.to_event(EventKind.CLAIM_DROPPED, row.workspace.slug, reason=reason)
             append_event(event, actor=actor)
-            _undo_claim(each)
+            _undo_dropped(each, [attempt for attempt in attempts if attempt.sent_at], actor)
+
+
+def _undo_dropped(row: LockedTag, sent: list[Attempt], actor: Actor) -> None:
+    """Undo a dropped claim; what an unprotected push that was sent has put aside is ended.
+
+    Its image may be there: the next push of the tag adopts what there is.
+    """
+    uncovered = AttemptTag.objects.filter(
+        attempt__in=sent, repository=row.repository, tag=row.tag, is_covered=False
+    )
+    if row.replaced_state and uncovered.exists():
+        ended = row.to_event(
+            EventKind.LOCK_ENDED,
+            row.workspace.slug,
+            other_digest=row.digest,
+            reason=ANOTHER_IMAGE,
+        )
+        append_event(replace(ended, digest=row.replaced_digest), actor=actor)
+        row.delete()
+    else:
+        _undo_claim(row)
 
 
 def open_attempts(row: LockedTag) -> QuerySet[Attempt]:
@@ -302,8 +326,9 @@ def _displace(row: LockedTag, attempt: Attempt) -> list[Event]:
     if is_claim and not row.replaced_state:
         return []
     if held == attempt.digest:
+        events = _bring_back(row, attempt)
         _give_up(row)
-        return []
+        return events
     ended = replace(
         row.to_event(
             EventKind.LOCK_ENDED,
@@ -325,6 +350,21 @@ def _displace(row: LockedTag, attempt: Attempt) -> list[Event]:
     return [ended]
 
 
+def _bring_back(row: LockedTag, attempt: Attempt) -> list[Event]:
+    """The image of a reserved name is back: the tag is there, so it is locked, and suspended."""
+    is_claim = row.state == LockState.CLAIMED
+    if (row.replaced_state if is_claim else row.state) != LockState.RESERVED:
+        return []
+    if is_claim:
+        row.replaced_state = LockState.LOCKED
+    else:
+        row.state = LockState.LOCKED
+    row.deleted_by, row.deleted_at = "", None
+    row.save(update_fields=["state", "replaced_state", "deleted_by", "deleted_at"])
+    back = row.to_event(EventKind.TAG_LOCKED, attempt.workspace.slug, reason=CAME_BACK)
+    return [replace(back, digest=attempt.digest)]
+
+
 def _lock(row: LockedTag, attempt: Attempt, tag: AttemptTag) -> None:
     """Turn a claim into a lock, by what its successful attempt says."""
     row.state, row.locked_at = LockState.LOCKED, Now()
@@ -332,6 +372,7 @@ def _lock(row: LockedTag, attempt: Attempt, tag: AttemptTag) -> None:
     row.settings_version = attempt.settings_version
     row.pushed_by, row.pushed_by_kind = attempt.actor, attempt.actor_kind
     row.replaced_state = row.replaced_digest = ""
+    row.deleted_by, row.deleted_at = "", None
     row.save()
 
 

@@ -3,26 +3,21 @@
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from containers.connection import release_database
-from containers.inventory import find_ancestors, find_unknown, forget_manifest
-from containers.known_tags import find_known_tags, forget_digest, forget_tags
+from containers.inventory import find_ancestors, find_unknown, record_seen
+from containers.known_tags import find_known_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from immutability.actions.adopt import adopt_in_registry
-from immutability.actions.attempts import (
-    ATTEMPT_LEASE,
-    find_under_way,
-    leave_open,
-    mark_sent,
-    record_seen,
-    require_in_time,
-)
-from immutability.actions.claims import abandon_claim, add_attempt_tags, confirm_delete
+from immutability.actions.attempts import ATTEMPT_LEASE, find_under_way, mark_sent
+from immutability.actions.claims import abandon_claim, add_attempt_tags
 from immutability.actions.read import (
     MovedError,
     UndecidedError,
+    UnderWayError,
     decide_until_settled,
     read_locks,
     read_policy,
@@ -34,6 +29,8 @@ from immutability.actions.refuse import (
     relay_pending_claim,
     relay_refused_delete,
 )
+from immutability.actions.resolve import resolve_attempts
+from immutability.actions.send import send_delete
 from immutability.answers import Refusal
 from immutability.models import Attempt, LockedTag
 from immutability.protection import (
@@ -63,9 +60,24 @@ def delete_manifest(
     """Decide a delete and carry it out; return the registry's answer, or the refusal.
 
     A tag that a lock in force holds is not deleted this way: an admin deletes it on the page.
-    Raises UndecidedError, PatternError or PatternEvaluationError where nothing could be decided.
+    Writes in the way whose end is unknown are resolved first, once. Raises UndecidedError,
+    PatternError or PatternEvaluationError where nothing could be decided.
     """
+    try:
+        return decide_until_settled(lambda: _delete_once(delete, registry, actor))
+    except UnderWayError:
+        if not resolve_attempts(registry, _find_in_the_way(delete)):
+            raise
     return decide_until_settled(lambda: _delete_once(delete, registry, actor))
+
+
+def _find_in_the_way(delete: ManifestDelete) -> QuerySet[Attempt]:
+    """Return the attempts that may keep the delete from being decided."""
+    attempts = Attempt.objects.filter(workspace=delete.workspace, repository=delete.repository.name)
+    if isinstance(delete.target, Tag):
+        return attempts.filter(tags__tag=delete.target.name)
+    # By digest, every covered tag of the repository is adopted first.
+    return attempts
 
 
 def _delete_once(
@@ -93,46 +105,6 @@ def _delete_once(
     return send_delete(attempt, delete.target, registry, actor)
 
 
-def send_delete(
-    attempt: Attempt, target: Tag | Digest, registry: RegistryClient, actor: Actor
-) -> RegistryAnswer:
-    """Send a delete that is marked as sent, settle it by the answer, and return the answer.
-
-    Raises UndecidedError where the registry gave no definite answer: the attempt stays open.
-    """
-    answer = ask_delete(attempt, target, registry)
-    settle_delete(attempt, target, answer, actor)
-    return answer
-
-
-def ask_delete(attempt: Attempt, target: Tag | Digest, registry: RegistryClient) -> RegistryAnswer:
-    """Send a delete that is marked as sent, and return the definite answer.
-
-    Raises UndecidedError where there was none: the attempt stays open.
-    """
-    release_database()
-    require_in_time(attempt)
-    try:
-        answer = registry.delete_manifest(Repository(attempt.repository), target)
-    except RegistryUnavailableError as error:
-        leave_open(attempt)
-        raise UndecidedError(f"the registry gave no answer ({error})") from error
-    if not (answer.is_success or answer.is_refusal):
-        leave_open(attempt)
-        raise UndecidedError(f"the registry answered {answer.status}")
-    return answer
-
-
-def settle_delete(
-    attempt: Attempt, target: Tag | Digest, answer: RegistryAnswer, actor: Actor
-) -> None:
-    """Settle a delete by its definite answer: what is gone is forgotten, or all is as it was."""
-    if answer.is_success or answer.is_absent:
-        settle_as_deleted(attempt, target, actor)
-    else:
-        abandon_claim(attempt)
-
-
 def _find_refusal(
     delete: ManifestDelete,
     policy: Policy,
@@ -158,7 +130,7 @@ def _find_refusal(
         return _find_hollowing(delete, delete.target, policy, registry, actor)
     others = find_under_way(delete.workspace, delete.repository, [delete.target])
     if others.exclude(attempt=mine).exists():
-        raise UndecidedError("a push of the same tag is under way")
+        raise UnderWayError("a push of the same tag is under way")
     return None
 
 
@@ -197,6 +169,7 @@ def learn_lists(
     unknown = find_unknown(workspace, repository, digests)
     while unknown:
         for digest in sorted(unknown):
+            release_database()
             try:
                 answer = registry.get_manifest(repository, digest)
             except RegistryUnavailableError as error:
@@ -259,19 +232,7 @@ def _set_aside(delete: ManifestDelete, policy: Policy) -> set[Tag]:
     for _, row in sorted(suspended.items(), key=lambda item: item[0]):
         is_unchanged = LockedTag.objects.filter(
             id=row.id, state=row.state, digest=row.digest
-        ).update(state=LockState.DELETING, replaced_state=row.state)
+        ).update(state=LockState.DELETING, replaced_state=row.state, deleted_by="", deleted_at=None)
         if not is_unchanged:
             raise MovedError
     return set(suspended)
-
-
-@transaction.atomic
-def settle_as_deleted(attempt: Attempt, target: Tag | Digest, actor: Actor) -> None:
-    """Forget what is gone; reserve the name that an admin deleted, end suspended locks."""
-    confirm_delete(attempt, actor=actor)
-    repository = Repository(attempt.repository)
-    if isinstance(target, Digest):
-        forget_digest(attempt.workspace, repository, target)
-        forget_manifest(attempt.workspace, repository, target)
-    else:
-        forget_tags(attempt.workspace, repository, [target])

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from containers.connection import release_database
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.stock import iterate_repositories, iterate_tags
 from immutability.actions.claims import open_attempts
+from immutability.actions.look import ask
 from immutability.actions.read import UndecidedError, read_locks, read_policy
 from immutability.models import LockedTag
 from immutability.protection import LockState, Policy, cover
@@ -78,7 +78,7 @@ def _find_in_locks(
             last = row.id
             if not cover(policy, Tag(row.tag)).is_covered:
                 continue
-            what, found = _compare(row, _ask(registry, Repository(row.repository), Tag(row.tag)))
+            what, found = _compare(row, ask(Repository(row.repository), Tag(row.tag), registry))
             # Looked at again: the lock may have changed since it was read.
             if what and _still_stands(row):
                 yield Drift(row.repository, row.tag, row.digest, found, what)
@@ -107,7 +107,7 @@ def _find_without_lock(
                     continue
                 if not read_locks(workspace, repository, [tag]):
                     what = "protected, and not locked yet: sync_registry locks it"
-                    found = _ask(registry, repository, tag).digest
+                    found = ask(repository, tag, registry).digest
                     yield Drift(repository.name, tag.name, "", found, what)
     except RegistryUnavailableError as error:
         raise UndecidedError(f"the registry gave no answer ({error})") from error
@@ -116,14 +116,3 @@ def _find_without_lock(
 def _still_stands(row: LockedTag) -> bool:
     same = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest)
     return same.exists() and not open_attempts(row).exists()
-
-
-def _ask(registry: RegistryClient, repository: Repository, tag: Tag) -> RegistryAnswer:
-    release_database()
-    try:
-        answer = registry.head_manifest(repository, tag)
-    except RegistryUnavailableError as error:
-        raise UndecidedError(f"the registry gave no answer ({error})") from error
-    if answer.is_success or answer.status == 404:
-        return answer
-    raise UndecidedError(f"the registry answered {answer.status}")

@@ -128,9 +128,12 @@ def _adopt(job: Job, registry: RegistryClient, ends_at: float) -> bool:
             if time.monotonic() >= ends_at:
                 _write(job, lease=None, expires_at=Now())
                 return False
-    except (RegistryUnavailableError, UndecidedError):
+    except RegistryUnavailableError:
         _write(job, lease=None, expires_at=Now())
         return False
+    except Exception:
+        _write(job, lease=None, expires_at=Now())
+        raise
     _write(job, lease=None, done_at=Now())
     return True
 
@@ -138,8 +141,9 @@ def _adopt(job: Job, registry: RegistryClient, ends_at: float) -> bool:
 def _adopt_batch(workspace: Workspace, batch: _Batch, registry: RegistryClient) -> tuple[int, int]:
     """Adopt what a batch has; return how many were adopted, and how many left out.
 
-    The settings are read anew: what they cover by now counts. Raises UndecidedError where the
-    registry does not say what it has.
+    The settings are read anew: what they cover by now counts. A tag that has a write under way, or
+    that the registry cannot show, is left out. Raises RegistryUnavailableError where the registry
+    does not answer at all.
     """
 
     def adopt() -> int:
@@ -148,8 +152,10 @@ def _adopt_batch(workspace: Workspace, batch: _Batch, registry: RegistryClient) 
 
     try:
         return decide_until_settled(adopt), 0
-    except UnderWayError:
+    except UndecidedError as error:
         if len(batch.tags) == 1:
+            if not isinstance(error, UnderWayError):
+                registry.page_tags(batch.repository)  # Whether it answers at all.
             return 0, 1
     each = [
         _adopt_batch(workspace, _Batch(batch.repository, (tag,)), registry) for tag in batch.tags

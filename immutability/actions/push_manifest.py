@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from containers.connection import release_database
-from containers.inventory import find_descendants
+from containers.inventory import find_descendants, record_seen
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import UnreadableManifestError, read_manifest
@@ -21,13 +21,12 @@ from immutability.actions.attempts import (
     is_in_the_way,
     mark_sent,
     open_push,
-    record_seen,
-    send_push,
 )
 from immutability.actions.claims import abandon_claim
 from immutability.actions.read import MovedError, UndecidedError, decide_until_settled
 from immutability.actions.resolve import resolve_attempts
 from immutability.actions.round import PushRound, relay_first
+from immutability.actions.send import send_push
 from immutability.answers import Refusal
 from immutability.models import Attempt
 from immutability.protection import LockState, Outcome

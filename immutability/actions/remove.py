@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from django.db import transaction
 from django.db.models.functions import Now
 
+from containers.connection import release_database
 from containers.inventory import find_ancestors
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
-from immutability.actions.adopt import MAX_TAGS_LOOKED_AT
+from immutability.actions.adopt import MAX_TAGS_LOOKED_AT, adopt_in_registry
 from immutability.actions.attempts import ATTEMPT_LEASE, mark_sent
 from immutability.actions.claims import (
     abandon_claim,
@@ -17,14 +18,16 @@ from immutability.actions.claims import (
     end_unsupported,
     open_attempts,
 )
-from immutability.actions.delete_manifest import (
-    ask_delete,
-    learn_lists,
-    send_delete,
-    settle_delete,
-)
+from immutability.actions.delete_manifest import learn_lists
 from immutability.actions.look import look
-from immutability.actions.read import MovedError, UndecidedError, read_policy
+from immutability.actions.read import (
+    MovedError,
+    UndecidedError,
+    decide_until_settled,
+    read_policy,
+)
+from immutability.actions.resolve import resolve_attempts
+from immutability.actions.send import ask_delete, send_delete, settle_delete
 from immutability.models import Attempt, AttemptTag, LockedTag
 from immutability.protection import LockState
 from workspaces.access import Actor
@@ -48,6 +51,7 @@ def remove_from_registry(
     the registry gives no definite answer: the delete is then sent again until it does.
     """
     tag = Tag(row.tag)
+    resolve_attempts(registry, open_attempts(row))
     version = read_policy(workspace).version
     with transaction.atomic():
         _begin(row, actor)
@@ -60,6 +64,9 @@ def remove_from_registry(
         _require_done(answer)
         return
     digest = Digest(row.digest)
+    with _giving_back(attempt):
+        # What lists this image may be covered, and not be locked yet.
+        decide_until_settled(lambda: _adopt_lists(row, workspace, digest, registry, actor))
     with transaction.atomic():
         # In one step, so that the tag is never being deleted without an attempt that says so.
         end_unsupported(attempt)
@@ -73,12 +80,20 @@ def remove_from_registry(
 
 @contextmanager
 def _giving_back(attempt: Attempt) -> Iterator[None]:
-    """Give up a delete that comes to nothing before it is sent: the lock is what it was."""
+    """Give up a delete that comes to nothing: the lock is what it was."""
     try:
         yield
     except Exception:
-        abandon_claim(attempt, is_unsent=True)
+        abandon_claim(attempt)
         raise
+
+
+def _adopt_lists(
+    row: LockedTag, workspace: Workspace, digest: Digest, registry: RegistryClient, actor: Actor
+) -> None:
+    repository = Repository(row.repository)
+    policy = read_policy(workspace)
+    adopt_in_registry(workspace, repository, policy, digest, registry, actor=actor)
 
 
 def _require_done(answer: RegistryAnswer) -> None:
@@ -129,6 +144,7 @@ def _require_nothing_else(
 def _find_siblings(row: LockedTag, registry: RegistryClient) -> list[str] | None:
     """Return the other tags that the registry has on the row's image; None where nobody knows."""
     repository = Repository(row.repository)
+    release_database()
     try:
         names = registry.list_tags(repository, MAX_TAGS_LOOKED_AT)
         if names is None:
@@ -204,4 +220,4 @@ def _mark_sent(attempt: Attempt) -> None:
     try:
         mark_sent(attempt)
     except MovedError as error:
-        raise UndecidedError("the settings were saved meanwhile") from error
+        raise UndecidedError("the settings were saved meanwhile, or it took too long") from error

@@ -1,43 +1,48 @@
 """Bring attempts whose end is unknown to their truth, by repeating the same write."""
 
+import math
+import time
 import uuid
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from containers.connection import release_database
 from containers.reference import Digest, Repository, Tag
-from containers.registry.client import (
-    RegistryAnswer,
-    RegistryClient,
-    RegistryUnavailableError,
-)
-from immutability.actions.attempts import (
-    QUARANTINE,
-    leave_open,
-    renew,
-    send_push,
-    settle_as_landed,
-    take_over,
-)
-from immutability.actions.claims import ClaimEndedError, abandon_claim, lapse_claim
-from immutability.actions.delete_manifest import ask_delete, settle_as_deleted
+from containers.registry.client import RegistryClient
+from immutability.actions.attempts import QUARANTINE, leave_open, renew, take_over
+from immutability.actions.claims import abandon_claim, lapse_claim
+from immutability.actions.look import ask
 from immutability.actions.read import UndecidedError, read_policy
+from immutability.actions.send import (
+    ask_delete,
+    send_push,
+    settle_as_deleted,
+    settle_as_landed,
+)
 from immutability.models import Attempt, LockedTag
-from immutability.protection import LockState, cover
+from immutability.protection import LockState, Protection
 from workspaces.access import Actor, ActorKind, Origin
 
 
-def resolve_attempts(registry: RegistryClient, attempts: QuerySet[Attempt]) -> int:
-    """Settle those of `attempts` that nobody is at work on; return how many are settled."""
+def resolve_attempts(
+    registry: RegistryClient, attempts: QuerySet[Attempt], seconds: float = math.inf
+) -> int:
+    """Settle those of `attempts` that nobody is at work on; return how many are settled.
+
+    Those that nobody has tried for longest come first. Begins none after `seconds`.
+    """
+    ends_at = time.monotonic() + seconds
     due = attempts.filter(outcome=Attempt.Outcome.OPEN, expires_at__lte=Now()).exclude(
         kind=Attempt.Kind.ANNOUNCED
     )
-    return sum(
-        _resolve(attempt, registry)
-        for attempt in due.select_related("workspace").order_by("opened_at")
-    )
+    settled = 0
+    # A manifest may have 4 MiB: it is read when its turn comes.
+    for attempt in due.select_related("workspace").defer("manifest").order_by("expires_at"):
+        if time.monotonic() >= ends_at:
+            break
+        settled += _resolve(attempt, registry)
+    return settled
 
 
 def give_up_attempts() -> int:
@@ -69,16 +74,15 @@ def _resolve(attempt: Attempt, registry: RegistryClient) -> bool:
         if attempt.kind == Attempt.Kind.DELETE:
             return _repeat_delete(attempt, registry)
         return _repeat_push(attempt, registry)
-    except (UndecidedError, ClaimEndedError):
+    except UndecidedError:
         return False
 
 
 def _repeat_delete(attempt: Attempt, registry: RegistryClient) -> bool:
-    """Send a delete again, unless what it takes is covered by now.
+    """Send a delete again, unless newer settings might forbid it.
 
-    Such a one was decided before the protection that covers the tag. It is not sent again. Once it
-    cannot land any more, it has landed if what it deletes is gone; so it is with one whose
-    repetition is refused.
+    Such a one is not sent again. Once it cannot land any more, it has landed if what it deletes is
+    gone; so it is with one whose repetition is refused.
     """
     target: Tag | Digest = Digest(attempt.digest)
     if not attempt.is_by_digest:
@@ -95,10 +99,10 @@ def _repeat_delete(attempt: Attempt, registry: RegistryClient) -> bool:
     if not _is_out_of_quarantine(attempt):
         leave_open(attempt)
         return False
-    if _ask(attempt, target, registry).is_success:
-        abandon_claim(attempt)
-    else:
+    if _has_taken(attempt, target, registry):
         settle_as_deleted(attempt, target, actor)
+    else:
+        abandon_claim(attempt)
     return True
 
 
@@ -135,38 +139,41 @@ def _split_off(attempt: Attempt, covered: tuple[Tag, ...]) -> None:
 
 
 def _is_held(attempt: Attempt) -> bool:
-    """Whether a delete would take what is covered by now, though it was not when it was decided.
+    """Whether a delete was decided under other settings, and something is protected by now.
 
     An admin's delete was decided about a lock in force, and is never held.
     """
-    tags = [Tag(each.tag) for each in attempt.tags.all()]
-    rows = LockedTag.objects.filter(
-        workspace=attempt.workspace,
-        repository=attempt.repository,
-        tag__in=[tag.name for tag in tags],
-        state=LockState.DELETING,
-    )
-    if rows.exclude(deleted_by="").exists():
+    if _deleting(attempt).exclude(deleted_by="").exists():
         return False
     policy = read_policy(attempt.workspace)
-    return any(cover(policy, tag).is_covered for tag in tags)
+    return policy.protection is not Protection.NONE and policy.version != attempt.settings_version
+
+
+def _deleting(attempt: Attempt) -> QuerySet[LockedTag]:
+    """Return the locks that a delete has put aside."""
+    return LockedTag.objects.filter(
+        workspace=attempt.workspace,
+        repository=attempt.repository,
+        tag__in=attempt.tags.values("tag"),
+        state=LockState.DELETING,
+    )
+
+
+def _has_taken(attempt: Attempt, target: Tag | Digest, registry: RegistryClient) -> bool:
+    """Whether what a delete was to take is gone. Raises UndecidedError.
+
+    By digest, the tags say: the manifest alone may have been pushed again since.
+    """
+    repository = Repository(attempt.repository)
+    rows = list(_deleting(attempt))
+    if isinstance(target, Digest) and rows:
+        return any(ask(repository, Tag(row.tag), registry).digest != row.digest for row in rows)
+    return not ask(repository, target, registry).is_success
 
 
 def _has_landed(attempt: Attempt, tag: Tag, registry: RegistryClient) -> bool:
     """Whether the registry has the attempt's image under `tag`. Raises UndecidedError."""
-    return _ask(attempt, tag, registry).digest == attempt.digest
-
-
-def _ask(attempt: Attempt, target: Tag | Digest, registry: RegistryClient) -> RegistryAnswer:
-    """Ask what the registry has there. Raises UndecidedError where it does not say."""
-    release_database()
-    try:
-        answer = registry.head_manifest(Repository(attempt.repository), target)
-    except RegistryUnavailableError as error:
-        raise UndecidedError(f"the registry gave no answer ({error})") from error
-    if answer.is_success or answer.status == 404:
-        return answer
-    raise UndecidedError(f"the registry answered {answer.status}")
+    return ask(Repository(attempt.repository), tag, registry).digest == attempt.digest
 
 
 def _is_out_of_quarantine(attempt: Attempt) -> bool:

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from containers.reference import Digest, Repository, Tag
+from immutability.actions.claims import ANOTHER_IMAGE, CAME_BACK
 from immutability.actions.read import MovedError, hold_version, read_locks, read_policy
 from immutability.actions.refuse import record_refused_push, relay_pending_claim, relay_refused_push
 from immutability.answers import PushAnswer, Refusal, TagAnswer
@@ -141,6 +142,8 @@ class PushRound:
                 pushed_by=fresh.pushed_by,
                 pushed_by_kind=fresh.pushed_by_kind,
                 locked_at=Now(),
+                deleted_by="",
+                deleted_at=None,
             )
 
     def rules_of(self, tags: Collection[Tag]) -> dict[Tag, PolicyRule | None]:
@@ -163,6 +166,8 @@ class PushRound:
                     locked_at=Now(),
                     replaced_state="",
                     replaced_digest="",
+                    deleted_by="",
+                    deleted_at=None,
                 )
 
     def displace(self) -> None:
@@ -187,6 +192,21 @@ class PushRound:
             if is_uncovered and row.state == LockState.CLAIMED:
                 self._change_lock(row, state=LockState.CLAIMED)
 
+    def restore(self) -> None:
+        """Lock the reserved tags whose image comes back while they are not protected."""
+        for tag in self.tags_with(Step.RESTORE):
+            self._change_lock(
+                self.locks[tag], state=LockState.LOCKED, deleted_by="", deleted_at=None
+            )
+            append_events(
+                [
+                    self.locks[tag].to_event(
+                        EventKind.TAG_LOCKED, self.workspace.slug, reason=CAME_BACK
+                    )
+                ],
+                actor=self.actor,
+            )
+
     def end_locks(self) -> None:
         """End the suspended locks that another image ends, unless the settings have moved."""
         for tag in self.tags_with(Step.END_LOCK):
@@ -201,7 +221,7 @@ class PushRound:
                         self.workspace.slug,
                         other_digest=self.digest.value,
                         settings_version=self.policy.version,
-                        reason="another image was pushed while the tag was not protected",
+                        reason=ANOTHER_IMAGE,
                     )
                 ],
                 actor=self.actor,
@@ -289,7 +309,7 @@ class PushRound:
             pushed_by_kind=self.actor.kind,
         )
 
-    def _change_lock(self, row: LockedTag, **changes: str | int | Now) -> None:
+    def _change_lock(self, row: LockedTag, **changes: str | int | Now | None) -> None:
         """Change a lock that is still as it was read. Raises MovedError where it is not."""
         if not _same(row).update(**changes):
             raise MovedError

@@ -53,7 +53,11 @@ class AbandonClaimView(APIView):
 def _find_attempt(request: Request, claim_id: UUID) -> tuple[Attempt, Actor]:
     """Return the attempt. Another workspace's claim is as unknown as one that never was."""
     unknown = Http404(f'There is no claim "{claim_id}".')
-    attempt = Attempt.objects.select_related("workspace").filter(id=claim_id).first()
+    attempt = (
+        Attempt.objects.select_related("workspace")
+        .filter(id=claim_id, kind=Attempt.Kind.ANNOUNCED)
+        .first()
+    )
     if attempt is None:
         raise unknown
     try:

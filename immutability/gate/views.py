@@ -18,7 +18,6 @@ from containers.registry.manifest import (
     UnreadableManifestError,
     read_manifest,
 )
-from immutability.actions.claims import ClaimEndedError
 from immutability.actions.delete_manifest import ManifestDelete, delete_manifest
 from immutability.actions.push_manifest import Holds, ManifestPush, push_manifest
 from immutability.actions.read import UndecidedError
@@ -69,8 +68,6 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return undecided_answer(str(error).rstrip("."))
     except TooManyFieldsSent:
         return error_answer(400, "NAME_INVALID", "The query has too many parts.")
-    except ClaimEndedError:
-        return undecided_answer("somebody else has settled this push meanwhile")
     except AnyDatabaseError:
         return undecided_answer("the database cannot be used")
 

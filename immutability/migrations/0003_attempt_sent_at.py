@@ -4,9 +4,18 @@ from django.db.models import F
 
 def read_is_sent(apps, schema_editor):
     Attempt = apps.get_model("immutability", "Attempt")
-    Attempt.objects.filter(is_sent=True).update(sent_at=F("opened_at"))
-    # Nobody wrote down whether an open attempt was sent without an answer: it may have been.
-    Attempt.objects.filter(is_sent=True, outcome="open").update(is_doubted=True)
+    sent = Attempt.objects.filter(is_sent=True)
+    # Each row once: a second change of it in one transaction would keep the table from being
+    # altered. Nobody wrote down whether an open attempt was sent without an answer.
+    sent.filter(outcome="open").update(sent_at=F("opened_at"), is_doubted=True)
+    sent.exclude(outcome="open").update(sent_at=F("opened_at"))
+    # From now on a lock is being deleted only while an attempt says so.
+    deletes = Attempt.objects.filter(kind="delete", outcome="open")
+    LockedTag = apps.get_model("immutability", "LockedTag")
+    for row in LockedTag.objects.filter(state="deleting"):
+        if not deletes.filter(tags__tag=row.tag, repository=row.repository).exists():
+            row.state, row.replaced_state, row.deleted_by, row.deleted_at = row.replaced_state, "", "", None
+            row.save()
 
 
 def write_is_sent(apps, schema_editor):
@@ -31,6 +40,7 @@ class Migration(migrations.Migration):
                     ("push", "Push"),
                     ("delete", "Delete"),
                     ("adopt", "Adopt"),
+                    ("check", "Check"),
                 ],
                 default="announced",
                 max_length=16,

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 import packages_site.wsgi
 from containers.registry import client
-from immutability.actions import attempts, delete_manifest, push_manifest, remove
+from immutability.actions import attempts, delete_manifest, push_manifest, remove, send
 from tests.services.meetings import find_meeting
 
 WAIT_SECONDS = 20.0
@@ -63,16 +63,16 @@ POINTS = {
     "after it is marked as sent": Point(push_manifest, "mark_sent"),
     "before the write leaves": Point(client.RegistryClient, "put_manifest", is_before=True),
     "after the registry's answer": Point(client.RegistryClient, "put_manifest"),
-    "during the confirmation": Point(attempts, "confirm_claim"),
-    "at the end of the confirmation": Point(attempts, "record_pushes"),
+    "during the confirmation": Point(send, "confirm_claim"),
+    "at the end of the confirmation": Point(send, "record_pushes"),
     "after the confirmation": Point(push_manifest, "send_push"),
     "after the delete is decided": Point(delete_manifest, "_find_refusal"),
     "after the delete is announced": Point(delete_manifest, "_announce"),
     "after the delete is marked as sent": Point(delete_manifest, "mark_sent"),
     "before the delete leaves": Point(client.RegistryClient, "delete_manifest", is_before=True),
     "after the registry's answer to the delete": Point(client.RegistryClient, "delete_manifest"),
-    "while the delete is settled": Point(delete_manifest, "forget_digest"),
-    "after the delete is settled": Point(delete_manifest, "settle_as_deleted"),
+    "while the delete is settled": Point(send, "forget_digest"),
+    "after the delete is settled": Point(send, "settle_as_deleted"),
     "before the admin's delete commits": Point(remove, "_announce"),
     "after the admin's delete commits": Point(remove, "_mark_sent", is_before=True),
     "after the admin's delete is marked as sent": Point(remove, "_mark_sent"),

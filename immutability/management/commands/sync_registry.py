@@ -1,5 +1,6 @@
 """manage.py sync_registry"""
 
+import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -48,6 +49,9 @@ class Command(BaseCommand):
             )
             if job.done_at:
                 return
+            if job.lease is not None:
+                # A worker is at it.
+                time.sleep(PROGRESS_SECONDS)
             if job.lease is None and job.looked_at_count == looked_at:
                 raise CommandError(
                     "The registry does not say what it has. The worker goes on with it, or run "

@@ -154,6 +154,6 @@ def test_sync_registry_says_where_the_registry_does_not_answer(
     protected: Workspace, upstream: Upstream
 ) -> None:
     upstream.store(ONE, "v1")
-    upstream.script("GET", TIMEOUT, TIMEOUT)
+    upstream.script("LIST", TIMEOUT, TIMEOUT)
     with pytest.raises(CommandError, match="does not say what it has"):
         _call("sync_registry", "acme")

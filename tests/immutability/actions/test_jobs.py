@@ -21,6 +21,7 @@ from tests.immutability.gate.upstream import (
     Carry,
     GateClient,
     Upstream,
+    answer,
     digest_of,
     image,
 )
@@ -113,19 +114,57 @@ def test_a_job_goes_on_where_it_was_when_its_time_was_over(
     assert upstream.sent("GET").count("v0") == 2
 
 
-@pytest.mark.parametrize("method", ["LIST", "GET"])
+def _carry(carry: Carry) -> RegistryAnswer:
+    return carry()
+
+
+@pytest.mark.parametrize(
+    "scripts",
+    [{"LIST": [TIMEOUT]}, {"GET": [TIMEOUT, TIMEOUT], "LIST": [_carry, _carry, TIMEOUT]}],
+    ids=["at the start", "on the way"],
+)
 def test_a_registry_that_is_away_stops_the_job_until_it_is_back(
-    acme: Workspace, protect: Protect, upstream: Upstream, method: str
+    acme: Workspace, protect: Protect, upstream: Upstream, scripts: dict[str, Any]
 ) -> None:
     upstream.store(ONE, "v1", "v2", "v3")
     protect(acme, Protection.ALL)
-    upstream.script(method, TIMEOUT)
+    for method, replies in scripts.items():
+        upstream.script(method, *replies)
     assert _run(upstream) == 0
     job = Job.objects.get()
     assert (job.lease, job.done_at) == (None, None)
     assert open_attempts() == 0
     assert _run(upstream) == 1
     assert len(_locked()) == 3
+
+
+def test_a_tag_that_the_registry_cannot_show_is_left_out(
+    acme: Workspace, protect: Protect, upstream: Upstream
+) -> None:
+    upstream.store(ONE, "v1", "v2", "v3")
+    protect(acme, Protection.ALL)
+    # Of the batch, and then tag by tag.
+    upstream.script("GET", answer(500), answer(500))
+    assert _run(upstream) == 1
+    assert set(_locked()) == {"v2", "v3"}
+    assert Job.objects.get().left_out_count == 1
+
+
+def test_a_job_that_fails_gives_its_lease_back(
+    acme: Workspace, protect: Protect, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.store(ONE, "v1")
+    protect(acme, Protection.ALL)
+
+    def fail(*args: object, **options: object) -> int:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(jobs, "adopt_tags", fail)
+        with pytest.raises(RuntimeError):
+            _run(upstream)
+    assert Job.objects.get().lease is None
+    assert _run(upstream) == 1
 
 
 def test_a_tag_with_a_write_under_way_is_left_to_its_next_push(
