@@ -3,7 +3,7 @@
 Read only where nobody can be asked what the registry has; a lock, where there is one, knows better.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from django.db.models import QuerySet
 
@@ -32,6 +32,16 @@ def find_known_tags(
         workspace=workspace, repository=repository.name, digest=target.value
     ).values_list("name", flat=True)
     return {Tag(name): target for name in names}
+
+
+def iterate_known_tags(workspace: Workspace) -> Iterator[tuple[Repository, Tag, Digest]]:
+    """Yield every known tag of a workspace, some hundred at a time."""
+    last = 0
+    rows = KnownTag.objects.filter(workspace=workspace).order_by("id")
+    while chunk := list(rows.filter(id__gt=last)[:500]):
+        for row in chunk:
+            yield Repository(row.repository), Tag(row.name), Digest(row.digest)
+        last = chunk[-1].id
 
 
 def remember_tags(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from containers.known_tags import forget_tags, iterate_known_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.stock import iterate_repositories, iterate_tags
@@ -22,6 +23,7 @@ from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
 _CHUNK = 500
+GONE = "was seen there, and is gone: no push of it can be decided until it is forgotten"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ def find_drift(workspace: Workspace, registry: RegistryClient) -> Iterator[Drift
     policy = read_policy(workspace)
     yield from _find_in_locks(workspace, policy, registry)
     yield from _find_without_lock(workspace, policy, registry)
+    yield from _find_gone(workspace, policy, registry)
+
+
+def forget_gone(workspace: Workspace, drift: Drift) -> bool:
+    """Forget a tag that was seen in the registry and is gone for good; return whether it is one.
+
+    Somebody has to say so: a registry that has lost its storage says the same of every tag.
+    """
+    if drift.what != GONE:
+        return False
+    forget_tags(workspace, Repository(drift.repository), [Tag(drift.tag)])
+    return True
 
 
 @transaction.atomic
@@ -111,6 +125,14 @@ def _find_without_lock(
                     yield Drift(repository.name, tag.name, "", found, what)
     except RegistryUnavailableError as error:
         raise UndecidedError(f"the registry gave no answer ({error})") from error
+
+
+def _find_gone(workspace: Workspace, policy: Policy, registry: RegistryClient) -> Iterator[Drift]:
+    for repository, tag, digest in iterate_known_tags(workspace):
+        if not cover(policy, tag).is_covered or read_locks(workspace, repository, [tag]):
+            continue
+        if not ask(repository, tag, registry).is_success:
+            yield Drift(repository.name, tag.name, digest.value, "", GONE)
 
 
 def _still_stands(row: LockedTag) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from containers.connection import find_registry
-from immutability.actions.drift import find_drift, record_drift
+from immutability.actions.drift import find_drift, forget_gone, record_drift
 from immutability.actions.read import UndecidedError
 from workspaces.access import SYSTEM
 from workspaces.management.find import find_workspaces
@@ -19,7 +19,14 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
         parser.add_argument("workspace", nargs="*", help="slugs; left out, every workspace")
+        parser.add_argument(
+            "--forget-gone",
+            action="store_true",
+            help="forget the tags that were seen in the registry and are gone, so that they can be "
+            "pushed again; only where its storage is all there",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Compare, print and record."""
@@ -32,7 +39,10 @@ class Command(BaseCommand):
                 for drift in find_drift(workspace, registry):
                     record_drift(workspace, drift, actor=SYSTEM)
                     self.stdout.write(str(drift))
-                    count += 1
+                    if options["forget_gone"] and forget_gone(workspace, drift):
+                        self.stdout.write("    forgotten")
+                    else:
+                        count += 1
         except UndecidedError as error:
             raise CommandError(f"Stopped before the end: {error}. Run it again.") from error
         self.stdout.write(f"{count} difference{'' if count == 1 else 's'} found.")

@@ -22,6 +22,7 @@ class Command(BaseCommand):
     help = "Lock the covered tags that the registry has and that are not locked yet."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
         parser.add_argument("workspace", nargs="*", help="slugs; left out, every workspace")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -118,6 +118,23 @@ def test_a_registry_that_does_not_answer_is_no_drift(
     assert not LockEvent.objects.filter(kind="drift.found").exists()
 
 
+def test_a_tag_that_was_removed_behind_taglocks_back_is_forgotten_where_somebody_says_so(
+    acme: Workspace, protect: Protect, gate: GateClient, upstream: Upstream
+) -> None:
+    gate.push("v1", ONE)
+    protect(acme, Protection.ALL)
+    upstream.tags.clear()
+    # It might be the registry that has lost its storage.
+    assert gate.push("v1", TWO).status_code == 503
+    status, printed = _call("check_drift")
+    assert status == 1
+    assert printed.startswith("acme/api:v1: was seen there, and is gone: no push of it can be")
+    assert gate.push("v1", TWO).status_code == 503
+    status, printed = _call("check_drift", "--forget-gone")
+    assert (status, printed.splitlines()[1:]) == (0, ["    forgotten", "0 differences found."])
+    assert gate.push("v1", TWO).status_code == 201
+
+
 @pytest.mark.parametrize("command", ["check_drift", "sync_registry"])
 def test_an_unknown_workspace_is_named(protected: Workspace, command: str) -> None:
     with pytest.raises(CommandError, match="There is no workspace nowhere"):
