@@ -153,8 +153,17 @@ def main() -> int:
     if bin_dir is None:
         print("taglock: MISSING: PostgreSQL's server (Debian: postgresql)", file=sys.stderr)
         return MISSING
+    # A shell lets what it starts in the background ignore this; the command is to heed it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with postgresql(bin_dir) as address:
-        return subprocess.run(sys.argv[1:], env={**os.environ, "DATABASE_URL": address}).returncode
+        command = subprocess.Popen(sys.argv[1:], env={**os.environ, "DATABASE_URL": address})
+        # It is interrupted, and not killed: it has servers of its own to stop.
+        signal.signal(signal.SIGTERM, lambda *_: command.send_signal(signal.SIGINT))
+        while True:
+            try:
+                return command.wait()
+            except KeyboardInterrupt:
+                continue  # The terminal has told the command too: its end is waited for.
 
 
 if __name__ == "__main__":
