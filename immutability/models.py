@@ -269,7 +269,7 @@ class Job(models.Model):
     tag = models.CharField(max_length=MAX_TAG_LENGTH, blank=True)
     looked_at_count = models.PositiveIntegerField(default=0)
     adopted_count = models.PositiveIntegerField(default=0)
-    # Tags with a write under way: whoever pushes them next adopts them.
+    # Tags with a write under way, or that the registry cannot show: their next push adopts them.
     left_out_count = models.PositiveIntegerField(default=0)
     lease = models.UUIDField(null=True)
     expires_at = models.DateTimeField(db_default=Now())

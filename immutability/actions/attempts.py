@@ -10,7 +10,7 @@ still be on its way. Such a write is in doubt: for a quarantine, no other image 
 
 import time
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -57,13 +57,12 @@ def mark_sent(attempt: Attempt) -> None:
     Raises MovedError where they are not, or where the lease is over, so that others may have
     decided without it: then nothing may be sent.
     """
-    settings = ContainerSettings.objects.filter(workspace=OuterRef("workspace"))
-    unmoved = Q(Exists(settings.filter(version=attempt.settings_version)))
-    if not attempt.settings_version:
-        unmoved = ~Q(Exists(settings))
     begun = _read_clock()
     is_marked = Attempt.objects.filter(
-        unmoved, id=attempt.id, outcome=Attempt.Outcome.OPEN, expires_at__gt=Now()
+        _settings_at(attempt.settings_version),
+        id=attempt.id,
+        outcome=Attempt.Outcome.OPEN,
+        expires_at__gt=Now(),
     ).update(sent_at=Now(), expires_at=Now() + ATTEMPT_LEASE)
     if not is_marked:
         raise MovedError
@@ -131,10 +130,26 @@ def _read_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def renew(attempt: Attempt) -> None:
-    """Say that the write is sent once more: its quarantine counts from now. Raises LateError."""
+def renew(attempt: Attempt, version: int | None = None) -> None:
+    """Say that the write is sent once more: its quarantine counts from now.
+
+    Where a version of the settings is given, only while they are at it. Raises LateError where the
+    attempt has ended, the settings have moved, or the sender was held up too long.
+    """
     require_in_time(attempt)
-    Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN).update(sent_at=Now())
+    still_open = Attempt.objects.filter(id=attempt.id, outcome=Attempt.Outcome.OPEN)
+    if version is not None:
+        still_open = still_open.filter(_settings_at(version))
+    if not still_open.update(sent_at=Now()):
+        raise LateError("somebody else has settled this, or the settings have moved")
+
+
+def _settings_at(version: int) -> Q:
+    """Return the condition on an attempt that its workspace's settings are at `version`."""
+    settings = ContainerSettings.objects.filter(workspace=OuterRef("workspace"))
+    if not version:
+        return ~Q(Exists(settings))
+    return Q(Exists(settings.filter(version=version)))
 
 
 def find_under_way(
@@ -169,15 +184,9 @@ def find_deletes(
     )
 
 
-def leave_open(attempt: Attempt, *, sent_at: datetime | None = None) -> None:
-    """Say that a write had no answer and nobody is at work on it: anybody may send it again.
-
-    `sent_at` is when the sending began that is in doubt, where it is not the last one.
-    """
-    in_doubt_since = {"sent_at": sent_at} if sent_at else {}
-    Attempt.objects.filter(id=attempt.id).update(
-        expires_at=Now(), is_doubted=True, **in_doubt_since
-    )
+def leave_open(attempt: Attempt) -> None:
+    """Say that a write had no answer and nobody is at work on it: anybody may send it again."""
+    Attempt.objects.filter(id=attempt.id).update(expires_at=Now(), is_doubted=True)
 
 
 def open_push(

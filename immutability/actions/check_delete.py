@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from containers.known_tags import forget_digest, forget_tags
@@ -96,8 +97,7 @@ def _read_rows(check: DeleteCheck) -> dict[Tag, LockedTag | None]:
     rows = LockedTag.objects.filter(
         workspace=check.workspace,
         repository=check.repository.name,
-        digest=check.target.value,
-    )
+    ).filter(Q(digest=check.target.value) | Q(replaced_digest=check.target.value))
     return {Tag(row.tag): row for row in rows}
 
 
@@ -109,7 +109,8 @@ def _require_no_other_lock(check: DeleteCheck, rows: dict[Tag, LockedTag | None]
     if isinstance(check.target, Tag):
         locked = locked.filter(tag=check.target.name)
     else:
-        locked = locked.filter(digest=check.target.value)
+        same = Q(digest=check.target.value) | Q(replaced_digest=check.target.value)
+        locked = locked.filter(same)
     if locked.exclude(id__in=[row.id for row in rows.values() if row]).exists():
         raise MovedError
 

@@ -130,13 +130,15 @@ def _check_and_look(
             raise UndecidedError("another push of the same tag is under way")
         if adopt_present(push, registry, attempt):
             raise MovedError
+        if check.is_two_phase:
+            return answer
+        with transaction.atomic():
+            if len(confirm_claim(attempt, actor=actor)) != len(held):
+                raise MovedError
+            require_version(check.workspace, attempt.settings_version)
     except Exception:
         abandon_claim(attempt)
         raise
-    if check.is_two_phase:
-        return answer
-    if len(confirm_claim(attempt, actor=actor)) != len(held):
-        raise MovedError
     return replace(
         answer,
         claim=None,

@@ -146,7 +146,10 @@ def confirm_delete(attempt: Attempt, *, actor: Actor) -> None:
     if not _end(attempt, Attempt.Outcome.SUCCEEDED):
         return
     for row in rows:
-        if row.state != LockState.DELETING:
+        # A delete by digest names every tag that was known there: some have another image by now.
+        is_taken = not attempt.is_by_digest or row.digest == attempt.digest
+        if row.state != LockState.DELETING or not is_taken:
+            _give_up(row)
             continue
         kind, reason = EventKind.LOCK_ENDED, "the tag was deleted while it was not protected"
         if row.deleted_by:
@@ -197,8 +200,8 @@ def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
     """End every push of a claimed tag, and undo its claims, within the transaction.
 
     A push of several tags is one write: dropping it gives up all of them. What was sent may still
-    land: other images wait for a quarantine all the same. Raises MovedError where one of the claims
-    has changed meanwhile.
+    land: other images wait for a quarantine all the same, and a lock that an unprotected push has
+    put aside does not come back, since the next push of the tag adopts what is there.
     """
     attempts = list(_holders(row).select_related("workspace").defer("manifest"))
     rows = {row.id: row}
@@ -207,32 +210,29 @@ def drop_claim(row: LockedTag, reason: str, *, actor: Actor) -> None:
     dropped = Attempt.objects.filter(id__in=[attempt.id for attempt in attempts])
     dropped.filter(sent_at__isnull=False).update(is_doubted=True)
     dropped.update(outcome=Attempt.Outcome.DROPPED, ended_at=Now(), manifest=b"")
+    sent = [attempt for attempt in attempts if attempt.sent_at]
     for each in sorted(rows.values(), key=lambda claim: claim.tag):
-        if each.state == LockState.CLAIMED and not _holders(each).exists():
-            event = each.to_event(EventKind.CLAIM_DROPPED, row.workspace.slug, reason=reason)
-            append_event(event, actor=actor)
-            _undo_dropped(each, [attempt for attempt in attempts if attempt.sent_at], actor)
+        if each.state != LockState.CLAIMED:
+            continue
+        if each.replaced_state and _may_have_landed(each, sent):
+            _record_dropped(each, reason, actor)
+            append_event(_ended_event(each, each.digest, each.workspace.slug), actor=actor)
+            _end_aside(each)
+        elif not _holders(each).exists():
+            _record_dropped(each, reason, actor)
+            _undo_claim(each)
 
 
-def _undo_dropped(row: LockedTag, sent: list[Attempt], actor: Actor) -> None:
-    """Undo a dropped claim; what an unprotected push that was sent has put aside is ended.
+def _record_dropped(row: LockedTag, reason: str, actor: Actor) -> None:
+    event = row.to_event(EventKind.CLAIM_DROPPED, row.workspace.slug, reason=reason)
+    append_event(event, actor=actor)
 
-    Its image may be there: the next push of the tag adopts what there is.
-    """
-    uncovered = AttemptTag.objects.filter(
+
+def _may_have_landed(row: LockedTag, sent: list[Attempt]) -> bool:
+    """Whether one of these was an unprotected push of the row's tag: its image may be there."""
+    return AttemptTag.objects.filter(
         attempt__in=sent, repository=row.repository, tag=row.tag, is_covered=False
-    )
-    if row.replaced_state and uncovered.exists():
-        ended = row.to_event(
-            EventKind.LOCK_ENDED,
-            row.workspace.slug,
-            other_digest=row.digest,
-            reason=ANOTHER_IMAGE,
-        )
-        append_event(replace(ended, digest=row.replaced_digest), actor=actor)
-        row.delete()
-    else:
-        _undo_claim(row)
+    ).exists()
 
 
 def open_attempts(row: LockedTag) -> QuerySet[Attempt]:
@@ -252,14 +252,16 @@ def _holders(row: LockedTag) -> QuerySet[Attempt]:
     of the tag: as long as any of them may land, nobody knows whether the lock holds again.
     """
     if row.state == LockState.DELETING:
-        return open_attempts(row).filter(kind=Attempt.Kind.DELETE)
+        is_its_own = Q(is_by_digest=False) | Q(digest=row.digest)
+        return open_attempts(row).filter(is_its_own, kind=Attempt.Kind.DELETE)
     writes = AttemptTag.objects.filter(
         workspace=row.workspace_id, repository=row.repository, tag=row.tag
     )
     covered = writes.filter(is_covered=True).values("attempt")
     is_held = Q(digest=row.digest, id__in=covered) | Q(kind=Attempt.Kind.ADOPT)
     if row.replaced_state:
-        is_held |= Q(id__in=writes.filter(is_covered=False).values("attempt"))
+        uncovered = writes.filter(is_covered=False).values("attempt")
+        is_held |= Q(id__in=uncovered, kind=Attempt.Kind.PUSH)
     return open_attempts(row).filter(is_held)
 
 
@@ -330,24 +332,32 @@ def _displace(row: LockedTag, attempt: Attempt) -> list[Event]:
         _give_up(row)
         return events
     ended = replace(
-        row.to_event(
-            EventKind.LOCK_ENDED,
-            attempt.workspace.slug,
-            other_digest=attempt.digest,
-            settings_version=attempt.settings_version,
-            reason=ANOTHER_IMAGE,
-        ),
+        _ended_event(row, attempt.digest, attempt.workspace.slug),
         digest=held,
+        settings_version=attempt.settings_version,
     )
+    _end_aside(row)
+    return [ended]
+
+
+def _ended_event(row: LockedTag, other_digest: str, workspace: str) -> Event:
+    ended = row.to_event(
+        EventKind.LOCK_ENDED, workspace, other_digest=other_digest, reason=ANOTHER_IMAGE
+    )
+    return replace(ended, digest=row.replaced_digest or row.digest)
+
+
+def _end_aside(row: LockedTag) -> None:
+    """End a suspended lock, also one that was put aside; a claim of a protected push stays."""
     covered = AttemptTag.objects.filter(
         workspace=row.workspace_id, repository=row.repository, tag=row.tag, is_covered=True
     )
+    is_claim = row.state == LockState.CLAIMED
     if is_claim and _holders(row).filter(id__in=covered.values("attempt")).exists():
         row.replaced_state = row.replaced_digest = ""
         row.save(update_fields=["replaced_state", "replaced_digest"])
     else:
         row.delete()
-    return [ended]
 
 
 def _bring_back(row: LockedTag, attempt: Attempt) -> list[Event]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from containers.connection import release_database
@@ -29,7 +29,7 @@ from immutability.actions.refuse import (
     relay_pending_claim,
     relay_refused_delete,
 )
-from immutability.actions.resolve import resolve_attempts
+from immutability.actions.resolve import REQUEST_SECONDS, resolve_attempts
 from immutability.actions.send import send_delete
 from immutability.answers import Refusal
 from immutability.models import Attempt, LockedTag
@@ -66,7 +66,7 @@ def delete_manifest(
     try:
         return decide_until_settled(lambda: _delete_once(delete, registry, actor))
     except UnderWayError:
-        if not resolve_attempts(registry, _find_in_the_way(delete)):
+        if not resolve_attempts(registry, _find_in_the_way(delete), REQUEST_SECONDS):
             raise
     return decide_until_settled(lambda: _delete_once(delete, registry, actor))
 
@@ -146,11 +146,14 @@ def _find_hollowing(
     Raises UndecidedError where it is not known what some locked image of the repository lists.
     """
     held = {
-        Digest(row.digest): row
+        Digest(digest): row
         for row in LockedTag.objects.filter(
             workspace=delete.workspace, repository=delete.repository.name
         ).exclude(state=LockState.RESERVED)
         if cover(policy, Tag(row.tag)).is_covered
+        # A lock that was put aside may hold again.
+        for digest in (row.replaced_digest, row.digest)
+        if digest
     }
     learn_lists(delete.workspace, delete.repository, set(held), registry)
     for ancestor in sorted(find_ancestors(delete.workspace, delete.repository, digest)):
@@ -188,10 +191,11 @@ def learn_lists(
 def _read_rows(delete: ManifestDelete) -> dict[Tag, LockedTag]:
     if isinstance(delete.target, Tag):
         return read_locks(delete.workspace, delete.repository, [delete.target])
+    # A lock that was put aside may hold again: its image is asked for as well.
     rows = LockedTag.objects.filter(
+        Q(digest=delete.target.value) | Q(replaced_digest=delete.target.value),
         workspace=delete.workspace,
         repository=delete.repository.name,
-        digest=delete.target.value,
     )
     return {Tag(row.tag): row for row in rows}
 

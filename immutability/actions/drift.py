@@ -43,7 +43,7 @@ class Drift:
 def find_drift(workspace: Workspace, registry: RegistryClient) -> Iterator[Drift]:
     """Yield every difference between a workspace's locks in force and what the registry has.
 
-    What has a write under way is passed over: its end is not known yet. Raises UndecidedError
+    A lock with a write under way is passed over: its end is not known yet. Raises UndecidedError
     where the registry does not say what it has.
     """
     policy = read_policy(workspace)

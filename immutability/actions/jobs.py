@@ -10,6 +10,7 @@ from itertools import islice
 from django.db.models import F
 from django.db.models.functions import Now
 
+from containers.connection import release_database
 from containers.reference import Repository, Tag
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.stock import iterate_repositories, iterate_tags
@@ -24,8 +25,8 @@ from immutability.models import Job
 from workspaces.access import SYSTEM
 from workspaces.models import Workspace
 
-# Longer than a worker takes for one batch.
-JOB_LEASE = timedelta(minutes=10)
+# Longer than a worker takes for one batch, at half a minute for each tag that gives no answer.
+JOB_LEASE = timedelta(minutes=20)
 # A worker turns to something else after so long, and goes on with the rest next time.
 RUN_SECONDS = 5.0
 _BATCH = 20
@@ -155,6 +156,7 @@ def _adopt_batch(workspace: Workspace, batch: _Batch, registry: RegistryClient) 
     except UndecidedError as error:
         if len(batch.tags) == 1:
             if not isinstance(error, UnderWayError):
+                release_database()
                 registry.page_tags(batch.repository)  # Whether it answers at all.
             return 0, 1
     each = [

@@ -16,7 +16,7 @@ from immutability.actions.remove import (
     require_absent,
     require_no_write,
 )
-from immutability.actions.resolve import resolve_attempts
+from immutability.actions.resolve import REQUEST_SECONDS, resolve_attempts
 from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState
 from workspaces.access import Actor
@@ -57,7 +57,7 @@ def delete_locked_tag(
     _require_state(row, expected_state)
     if registry is not None:
         if row.state == LockState.RESERVED:
-            resolve_attempts(registry, open_attempts(row))
+            resolve_attempts(registry, open_attempts(row), REQUEST_SECONDS)
         try:
             if row.state in (LockState.LOCKED, LockState.RELEASED):
                 remove_from_registry(row, workspace, reason, registry, actor=actor)

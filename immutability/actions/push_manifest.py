@@ -24,7 +24,7 @@ from immutability.actions.attempts import (
 )
 from immutability.actions.claims import abandon_claim
 from immutability.actions.read import MovedError, UndecidedError, decide_until_settled
-from immutability.actions.resolve import resolve_attempts
+from immutability.actions.resolve import REQUEST_SECONDS, resolve_attempts
 from immutability.actions.round import PushRound, relay_first
 from immutability.actions.send import send_push
 from immutability.answers import Refusal
@@ -100,7 +100,7 @@ def push_manifest(
             except _UnderWayError as error:
                 refusal = error.refusal
                 is_due = time.monotonic() >= resolve_again_at
-                if is_due and resolve_attempts(registry, _find_in_the_way(push)):
+                if is_due and resolve_attempts(registry, _find_in_the_way(push), REQUEST_SECONDS):
                     continue
                 if is_due:
                     resolve_again_at = time.monotonic() + _RESOLVE_SECONDS

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from containers.connection import release_database
@@ -26,10 +27,10 @@ from immutability.actions.read import (
     decide_until_settled,
     read_policy,
 )
-from immutability.actions.resolve import resolve_attempts
+from immutability.actions.resolve import REQUEST_SECONDS, resolve_attempts
 from immutability.actions.send import ask_delete, send_delete, settle_delete
 from immutability.models import Attempt, AttemptTag, LockedTag
-from immutability.protection import LockState
+from immutability.protection import LockState, Protection
 from workspaces.access import Actor
 from workspaces.models import Workspace
 
@@ -51,7 +52,7 @@ def remove_from_registry(
     the registry gives no definite answer: the delete is then sent again until it does.
     """
     tag = Tag(row.tag)
-    resolve_attempts(registry, open_attempts(row))
+    resolve_attempts(registry, open_attempts(row), REQUEST_SECONDS)
     version = read_policy(workspace).version
     with transaction.atomic():
         _begin(row, actor)
@@ -64,7 +65,7 @@ def remove_from_registry(
         _require_done(answer)
         return
     digest = Digest(row.digest)
-    with _giving_back(attempt):
+    with _giving_back(attempt, is_unsent=False):
         # What lists this image may be covered, and not be locked yet.
         decide_until_settled(lambda: _adopt_lists(row, workspace, digest, registry, actor))
     with transaction.atomic():
@@ -79,12 +80,12 @@ def remove_from_registry(
 
 
 @contextmanager
-def _giving_back(attempt: Attempt) -> Iterator[None]:
+def _giving_back(attempt: Attempt, *, is_unsent: bool = True) -> Iterator[None]:
     """Give up a delete that comes to nothing: the lock is what it was."""
     try:
         yield
     except Exception:
-        abandon_claim(attempt)
+        abandon_claim(attempt, is_unsent=is_unsent)
         raise
 
 
@@ -93,6 +94,8 @@ def _adopt_lists(
 ) -> None:
     repository = Repository(row.repository)
     policy = read_policy(workspace)
+    if policy.protection is Protection.NONE:
+        return
     adopt_in_registry(workspace, repository, policy, digest, registry, actor=actor)
 
 
@@ -112,14 +115,21 @@ def _require_nothing_else(
     learn_lists(
         workspace,
         repository,
-        {Digest(value) for value in held.values_list("digest", flat=True)},
+        {
+            Digest(value)
+            for name in ("digest", "replaced_digest")
+            for value in held.values_list(name, flat=True)
+            if value
+        },
         registry,
     )
     ancestors = find_ancestors(workspace, repository, Digest(row.digest))
-    is_listed = held.filter(digest__in=[each.value for each in ancestors])
+    values = [each.value for each in ancestors]
+    is_listed = held.filter(Q(digest__in=values) | Q(replaced_digest__in=values))
     others = _find_siblings(row, registry)
     if others is not None:
-        known = held.filter(digest=row.digest).exclude(id=row.id).values_list("tag", flat=True)
+        same_image = held.filter(Q(digest=row.digest) | Q(replaced_digest=row.digest))
+        known = same_image.exclude(id=row.id).values_list("tag", flat=True)
         under_way = Attempt.objects.filter(
             workspace=workspace,
             repository=repository.name,

@@ -24,6 +24,9 @@ from immutability.models import Attempt, LockedTag
 from immutability.protection import LockState, Protection
 from workspaces.access import Actor, ActorKind, Origin
 
+# A request that meets open attempts begins none after so long: its client waits.
+REQUEST_SECONDS = 5.0
+
 
 def resolve_attempts(
     registry: RegistryClient, attempts: QuerySet[Attempt], seconds: float = math.inf
@@ -88,14 +91,17 @@ def _repeat_delete(attempt: Attempt, registry: RegistryClient) -> bool:
     if not attempt.is_by_digest:
         target = Tag(attempt.tags.get().tag)
     actor = Actor(attempt.actor, ActorKind(attempt.actor_kind))
-    if not _is_held(attempt):
-        renew(attempt)
+    version = _find_version_to_send_by(attempt)
+    if version is not None:
+        in_doubt_since = attempt.sent_at
+        renew(attempt, version)
         answer = ask_delete(attempt, target, registry)
         if answer.is_success or answer.is_absent:
             settle_as_deleted(attempt, target, actor)
             return True
-        # Refused. The sending before it may have landed all the same, or may land yet.
-        leave_open(attempt, sent_at=attempt.sent_at)
+        # Refused. The sending before it may have landed all the same, or may land yet. Nobody else
+        # has sent it since, as long as the lease lasts.
+        Attempt.objects.filter(id=attempt.id, expires_at__gt=Now()).update(sent_at=in_doubt_since)
     if not _is_out_of_quarantine(attempt):
         leave_open(attempt)
         return False
@@ -138,25 +144,28 @@ def _split_off(attempt: Attempt, covered: tuple[Tag, ...]) -> None:
         attempt.tags.exclude(tag__in=[tag.name for tag in covered]).update(attempt=rest)
 
 
-def _is_held(attempt: Attempt) -> bool:
-    """Whether a delete was decided under other settings, and something is protected by now.
+def _find_version_to_send_by(attempt: Attempt) -> int | None:
+    """Return the version of the settings under which a delete may be sent again, or None.
 
-    An admin's delete was decided about a lock in force, and is never held.
+    None where it was decided under other settings and something is protected by now. An admin's
+    delete of a tag was decided about a lock in force: no settings forbid it.
     """
-    if _deleting(attempt).exclude(deleted_by="").exists():
-        return False
     policy = read_policy(attempt.workspace)
-    return policy.protection is not Protection.NONE and policy.version != attempt.settings_version
+    is_admins = not attempt.is_by_digest and _deleting(attempt).exclude(deleted_by="").exists()
+    is_same = policy.version == attempt.settings_version
+    may_send = is_admins or is_same or policy.protection is Protection.NONE
+    return policy.version if may_send else None
 
 
 def _deleting(attempt: Attempt) -> QuerySet[LockedTag]:
     """Return the locks that a delete has put aside."""
-    return LockedTag.objects.filter(
+    rows = LockedTag.objects.filter(
         workspace=attempt.workspace,
         repository=attempt.repository,
         tag__in=attempt.tags.values("tag"),
         state=LockState.DELETING,
     )
+    return rows.filter(digest=attempt.digest) if attempt.is_by_digest else rows
 
 
 def _has_taken(attempt: Attempt, target: Tag | Digest, registry: RegistryClient) -> bool:
@@ -165,9 +174,11 @@ def _has_taken(attempt: Attempt, target: Tag | Digest, registry: RegistryClient)
     By digest, the tags say: the manifest alone may have been pushed again since.
     """
     repository = Repository(attempt.repository)
-    rows = list(_deleting(attempt))
-    if isinstance(target, Digest) and rows:
-        return any(ask(repository, Tag(row.tag), registry).digest != row.digest for row in rows)
+    if isinstance(target, Digest):
+        tags = [row.tag for row in _deleting(attempt)]
+        tags = tags or list(attempt.tags.values_list("tag", flat=True))
+        if tags:
+            return any(ask(repository, Tag(tag), registry).digest != target.value for tag in tags)
     return not ask(repository, target, registry).is_success
 
 

@@ -37,13 +37,15 @@ def send_push(
 def _put(attempt: Attempt, tags: tuple[Tag, ...], registry: RegistryClient) -> RegistryAnswer:
     digest = Digest(attempt.digest)
     by_digest = _is_by_digest(attempt, tags)
+    # Read first: what is not loaded yet needs the database.
+    body = bytes(attempt.manifest)
     release_database()
     require_in_time(attempt)
     try:
         return registry.put_manifest(
             Repository(attempt.repository),
             digest if by_digest else tags[0],
-            bytes(attempt.manifest),
+            body,
             attempt.media_type,
             tags if by_digest else (),
         )
@@ -65,10 +67,12 @@ def _read_written(answer: RegistryAnswer) -> frozenset[Tag]:
 @transaction.atomic
 def _succeed(attempt: Attempt, written: frozenset[Tag], origin: Origin) -> None:
     actor = Actor(attempt.actor, ActorKind(attempt.actor_kind), origin)
+    # Read first: an attempt that has ended keeps no bytes.
+    body = bytes(attempt.manifest)
     confirm_claim(attempt, actor=actor, written=written)
     repository = Repository(attempt.repository)
     digest = Digest(attempt.digest)
-    record_seen(attempt.workspace, repository, digest, bytes(attempt.manifest), attempt.media_type)
+    record_seen(attempt.workspace, repository, digest, body, attempt.media_type)
     record_pushes(attempt.workspace, repository, written, digest, attempt.actor)
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -115,6 +116,9 @@ class Cluster:
                 part.resume()
             else:
                 part.start()
+        # Each of them finds out by itself that its connections to the database are of no use.
+        for port in (*self.gate_ports, self.ports.site):
+            wait_until(partial(is_answering, f"http://127.0.0.1:{port}/readyz"))
 
     def mend_after_a_kill(self) -> None:
         """Wait until one of its processes is dead, and mend: a killed one takes a moment to die."""
