@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 READY_SECONDS = 30.0
@@ -77,10 +78,22 @@ class Part:
     def hang(self) -> None:
         """Let it stand still: its connections stay open, and nobody answers."""
         self._signal(signal.SIGSTOP)
+        # The signal is on its way for a moment, in which a request may still be answered.
+        wait_until(lambda: all(state in "TZ" for state in self._states()))
 
     def resume(self) -> None:
         """Let it go on."""
         self._signal(signal.SIGCONT)
+
+    def _states(self) -> list[str]:
+        """Return what each thread of the group is doing, in the letters of proc(5)."""
+        states = []
+        for stat in Path("/proc").glob("[0-9]*/task/*/stat"):
+            with suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if fields[2] == str(self.pid):
+                    states.append(fields[0])
+        return states
 
     def _signal(self, number: int) -> None:
         if self._process is not None:

@@ -110,7 +110,7 @@ def postgresql(bin_dir: Path) -> Iterator[str]:
         with (data / "postgresql.conf").open("a") as options:
             options.write(
                 f"listen_addresses = '127.0.0.1'\nport = {port}\n"
-                f"unix_socket_directories = '{folder}'\nfsync = off\nmax_connections = 200\n"
+                f"unix_socket_directories = '{folder}'\nfsync = off\nmax_connections = 500\n"
                 "log_min_messages = fatal\n"
             )
         server = Server(bin_dir, data)
