@@ -1,9 +1,10 @@
 """A repository before a whole Taglock of real processes."""
 
 import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -45,10 +46,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in others]
 
 
+class Background(ThreadPoolExecutor):
+    """Threads that give their database connection back: one that ends with it open keeps it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        def run() -> Any:
+            try:
+                return fn(*args, **options)
+            finally:
+                connection.close()
+
+        return super().submit(run)
+
+
 @pytest.fixture
 def background() -> Iterator[ThreadPoolExecutor]:
     """Where requests wait. They have all come back before anything is mended or wiped."""
-    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+    with Background(MOST_AT_ONCE) as pool:
         yield pool
 
 

@@ -17,7 +17,7 @@ from immutability.answers import DeleteAnswer, PushAnswer
 from immutability.drafts import Draft
 from immutability.models import Attempt, LockedTag, Rule
 from immutability.protection import Outcome, Policy, PolicyRule, Protection
-from tests.conftest import AA, BB
+from tests.conftest import AA, BB, is_postgresql
 from tests.immutability.actions.asking import (
     attempt_of,
     claim,
@@ -64,8 +64,10 @@ def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
         finally:
             connection.close()
 
-    # The pool has as many connections as there are threads: this one gives its own back.
+    # The pool has as many connections as there are threads: it begins anew, with all of them.
     connection.close()
+    if is_postgresql():
+        connection.close_pool()  # type: ignore[attr-defined]
     threads = [
         threading.Thread(target=run, args=(number, call), daemon=True)
         for number, call in enumerate(calls)
