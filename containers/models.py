@@ -11,10 +11,12 @@ from workspaces.models import Workspace
 
 
 class Repository(models.Model):
-    """A repository that something was pushed to."""
+    """A repository that something was pushed to, or that was made public."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="repositories")
     name = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
+    # Whoever wants may pull, without signing in.
+    is_public = models.BooleanField(db_default=False, default=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -20,7 +20,9 @@ from immutability.actions.save_settings import save_container_settings
 from immutability.drafts import Draft
 from immutability.protection import Policy, PolicyRule, Protection
 from workspaces.access import SYSTEM, Role, Scope
-from workspaces.actions import add_member, create_access_token, create_workspace
+from workspaces.actions.access_tokens import create_access_token
+from workspaces.actions.members import add_member
+from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 
 pytest_plugins = [

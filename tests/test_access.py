@@ -23,7 +23,7 @@ from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB
 from tests.problems import nothing_written, read_problem
 from workspaces.access import SYSTEM, Scope
-from workspaces.actions import create_access_token
+from workspaces.actions.access_tokens import create_access_token
 from workspaces.log.models import LockEvent
 from workspaces.models import User, Workspace
 

@@ -16,7 +16,8 @@ from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB
 from tests.problems import Complaints, nothing_written, read_problem
 from workspaces.access import SYSTEM, Scope
-from workspaces.actions import create_access_token, create_workspace
+from workspaces.actions.access_tokens import create_access_token
+from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 
 Path = tuple[str | int, ...]

@@ -14,7 +14,7 @@ from tests.conftest import AA, BB, SEMVER
 from tests.immutability.actions.asking import claim, delete, push, standing_lock
 from tests.page import Browser, Element, Page, parse, read_errors, read_page
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role
-from workspaces.actions import add_member
+from workspaces.actions.members import add_member
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import User, Workspace

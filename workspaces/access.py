@@ -35,8 +35,17 @@ class Permission(StrEnum):
     MANAGE_LOCKED_TAGS = "manage locked tags"
     VIEW_TAG_EVENTS = "view the events of tags"
     VIEW_ALL_EVENTS = "view every event"
+    VIEW_PEOPLE = "view members"
+    MANAGE_PEOPLE = "manage members"
+    VIEW_ACCESS_TOKENS = "view access tokens"
+    MANAGE_ACCESS_TOKENS = "manage access tokens"
+    VIEW_REPOSITORIES = "view repositories"
+    MANAGE_REPOSITORIES = "manage repositories"
     ASK = "ask whether a tag is free"
     CHECK = "check pushes and deletes"
+    PULL = "pull images"
+    PUSH = "push images"
+    DELETE = "delete images"
 
 
 _EVERYBODY = frozenset(
@@ -44,7 +53,10 @@ _EVERYBODY = frozenset(
         Permission.VIEW_SETTINGS,
         Permission.VIEW_LOCKED_TAGS,
         Permission.VIEW_TAG_EVENTS,
+        Permission.VIEW_PEOPLE,
+        Permission.VIEW_REPOSITORIES,
         Permission.ASK,
+        Permission.PULL,
     }
 )
 
@@ -54,14 +66,22 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         Permission.CHANGE_SETTINGS,
         Permission.MANAGE_LOCKED_TAGS,
         Permission.VIEW_ALL_EVENTS,
+        Permission.MANAGE_PEOPLE,
+        Permission.VIEW_ACCESS_TOKENS,
+        Permission.MANAGE_ACCESS_TOKENS,
+        Permission.MANAGE_REPOSITORIES,
+        Permission.PUSH,
+        Permission.DELETE,
     },
-    Role.MEMBER: _EVERYBODY,
-    Role.AUDITOR: _EVERYBODY | {Permission.VIEW_ALL_EVENTS},
+    Role.MEMBER: _EVERYBODY | {Permission.PUSH, Permission.DELETE},
+    Role.AUDITOR: _EVERYBODY | {Permission.VIEW_ALL_EVENTS, Permission.VIEW_ACCESS_TOKENS},
 }
 
 SCOPE_PERMISSIONS: dict[Scope, frozenset[Permission]] = {
-    Scope.PULL: frozenset(),
-    Scope.PUSH: frozenset({Permission.ASK}),
+    Scope.PULL: frozenset({Permission.PULL}),
+    # Whoever may push may overwrite what is not protected, and clients that sign or attach delete
+    # the list that they replace: so it deletes what no lock holds.
+    Scope.PUSH: frozenset({Permission.ASK, Permission.PULL, Permission.PUSH, Permission.DELETE}),
     Scope.REGISTRY: frozenset({Permission.ASK, Permission.CHECK}),
     Scope.AUDIT: frozenset(
         {
@@ -69,6 +89,7 @@ SCOPE_PERMISSIONS: dict[Scope, frozenset[Permission]] = {
             Permission.VIEW_LOCKED_TAGS,
             Permission.VIEW_TAG_EVENTS,
             Permission.VIEW_ALL_EVENTS,
+            Permission.VIEW_REPOSITORIES,
             Permission.ASK,
         }
     ),
@@ -78,7 +99,13 @@ SCOPE_PERMISSIONS: dict[Scope, frozenset[Permission]] = {
             Permission.CHANGE_SETTINGS,
             Permission.VIEW_LOCKED_TAGS,
             Permission.MANAGE_LOCKED_TAGS,
+            Permission.VIEW_ACCESS_TOKENS,
+            Permission.MANAGE_ACCESS_TOKENS,
+            Permission.VIEW_REPOSITORIES,
+            Permission.MANAGE_REPOSITORIES,
             Permission.ASK,
+            Permission.PULL,
+            Permission.DELETE,
         }
     ),
 }

@@ -7,7 +7,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from workspaces.actions import hash_token
+from workspaces.actions.access_tokens import hash_token
 from workspaces.models import AccessToken
 
 _USE_NOTED_EVERY = timedelta(hours=1)

@@ -77,10 +77,12 @@ def find_access(request: HttpRequest | Request, slug: str) -> Access:
         raise UnknownWorkspaceError(_unknown(slug))
     token = getattr(request, "auth", None)
     if isinstance(token, AccessToken):
-        if token.workspace.slug != slug:
+        # A token without a workspace is for all of them.
+        workspace = token.workspace or Workspace.objects.filter(slug=slug).first()
+        if workspace is None or workspace.slug != slug:
             raise UnknownWorkspaceError(_unknown(slug))
         return Access(
-            token.workspace,
+            workspace,
             Actor(token.name, ActorKind.TOKEN, read_origin(request)),
             permissions_of_scopes(token.scopes),
         )

@@ -1,4 +1,4 @@
-"""Workspaces, the people in them, and their access tokens."""
+"""Workspaces, the people in them, their access tokens, and how often somebody called."""
 
 from typing import ClassVar, Self
 
@@ -15,8 +15,10 @@ from workspaces.text import describe_bad_character
 
 __all__ = [
     "AccessToken",
+    "CallCount",
     "EventOrigin",
     "EventRepeat",
+    "Invitation",
     "LockEvent",
     "Membership",
     "User",
@@ -25,6 +27,7 @@ __all__ = [
 
 MAX_NAME_LENGTH = 100
 MAX_USERNAME_LENGTH = 64
+MAX_INVITEE_LENGTH = 254
 
 
 def validate_slug(slug: str) -> None:
@@ -93,13 +96,44 @@ class Membership(models.Model):
         return f"{self.user_id} in {self.workspace_id}"
 
 
-class AccessToken(models.Model):
-    """A credential of a program. Only the hash of its secret is kept."""
+class Invitation(models.Model):
+    """A place in a workspace for whoever opens its link first. The row goes when it is taken.
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="access_tokens")
+    Only the hash of the link's secret is kept. It is worth nothing once `invited_by` is no admin.
+    """
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=16, choices=[(role.value, role.label) for role in Role])
+    invitee = models.CharField(max_length=MAX_INVITEE_LENGTH, validators=[validate_plain_text])
+    secret_hash = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(User, models.CASCADE, related_name="invitations")
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(role__in=[role.value for role in Role]), name="invitation_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.invitee
+
+
+class AccessToken(models.Model):
+    """A credential of a program. Only the hash of its secret is kept.
+
+    Without a workspace it is for all of them: a registry's that serves many.
+    """
+
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, null=True, blank=True, related_name="access_tokens"
+    )
     name = models.CharField(max_length=MAX_NAME_LENGTH, validators=[validate_plain_text])
     token_hash = models.CharField(max_length=64, unique=True)
     scopes = models.JSONField()
+    created_by = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -107,13 +141,41 @@ class AccessToken(models.Model):
 
     class Meta:
         constraints = [
+            # A revoked token gives its name back.
             models.UniqueConstraint(
                 "workspace",
                 Lower("name"),
+                condition=models.Q(revoked_at=None),
                 name="access_token_name_once",
+                violation_error_message="There is an access token of this name already.",
+            ),
+            models.UniqueConstraint(
+                Lower("name"),
+                condition=models.Q(revoked_at=None, workspace=None),
+                name="site_token_name_once",
                 violation_error_message="There is an access token of this name already.",
             ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class CallCount(models.Model):
+    """How many calls of one subject a limit has let through in one of its windows of time.
+
+    `subject` is a hash: neither an address nor a name is kept.
+    """
+
+    subject = models.CharField(max_length=64)
+    window = models.DateTimeField()
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["subject", "window"], name="call_count_once"),
+        ]
+        indexes = [models.Index(fields=["window"], name="call_count_window")]
+
+    def __str__(self) -> str:
+        return f"{self.count} since {self.window}"

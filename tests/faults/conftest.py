@@ -17,7 +17,7 @@ from tests.services.database_faults import LostConnections
 from tests.services.fickle import FickleProxy
 from tests.services.parts import is_answering, wait_until
 from workspaces.access import SYSTEM, Scope
-from workspaces.actions import create_access_token
+from workspaces.actions.access_tokens import create_access_token
 from workspaces.models import Workspace
 
 MOST_AT_ONCE = 24

@@ -21,7 +21,7 @@ from tests.immutability.gate.upstream import IMAGE_TYPE
 from tests.immutability.late_registry import LateRegistry, Process, Where, Write, children_of
 from tests.immutability.operations import DIGESTS, IMAGES, NAMES, Operation
 from workspaces.access import SYSTEM
-from workspaces.actions import create_workspace
+from workspaces.actions.workspaces import create_workspace
 
 QUARANTINE_SECONDS = int(QUARANTINE.total_seconds())
 SENT = Q(sent_at__isnull=False)

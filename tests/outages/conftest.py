@@ -20,7 +20,7 @@ from tests.services.redis import RedisServer
 from tests.services.registry_user import Repository
 from tests.services.site import ROOT
 from workspaces.access import SYSTEM, Scope
-from workspaces.actions import create_access_token
+from workspaces.actions.access_tokens import create_access_token
 from workspaces.models import User, Workspace
 
 # How long the edge waits for an answer: longer than any of gate and site takes.

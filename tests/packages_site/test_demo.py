@@ -11,7 +11,7 @@ from packages_site.demo import PASSWORD, make_demo_data
 from tests.conftest import AA
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Role
-from workspaces.actions import add_member
+from workspaces.actions.members import add_member
 from workspaces.models import AccessToken, Membership, User, Workspace
 
 pytestmark = pytest.mark.django_db

@@ -8,7 +8,7 @@ from django.test import Client
 
 from tests.problems import read_problem
 from workspaces.access import SYSTEM, Scope
-from workspaces.actions import create_access_token
+from workspaces.actions.access_tokens import create_access_token
 from workspaces.models import Workspace
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tests.problems import read_problem
 from workspaces.access import SYSTEM, Scope
-from workspaces.actions import TOKEN_PREFIX, create_access_token
+from workspaces.actions.access_tokens import TOKEN_PREFIX, create_access_token
 from workspaces.models import AccessToken, LockEvent, User, Workspace
 
 URL = "/api/v1/workspaces/acme/container-settings"

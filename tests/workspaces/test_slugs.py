@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from containers.reference import InvalidReferenceError, parse_repository
 from workspaces.access import SYSTEM
-from workspaces.actions import create_workspace
+from workspaces.actions.workspaces import create_workspace
 from workspaces.models import Workspace
 from workspaces.slugs import MAX_SLUG_LENGTH, RESERVED_SLUGS, describe_bad_slug
 from workspaces.text import quote

@@ -24,7 +24,16 @@ class EventKind(StrEnum):
     WORKSPACE_CREATED = "workspace.created"
     MEMBER_ADDED = "member.added"
     MEMBER_CHANGED = "member.changed"
-    TOKEN_CREATED = "token.created"  # noqa: S105  (a kind, not a secret)
+    MEMBER_REMOVED = "member.removed"
+    INVITATION_MADE = "invitation.made"
+    INVITATION_WITHDRAWN = "invitation.withdrawn"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105  (a kind, not a secret)
+    PASSWORD_LINK_MADE = "password.link_made"  # noqa: S105
+    EMAIL_CHANGED = "email.changed"
+    TOKEN_CREATED = "token.created"  # noqa: S105
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    REPOSITORY_PUBLISHED = "repository.published"
+    REPOSITORY_CLOSED = "repository.closed"
 
     @property
     def label(self) -> str:
@@ -50,7 +59,16 @@ _LABELS = {
     EventKind.WORKSPACE_CREATED: "Workspace created",
     EventKind.MEMBER_ADDED: "Member added",
     EventKind.MEMBER_CHANGED: "Member changed",
+    EventKind.MEMBER_REMOVED: "Member removed",
+    EventKind.INVITATION_MADE: "Invitation made",
+    EventKind.INVITATION_WITHDRAWN: "Invitation withdrawn",
+    EventKind.PASSWORD_CHANGED: "Password changed",
+    EventKind.PASSWORD_LINK_MADE: "Password link made",
+    EventKind.EMAIL_CHANGED: "E-mail address changed",
     EventKind.TOKEN_CREATED: "Access token created",
+    EventKind.TOKEN_REVOKED: "Access token revoked",
+    EventKind.REPOSITORY_PUBLISHED: "Repository made public",
+    EventKind.REPOSITORY_CLOSED: "Repository made private",
 }
 
 # What a member may read: what happened to tags. The rest is for admins and auditors.

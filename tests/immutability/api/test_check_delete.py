@@ -11,7 +11,7 @@ from tests.conftest import AA, BB, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import SYSTEM, Role
-from workspaces.actions import add_member
+from workspaces.actions.members import add_member
 from workspaces.log.models import LockEvent
 from workspaces.models import User, Workspace
 

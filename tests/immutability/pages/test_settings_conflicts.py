@@ -12,7 +12,7 @@ from tests.immutability.actions.asking import push, tag_event_kinds
 from tests.page import Browser
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Role
-from workspaces.actions import add_member
+from workspaces.actions.members import add_member
 from workspaces.models import User, Workspace
 
 SETTINGS = "/acme/settings/packages/containers/"

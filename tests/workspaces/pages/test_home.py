@@ -7,7 +7,7 @@ from django.test import Client
 
 from tests.page import Browser
 from workspaces.access import SYSTEM, Role
-from workspaces.actions import add_member
+from workspaces.actions.members import add_member
 from workspaces.models import User, Workspace
 
 

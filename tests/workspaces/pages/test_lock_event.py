@@ -15,7 +15,8 @@ from tests.conftest import AA, BB, SEMVER
 from tests.immutability.actions.asking import delete, push
 from tests.page import Browser, Page
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
-from workspaces.actions import add_member, create_access_token
+from workspaces.actions.access_tokens import create_access_token
+from workspaces.actions.members import add_member
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
 from workspaces.log.models import EventRepeat, LockEvent

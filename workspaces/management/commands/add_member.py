@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from workspaces.access import SYSTEM, Role
-from workspaces.actions import add_member
+from workspaces.actions.members import add_member
 from workspaces.management.explain import explain
 from workspaces.models import User, Workspace
 

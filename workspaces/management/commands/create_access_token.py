@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workspaces.access import SYSTEM, Scope
-from workspaces.actions import create_access_token
+from workspaces.actions.access_tokens import create_access_token
 from workspaces.management.explain import explain
 from workspaces.models import Workspace
 from workspaces.text import quote

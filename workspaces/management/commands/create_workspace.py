@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workspaces.access import SYSTEM
-from workspaces.actions import create_workspace
+from workspaces.actions.workspaces import create_workspace
 from workspaces.management.explain import explain
 
 
