@@ -18,6 +18,7 @@ from rest_framework.serializers import CharField, Serializer
 
 from workspaces.callers import UnknownWorkspaceError
 from workspaces.text import describe_bad_character
+from workspaces.throttles import TooManyCallsError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 10
@@ -203,10 +204,27 @@ def _to_problem(error: Exception) -> Problem | None:
             return error
         case UnknownWorkspaceError():
             return Problem(404, "NAME_UNKNOWN", str(error))
+        case TooManyCallsError():
+            return Problem(
+                429,
+                "too_many_calls",
+                str(error),
+                headers={"Retry-After": str(error.retry_after_seconds)},
+            )
         case Http404():
             return Problem(404, "not_found", str(error) or "There is nothing here.")
         case PermissionDenied():
             return Problem(403, "forbidden", str(error) or "You may not do this.")
+        case exceptions.APIException():
+            return _translate(error)
+        case AnyDatabaseError():
+            return undecided("The database cannot be used now, so nothing was decided. Try again.")
+    return None
+
+
+def _translate(error: exceptions.APIException) -> Problem:
+    """Return the problem for what the REST framework raises."""
+    match error:
         case exceptions.ValidationError():
             errors = list(_flatten(error.detail, ""))
             detail = " ".join(dict.fromkeys(each["detail"] for each in errors))
@@ -220,11 +238,7 @@ def _to_problem(error: Exception) -> Problem | None:
                 str(error.detail),
                 headers={"WWW-Authenticate": challenge},
             )
-        case exceptions.APIException():
-            return Problem(error.status_code, error.default_code, str(error.detail))
-        case AnyDatabaseError():
-            return undecided("The database cannot be used now, so nothing was decided. Try again.")
-    return None
+    return Problem(error.status_code, error.default_code, str(error.detail))
 
 
 def _flatten(detail: Any, pointer: str) -> Any:

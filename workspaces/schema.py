@@ -4,6 +4,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiResponse
 
 
 class AccessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -17,6 +18,16 @@ class AccessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
         return {"type": "http", "scheme": "bearer"}
 
 
+# What an operation that counts its calls may answer; `add_problems` says what that looks like.
+TOO_MANY_CALLS = OpenApiResponse(description="Too many calls: code `too_many_calls`.")
+
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "When to call again, in seconds.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
 _PROBLEM = {
     "type": "object",
     "description": "What went wrong (RFC 9457). `code` is stable; further members depend on it.",
@@ -48,4 +59,6 @@ def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for path in result["paths"].values():
         for operation in path.values():
             operation["responses"]["default"] = {"description": "An error.", "content": content}
+            if limited := operation["responses"].get("429"):
+                limited |= {"content": content, "headers": _RETRY_AFTER}
     return result

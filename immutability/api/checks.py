@@ -23,9 +23,12 @@ from immutability.actions.read import UndecidedError
 from immutability.answers import DeleteAnswer, PushAnswer, Refusal
 from immutability.patterns import PatternError, PatternEvaluationError
 from immutability.protection import DeleteOutcome, Outcome
-from workspaces.access import Actor, ActorKind, Permission
-from workspaces.callers import Access, find_access, is_admin_name
+from workspaces.access import Actor, ActorKind, Permission, permissions_of_scopes
+from workspaces.callers import Access, find_access, identify_caller, is_admin_name
+from workspaces.models import AccessToken
 from workspaces.problems import PlainTextField, StrictSerializer, undecided
+from workspaces.schema import TOO_MANY_CALLS
+from workspaces.throttles import ASKING_PER_CALLER, CHECKS_PER_TOKEN, count_call
 
 MAX_TAGS_PER_CHECK = 100
 
@@ -168,10 +171,11 @@ class CheckPushView(APIView):
     @extend_schema(
         operation_id="check_push",
         request=CheckPushSerializer,
-        responses=CheckPushAnswerSerializer,
+        responses={200: CheckPushAnswerSerializer, 429: TOO_MANY_CALLS},
     )
     def post(self, request: Request) -> Response:
         """Decide a push. The first allowed check of a covered tag locks it."""
+        count_check(request)
         asked = _validated(CheckPushSerializer, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
@@ -199,10 +203,11 @@ class CheckDeleteView(APIView):
     @extend_schema(
         operation_id="check_delete",
         request=CheckDeleteSerializer,
-        responses=CheckDeleteAnswerSerializer,
+        responses={200: CheckDeleteAnswerSerializer, 429: TOO_MANY_CALLS},
     )
     def post(self, request: Request) -> Response:
         """Decide a delete. An admin's delete of a locked tag leaves the name reserved."""
+        count_check(request)
         asked = _validated(CheckDeleteSerializer, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.CHECK)
@@ -219,6 +224,15 @@ class CheckDeleteView(APIView):
             lambda: check_delete(check, actor=actor, registry=find_registry())
         )
         return Response(_render_delete(answer))
+
+
+def count_check(request: Request) -> None:
+    """Count a check, whatever comes of it. Raises TooManyCallsError where there were too many."""
+    token = request.auth
+    is_registry = isinstance(token, AccessToken) and (
+        Permission.CHECK in permissions_of_scopes(token.scopes)
+    )
+    count_call(CHECKS_PER_TOKEN if is_registry else ASKING_PER_CALLER, identify_caller(request))
 
 
 def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:

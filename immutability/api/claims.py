@@ -12,10 +12,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from immutability.actions.claims import ClaimEndedError, abandon_claim, confirm_claim
+from immutability.api.checks import count_check
 from immutability.models import Attempt
 from workspaces.access import Actor, Permission
 from workspaces.callers import UnknownWorkspaceError, find_access
 from workspaces.problems import Problem
+from workspaces.schema import TOO_MANY_CALLS
 
 
 class ClaimStateSerializer(serializers.Serializer[object]):
@@ -29,9 +31,14 @@ class ClaimStateSerializer(serializers.Serializer[object]):
 class ConfirmClaimView(APIView):
     """The push landed."""
 
-    @extend_schema(operation_id="confirm_claim", request=None, responses=ClaimStateSerializer)
+    @extend_schema(
+        operation_id="confirm_claim",
+        request=None,
+        responses={200: ClaimStateSerializer, 429: TOO_MANY_CALLS},
+    )
     def post(self, request: Request, claim_id: UUID) -> Response:
         """Lock what the push wrote. Saying it again changes nothing."""
+        count_check(request)
         attempt, actor = _find_attempt(request, claim_id)
         locks = _end(lambda: confirm_claim(attempt, actor=actor))
         return Response(
@@ -42,9 +49,14 @@ class ConfirmClaimView(APIView):
 class AbandonClaimView(APIView):
     """The push came to nothing."""
 
-    @extend_schema(operation_id="abandon_claim", request=None, responses=ClaimStateSerializer)
+    @extend_schema(
+        operation_id="abandon_claim",
+        request=None,
+        responses={200: ClaimStateSerializer, 429: TOO_MANY_CALLS},
+    )
     def post(self, request: Request, claim_id: UUID) -> Response:
         """Put the tags back to what they were. Saying it again changes nothing."""
+        count_check(request)
         attempt, _ = _find_attempt(request, claim_id)
         _end(lambda: abandon_claim(attempt))
         return Response({"id": claim_id, "state": "abandoned", "locked_tags": []})

@@ -23,8 +23,10 @@ from immutability.drafts import NO_RULES, Draft, DraftProblem, find_draft_proble
 from immutability.protection import Policy, PolicyRule, Protection, Why
 from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
 from workspaces.access import Permission
-from workspaces.callers import find_access
+from workspaces.callers import find_access, identify_caller
 from workspaces.problems import Problem, StrictSerializer, TextField
+from workspaces.schema import TOO_MANY_CALLS
+from workspaces.throttles import TESTER_PER_CALLER, count_call
 
 _PROTECTIONS = [protection.value for protection in Protection]
 
@@ -160,10 +162,13 @@ class TestPatternsView(APIView):
     """The pattern tester."""
 
     @extend_schema(
-        operation_id="test_patterns", request=TestSerializer, responses=TestResultSerializer
+        operation_id="test_patterns",
+        request=TestSerializer,
+        responses={200: TestResultSerializer, 429: TOO_MANY_CALLS},
     )
     def post(self, request: Request, slug: str) -> Response:
         """Say which sample tags would be locked, by the saved rules or by unsaved ones."""
+        count_call(TESTER_PER_CALLER, identify_caller(request))
         access = find_access(request, slug)
         access.require(Permission.VIEW_SETTINGS)
         serializer = TestSerializer(data=request.data)

@@ -25,7 +25,7 @@ from immutability.protection import (
 )
 from immutability.tester import MAX_SAMPLE_TAGS
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.callers import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.text import read_number
 
@@ -99,7 +99,7 @@ def _render(
             "form": form,
             "options": _OPTIONS,
             "examples": EXAMPLES,
-            "tester": run_tester(form),
+            "tester": run_tester(form, identify_caller(request)),
             "max_rules": MAX_RULES_PER_WORKSPACE,
             "max_name_length": MAX_RULE_NAME_LENGTH,
             "max_pattern_length": MAX_PATTERN_LENGTH,

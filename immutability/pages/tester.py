@@ -10,8 +10,9 @@ from immutability.patterns import PatternError, PatternEvaluationError
 from immutability.protection import Why
 from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.callers import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.throttles import TESTER_PER_CALLER, TooManyCallsError, count_call
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,29 @@ class Tester:
 
 @workspace_page(Permission.CHANGE_SETTINGS, "POST")
 def try_patterns(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Answer the live tester. An invalid pattern is an answer too, with status 200."""
-    tester = run_tester(SettingsForm.from_post(request.POST))
+    """Answer the live tester. An invalid pattern is an answer too, with status 200.
+
+    So is "too many tests": the page's script shows nothing that has another status.
+    """
+    tester = run_tester(SettingsForm.from_post(request.POST), identify_caller(request))
     return render(request, "immutability/tester_result.html", {"tester": tester})
 
 
-def run_tester(form: SettingsForm) -> Tester:
-    """Try the form's sample tags on its rules, whatever is saved."""
+def run_tester(form: SettingsForm, caller: str) -> Tester:
+    """Try the form's sample tags, if there are any, on its rules, whatever is saved.
+
+    Counts as a call of `caller`, and says so where there were too many.
+    """
     samples = [line.strip() for line in form.sample_tags.splitlines() if line.strip()]
     if len(samples) > MAX_SAMPLE_TAGS:
         return Tester(problem=f"Try at most {MAX_SAMPLE_TAGS} tags at once.")
     if problem := form.find_pattern_problem():
         return Tester(problem=problem)
     try:
+        if samples:
+            count_call(TESTER_PER_CALLER, caller)
         results = try_samples(form.to_draft().to_policy(), samples)
-    except (PatternError, PatternEvaluationError) as error:
+    except (PatternError, PatternEvaluationError, TooManyCallsError) as error:
         return Tester(problem=str(error))
     except ValueError:
         return Tester(problem="Choose one of the three options first.")

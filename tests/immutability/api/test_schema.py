@@ -47,7 +47,27 @@ def test_every_operation_has_a_name_and_says_what_it_answers(schema: dict[str, A
     assert len(set(names)) == len(names)
     for operation in operations:
         assert operation["description"]
-        assert operation["responses"]["200"]["content"]["application/json"]["schema"]
+        (good,) = operation["responses"].keys() & {"200", "201"}
+        assert operation["responses"][good]["content"]["application/json"]["schema"]
+
+
+def test_operations_that_count_their_calls_say_so(schema: dict[str, Any]) -> None:
+    limited = {
+        operation["operationId"]: operation["responses"]["429"]
+        for path in schema["paths"].values()
+        for operation in path.values()
+        if "429" in operation["responses"]
+    }
+    assert set(limited) >= {
+        "check_push",
+        "check_delete",
+        "confirm_claim",
+        "abandon_claim",
+        "test_patterns",
+    }
+    for response in limited.values():
+        assert set(response["content"]) == {"application/problem+json"}
+        assert response["headers"]["Retry-After"]["schema"]["type"] == "integer"
 
 
 def test_both_ways_of_signing_in_are_in_the_schema(schema: dict[str, Any]) -> None:

@@ -1,12 +1,14 @@
 """The pattern tester: its fragment, its place in the page, and that it decides as pushes do."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from containers.reference import Tag
+from immutability.models import ContainerSettings
 from immutability.patterns import PatternEvaluationError
 from immutability.protection import Outcome, Policy, PolicyRule, Protection, cover
 from immutability.tester import MAX_SAMPLE_TAGS
@@ -14,7 +16,8 @@ from tests.conftest import SEMVER
 from tests.immutability.actions.asking import push
 from tests.page import Browser, Element, Page, parse
 from tests.problems import nothing_written
-from workspaces.models import Membership, User, Workspace
+from workspaces.models import CallCount, Membership, User, Workspace
+from workspaces.throttles import TESTER_PER_CALLER
 
 SETTINGS = "/acme/settings/packages/containers/"
 TEST = "/acme/settings/packages/containers/test/"
@@ -433,3 +436,45 @@ def test_what_was_tested_is_what_pushing_locks(
     admin.press("Save")
     outcomes = [push(acme, tag).tags[0].outcome for tag in TAGS]
     assert [outcome is Outcome.LOCKED_NOW for outcome in outcomes] == tested
+
+
+# Limits.
+
+
+@pytest.fixture
+def twice(monkeypatch: pytest.MonkeyPatch, within_one_window: None) -> None:
+    """Patterns may be tried twice."""
+    limit = replace(TESTER_PER_CALLER, calls=2, seconds=3600)
+    monkeypatch.setattr("immutability.pages.tester.TESTER_PER_CALLER", limit)
+
+
+def test_too_many_tests_are_answered_with_a_line_in_place_of_results(
+    admin: Browser, twice: None
+) -> None:
+    for _ in range(2):
+        assert answers_of(send_rule(admin, "v1", "v1")) == ["Would be locked"]
+    fragment = send_rule(admin, "v1", "v1")
+    assert answers_of(fragment) == []
+    assert fragment.find(class_="error").text.startswith(
+        "Too many tests of patterns. Try again in "
+    )
+
+
+def test_too_many_tests_without_javascript_are_told_in_the_page(
+    admin: Browser, twice: None
+) -> None:
+    admin.open(SETTINGS)
+    for _ in range(2):
+        page = admin.press("Test", protection="all", sample_tags="v1")
+        assert answers_of(page.by_id("tester-result")) == ["Would be locked"]
+    page = admin.press("Test", protection="all", sample_tags="v1")
+    assert page.by_id("tester-result").text.startswith("Too many tests of patterns.")
+    admin.press("Save", protection="all")
+    assert ContainerSettings.objects.get().protection == "all"
+
+
+def test_a_page_or_a_tester_without_tags_counts_nothing(admin: Browser, twice: None) -> None:
+    for _ in range(3):
+        admin.open(SETTINGS)
+        send_rule(admin, " \n", "v1")
+    assert not CallCount.objects.exists()

@@ -1,5 +1,6 @@
 """Sign in and sign out, as a browser does it: with the form's own token."""
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -7,6 +8,7 @@ from django.test import Client
 
 from tests.page import Browser, Page
 from workspaces.models import User, Workspace
+from workspaces.throttles import SIGN_IN_PER_NAME_AND_ADDRESS
 
 SIGN_IN = "/accounts/login/"
 WRONG = "The user name or the password is not right."
@@ -56,6 +58,57 @@ def test_whoever_leaves_something_out_is_told_so_too(
     page = browser.press("Sign in", username=username, password=password)
     assert page.title.startswith("Error: Sign in")
     assert page.find(role="alert").find_all("a")
+
+
+@pytest.mark.parametrize("username", ["alice", "nobody"])
+def test_after_too_many_failures_the_page_says_when_to_try_again(
+    browser: Browser, username: str, within_one_window: None
+) -> None:
+    browser.open(SIGN_IN)
+    for _ in range(SIGN_IN_PER_NAME_AND_ADDRESS.calls):
+        page = browser.press("Sign in", username=username, password="wrong")
+        assert page.find(role="alert").find("a").text == WRONG
+    page = browser.press("Sign in", 429, username=username, password="demo")
+    assert page.title.startswith("Error: Sign in")
+    link = page.find(role="alert").find("a")
+    assert re.fullmatch(
+        r"Too many attempts to sign in\. Try again in \d+ (second|minute)s?\.", link.text
+    )
+    assert page.by_id(link["href"].removeprefix("#"))["name"] == "username"
+    assert page.find(name="username")["value"] == username
+    assert page.find(name="password").get("value") is None
+    assert not is_signed_in(page)
+
+
+def test_a_program_that_guesses_is_told_when_to_try_again(
+    alice: User, within_one_window: None
+) -> None:
+    client = Client(REMOTE_ADDR="192.0.2.1")
+    for _ in range(SIGN_IN_PER_NAME_AND_ADDRESS.calls):
+        response = client.post(SIGN_IN, {"username": "alice", "password": "wrong"})
+        assert response.status_code == 200
+    response = client.post(SIGN_IN, {"username": "alice", "password": "demo"})
+    assert response.status_code == 429
+    assert 1 <= int(response["Retry-After"]) <= SIGN_IN_PER_NAME_AND_ADDRESS.seconds
+    elsewhere = Client(REMOTE_ADDR="192.0.2.2")
+    assert elsewhere.post(SIGN_IN, {"username": "alice", "password": "demo"}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [
+        ("ali\x00ce", "demo"),
+        ("alice", "demo\x00"),
+        ("alice", "\ufffd"),
+        ("\u202ealice", "demo"),
+        ("alice", "x" * 900_000),
+        ("x" * 900_000, "demo"),
+    ],
+)
+def test_an_odd_name_or_password_is_not_right(alice: User, username: str, password: str) -> None:
+    response = Client().post(SIGN_IN, {"username": username, "password": password})
+    assert response.status_code == 200
+    assert WRONG in response.content.decode()
 
 
 def test_after_an_error_the_name_is_still_there_and_the_password_is_not(browser: Browser) -> None:
