@@ -1,6 +1,8 @@
 """Who may do what: the one place where roles and scopes become permissions."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -24,6 +26,23 @@ class Scope(StrEnum):
     REGISTRY = "registry"
     AUDIT = "audit"
     ADMIN = "admin"
+
+    @property
+    def label(self) -> str:
+        return self.value.capitalize()
+
+    @property
+    def hint(self) -> str:
+        return _SCOPE_HINTS[self]
+
+
+_SCOPE_HINTS = {
+    Scope.PULL: "pull images",
+    Scope.PUSH: "pull, push, and delete what is not protected",
+    Scope.REGISTRY: "ask before pushes and deletes, and lock tags; for registries",
+    Scope.AUDIT: "read settings, locked tags and the lock log",
+    Scope.ADMIN: "change settings, locks and access tokens; delete locked tags",
+}
 
 
 class Permission(StrEnum):
@@ -115,6 +134,30 @@ def permissions_of_scopes(scopes: list[str]) -> frozenset[Permission]:
     """Return what an access token with these scopes may do; an unknown scope gives nothing."""
     known = {scope.value: SCOPE_PERMISSIONS[scope] for scope in Scope}
     return frozenset().union(*(known.get(scope, frozenset()) for scope in scopes))
+
+
+def describe_excess(
+    giver_scopes: Collection[str],
+    giver_expires_at: datetime | None,
+    scopes: Collection[Scope],
+    expires_at: datetime | None,
+) -> str | None:
+    """Return a sentence about what an access token cannot give to another, or None.
+
+    A token gives no scope that it has not, and none for longer than it lives itself. An expiry of
+    None is never.
+    """
+    if missing := [scope.value for scope in scopes if scope.value not in giver_scopes]:
+        return (
+            "An access token gives no more than it has, and this one has not the scope "
+            f"{', '.join(missing)}."
+        )
+    if giver_expires_at is not None and (expires_at is None or expires_at > giver_expires_at):
+        return (
+            "An access token gives nothing for longer than it is valid itself: choose an expiry "
+            f"not after {giver_expires_at.isoformat().replace('+00:00', 'Z')}."
+        )
+    return None
 
 
 class ActorKind(StrEnum):

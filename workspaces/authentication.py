@@ -1,16 +1,11 @@
 """Authentication of programs: `Authorization: Bearer <access token>` (RFC 6750)."""
 
-from datetime import timedelta
-
-from django.utils import timezone
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from workspaces.actions.access_tokens import hash_token
+from workspaces.access_tokens import find_access_token, has_expired
 from workspaces.models import AccessToken
-
-_USE_NOTED_EVERY = timedelta(hours=1)
 
 
 class TokenCaller:
@@ -25,23 +20,17 @@ class AccessTokenAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[TokenCaller, AccessToken] | None:
         """Return the caller and token; None where the request carries no bearer token."""
-        scheme, _, secret = get_authorization_header(request).partition(b" ")
-        if scheme.lower() != b"bearer":
+        scheme, _, rest = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
             return None
-        token = (
-            AccessToken.objects.select_related("workspace")
-            .filter(token_hash=hash_token(secret.strip().decode("latin-1")))
-            .first()
-        )
-        now = timezone.now()
-        if token is None or token.revoked_at is not None:
+        secret = rest.strip(" \t")
+        token = find_access_token(secret)
+        if token is None:
             raise AuthenticationFailed(
-                "This access token is not valid. Ask an admin for a new one."
+                "This access token has expired. Ask an admin for a new one."
+                if has_expired(secret)
+                else "This access token is not valid. Ask an admin for a new one."
             )
-        if token.expires_at is not None and token.expires_at <= now:
-            raise AuthenticationFailed("This access token has expired. Ask an admin for a new one.")
-        if token.last_used_at is None or now - token.last_used_at > _USE_NOTED_EVERY:
-            AccessToken.objects.filter(id=token.id).update(last_used_at=now)
         return TokenCaller(), token
 
     def authenticate_header(self, request: Request) -> str:

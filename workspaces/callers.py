@@ -29,12 +29,13 @@ class UnknownWorkspaceError(Http404):
 
 @dataclass(frozen=True)
 class Access:
-    """A caller in a workspace. `role` is None for an access token."""
+    """A caller in a workspace: a person with a role, or an access token."""
 
     workspace: Workspace
     actor: Actor
     permissions: frozenset[Permission]
     role: Role | None = None
+    token: AccessToken | None = None
 
     def may(self, permission: Permission) -> bool:
         """Whether the caller has `permission`."""
@@ -57,10 +58,32 @@ class Access:
     def can_manage_locked_tags(self) -> bool:
         return self.may(Permission.MANAGE_LOCKED_TAGS)
 
+    @property
+    def can_manage_people(self) -> bool:
+        return self.may(Permission.MANAGE_PEOPLE)
+
+    @property
+    def can_view_access_tokens(self) -> bool:
+        return self.may(Permission.VIEW_ACCESS_TOKENS)
+
+    @property
+    def can_manage_access_tokens(self) -> bool:
+        return self.may(Permission.MANAGE_ACCESS_TOKENS)
+
+    @property
+    def can_manage_repositories(self) -> bool:
+        return self.may(Permission.MANAGE_REPOSITORIES)
+
 
 _DENIALS = {
     Permission.CHANGE_SETTINGS: "Only admins of the workspace can change its settings.",
     Permission.MANAGE_LOCKED_TAGS: "Only admins of the workspace can change or delete locked tags.",
+    Permission.MANAGE_PEOPLE: "Only admins of the workspace can invite, change or remove people.",
+    Permission.VIEW_ACCESS_TOKENS: "Access tokens are for admins and auditors of the workspace.",
+    Permission.MANAGE_ACCESS_TOKENS: "Only admins of the workspace can change its access tokens.",
+    Permission.MANAGE_REPOSITORIES: (
+        "Only admins of the workspace can make a repository public or private."
+    ),
     Permission.CHECK: (
         'Checks that lock tags need an access token with the scope "registry". Anybody in the '
         'workspace may ask with "dry_run": true.'
@@ -76,29 +99,45 @@ def find_access(request: HttpRequest | Request, slug: str) -> Access:
     if find_bad_character(slug):
         raise UnknownWorkspaceError(_unknown(slug))
     token = getattr(request, "auth", None)
+    origin = read_origin(request)
     if isinstance(token, AccessToken):
-        # A token without a workspace is for all of them.
-        workspace = token.workspace or Workspace.objects.filter(slug=slug).first()
-        if workspace is None or workspace.slug != slug:
-            raise UnknownWorkspaceError(_unknown(slug))
-        return Access(
-            workspace,
-            Actor(token.name, ActorKind.TOKEN, read_origin(request)),
-            permissions_of_scopes(token.scopes),
-        )
+        access = find_token_access(token, slug, origin)
+    else:
+        access = find_persons_access(request.user.pk or 0, slug, origin)
+    if access is None:
+        raise UnknownWorkspaceError(_unknown(slug))
+    return access
+
+
+def find_persons_access(user_id: int, slug: str, origin: Origin) -> Access | None:
+    """Return what a person may do in the workspace `slug` at this moment; None for a stranger."""
     membership = (
         Membership.objects.select_related("workspace", "user")
-        .filter(workspace__slug=slug, user_id=request.user.pk or 0)
+        .filter(workspace__slug=slug, user_id=user_id, user__is_active=True)
         .first()
     )
     if membership is None:
-        raise UnknownWorkspaceError(_unknown(slug))
+        return None
     role = Role(membership.role)
     return Access(
         membership.workspace,
-        Actor(membership.user.username, ActorKind.PERSON, read_origin(request)),
+        Actor(membership.user.username, ActorKind.PERSON, origin),
         ROLE_PERMISSIONS[role],
         role,
+    )
+
+
+def find_token_access(token: AccessToken, slug: str, origin: Origin) -> Access | None:
+    """Return what a valid access token may do in the workspace `slug`; None in a foreign one."""
+    # A token without a workspace is for all of them.
+    workspace = token.workspace or Workspace.objects.filter(slug=slug).first()
+    if workspace is None or workspace.slug != slug:
+        return None
+    return Access(
+        workspace,
+        Actor(token.name, ActorKind.TOKEN, origin),
+        permissions_of_scopes(token.scopes),
+        token=token,
     )
 
 
@@ -107,6 +146,12 @@ def is_admin_name(workspace: Workspace, username: str) -> bool:
     return Membership.objects.filter(
         workspace=workspace, user__username=username, user__is_active=True, role=Role.ADMIN
     ).exists()
+
+
+def identify_caller(request: HttpRequest | Request) -> str:
+    """Return what tells a signed-in person or an access token from all others, for counting."""
+    token = getattr(request, "auth", None)
+    return f"token {token.pk}" if isinstance(token, AccessToken) else f"person {request.user.pk}"
 
 
 def read_origin(request: HttpRequest | Request) -> Origin:

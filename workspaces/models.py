@@ -160,6 +160,11 @@ class AccessToken(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def user_name(self) -> str | None:
+        """What registry clients send as user name; None where the token is for all workspaces."""
+        return f"{self.workspace.slug}+{self.name}" if self.workspace else None
+
 
 class CallCount(models.Model):
     """How many calls of one subject a limit has let through in one of its windows of time.

@@ -1,11 +1,13 @@
 import io
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from tests.problems import nothing_written
 from workspaces.access import Scope
@@ -144,6 +146,43 @@ def test_somebody_who_is_there_keeps_their_password_and_gets_the_new_role(
     assert details == {"member": "bob", "before": "member", "after": "auditor"}
 
 
+def test_a_new_password_of_somebody_who_was_there_is_recorded_wherever_they_are(
+    acme: Workspace, globex: Workspace, bob: User, type_in: Type
+) -> None:
+    run("add_member", "globex", "bob", "--role", "member")
+    type_in(f"{PASSWORD}\n")
+    run("add_member", "acme", "bob", "--role", "member", "--password-stdin")
+    assert authenticate(username="bob", password=PASSWORD) == bob
+    found = LockEvent.objects.filter(kind="password.changed").order_by("workspace")
+    assert [(event.workspace, event.actor_kind) for event in found] == [
+        ("acme", "system"),
+        ("globex", "system"),
+    ]
+    assert found[0].details == {"member": "bob", "how": "by the command add_member"}
+    assert PASSWORD not in str(list(LockEvent.objects.values()))
+
+
+def test_a_first_password_is_no_change_of_one(acme: Workspace, type_in: Type) -> None:
+    type_in(f"{PASSWORD}\n")
+    run("add_member", "acme", "dana", "--role", "member", "--password-stdin")
+    assert not LockEvent.objects.filter(kind="password.changed").exists()
+
+
+def test_the_last_admin_stays_admin(acme: Workspace, alice: User, type_in: Type) -> None:
+    type_in(f"{PASSWORD}\n")
+    line = refuse("add_member", "acme", "alice", "--role", "member", "--password-stdin")
+    assert line == "alice is the last admin of acme. Make somebody else an admin first."
+    assert authenticate(username="alice", password=PASSWORD) is None
+
+
+def test_a_password_that_nobody_could_sign_in_with_is_refused(
+    acme: Workspace, type_in: Type
+) -> None:
+    type_in("x" * 1025 + "\n")
+    line = refuse("add_member", "acme", "dana", "--role", "member", "--password-stdin")
+    assert line == "A password has at most 1024 characters."
+
+
 def test_one_person_can_be_in_several_workspaces(
     acme: Workspace, globex: Workspace, bob: User
 ) -> None:
@@ -182,6 +221,7 @@ def test_a_role_that_is_not_there_is_refused(acme: Workspace) -> None:
     [
         ("add_member", "nowhere", "dana", "--role", "member"),
         ("create_access_token", "nowhere", "ci", "--scope", "push"),
+        ("revoke_access_token", "ci", "--workspace", "nowhere"),
     ],
 )
 @pytest.mark.django_db
@@ -190,6 +230,8 @@ def test_a_workspace_that_is_not_there_is_named(arguments: tuple[str, ...]) -> N
 
 
 # create_access_token
+
+REGISTRY_TOKEN = ("create_registry_token", "main")
 
 
 def test_an_access_token_is_printed_alone_and_works(acme: Workspace) -> None:
@@ -231,6 +273,84 @@ def test_another_workspace_may_use_the_same_name(acme: Workspace, globex: Worksp
     assert AccessToken.objects.count() == 2
 
 
-@pytest.mark.parametrize("name", ["", "x" * 101, *BAD_TEXT], ids=ascii)
+@pytest.mark.parametrize("name", ["", "x" * 101, "a:b", " ci", *BAD_TEXT], ids=ascii)
 def test_a_tokens_name_is_text_of_one_to_a_hundred_characters(acme: Workspace, name: str) -> None:
     refuse("create_access_token", "acme", name, "--scope", "push")
+
+
+@pytest.mark.parametrize(
+    "command", [("create_access_token", "acme", "ci", "--scope", "push"), REGISTRY_TOKEN]
+)
+def test_a_token_expires_after_so_many_days(acme: Workspace, command: tuple[str, ...]) -> None:
+    run(*command, "--expires-in-days", "30")
+    expires_at = AccessToken.objects.get().expires_at
+    assert expires_at is not None
+    assert timedelta(days=29) < expires_at - timezone.now() <= timedelta(days=30)
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "36501", "9" * 30, "soon", "1.5", ""])
+@pytest.mark.parametrize(
+    "command", [("create_access_token", "acme", "ci", "--scope", "push"), REGISTRY_TOKEN]
+)
+def test_a_number_of_days_that_is_none_is_refused(
+    acme: Workspace, command: tuple[str, ...], days: str
+) -> None:
+    assert "--expires-in-days" in refuse(*command, "--expires-in-days", days)
+
+
+def test_left_out_a_token_never_expires(acme: Workspace) -> None:
+    run("create_access_token", "acme", "ci", "--scope", "push")
+    run(*REGISTRY_TOKEN)
+    assert list(AccessToken.objects.values_list("expires_at", flat=True)) == [None, None]
+
+
+# create_registry_token
+
+
+def test_a_registrys_token_for_every_workspace_is_printed_alone(
+    acme: Workspace, globex: Workspace
+) -> None:
+    out, err = run(*REGISTRY_TOKEN)
+    assert err == ""
+    assert re.fullmatch(r"taglock_[\w-]{43}\n", out)
+    token = AccessToken.objects.get()
+    assert (token.workspace, token.name, token.scopes) == (None, "main", ["registry"])
+    recorded = LockEvent.objects.filter(kind="token.created").values_list("workspace", flat=True)
+    assert sorted(recorded) == ["acme", "globex"]
+
+
+@pytest.mark.parametrize("name", ["", "MAIN", "a:b", "main ", *BAD_TEXT], ids=ascii)
+def test_a_registrys_token_has_a_name_of_its_own(acme: Workspace, name: str) -> None:
+    run(*REGISTRY_TOKEN)
+    refuse("create_registry_token", name)
+
+
+# revoke_access_token
+
+
+def test_a_token_of_a_workspace_is_revoked_by_its_name(acme: Workspace, globex: Workspace) -> None:
+    for slug in ("acme", "globex"):
+        run("create_access_token", slug, "ci", "--scope", "push")
+    out, err = run("revoke_access_token", "ci", "--workspace", "acme")
+    assert (out, err) == ("", 'Access token "ci" is revoked.\n')
+    revoked = AccessToken.objects.exclude(revoked_at=None).get()
+    assert revoked.workspace == acme
+    event = LockEvent.objects.get(kind="token.revoked")
+    assert (event.workspace, event.actor_kind) == ("acme", "system")
+    assert 'There is no access token "ci"' in refuse(
+        "revoke_access_token", "ci", "--workspace", "acme"
+    )
+
+
+def test_a_token_for_every_workspace_is_revoked_without_naming_one(acme: Workspace) -> None:
+    run("create_access_token", "acme", "main", "--scope", "push")
+    run(*REGISTRY_TOKEN)
+    run("revoke_access_token", "main")
+    assert AccessToken.objects.exclude(revoked_at=None).get().workspace is None
+    assert "--workspace" in refuse("revoke_access_token", "main")
+
+
+@pytest.mark.parametrize("name", ["", "ci ", "other", *BAD_TEXT], ids=ascii)
+def test_a_token_that_is_not_there_is_not_revoked(acme: Workspace, name: str) -> None:
+    run("create_access_token", "acme", "ci", "--scope", "push")
+    refuse("revoke_access_token", name, "--workspace", "acme")

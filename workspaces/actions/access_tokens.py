@@ -2,12 +2,16 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 
-from django.db import transaction
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
 
-from workspaces.access import Actor, Scope
-from workspaces.log.append import Event, append_event
+from workspaces.access import Actor, ActorKind, Scope, describe_excess
+from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import AccessToken, Workspace
 
@@ -16,37 +20,77 @@ TOKEN_PREFIX = "taglock_"  # noqa: S105  (what every token begins with, so that 
 
 @transaction.atomic
 def create_access_token(
-    workspace: Workspace,
+    workspace: Workspace | None,
     name: str,
-    scopes: list[Scope],
+    scopes: Collection[Scope],
     *,
     actor: Actor,
     expires_at: datetime | None = None,
+    giver: AccessToken | None = None,
 ) -> str:
     """Create an access token and return its secret, which is shown this once and kept nowhere.
 
-    Raises ValidationError where the name is taken or empty.
+    Without a workspace it is for all of them; only the operator makes one. `giver` is the access
+    token that asks for it, where one does: it gives no more than it has. Raises PermissionDenied
+    otherwise, and ValidationError with the fields `name`, `scopes` and `expires_at`.
     """
+    _check_creator(workspace, actor)
+    scopes = list(dict.fromkeys(scopes))
+    if problem := describe_bad_token_name(name):
+        raise ValidationError({"name": problem})
+    if problem := _describe_bad_scopes(workspace, scopes):
+        raise ValidationError({"scopes": problem})
+    if expires_at is not None and expires_at <= timezone.now():
+        raise ValidationError({"expires_at": "This time is over: choose one to come."})
+    if actor.kind is ActorKind.TOKEN or giver is not None:
+        _check_giver(workspace, giver, scopes, expires_at)
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token = AccessToken(
         workspace=workspace,
         name=name,
         token_hash=hash_token(secret),
         scopes=[scope.value for scope in scopes],
-        created_by=actor.name,
+        created_by=(giver.user_name if giver else None) or actor.name,
         expires_at=expires_at,
     )
-    token.full_clean(exclude=["created_at"])
-    token.save()
-    append_event(
-        Event(
-            EventKind.TOKEN_CREATED,
-            workspace.slug,
-            details={"token": name, "scopes": [scope.value for scope in scopes]},
-        ),
-        actor=actor,
-    )
+    token.full_clean(exclude=["created_at"], validate_constraints=False)
+    try:
+        with transaction.atomic():
+            token.save()
+    except IntegrityError as error:
+        taken = "There is an access token of this name already."
+        raise ValidationError({"name": taken}) from error
+    _record(EventKind.TOKEN_CREATED, token, actor)
     return secret
+
+
+@transaction.atomic
+def revoke_access_token(workspace: Workspace | None, token_id: int, *, actor: Actor) -> AccessToken:
+    """Revoke an access token of the workspace, or of all workspaces, and return it.
+
+    A second time changes and records nothing. Raises AccessToken.DoesNotExist, and
+    PermissionDenied where somebody else than the operator revokes one of all workspaces.
+    """
+    _check_creator(workspace, actor)
+    found = AccessToken.objects.filter(workspace=workspace, id=token_id)
+    is_changed = found.filter(revoked_at=None).update(revoked_at=Now())
+    token = found.select_related("workspace").get()
+    if is_changed:
+        _record(EventKind.TOKEN_REVOKED, token, actor)
+    return token
+
+
+def describe_bad_token_name(name: str) -> str | None:
+    """Return a sentence that says why no access token can have this name, or None.
+
+    Control characters, and what is blank or too long, the model refuses.
+    """
+    if name != name.strip():
+        return "Remove the spaces before and after the name."
+    if ":" in name:
+        # RFC 7617, section 2.
+        return "Remove the colon: a user name, which the name becomes part of, ends there."
+    return None
 
 
 def hash_token(secret: str) -> str:
@@ -54,4 +98,51 @@ def hash_token(secret: str) -> str:
 
     A plain SHA-256 is enough: the secret is 256 random bits, so there is nothing to guess.
     """
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_creator(workspace: Workspace | None, actor: Actor) -> None:
+    if workspace is None and actor.kind is not ActorKind.SYSTEM:
+        raise PermissionDenied("The operator alone manages access tokens for every workspace.")
+
+
+def _describe_bad_scopes(workspace: Workspace | None, scopes: list[Scope]) -> str | None:
+    if not scopes:
+        return "Choose at least one scope."
+    if workspace is None and scopes != [Scope.REGISTRY]:
+        return 'An access token for every workspace has the scope "registry" alone.'
+    return None
+
+
+def _check_giver(
+    workspace: Workspace | None,
+    giver: AccessToken | None,
+    scopes: list[Scope],
+    expires_at: datetime | None,
+) -> None:
+    """Raise PermissionDenied where an access token would give more than it has.
+
+    It is read anew, and held: a revocation of the giver comes either before, and refuses this, or
+    after, and finds the new token in the list.
+    """
+    held = (
+        AccessToken.objects.select_for_update()
+        .filter(id=giver.id if giver else 0, workspace=workspace, revoked_at=None)
+        .first()
+    )
+    if held is None:
+        raise PermissionDenied("The access token that asks for this is not valid.")
+    if problem := describe_excess(held.scopes, held.expires_at, scopes, expires_at):
+        raise PermissionDenied(problem)
+
+
+def _record(kind: EventKind, token: AccessToken, actor: Actor) -> None:
+    """Record what was done to the token, in the log of every workspace that it can lock tags in."""
+    expires_at = token.expires_at and token.expires_at.isoformat().replace("+00:00", "Z")
+    details = {"token": token.name, "scopes": token.scopes, "expires_at": expires_at}
+    if token.workspace:
+        slugs = [token.workspace.slug]
+    else:
+        slugs = list(Workspace.objects.order_by("id").values_list("slug", flat=True))
+        details["every_workspace"] = True
+    append_events([Event(kind, slug, details=details) for slug in slugs], actor=actor)

@@ -9,9 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from workspaces.access import SYSTEM, Role
-from workspaces.actions.members import add_member
+from workspaces.actions.members import LastAdminError, add_member
+from workspaces.actions.passwords import change_password
 from workspaces.management.explain import explain
 from workspaces.models import User, Workspace
+from workspaces.sign_in import MAX_PASSWORD_LENGTH
 
 
 class Command(BaseCommand):
@@ -31,23 +33,29 @@ class Command(BaseCommand):
         workspace = Workspace.objects.filter(slug=options["workspace"]).first()
         if workspace is None:
             raise CommandError(f'There is no workspace "{options["workspace"]}".')
+        password = sys.stdin.readline().rstrip("\n") if options["password_stdin"] else None
         try:
             with transaction.atomic():
-                user = self._find_or_make(options["username"], options["password_stdin"])
-                add_member(workspace, user, Role(options["role"]), actor=SYSTEM)
+                user = self._add(workspace, options["username"], Role(options["role"]), password)
         except ValidationError as error:
             raise CommandError(explain(error)) from error
+        except LastAdminError as error:
+            raise CommandError(str(error)) from error
         self.stderr.write(f"{user.username} is {options['role']} of {workspace.slug}.")
 
-    def _find_or_make(self, username: str, password_stdin: bool) -> User:  # noqa: FBT001
+    def _add(self, workspace: Workspace, username: str, role: Role, password: str | None) -> User:
         User(username=username).clean_fields(exclude=["password"])
         user = User.objects.filter(username=username).first() or User(username=username)
-        if password_stdin:
-            password = sys.stdin.readline().rstrip("\n")
+        is_new = user.pk is None
+        if password is not None:
+            if len(password) > MAX_PASSWORD_LENGTH:
+                raise ValidationError(f"A password has at most {MAX_PASSWORD_LENGTH} characters.")
             validate_password(password, user)
+        if is_new:
             user.set_password(password)
-        elif user._state.adding:
-            user.set_unusable_password()
-        user.full_clean(exclude=["password"])
-        user.save()
+            user.full_clean(exclude=["password"])
+            user.save()
+        add_member(workspace, user, role, actor=SYSTEM)
+        if password is not None and not is_new:
+            change_password(user, password, actor=SYSTEM, how="by the command add_member")
         return user

@@ -1,4 +1,4 @@
-"""manage.py create_access_token WORKSPACE NAME --scope SCOPE [--scope SCOPE …]"""
+"""manage.py create_access_token WORKSPACE NAME --scope SCOPE … [--expires-in-days DAYS]"""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
+from workspaces.management.expiry import add_expiry_option, read_expiry
 from workspaces.management.explain import explain
 from workspaces.models import Workspace
 from workspaces.text import quote
@@ -26,15 +27,19 @@ class Command(BaseCommand):
             dest="scopes",
             choices=[scope.value for scope in Scope],
         )
+        add_expiry_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create it, or say why not."""
         workspace = Workspace.objects.filter(slug=options["workspace"]).first()
         if workspace is None:
             raise CommandError(f'There is no workspace "{options["workspace"]}".')
-        scopes = [Scope(scope) for scope in dict.fromkeys(options["scopes"])]
+        scopes = [Scope(scope) for scope in options["scopes"]]
+        expires_at = read_expiry(options["expires_in_days"])
         try:
-            secret = create_access_token(workspace, options["name"], scopes, actor=SYSTEM)
+            secret = create_access_token(
+                workspace, options["name"], scopes, actor=SYSTEM, expires_at=expires_at
+            )
         except ValidationError as error:
             raise CommandError(f"{quote(options['name'])}: {explain(error)}") from error
         self.stdout.write(secret)

@@ -1,0 +1,112 @@
+"""Find access tokens: the one that a program presents, noting its use, and those of a workspace."""
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import Error as AnyDatabaseError
+from django.db import transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models.functions import Now
+
+from workspaces.actions.access_tokens import hash_token
+from workspaces.models import AccessToken, Workspace
+
+USE_NOTED_EVERY = timedelta(hours=1)
+TOKENS_PER_PAGE = 50
+MAX_TOKENS_PER_PAGE = 200
+
+_HAS_EXPIRED = Q(expires_at__lte=Now())
+_USE_IS_DUE = Q(last_used_at=None) | Q(last_used_at__lt=Now() - USE_NOTED_EVERY)
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AccessTokenPage:
+    """Some access tokens, newest first; `next_before` is an id, 0 at the end."""
+
+    tokens: list[AccessToken]
+    next_before: int
+
+
+def find_access_token(secret: str) -> AccessToken | None:
+    """Return the access token of this secret, with its workspace, and note its use.
+
+    Returns None where there is none, or where it is revoked or has expired, by the database's
+    clock. Any text will do as `secret`. Raises no error where only the note fails.
+    """
+    token = (
+        _valid_tokens()
+        .filter(token_hash=hash_token(secret))
+        .annotate(is_use_due=ExpressionWrapper(_USE_IS_DUE, BooleanField()))
+        .first()
+    )
+    if token is not None and token.is_use_due:
+        _note_use(token)
+    return token
+
+
+def find_valid_token(token_id: int) -> AccessToken | None:
+    """Return the access token of this id, with its workspace, or None where it is not valid now."""
+    return _valid_tokens().filter(id=token_id).first()
+
+
+def has_expired(secret: str) -> bool:
+    """Whether this is the secret of a token that was not revoked and is past its time."""
+    expired = AccessToken.objects.filter(_HAS_EXPIRED, revoked_at=None)
+    return expired.filter(token_hash=hash_token(secret)).exists()
+
+
+def find_access_tokens(
+    workspace: Workspace,
+    *,
+    with_revoked: bool = False,
+    before: int = 0,
+    limit: int = TOKENS_PER_PAGE,
+) -> AccessTokenPage:
+    """Return one page of the tokens that work in `workspace`, from the newest below id `before`.
+
+    Those for every workspace are among them.
+    """
+    found = tokens_in(workspace)
+    if not with_revoked:
+        found = found.filter(revoked_at=None)
+    if before:
+        found = found.filter(id__lt=before)
+    tokens = list(found.order_by("-id")[: limit + 1])
+    has_more = len(tokens) > limit
+    tokens = tokens[:limit]
+    return AccessTokenPage(tokens, tokens[-1].id if has_more else 0)
+
+
+def tokens_in(workspace: Workspace) -> QuerySet[AccessToken]:
+    """Return the access tokens that work, or worked, in `workspace`, those for all of them too.
+
+    Each says whether it `is_expired`.
+    """
+    return (
+        AccessToken.objects.select_related("workspace")
+        .filter(Q(workspace=workspace) | Q(workspace=None))
+        .annotate(is_expired=ExpressionWrapper(_HAS_EXPIRED, BooleanField()))
+    )
+
+
+def _valid_tokens() -> QuerySet[AccessToken]:
+    return AccessToken.objects.select_related("workspace").filter(
+        Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None
+    )
+
+
+def _note_use(token: AccessToken) -> None:
+    """Write down that the token is in use, unless somebody does at this moment.
+
+    Never worth a failed request, and a row that somebody else holds is not waited for.
+    """
+    try:
+        with transaction.atomic():
+            due = AccessToken.objects.filter(_USE_IS_DUE, id=token.id, revoked_at=None)
+            free = due.select_for_update(skip_locked=True).values("id")
+            AccessToken.objects.filter(id__in=free).update(last_used_at=Now())
+    except AnyDatabaseError as error:
+        _logger.warning("The use of access token %d was not noted: %s", token.id, error)

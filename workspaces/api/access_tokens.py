@@ -1,0 +1,209 @@
+"""Access tokens over the API."""
+
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.http import Http404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from workspaces.access import Permission, Scope
+from workspaces.access_tokens import (
+    MAX_TOKENS_PER_PAGE,
+    TOKENS_PER_PAGE,
+    find_access_tokens,
+    tokens_in,
+)
+from workspaces.actions.access_tokens import (
+    create_access_token,
+    hash_token,
+    revoke_access_token,
+)
+from workspaces.callers import find_access
+from workspaces.models import MAX_NAME_LENGTH, AccessToken
+from workspaces.problems import PlainTextField, StrictSerializer
+
+_SCOPES = [scope.value for scope in Scope]
+
+
+class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
+    """An access token, without its secret."""
+
+    scopes = serializers.ListField(child=serializers.ChoiceField(_SCOPES))
+    user_name = serializers.CharField(
+        allow_null=True,
+        read_only=True,
+        help_text="What registry clients send as user name: <workspace>+<name>.",
+    )
+    every_workspace = serializers.SerializerMethodField(
+        help_text="Whether it is for every workspace: the operator manages it."
+    )
+
+    class Meta:
+        model = AccessToken
+        fields = [
+            "id",
+            "name",
+            "scopes",
+            "user_name",
+            "every_workspace",
+            "created_by",
+            "created_at",
+            "expires_at",
+            "last_used_at",
+            "revoked_at",
+        ]
+
+    def get_every_workspace(self, token: AccessToken) -> bool:
+        """Return whether the token is for every workspace."""
+        return token.workspace_id is None
+
+
+class NewAccessTokenSerializer(AccessTokenSerializer):
+    """For the schema: what creation answers, and nothing else does."""
+
+    secret = serializers.CharField(help_text="Shown this once, and kept nowhere.")
+
+    class Meta(AccessTokenSerializer.Meta):
+        fields = [*AccessTokenSerializer.Meta.fields, "secret"]
+
+
+class AccessTokenListSerializer(serializers.Serializer[object]):
+    """A page of access tokens, newest first."""
+
+    results = AccessTokenSerializer(many=True)
+    next = serializers.CharField(
+        allow_null=True, help_text="The address of the next page, or null."
+    )
+
+
+class ListQuerySerializer(StrictSerializer):
+    """The query of the list."""
+
+    revoked = serializers.BooleanField(default=False)
+    before = serializers.IntegerField(default=0, min_value=0)
+    limit = serializers.IntegerField(
+        default=TOKENS_PER_PAGE, min_value=1, max_value=MAX_TOKENS_PER_PAGE
+    )
+
+
+class CreateSerializer(StrictSerializer):
+    """A new access token."""
+
+    name = PlainTextField(max_length=MAX_NAME_LENGTH, help_text="Without a colon.")
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(_SCOPES), min_length=1, max_length=len(_SCOPES)
+    )
+    expires_at = serializers.DateTimeField(
+        default=None, allow_null=True, help_text="Left out or null: it is valid until revoked."
+    )
+
+
+class AccessTokenListView(APIView):
+    """The access tokens of a workspace."""
+
+    @extend_schema(
+        operation_id="list_access_tokens",
+        parameters=[
+            OpenApiParameter("revoked", bool, description="List those that were revoked too."),
+            OpenApiParameter("before", int, description="Only tokens with a lower id."),
+            OpenApiParameter("limit", int),
+        ],
+        responses=AccessTokenListSerializer,
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """List access tokens, newest first. Those for every workspace are among them."""
+        access = find_access(request, slug)
+        access.require(Permission.VIEW_ACCESS_TOKENS)
+        asked = ListQuerySerializer(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        wanted = asked.validated_data
+        page = find_access_tokens(
+            access.workspace,
+            with_revoked=wanted["revoked"],
+            before=wanted["before"],
+            limit=wanted["limit"],
+        )
+        following = {**request.query_params.dict(), "before": page.next_before}
+        return Response(
+            {
+                "results": AccessTokenSerializer(page.tokens, many=True).data,
+                "next": (
+                    f"{settings.PUBLIC_URL}{request.path}?{urlencode(following)}"
+                    if page.next_before
+                    else None
+                ),
+            }
+        )
+
+    @extend_schema(
+        operation_id="create_access_token",
+        request=CreateSerializer,
+        responses={201: NewAccessTokenSerializer},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Create an access token. The secret is in this answer and in no other.
+
+        An access token can only give the scopes that it has, and for no longer than it is valid.
+        """
+        access = find_access(request, slug)
+        access.require(Permission.MANAGE_ACCESS_TOKENS)
+        asked = CreateSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        wanted = asked.validated_data
+        try:
+            secret = create_access_token(
+                access.workspace,
+                wanted["name"],
+                [Scope(scope) for scope in wanted["scopes"]],
+                actor=access.actor,
+                expires_at=wanted["expires_at"],
+                giver=access.token,
+            )
+        except DjangoValidationError as error:
+            raise ValidationError(error.message_dict) from error
+        token = tokens_in(access.workspace).get(token_hash=hash_token(secret))
+        return Response(
+            {**AccessTokenSerializer(token).data, "secret": secret},
+            status=201,
+            headers={"Cache-Control": "no-store"},
+        )
+
+
+class AccessTokenView(APIView):
+    """One access token."""
+
+    @extend_schema(operation_id="get_access_token", responses=AccessTokenSerializer)
+    def get(self, request: Request, slug: str, token_id: int) -> Response:
+        """Return one access token, revoked or not."""
+        access = find_access(request, slug)
+        access.require(Permission.VIEW_ACCESS_TOKENS)
+        token = tokens_in(access.workspace).filter(id=token_id).first()
+        if token is None:
+            raise _unknown(token_id)
+        return Response(AccessTokenSerializer(token).data)
+
+    @extend_schema(
+        operation_id="revoke_access_token", request=None, responses={200: AccessTokenSerializer}
+    )
+    def delete(self, request: Request, slug: str, token_id: int) -> Response:
+        """Revoke an access token. A second time changes nothing.
+
+        One for every workspace is the operator's to revoke, and answered as unknown here.
+        """
+        access = find_access(request, slug)
+        access.require(Permission.MANAGE_ACCESS_TOKENS)
+        try:
+            token = revoke_access_token(access.workspace, token_id, actor=access.actor)
+        except AccessToken.DoesNotExist:
+            raise _unknown(token_id) from None
+        return Response(AccessTokenSerializer(token).data)
+
+
+def _unknown(token_id: int) -> Http404:
+    return Http404(f"There is no access token {token_id} of this workspace.")

@@ -1,0 +1,218 @@
+"""The page "Access tokens": who may call in the name of the workspace, and until when."""
+
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.forms.boundfield import BoundWidget
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+
+from workspaces.access import Permission, Scope
+from workspaces.access_tokens import find_access_tokens, tokens_in
+from workspaces.actions.access_tokens import (
+    create_access_token,
+    describe_bad_token_name,
+    hash_token,
+    revoke_access_token,
+)
+from workspaces.callers import Access
+from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
+from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.text import read_number
+
+NEVER, ON_A_DATE = "never", "date"
+_DEFAULT_EXPIRY_DAYS = 90
+
+
+class AccessTokenForm(forms.Form):
+    """A new access token."""
+
+    name = forms.CharField(
+        max_length=MAX_NAME_LENGTH,
+        help_text="What uses it, such as ci or build server.",
+        error_messages={"required": "Write a name."},
+    )
+    scopes = forms.MultipleChoiceField(
+        label="What it may do",
+        widget=forms.CheckboxSelectMultiple,
+        choices=[(scope.value, scope.label) for scope in Scope],
+        error_messages={"required": "Choose at least one scope."},
+    )
+    expiry = forms.ChoiceField(
+        label="When it expires",
+        widget=forms.RadioSelect,
+        choices=[
+            ("30", "In 30 days"),
+            (str(_DEFAULT_EXPIRY_DAYS), "In 90 days"),
+            ("365", "In one year"),
+            (ON_A_DATE, "On a date"),
+            (NEVER, "Never"),
+        ],
+        initial=str(_DEFAULT_EXPIRY_DAYS),
+        error_messages={"required": "Choose when it expires."},
+    )
+    expires_on = forms.DateField(label="Last day", required=False)
+
+    def clean_name(self) -> str:
+        """Refuse what cannot be part of a user name."""
+        name: str = self.cleaned_data["name"]
+        validate_plain_text(name)
+        if problem := describe_bad_token_name(name):
+            raise ValidationError(problem)
+        return name
+
+    def clean(self) -> None:
+        """Require a date where one was announced, and only there."""
+        expiry, day = self.cleaned_data.get("expiry"), self.cleaned_data.get("expires_on")
+        if expiry is None or self.has_error("expires_on"):
+            return
+        if day is None:
+            if expiry == ON_A_DATE:
+                self.add_error("expires_on", "Write the last day on which it is valid.")
+        elif expiry != ON_A_DATE:
+            self.add_error("expiry", "Choose On a date, or take the date away.")
+        elif day < timezone.now().date():
+            self.add_error("expires_on", "This day is over: choose one to come.")
+
+    def read_expiry(self) -> datetime | None:
+        """Return when the token of a valid form expires; None for never."""
+        expiry = self.cleaned_data["expiry"]
+        if expiry == NEVER:
+            return None
+        if expiry == ON_A_DATE:
+            return datetime.combine(self.cleaned_data["expires_on"], time.max, UTC)
+        return timezone.now() + timedelta(days=int(expiry))
+
+    def read_scopes(self) -> list[Scope]:
+        """Return the scopes of a valid form."""
+        return [Scope(scope) for scope in self.cleaned_data["scopes"]]
+
+    @property
+    def scope_options(self) -> list[tuple[BoundWidget, Scope]]:
+        """The checkboxes, each with its scope."""
+        return list(zip(self["scopes"].subwidgets, Scope, strict=True))
+
+    @property
+    def has_expiry_error(self) -> bool:
+        return self.has_error("expiry") or self.has_error("expires_on")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A token in the list, with the scopes that there are."""
+
+    token: AccessToken
+    scopes: list[Scope]
+
+
+@workspace_page(Permission.VIEW_ACCESS_TOKENS, "GET", "HEAD", "POST")
+def access_tokens(request: HtmxRequest, access: Access) -> HttpResponse:
+    """List access tokens; create one, and show its secret in the answer, this once.
+
+    The secret is not handed through the session, which is kept in the database. Sending the form
+    again, as reloading does, is refused, since the name is taken by then.
+    """
+    if request.method == "POST":
+        access.require(Permission.MANAGE_ACCESS_TOKENS)
+        form = AccessTokenForm(request.POST)
+        secret = _create(access, form)
+        return _show_secret(request, access, secret) if secret else _list(request, access, form)
+    return _list(request, access, AccessTokenForm())
+
+
+@workspace_page(Permission.MANAGE_ACCESS_TOKENS, "GET", "HEAD", "POST")
+def revoke_page(request: HtmxRequest, access: Access, token_id: int) -> HttpResponse:
+    """Ask whether it is meant; then revoke the access token."""
+    token = tokens_in(access.workspace).filter(workspace=access.workspace, id=token_id).first()
+    if token is None or (token.revoked_at is not None and request.method != "POST"):
+        raise Http404
+    if request.method == "POST":
+        revoke_access_token(access.workspace, token_id, actor=access.actor)
+        messages.success(request, f"{token.name} is revoked: whoever presents it is refused.")
+        return redirect("access-tokens", access.workspace.slug)
+    context = {"access": access, "here": "access-tokens", "row": _to_row(token)}
+    return render(request, "workspaces/revoke_access_token.html", context)
+
+
+def _create(access: Access, form: AccessTokenForm) -> str | None:
+    """Return the secret of the token that a form makes; None where the form says why not."""
+    if not form.is_valid():
+        return None
+    try:
+        return create_access_token(
+            access.workspace,
+            form.cleaned_data["name"],
+            form.read_scopes(),
+            actor=access.actor,
+            expires_at=form.read_expiry(),
+        )
+    except ValidationError as error:
+        for field, found in error.error_dict.items():
+            form.add_error("expires_on" if field == "expires_at" else field, found)
+        return None
+
+
+@never_cache
+def _show_secret(request: HtmxRequest, access: Access, secret: str) -> HttpResponse:
+    token = tokens_in(access.workspace).get(token_hash=hash_token(secret))
+    context = {
+        "access": access,
+        "here": "access-tokens",
+        "row": _to_row(token),
+        "secret": secret,
+        "login": _write_login_command(token),
+        "calls": _write_api_calls(token),
+    }
+    return render(request, "workspaces/new_access_token.html", context)
+
+
+def _list(request: HtmxRequest, access: Access, form: AccessTokenForm) -> HttpResponse:
+    page = find_access_tokens(access.workspace, before=read_number(request.GET.get("before", "")))
+    context: dict[str, Any] = {
+        "access": access,
+        "here": "access-tokens",
+        "form": form,
+        "rows": [_to_row(token) for token in page.tokens],
+        "next_before": page.next_before,
+        "max_name_length": MAX_NAME_LENGTH,
+    }
+    return render(
+        request, "workspaces/access_tokens.html", context, status=422 if form.is_bound else 200
+    )
+
+
+def _to_row(token: AccessToken) -> Row:
+    return Row(token, [scope for scope in Scope if scope.value in token.scopes])
+
+
+def _write_login_command(token: AccessToken) -> str:
+    """Return the command that logs a client in to the registry; nothing where it could not pull."""
+    if not {Scope.PULL.value, Scope.PUSH.value} & set(token.scopes):
+        return ""
+    host = urlsplit(settings.PUBLIC_URL).netloc
+    return f"docker login {host} -u {shlex.quote(token.user_name or '')} --password-stdin"
+
+
+def _write_api_calls(token: AccessToken) -> list[str]:
+    """Return a call of the API for each scope that has one."""
+    api, slug = f"{settings.PUBLIC_URL}/api/v1", token.workspace and token.workspace.slug
+    header = '--header "Authorization: Bearer $TOKEN"'
+    calls = []
+    if Scope.REGISTRY.value in token.scopes:
+        body = f'{{"repository": "{slug}/api", "tag": "v1.0.0", "dry_run": true}}'
+        calls.append(
+            f"curl {api}/check-push \\\n  {header} --header 'Content-Type: application/json' \\\n"
+            f"  --data '{body}'"
+        )
+    if {Scope.AUDIT.value, Scope.ADMIN.value} & set(token.scopes):
+        calls.append(f"curl {api}/workspaces/{slug}/locked-tags \\\n  {header}")
+    return calls
