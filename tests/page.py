@@ -168,15 +168,20 @@ class Page(Element):
 
     def form_of(self, control: Element) -> Element:
         """Return the form that a control belongs to."""
+        form = self._find_form(control)
+        assert form is not None, f"{control} is in no form"
+        return form
+
+    def _find_form(self, control: Element) -> Element | None:
         if identifier := control.get("form"):
             return self.by_id(identifier)
-        return next(each for each in control.ancestors if each.tag == "form")
+        return next((each for each in control.ancestors if each.tag == "form"), None)
 
     def read_form(self, form: Element) -> dict[str, list[str]]:
         """Return what a browser would send of this form, but for the button that was pressed."""
         sent: dict[str, list[str]] = {}
         for control in self.walk():
-            if control.tag not in _CONTROLS or self.form_of(control) is not form:
+            if control.tag not in _CONTROLS or form is not self._find_form(control):
                 continue
             is_choice = control.get("type") in ("radio", "checkbox")
             if control.get("name") and (not is_choice or "checked" in control.attributes):

@@ -7,15 +7,26 @@ from typing import Any
 
 from django.db.models import Model
 
+from containers.models import Repository as KnownRepository
 from containers.models import Tag as KnownTag
 from immutability.models import Attempt, AttemptTag, ContainerSettings, LockedTag, Rule
-from workspaces.models import EventRepeat, LockEvent, Membership, User, Workspace
+from workspaces.models import (
+    AccessToken,
+    EventRepeat,
+    Invitation,
+    LockEvent,
+    Membership,
+    User,
+    Workspace,
+)
 
 _TABLES: tuple[type[Model], ...] = (
     Attempt,
     AttemptTag,
     ContainerSettings,
     EventRepeat,
+    Invitation,
+    KnownRepository,
     KnownTag,
     LockEvent,
     LockedTag,
@@ -42,10 +53,12 @@ def read_problem(response: Any, status: int, code: str | None = None) -> dict[st
 
 
 def snapshot() -> dict[str, list[dict[str, Any]]]:
-    """Return everything that a request could have changed. Access tokens note their use."""
-    return {
+    """Return everything that a request could have changed, but for the last use of a token."""
+    tables = {
         table.__name__: list(table._default_manager.order_by("pk").values()) for table in _TABLES
     }
+    kept = ("id", "workspace_id", "name", "scopes", "expires_at", "revoked_at")
+    return {**tables, "AccessToken": list(AccessToken.objects.order_by("pk").values(*kept))}
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from packages_site.celery import app
 from tests.conftest import AA, BB
 from tests.problems import nothing_written
 from workspaces.log.models import EventRepeat, LockEvent
-from workspaces.models import User, Workspace
-from workspaces.tasks import clear_sessions, close_log_repeats
+from workspaces.models import CallCount, User, Workspace
+from workspaces.tasks import clear_sessions, close_log_repeats, forget_counts
+from workspaces.throttles import Limit, count_call
 
 
 @pytest.fixture
@@ -131,6 +132,15 @@ def test_expired_sessions_are_cleared_and_others_stay(
     assert keys == [stays.session.session_key]
 
 
+def test_counts_of_windows_that_are_over_are_forgotten(db: None) -> None:
+    limit = Limit("some", calls=5, seconds=60)
+    count_call(limit, "old")
+    CallCount.objects.update(window=timezone.now() - timedelta(hours=2))
+    count_call(limit, "new")
+    forget_counts()
+    assert CallCount.objects.get().window > timezone.now() - timedelta(hours=1)
+
+
 def test_everything_that_the_clock_starts_is_a_task() -> None:
     app.loader.import_default_modules()
     assert settings.CELERY_BEAT_SCHEDULE
@@ -140,4 +150,4 @@ def test_everything_that_the_clock_starts_is_a_task() -> None:
 
 def test_the_tasks_of_this_module_are_started_by_the_clock() -> None:
     started = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
-    assert {close_log_repeats.name, clear_sessions.name} <= started
+    assert {close_log_repeats.name, clear_sessions.name, forget_counts.name} <= started

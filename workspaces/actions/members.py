@@ -5,26 +5,134 @@ from django.db import transaction
 from workspaces.access import Actor, Role
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
-from workspaces.models import Membership, User, Workspace
+from workspaces.models import Invitation, Membership, User, Workspace
+
+
+class LastAdminError(Exception):
+    """A workspace was about to lose its last admin. The message is for people."""
+
+    def __init__(self, workspace: Workspace, username: str) -> None:
+        super().__init__(
+            f"{username} is the last admin of {workspace.slug}. Make somebody else an admin first."
+        )
 
 
 @transaction.atomic
-def add_member(workspace: Workspace, user: User, role: Role, *, actor: Actor) -> Membership:
-    """Give `user` the role, in place of an earlier one."""
-    earlier = Membership.objects.filter(workspace=workspace, user=user).first()
-    membership, _ = Membership.objects.update_or_create(
-        workspace=workspace, user=user, defaults={"role": role.value}
+def add_member(
+    workspace: Workspace, user: User, role: Role, *, actor: Actor, invited_by: str = ""
+) -> Membership:
+    """Give `user` the role, in place of an earlier one. Raises LastAdminError.
+
+    `invited_by` is the user name of whoever made the invitation that brought them, if one did.
+    """
+    lock_people(workspace)
+    lock_person(user)
+    membership = Membership.objects.filter(workspace=workspace, user=user).first()
+    if membership is not None:
+        _set_role(membership, role, actor=actor)
+        return membership
+    membership = Membership.objects.create(workspace=workspace, user=user, role=role.value)
+    details = {"member": user.username, "before": None, "after": role.value}
+    if invited_by:
+        details["invited_by"] = invited_by
+    append_event(Event(EventKind.MEMBER_ADDED, workspace.slug, details=details), actor=actor)
+    return membership
+
+
+@transaction.atomic
+def change_role(
+    workspace: Workspace, membership_id: int, role: Role, *, actor: Actor
+) -> Membership:
+    """Give a member another role. Nothing happens where they have it already.
+
+    Raises Membership.DoesNotExist where the workspace has no such member, and LastAdminError.
+    """
+    lock_people(workspace)
+    membership = find_member(workspace, membership_id)
+    _set_role(membership, role, actor=actor)
+    return membership
+
+
+@transaction.atomic
+def remove_member(workspace: Workspace, membership_id: int, *, actor: Actor) -> str:
+    """End a membership, and the invitations that this person made. Return their user name.
+
+    Raises Membership.DoesNotExist where the workspace has no such member, and LastAdminError.
+    """
+    lock_people(workspace)
+    membership = find_member(workspace, membership_id)
+    _keep_an_admin(membership)
+    _withdraw_invitations(membership, actor=actor)
+    details = {"member": membership.user.username, "before": membership.role, "after": None}
+    membership.delete()
+    append_event(Event(EventKind.MEMBER_REMOVED, workspace.slug, details=details), actor=actor)
+    return membership.user.username
+
+
+def lock_people(workspace: Workspace) -> None:
+    """Let changes to the people of `workspace` follow one another, until the transaction ends.
+
+    The weaker lock lets pushes go on, whose rows refer to the workspace. SQLite has no such lock
+    and needs none: its transactions follow one another anyway.
+    """
+    Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+
+
+def lock_person(user: User) -> User:
+    """Let joining a workspace and setting this person's password follow one another.
+
+    Returns the row as it is now. Where people are locked as well, they come first.
+    """
+    return User.objects.select_for_update(no_key=True).get(pk=user.pk)
+
+
+def find_member(workspace: Workspace, membership_id: int) -> Membership:
+    """Return a membership with its user. Raises Membership.DoesNotExist, for foreign ids too."""
+    return Membership.objects.select_related("user", "workspace").get(
+        workspace=workspace, id=membership_id
     )
+
+
+def _set_role(membership: Membership, role: Role, *, actor: Actor) -> None:
+    before = membership.role
+    if before == role.value:
+        return
+    if before == Role.ADMIN.value:
+        _keep_an_admin(membership)
+        _withdraw_invitations(membership, actor=actor)
+    membership.role = role.value
+    membership.save(update_fields=["role"])
     append_event(
         Event(
-            EventKind.MEMBER_CHANGED if earlier else EventKind.MEMBER_ADDED,
-            workspace.slug,
-            details={
-                "member": user.username,
-                "before": earlier.role if earlier else None,
-                "after": role.value,
-            },
+            EventKind.MEMBER_CHANGED,
+            membership.workspace.slug,
+            details={"member": membership.user.username, "before": before, "after": role.value},
         ),
         actor=actor,
     )
-    return membership
+
+
+def _keep_an_admin(membership: Membership) -> None:
+    """Raise LastAdminError where nobody else could manage the workspace."""
+    if membership.role != Role.ADMIN.value or not membership.user.is_active:
+        return
+    others = Membership.objects.filter(
+        workspace=membership.workspace, role=Role.ADMIN.value, user__is_active=True
+    ).exclude(pk=membership.pk)
+    if not others.exists():
+        raise LastAdminError(membership.workspace, membership.user.username)
+
+
+def _withdraw_invitations(membership: Membership, *, actor: Actor) -> None:
+    """End what somebody who is no admin any more made as one: nothing brings it back to life."""
+    made = Invitation.objects.filter(workspace=membership.workspace, invited_by=membership.user)
+    for invitation in made.order_by("id"):
+        invitation.delete()
+        append_event(
+            Event(
+                EventKind.INVITATION_WITHDRAWN,
+                membership.workspace.slug,
+                details={"invitee": invitation.invitee, "role": invitation.role},
+            ),
+            actor=actor,
+        )

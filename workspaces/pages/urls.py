@@ -1,20 +1,56 @@
 """Addresses of sign-in and of the workspaces' own pages."""
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import path
 
+from workspaces.pages.access_tokens import access_tokens, revoke_page
+from workspaces.pages.account import PasswordLinkView, account, forgotten_password
 from workspaces.pages.home import home, packages_settings, workspace_settings
+from workspaces.pages.invitations import invitation
 from workspaces.pages.lock_log import lock_event, lock_log
+from workspaces.pages.members import (
+    change_role_page,
+    members,
+    password_link_page,
+    remove_page,
+    withdraw_page,
+)
+from workspaces.pages.sign_in import SignInView
+
+_MEMBERS = "<str:slug>/settings/members/"
 
 urlpatterns = [
     path("", home, name="home"),
-    path(
-        "accounts/login/",
-        LoginView.as_view(template_name="workspaces/login.html", redirect_authenticated_user=True),
-        name="login",
-    ),
+    path("accounts/login/", SignInView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/", account, name="account"),
+    path("accounts/forgot/", forgotten_password, name="forgotten-password"),
+    path(
+        "accounts/password/<str:uidb64>/<str:token>/",
+        PasswordLinkView.as_view(),
+        name="password-link",
+    ),
+    path("invitations/<str:secret>/", invitation, name="invitation"),
     path("<str:slug>/settings/", workspace_settings, name="workspace-settings"),
+    path(_MEMBERS, members, name="members"),
+    path(f"{_MEMBERS}<int:membership_id>/role/", change_role_page, name="change-role"),
+    path(f"{_MEMBERS}<int:membership_id>/remove/", remove_page, name="remove-member"),
+    path(
+        f"{_MEMBERS}<int:membership_id>/password-link/",
+        password_link_page,
+        name="make-password-link",
+    ),
+    path(
+        f"{_MEMBERS}invitations/<int:invitation_id>/withdraw/",
+        withdraw_page,
+        name="withdraw-invitation",
+    ),
+    path("<str:slug>/settings/access-tokens/", access_tokens, name="access-tokens"),
+    path(
+        "<str:slug>/settings/access-tokens/<int:token_id>/revoke/",
+        revoke_page,
+        name="revoke-access-token",
+    ),
     path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),
     path("<str:slug>/lock-log/", lock_log, name="lock-log"),
     path("<str:slug>/lock-log/<str:ref>", lock_event, name="lock-event"),

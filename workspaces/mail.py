@@ -1,0 +1,70 @@
+"""What Taglock sends by mail. Without EMAIL_URL it sends nothing, and shows links to admins."""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.forms import PasswordResetForm
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMessage
+from django.core.validators import validate_email
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
+
+from workspaces.access import Actor
+from workspaces.actions.passwords import make_mailed_link
+from workspaces.models import User, Workspace
+
+logger = logging.getLogger(__name__)
+
+
+def is_mail_address(text: str) -> bool:
+    """Whether `text` is an e-mail address, so that something can be sent to it."""
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def make_invitation_link(secret: str) -> str:
+    """Return the address that an invitation is taken at."""
+    return settings.PUBLIC_URL + reverse("invitation", args=[secret])
+
+
+def make_password_link_address(user: User, token: str) -> str:
+    """Return the address that a new password is set at."""
+    uid = urlsafe_base64_encode(force_bytes(user.pk))
+    return settings.PUBLIC_URL + reverse("password-link", args=[uid, token])
+
+
+def mail_invitation(address: str, workspace: Workspace, link: str, *, inviter: str) -> bool:
+    """Send an invitation, and return whether a mail server took it. No transaction may be open."""
+    context = {"workspace": workspace, "link": link, "inviter": inviter}
+    subject = f"{inviter} invites you to {workspace.name} in Taglock"
+    return _send(address, subject, "workspaces/mail/invitation.txt", context)
+
+
+def mail_password_links(address: str, *, actor: Actor) -> None:
+    """Send a password link to each account of this address that can sign in; to none, nothing."""
+    if not is_mail_address(address):
+        # The empty one is that of every account without an address.
+        return
+    for user in PasswordResetForm().get_users(address):
+        link = make_password_link_address(user, make_mailed_link(user, actor=actor))
+        context = {"user": user, "link": link}
+        _send(user.email, "Set a new password for Taglock", "workspaces/mail/password.txt", context)
+
+
+def _send(address: str, subject: str, template: str, context: dict[str, Any]) -> bool:
+    body = render_to_string(template, {**context, "site": settings.PUBLIC_URL})
+    try:
+        EmailMessage(subject, body, settings.DEFAULT_FROM_EMAIL, [address]).send()
+    # A mail server can fail in more ways than one class of errors covers: timeouts, names that do
+    # not resolve, bad answers, addresses that it does not like.
+    except (OSError, ValueError) as error:
+        logger.warning("a mail could not be sent: %s", type(error).__name__)
+        return False
+    return True

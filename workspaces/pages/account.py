@@ -1,0 +1,172 @@
+"""Somebody's own account: password, e-mail address, workspaces; and the way back in."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import INTERNAL_RESET_SESSION_TOKEN, PasswordResetConfirmView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+from kombu.exceptions import OperationalError
+
+from workspaces.access import Actor, ActorKind
+from workspaces.actions.passwords import (
+    LINK_TOKENS,
+    InvalidLinkError,
+    change_email,
+    change_password,
+    set_password_by_link,
+)
+from workspaces.callers import read_origin
+from workspaces.models import User
+from workspaces.pages.account_forms import (
+    ChangeEmailForm,
+    ChangePasswordForm,
+    ForgottenPasswordForm,
+    NewPasswordForm,
+)
+from workspaces.pages.forms import render_form
+from workspaces.sign_in import verify_password
+from workspaces.tasks import mail_password_links
+from workspaces.throttles import (
+    PASSWORD_LINKS_PER_ADDRESS,
+    TooManyCallsError,
+    count_call,
+    counted_address,
+)
+
+# Somebody who waits longer for a mail has asked again.
+MAIL_MESSAGE_LIFE_SECONDS = 3600
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters()
+@login_required
+def account(request: HttpRequest) -> HttpResponse:
+    """Show the account of whoever is signed in, and change its password or e-mail address."""
+    user = User.objects.get(pk=request.user.pk or 0)
+    sent = request.POST if request.method == "POST" else None
+    is_password = "password" in request.POST
+    password_form = ChangePasswordForm(user, sent if is_password else None)
+    email_form = ChangeEmailForm(
+        None if is_password else sent, initial={"email": user.email}, prefix="email"
+    )
+    form = password_form if is_password else email_form
+    refusal = None
+    if form.is_valid():
+        try:
+            if done := _change(request, user, form):
+                messages.success(request, done)
+                return redirect("account")
+            form.add_error("current_password", "This is not your current password.")
+        except TooManyCallsError as error:
+            refusal = error
+            form.add_error("current_password", str(error))
+    context = {
+        "account": user,
+        "password_form": password_form,
+        "email_form": email_form,
+        # Of two forms, the summary of errors is about the one that was sent.
+        "form": form,
+        "memberships": user.memberships.select_related("workspace").order_by("workspace__slug"),
+        "has_mail": settings.HAS_MAIL,
+    }
+    return render_form(request, "workspaces/account.html", context, refusal)
+
+
+def _change(
+    request: HttpRequest, user: User, form: ChangePasswordForm | ChangeEmailForm
+) -> str | None:
+    """Change what a valid form says, and return what to tell; None where the password is wrong."""
+    origin = read_origin(request)
+    typed = form.cleaned_data["current_password"]
+    verified = verify_password(user.username, typed, origin)
+    if verified is None:
+        return None
+    actor = Actor(user.username, ActorKind.PERSON, origin)
+    if isinstance(form, ChangePasswordForm):
+        password = form.cleaned_data["password"]
+        change_password(verified, password, actor=actor, how="by its owner")
+        done = "Your password is changed. You are signed out everywhere but here."
+    else:
+        email = form.cleaned_data["email"]
+        change_email(verified, email, actor=actor)
+        done = (
+            f"Your e-mail address is {email} now." if email else "You have no e-mail address now."
+        )
+    # Verifying may have hashed the password anew, too: this session goes on.
+    update_session_auth_hash(request, verified)
+    return done
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def forgotten_password(request: HttpRequest) -> HttpResponse:
+    """Mail a link for a new password, or say whom to ask where there is no mail.
+
+    The answer is the same for every address, and takes as long: the worker looks whose it is.
+    """
+    form = ForgottenPasswordForm(request.POST if request.method == "POST" else None)
+    context: dict[str, Any] = {"form": form, "has_mail": settings.HAS_MAIL}
+    if not settings.HAS_MAIL:
+        return render(request, "workspaces/forgotten_password.html", context)
+    if form.is_valid():
+        origin = read_origin(request)
+        try:
+            count_call(PASSWORD_LINKS_PER_ADDRESS, counted_address(origin.address))
+            mail_password_links.apply_async(
+                (form.cleaned_data["email"], origin.address, origin.user_agent),
+                expires=MAIL_MESSAGE_LIFE_SECONDS,
+                retry=False,
+            )
+        except TooManyCallsError as refusal:
+            form.add_error("email", str(refusal))
+            return render_form(request, "workspaces/forgotten_password.html", context, refusal)
+        except OperationalError:
+            form.add_error("email", "No mail can be sent at the moment. Try again in a minute.")
+            return render(request, "workspaces/forgotten_password.html", context, status=503)
+        messages.success(
+            request,
+            "If this is the address of an account, a mail is on its way. Its link is good for one "
+            "day.",
+        )
+        return redirect("login")
+    return render_form(request, "workspaces/forgotten_password.html", context)
+
+
+@method_decorator(require_http_methods(["GET", "HEAD", "POST"]), name="dispatch")
+class PasswordLinkView(PasswordResetConfirmView):
+    """Sets a new password for whoever has the link.
+
+    Django moves the token from the address into the session first, so that no referrer tells it.
+    """
+
+    token_generator = LINK_TOKENS
+    form_class = NewPasswordForm  # type: ignore[assignment]
+    template_name = "workspaces/password_link.html"
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Use the link up, unless somebody else has."""
+        token = self.request.session.pop(INTERNAL_RESET_SESSION_TOKEN, "")
+        user = form.user
+        actor = Actor(user.username, ActorKind.PERSON, read_origin(self.request))
+        try:
+            set_password_by_link(user, token, form.cleaned_data["password"], actor=actor)
+        except InvalidLinkError:
+            self.validlink = False
+            return self.render_to_response(self.get_context_data())
+        messages.success(self.request, "Your password is changed. Sign in with the new one.")
+        return redirect("login")
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        """Say what is wrong with the new password."""
+        return self.render_to_response(self.get_context_data(form=form), status=422)
+
+    def render_to_response(self, context: dict[str, Any], **options: Any) -> HttpResponse:
+        """Answer 404 where the link is not valid."""
+        options.setdefault("status", 200 if self.validlink else 404)
+        return super().render_to_response({**context, "account": self.user}, **options)

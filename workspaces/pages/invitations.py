@@ -1,0 +1,111 @@
+"""What the link of an invitation opens: a way into a workspace, with an account or a new one."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import login
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from workspaces.access import Actor, ActorKind, Role
+from workspaces.actions.invitations import (
+    AlreadyMemberError,
+    InvalidInvitationError,
+    accept_invitation,
+    accept_with_new_account,
+    find_invitation,
+)
+from workspaces.callers import read_origin
+from workspaces.mail import is_mail_address
+from workspaces.models import Invitation, Membership, User
+from workspaces.pages.account_forms import NewAccountForm
+from workspaces.pages.forms import add_errors, render_form
+from workspaces.throttles import (
+    ACCOUNTS_PER_ADDRESS,
+    TooManyCallsError,
+    count_call,
+    counted_address,
+)
+
+
+def _keep_secret(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Tell no other page, and no server's log of referrers, the address of this one.
+
+    Not "no-referrer": by that, browsers say of the page's own forms that they come from nowhere,
+    and a form from nowhere is refused.
+    """
+
+    @wraps(view)
+    def page(*args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(*args, **kwargs)
+        response["Referrer-Policy"] = "strict-origin"
+        return response
+
+    return page
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters("password", "repeated")
+@never_cache
+@_keep_secret
+def invitation(request: HttpRequest, secret: str) -> HttpResponse:
+    """Show an invitation, which uses nothing up; by POST, take it."""
+    try:
+        found = find_invitation(secret)
+        if isinstance(request.user, User):
+            return _join(request, request.user, found, secret)
+        return _make_account(request, found, secret)
+    except InvalidInvitationError:
+        return render(request, "workspaces/invalid_invitation.html", status=404)
+
+
+def _join(request: HttpRequest, user: User, found: Invitation, secret: str) -> HttpResponse:
+    membership = Membership.objects.filter(workspace=found.workspace, user=user).first()
+    context: dict[str, Any] = {"invitation": found}
+    if membership is not None:
+        context["problem"] = str(AlreadyMemberError(Role(membership.role)))
+    # Who agreed to join is who the page named, not who has signed in in another window since.
+    is_agreed = request.method == "POST" and request.POST.get("join_as") == user.username
+    if is_agreed and membership is None:
+        actor = Actor(user.username, ActorKind.PERSON, read_origin(request))
+        try:
+            return _welcome(request, accept_invitation(secret, user, actor=actor))
+        except AlreadyMemberError as error:
+            context["problem"] = str(error)
+    status = 409 if request.method == "POST" else 200
+    return render(request, "workspaces/invitation.html", context, status=status)
+
+
+def _make_account(request: HttpRequest, found: Invitation, secret: str) -> HttpResponse:
+    address = found.invitee if is_mail_address(found.invitee) else ""
+    form = NewAccountForm(request.POST if request.method == "POST" else None)
+    form.fields["email"].initial = address
+    context = {"invitation": found, "form": form}
+    origin = read_origin(request)
+    if request.method == "POST":
+        try:
+            count_call(ACCOUNTS_PER_ADDRESS, counted_address(origin.address))
+        except TooManyCallsError as refusal:
+            form.refusal = str(refusal)
+            return render_form(request, "workspaces/invitation.html", context, refusal)
+    if form.is_valid():
+        try:
+            membership = accept_with_new_account(secret, form.make_user(), origin=origin)
+        except ValidationError as error:
+            add_errors(form, error)
+        else:
+            login(request, membership.user)
+            return _welcome(request, membership)
+    return render_form(request, "workspaces/invitation.html", context)
+
+
+def _welcome(request: HttpRequest, membership: Membership) -> HttpResponse:
+    workspace = membership.workspace
+    messages.success(request, f"You are in {workspace.name} now, as {membership.role}.")
+    return redirect("overview", workspace.slug)
