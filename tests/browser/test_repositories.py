@@ -1,0 +1,114 @@
+"""Repositories in a real browser: the keyboard alone, and both schemes at two widths."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from containers.inventory import record_pushes
+from containers.models import Repository as KnownRepository
+from containers.reference import Digest, Repository, Tag
+from containers.visibility import find_public
+from tests.conftest import AA
+from workspaces.models import User, Workspace
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+REPOSITORIES = "/acme/repositories/"
+VISIBILITY = "/acme/repositories/acme/api/visibility/"
+
+
+def tab_to(page: Page, text: str) -> None:
+    """Press Tab until what reads `text`, or is labelled so, has the focus."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        read = page.evaluate(
+            "(document.activeElement.labels?.[0] ?? document.activeElement).innerText"
+        )
+        if " ".join(read.split()) == text:
+            return
+    pytest.fail(f"Tab does not come to {text!r}")
+
+
+@pytest.mark.parametrize("java_script_enabled", [True, False])
+def test_a_repository_is_made_public_with_the_keyboard_alone(
+    acme: Workspace,
+    alice: User,
+    signed_in_page: Callable[..., Page],
+    *,
+    java_script_enabled: bool,
+) -> None:
+    KnownRepository.objects.create(workspace=acme, name="acme/api")
+    page = signed_in_page(alice, java_script_enabled=java_script_enabled)
+    tab_to(page, "Repositories")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{REPOSITORIES}")
+    tab_to(page, "Change visibility acme/api")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{VISIBILITY}")
+    tab_to(page, "Private")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("Public")).to_be_checked()
+    assert find_public(["acme/api"]) == set()
+    tab_to(page, "Save")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{REPOSITORIES}")
+    expect(page.get_by_role("status").first).to_contain_text("acme/api is public")
+    assert find_public(["acme/api"]) == {"acme/api"}
+
+
+def test_an_error_takes_the_focus_and_leads_to_the_choice(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    KnownRepository.objects.create(workspace=acme, name="acme/api")
+    page = signed_in_page(alice)
+    page.goto(VISIBILITY)
+    page.evaluate("document.querySelector('input[type=radio]:checked').checked = false")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".summary")).to_be_focused()
+    page.locator(".summary a").press("Enter")
+    expect(page.get_by_label("Private")).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_pages_are_free_of_accessibility_faults(
+    acme: Workspace,
+    alice: User,
+    signed_in_page: Callable[..., Page],
+    settings: Any,
+    scheme: str,
+    width: int,
+) -> None:
+    settings.REGISTRY_URL = "http://127.0.0.1:1"
+    page = signed_in_page(alice, color_scheme=scheme, viewport={"width": width, "height": 900})
+    examine(page, REPOSITORIES)
+    long = "acme/" + "a-rather-long-name/" * 8 + "of-a-repository"
+    for name in ("acme/api", "acme/web", long):
+        KnownRepository.objects.create(workspace=acme, name=name, is_public=name == "acme/web")
+    record_pushes(acme, Repository("acme/api"), [Tag("v1")], Digest(AA), "dana")
+    for address in (
+        REPOSITORIES,
+        f"{REPOSITORIES}?q=nothing",
+        f"{REPOSITORIES}?visibility=secret",
+        VISIBILITY,
+        f"/acme/repositories/{long}/visibility/",
+    ):
+        examine(page, address)
+    page.goto(VISIBILITY)
+    page.evaluate("document.querySelector('input[type=radio]:checked').checked = false")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".summary")).to_be_visible()
+    examine(page)
+
+
+def examine(page: Page, address: str = "") -> None:
+    if address:
+        page.goto(address)
+    results = Axe().run(page)
+    assert results.response["passes"], f"{address}: nothing was examined"
+    assert results.violations_count == 0, f"{address}: {results.generate_report()}"
+    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert overflow <= 0, f"{address} is wider than the window by {overflow} pixels"

@@ -1,0 +1,27 @@
+"""People at their browsers."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from tests.page import Browser
+from workspaces.models import User
+
+
+@pytest.fixture
+def admin(alice: User, sign_in: Callable[[User], Client]) -> Browser:
+    """Alice's browser."""
+    return Browser(sign_in(alice))
+
+
+@pytest.fixture
+def member(bob: User, sign_in: Callable[[User], Client]) -> Browser:
+    """Bob's browser."""
+    return Browser(sign_in(bob))
+
+
+@pytest.fixture
+def auditor(olga: User, sign_in: Callable[[User], Client]) -> Browser:
+    """Olga's browser."""
+    return Browser(sign_in(olga))
