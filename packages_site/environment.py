@@ -6,10 +6,13 @@ docs/settings.md documents each one; a test holds the two against each other.
 import os
 import secrets
 from dataclasses import dataclass
+from email.utils import getaddresses
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import dj_database_url
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from environs import Env, EnvError
 
 
@@ -32,8 +35,25 @@ class Environment:
     database_patience_seconds: int
     redis_url: str
     registry_url: str
+    token_keys_dir: Path
     behind_edge: bool
+    checks_per_minute: int
+    tokens_per_minute: int
+    email_url: str
+    email_from: str
     log_level: str
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """Where mail is handed in, and how: as Django's settings name it."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    use_tls: bool
+    use_ssl: bool
 
 
 def read_environment() -> Environment:
@@ -58,13 +78,39 @@ def read_environment() -> Environment:
             database_patience_seconds=env.int("DATABASE_PATIENCE_SECONDS", 10),
             redis_url=env.str("REDIS_URL", ""),
             registry_url=env.str("REGISTRY_URL", "").rstrip("/"),
+            token_keys_dir=Path(
+                env.str("TOKEN_KEYS_DIR", "") or data_dir / "token-keys"
+            ).absolute(),
             behind_edge=env.bool("BEHIND_EDGE", False),
+            checks_per_minute=env.int("CHECKS_PER_MINUTE", 60_000),
+            tokens_per_minute=env.int("TOKENS_PER_MINUTE", 1200),
+            email_url=env.str("EMAIL_URL", ""),
+            email_from=env.str("EMAIL_FROM", ""),
             log_level=env.str("LOG_LEVEL", "INFO").upper(),
         )
     except EnvError as error:
         raise BadSettingError(" ".join(str(error).split())) from error
     _check(environment)
     return environment
+
+
+def parse_email_url(value: str) -> MailServer:
+    """Return the mail server of a good EMAIL_URL: `smtp://` or `smtps://`, perhaps with a user.
+
+    A password never travels unencrypted: `smtp://` with a user name, or on the port for handing
+    mail in (RFC 6409), asks for STARTTLS and goes no further without.
+    """
+    parts = urlsplit(value)
+    is_smtps = parts.scheme == "smtps"
+    port = parts.port or (465 if is_smtps else 587 if parts.username else 25)
+    return MailServer(
+        host=parts.hostname or "",
+        port=port,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        use_tls=not is_smtps and (bool(parts.username) or port == 587),
+        use_ssl=is_smtps,
+    )
 
 
 def read_or_make_secret_key(data_dir: Path) -> str:
@@ -87,6 +133,10 @@ def read_or_make_secret_key(data_dir: Path) -> str:
     return path.read_text()
 
 
+def _folder(text: str, default: Path) -> Path:
+    return Path(text).absolute() if text else default
+
+
 def _embedded_database(data_dir: Path) -> str:
     return f"sqlite:///{quote(str(data_dir / 'taglock.sqlite3'))}"
 
@@ -107,6 +157,7 @@ def _check(environment: Environment) -> None:
         _check_url(
             "REGISTRY_URL", environment.registry_url, ("http", "https"), "http://127.0.0.1:5000"
         )
+    _check_mail(environment)
     if environment.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise BadSettingError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
     if environment.secret_key and len(environment.secret_key) < 50:
@@ -115,6 +166,8 @@ def _check(environment: Environment) -> None:
     for name, value, most in (
         ("DATABASE_POOL_SIZE", environment.database_pool_size, 1000),
         ("DATABASE_PATIENCE_SECONDS", environment.database_patience_seconds, 60),
+        ("CHECKS_PER_MINUTE", environment.checks_per_minute, 10_000_000),
+        ("TOKENS_PER_MINUTE", environment.tokens_per_minute, 10_000_000),
     ):
         if not 1 <= value <= most:
             raise BadSettingError(f"{name} is {value}: it must be from 1 to {most}")
@@ -135,6 +188,30 @@ def _check_url(
     if not is_good or any(character.isspace() for character in value):
         # Not the value itself: it may hold a password.
         raise BadSettingError(f"{name} is no address as it should be: write one like {example}")
+
+
+def _check_mail(environment: Environment) -> None:
+    if environment.email_url:
+        example = "smtp://user:password@mail.example.org:587"
+        _check_url("EMAIL_URL", environment.email_url, ("smtp", "smtps"), example, is_bare=False)
+        parts = urlsplit(environment.email_url)
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise BadSettingError(f"EMAIL_URL has something after the port: write {example}")
+        if not environment.email_from:
+            raise BadSettingError("EMAIL_FROM is missing: EMAIL_URL needs an address to send from")
+    if environment.email_from and not _is_one_mail_address(environment.email_from):
+        raise BadSettingError(
+            "EMAIL_FROM is no address: write one like Taglock <taglock@example.org>"
+        )
+
+
+def _is_one_mail_address(text: str) -> bool:
+    found = getaddresses([text])
+    try:
+        validate_email(found[0][1])
+    except ValidationError:
+        return False
+    return len(found) == 1 and text.isprintable()
 
 
 def _check_database_url(value: str) -> None:

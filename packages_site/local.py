@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from containers.tokens.keys import KeyFolder
+from containers.tokens.tokens import ISSUER, SERVICE
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,8 +48,12 @@ def find_free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def registry_command(data_dir: Path, port: int) -> str:
-    """Write the registry's configuration, and return the command that runs it."""
+def registry_command(data_dir: Path, port: int, keys: KeyFolder, public_url: str) -> str:
+    """Write the registry's configuration, and return the command that runs it.
+
+    It believes tokens that are signed with `keys`, and sends clients to `public_url` for them.
+    """
+    keys.make_first_key()
     config = data_dir / "registry.yml"
     # JSON is YAML. Relative addresses, so that what it answers is right behind the edge.
     config.write_text(
@@ -59,13 +66,26 @@ def registry_command(data_dir: Path, port: int) -> str:
                     "delete": {"enabled": True},
                 },
                 "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True},
+                "auth": {"token": token_auth(keys, public_url)},
             },
             indent=2,
         )
     )
     # It calls every manifest that it does not have an error: not on the screen, then.
     log = shlex.quote(str(data_dir / "registry.log"))
-    return f"exec {_find('docker-registry')} serve {shlex.quote(str(config))} >{log} 2>&1"
+    # By its name, the variable of skopeo and podman would be a setting of the registry too.
+    program = f"env -u REGISTRY_AUTH_FILE {_find('docker-registry')}"
+    return f"exec {program} serve {shlex.quote(str(config))} >{log} 2>&1"
+
+
+def token_auth(keys: KeyFolder, public_url: str) -> dict[str, str]:
+    """Return the section `auth.token` of a registry's configuration."""
+    return {
+        "realm": f"{public_url}/auth/token",
+        "service": SERVICE,
+        "issuer": ISSUER,
+        "rootcertbundle": str(keys.trusted_file),
+    }
 
 
 def edge_command(

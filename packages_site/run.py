@@ -13,9 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import django
+from django.conf import settings
 from django.core.management import call_command
 from honcho.manager import Manager
 
+from containers.tokens.key_folder import token_keys
 from immutability.gate import GATE_THREADS
 from packages_site.demo_images import make_demo_images
 from packages_site.local import (
@@ -60,10 +62,19 @@ Ask before you build, and change nothing:
 """
 
 PUSHING = """
-Push to the registry at {host}. The first push locks the tag; the same image again is accepted and
-changes nothing; the other image is refused; a tag that no rule matches stays mutable:
+Push to the registry at {host}. Log in first, as bob, a member:
 
-{commands}
+{login}
+
+The first push locks the tag; the same image again is accepted and changes nothing; the other image
+is refused; a tag that no rule matches stays mutable:
+
+{pushes}
+
+A member does not delete a locked tag; alice, an admin, does. Its name stays reserved: the other
+image is refused, and the deleted one may come back:
+
+{deletes}
 """
 
 
@@ -101,28 +112,42 @@ def _make_pushing(url: str, images: list[Path]) -> str:
     host = urlsplit(url).netloc
     one, two = images
 
-    def skopeo(image: Path, tag: str) -> str:
+    def login(username: str) -> str:
+        return (
+            f"echo demo | skopeo login --tls-verify=false --username {username} "
+            f"--password-stdin {host}"
+        )
+
+    def push(image: Path, tag: str) -> str:
         return (
             f"skopeo --insecure-policy copy --dest-tls-verify=false 'oci:{image}' "
             f"docker://{host}/acme/api:{tag}"
         )
 
-    commands = [
-        skopeo(one, "v1.2.0"),
-        skopeo(one, "v1.2.0"),
-        skopeo(two, "v1.2.0"),
-        skopeo(one, "feature-x"),
-        skopeo(two, "feature-x"),
-    ]
-    return PUSHING.format(host=host, commands="\n".join(commands))
+    delete = f"skopeo delete --tls-verify=false docker://{host}/acme/api:v1.2.0"
+    return PUSHING.format(
+        host=host,
+        login=login("bob"),
+        pushes="\n".join(
+            push(image, tag)
+            for image, tag in (
+                (one, "v1.2.0"),
+                (one, "v1.2.0"),
+                (two, "v1.2.0"),
+                (one, "feature-x"),
+                (two, "feature-x"),
+            )
+        ),
+        deletes="\n".join(
+            [delete, login("alice"), delete, push(two, "v1.2.0"), push(one, "v1.2.0")]
+        ),
+    )
 
 
 def main() -> int:
     """Run until told to stop; return the exit status."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
     os.umask(0o077)
-    from django.conf import settings  # noqa: PLC0415  (reads the environment, which may be bad)
-
     port = settings.ENVIRONMENT.port
     if is_taken(port):
         print(
@@ -137,6 +162,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    token_keys().make_first_key()
     (settings.DATA_DIR / "queue" / "control").mkdir(parents=True, exist_ok=True)
     django.setup()
     call_command("migrate", verbosity=0, interactive=False)
@@ -181,7 +207,10 @@ def make_manager(data_dir: Path, port: int, registry_url: str, *, is_whole: bool
         ports = Ports(port, *find_free_ports(3))
         site_port = ports.site
         if not registry_url:
-            manager.add_process("registry", registry_command(data_dir, ports.registry))
+            manager.add_process(
+                "registry",
+                registry_command(data_dir, ports.registry, token_keys(), settings.PUBLIC_URL),
+            )
             registry_url = f"http://127.0.0.1:{ports.registry}"
         env |= {"REGISTRY_URL": registry_url, "BEHIND_EDGE": "true"}
         # Held pushes wait in threads of their own, so that they never starve the pages.

@@ -10,7 +10,12 @@ from psycopg import IsolationLevel
 
 from immutability.protection import DeleteOutcome, Outcome
 from packages_site.database import PatientConnection
-from packages_site.environment import BadSettingError, read_environment, read_or_make_secret_key
+from packages_site.environment import (
+    BadSettingError,
+    parse_email_url,
+    read_environment,
+    read_or_make_secret_key,
+)
 from workspaces.access import ActorKind
 
 try:
@@ -22,7 +27,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = ENVIRONMENT.data_dir
 PUBLIC_URL = ENVIRONMENT.public_url
 REGISTRY_URL = ENVIRONMENT.registry_url
+TOKEN_KEYS_DIR = ENVIRONMENT.token_keys_dir
 BEHIND_EDGE = ENVIRONMENT.behind_edge
+CHECKS_PER_MINUTE = ENVIRONMENT.checks_per_minute
+TOKENS_PER_MINUTE = ENVIRONMENT.tokens_per_minute
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(DATA_DIR)
@@ -130,6 +138,22 @@ AUTH_PASSWORD_VALIDATORS = [
         "CommonPasswordValidator",
     )
 ]
+
+# Of a password link. Who waits longer asks for another.
+PASSWORD_RESET_TIMEOUT = 24 * 60 * 60
+
+HAS_MAIL = bool(ENVIRONMENT.email_url)
+if HAS_MAIL:
+    _mail_server = parse_email_url(ENVIRONMENT.email_url)
+    EMAIL_HOST = _mail_server.host
+    EMAIL_PORT = _mail_server.port
+    EMAIL_HOST_USER = _mail_server.user
+    EMAIL_HOST_PASSWORD = _mail_server.password
+    EMAIL_USE_TLS = _mail_server.use_tls
+    EMAIL_USE_SSL = _mail_server.use_ssl
+    # An admin who invites somebody waits for the mail server.
+    EMAIL_TIMEOUT = 5
+    DEFAULT_FROM_EMAIL = ENVIRONMENT.email_from
 
 SESSION_COOKIE_NAME = "taglock_session"
 SESSION_COOKIE_SECURE = IS_HTTPS
@@ -246,6 +270,11 @@ CELERY_BEAT_SCHEDULE = {
     "clear-sessions": {
         "task": "workspaces.clear_sessions",
         "schedule": crontab(hour="3", minute="7"),
+    },
+    "forget-old-counts": {
+        "task": "workspaces.forget_old_counts",
+        "schedule": crontab(minute="27"),
+        "options": _message_life,
     },
 }
 if ENVIRONMENT.redis_url:

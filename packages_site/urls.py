@@ -4,9 +4,11 @@ from django.urls import URLPattern, URLResolver, include, path, register_convert
 from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularJSONAPIView
 
+from containers.tokens.views import give_token
 from immutability.gate.views import gate
 from packages_site import health
 from packages_site.api_docs import ApiDocsView
+from workspaces.api.access_tokens import AccessTokenListView, AccessTokenView
 from workspaces.log.api import LockEventView, LockLogView
 
 
@@ -19,11 +21,15 @@ class AnythingConverter(StringConverter):
 register_converter(AnythingConverter, "anything")
 
 _LOG = "workspaces/<str:slug>/lock-log"
+_TOKENS = "workspaces/<str:slug>/access-tokens"
 
 api_urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("containers.api.urls")),
     path("", include("immutability.api.urls")),
     path(_LOG, LockLogView.as_view(), name="lock-log"),
     path(f"{_LOG}/<str:ref>", LockEventView.as_view(), name="lock-event"),
+    path(_TOKENS, AccessTokenListView.as_view(), name="access-tokens"),
+    path(f"{_TOKENS}/<int:token_id>", AccessTokenView.as_view(), name="access-token"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", ApiDocsView.as_view(url_name="api:schema"), name="docs"),
 ]
@@ -32,8 +38,10 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("v2/<anything:path>", gate, name="gate"),
+    path("auth/token", give_token, name="token"),
     path("api/v1/", include((api_urlpatterns, "api"))),
     path("", include("workspaces.pages.urls")),
+    path("", include("containers.pages.urls")),
     path("", include("immutability.pages.urls")),
 ]
 

@@ -5,6 +5,7 @@ Alice is admin of acme, Bob a member, Olga its auditor; Mallory is admin of anot
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
 from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
+from workspaces.throttles import forget_leases
 
 pytest_plugins = [
     "tests.services.browser",
@@ -49,6 +51,20 @@ def skip_or_fail(missing: str) -> None:
 @pytest.fixture(autouse=True)
 def _fast_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _no_leases() -> None:
+    """Permits that the process took in one test are not there in the next."""
+    forget_leases()
+
+
+@pytest.fixture
+def within_one_window() -> None:
+    """Wait where the windows of limits are about to end: their lengths divide an hour."""
+    seconds_left = 900 - time.time() % 900
+    if seconds_left < 8:
+        time.sleep(seconds_left + 0.1)
 
 
 @pytest.fixture(scope="session", autouse=True)

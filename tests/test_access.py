@@ -4,28 +4,39 @@ The addresses come from the URL configuration. One that has no line here fails, 
 an address without deciding who may use it.
 """
 
+import base64
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import transaction
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils.http import urlsafe_base64_encode
 
+from containers.models import Repository as KnownRepository
 from containers.reference import Digest, Repository, Tag
+from containers.tokens.grants import repository_access
+from containers.tokens.key_folder import token_keys
+from containers.tokens.tokens import read_token, sign_token
 from immutability.actions.check_push import PushCheck, check_push
+from immutability.gate import views
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB
+from tests.immutability.gate.upstream import IMAGE_TYPE, Upstream, image
 from tests.problems import nothing_written, read_problem
-from workspaces.access import SYSTEM, Scope
+from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
+from workspaces.actions.invitations import invite
+from workspaces.actions.passwords import LINK_TOKENS
 from workspaces.log.models import LockEvent
-from workspaces.models import User, Workspace
+from workspaces.models import AccessToken, User, Workspace
 
 Expected = dict[str, int]
 
@@ -61,15 +72,25 @@ def page(*callers: str, status: int = 200) -> Expected:
 EVERY_PERSON = (ALICE, BOB, OLGA)
 VIEW_SETTINGS = api(*EVERY_PERSON, AUDIT, ADMIN)
 VIEW_EVENTS = api(*EVERY_PERSON, AUDIT)
+VIEW_TOKENS = api(ALICE, OLGA, ADMIN)
 MANAGE = api(ALICE, ADMIN)
 CHECK = api(REGISTRY)
 PERSONS_PAGE = page(*EVERY_PERSON)
+AT_THE_GATE = public(403) | {"anonymous": 401}
 SIGNED_IN = dict.fromkeys((*EVERY_PERSON, "mallory"), 302)
 
 # Address, then method, then what each caller is answered. What is not here is not allowed: 405.
 MATRIX: dict[str, dict[str, Expected]] = {
-    # Without a registry behind it the gate is not there, whoever calls.
-    GATE: dict.fromkeys(METHODS, public(404)),
+    # With tokens that grant more than their owners may do by now: the database decides.
+    GATE: {
+        "PUT": AT_THE_GATE | dict.fromkeys((ALICE, BOB, PUSH), 201),
+        "DELETE": AT_THE_GATE | dict.fromkeys((ALICE, ADMIN), 202),
+    },
+    # Names and passwords come by HTTP Basic: another header is a mistake.
+    "auth/token": {
+        "GET": public() | dict.fromkeys([*TOKENS, "token of globex"], 401),
+        "POST": public(400),
+    },
     "healthz": {"GET": public()},
     "readyz": {"GET": public()},
     f"{API}schema": {"GET": public()},
@@ -83,6 +104,13 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{IN_WORKSPACE}locked-tags": {"GET": VIEW_SETTINGS},
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>": {"GET": VIEW_SETTINGS, "DELETE": MANAGE},
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release": {"POST": MANAGE},
+    f"{IN_WORKSPACE}repositories": {"GET": VIEW_SETTINGS},
+    f"{IN_WORKSPACE}repositories/<path:repository>": {"GET": VIEW_SETTINGS, "PUT": MANAGE},
+    f"{IN_WORKSPACE}access-tokens": {
+        "GET": VIEW_TOKENS,
+        "POST": api(ALICE, ADMIN, status=201),
+    },
+    f"{IN_WORKSPACE}access-tokens/<int:token_id>": {"GET": VIEW_TOKENS, "DELETE": MANAGE},
     f"{IN_WORKSPACE}lock-log": {"GET": VIEW_EVENTS},
     f"{IN_WORKSPACE}lock-log/<str:ref>": {"GET": VIEW_EVENTS},
     # Whoever is in one workspace alone is led straight to it.
@@ -96,8 +124,36 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "DELETE": public(405) | SIGNED_IN,
     },
     "accounts/logout/": {"POST": public(302)},
+    "accounts/": {"GET": page(*EVERY_PERSON) | {"mallory": 200}, "POST": public(302)},
+    # Without mail there is nothing to send.
+    "accounts/forgot/": {"GET": public(), "POST": public()},
+    # The token moves from the address into the session.
+    "accounts/password/<str:uidb64>/<str:token>/": {"GET": public(302), "POST": public(302)},
+    # Who is in the workspace already leaves it to others.
+    "invitations/<str:secret>/": {
+        "GET": public(),
+        "POST": public(302) | dict.fromkeys(EVERY_PERSON, 409),
+    },
     "<str:slug>/": {"GET": PERSONS_PAGE},
     "<str:slug>/settings/": {"GET": PERSONS_PAGE},
+    "<str:slug>/settings/access-tokens/": {"GET": page(ALICE, OLGA), "POST": page(ALICE)},
+    "<str:slug>/settings/access-tokens/<int:token_id>/revoke/": {
+        "GET": page(ALICE),
+        "POST": page(ALICE, status=302),
+    },
+    "<str:slug>/settings/members/": {"GET": PERSONS_PAGE, "POST": page(ALICE)},
+    "<str:slug>/settings/members/<int:membership_id>/role/": {"POST": page(ALICE, status=302)},
+    "<str:slug>/settings/members/<int:membership_id>/remove/": {
+        "GET": page(ALICE),
+        "POST": page(ALICE, status=302),
+    },
+    "<str:slug>/settings/members/<int:membership_id>/password-link/": {
+        "GET": page(ALICE),
+        "POST": page(ALICE),
+    },
+    "<str:slug>/settings/members/invitations/<int:invitation_id>/withdraw/": {
+        "POST": page(ALICE, status=302)
+    },
     "<str:slug>/settings/packages/": {"GET": PERSONS_PAGE},
     "<str:slug>/settings/packages/containers/": {
         "GET": PERSONS_PAGE,
@@ -106,6 +162,11 @@ MATRIX: dict[str, dict[str, Expected]] = {
     "<str:slug>/settings/packages/containers/test/": {"POST": page(ALICE)},
     "<str:slug>/lock-log/": {"GET": PERSONS_PAGE},
     "<str:slug>/lock-log/<str:ref>": {"GET": PERSONS_PAGE},
+    "<str:slug>/repositories/": {"GET": PERSONS_PAGE},
+    "<str:slug>/repositories/<path:repository>/visibility/": {
+        "GET": page(ALICE),
+        "POST": page(ALICE, status=302),
+    },
     "<str:slug>/locked-tags/": {"GET": PERSONS_PAGE},
     "<str:slug>/locked-tags/<int:lock_id>/delete/": {
         "GET": page(ALICE),
@@ -118,6 +179,7 @@ MATRIX: dict[str, dict[str, Expected]] = {
 }
 
 REASON: dict[str, Any] = {"reason": "Because the matrix says so"}
+NEW_PASSWORD = {"password": "correct horse battery", "repeated": "correct horse battery"}
 # What makes a request that its caller may make succeed, so that the answer is about the caller.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"{API}check-push"): {"repository": "acme/api", "tag": "v9", "digest": AA},
@@ -126,11 +188,31 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"{IN_WORKSPACE}container-settings/test"): {"tags": ["v1"]},
     ("DELETE", f"{IN_WORKSPACE}locked-tags/<int:lock_id>"): {"name": "reserve", **REASON},
     ("POST", f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release"): REASON,
+    # What a token gives, it has to have.
+    ("POST", f"{IN_WORKSPACE}access-tokens"): {"name": "given", "scopes": ["admin"]},
+    ("POST", "<str:slug>/settings/access-tokens/"): {
+        "name": "given",
+        "scopes": "push",
+        "expiry": "never",
+    },
+    ("PUT", f"{IN_WORKSPACE}repositories/<path:repository>"): {"is_public": True},
+    ("POST", "<str:slug>/repositories/<path:repository>/visibility/"): {"visibility": "public"},
+    ("POST", "accounts/"): {"current_password": "demo", **NEW_PASSWORD},
+    ("POST", "invitations/<str:secret>/"): {
+        "join_as": "mallory",
+        "username": "newcomer",
+        **NEW_PASSWORD,
+    },
+    ("POST", "<str:slug>/settings/members/"): {"invitee": "dana", "role": "member"},
+    ("POST", "<str:slug>/settings/members/<int:membership_id>/role/"): {"role": "member"},
     ("POST", "<str:slug>/settings/packages/containers/"): {"protection": "all", "version": "1"},
     ("POST", "<str:slug>/settings/packages/containers/test/"): {"sample_tags": "v1"},
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/delete/"): {"name_after": "free", **REASON},
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/release/"): REASON,
 }
+
+
+IMAGE = image("fresh")
 
 
 def list_addresses(resolver: URLResolver | None = None, prefix: str = "") -> Iterator[str]:
@@ -155,6 +237,13 @@ class Things:
     lock_id: int
     ref: str
     claim_id: str
+    repository: str
+    token_id: int
+    membership_id: int
+    invitation_id: int
+    secret: str
+    uidb64: str
+    token: str
 
     def fill(self, address: str, **others: object) -> str:
         """Return the path of `address` with these things, some taken from `others`."""
@@ -164,7 +253,10 @@ class Things:
 
 
 def make_things(workspace: Workspace) -> Things:
-    """Lock one tag, claim another, and have an event of a tag."""
+    """Lock one tag, claim another, and have an event of a tag, a repository and a token.
+
+    Of people: the last one who came, an invitation, and a password link.
+    """
 
     def push(tag: str, *, is_two_phase: bool) -> Any:
         repository = Repository(f"{workspace.slug}/api")
@@ -175,7 +267,26 @@ def make_things(workspace: Workspace) -> Things:
     claim_id = str(push("claimed", is_two_phase=True).claim.id)
     lock_id = LockedTag.objects.get(workspace=workspace, tag="locked").id
     ref = LockEvent.objects.get(workspace=workspace.slug, kind="tag.locked").ref
-    return Things(workspace.slug, lock_id, ref, claim_id)
+    name = f"{workspace.slug}/api"
+    KnownRepository.objects.get_or_create(workspace=workspace, name=name)
+    create_access_token(workspace, "thing", [Scope.PULL], actor=SYSTEM)
+    token_id = AccessToken.objects.get(workspace=workspace, name="thing").id
+    admin = workspace.memberships.get(role="admin").user
+    secret = invite(workspace, "somebody", Role.MEMBER, inviter=admin, actor=SYSTEM)
+    person = workspace.memberships.latest("id")
+    return Things(
+        slug=workspace.slug,
+        lock_id=lock_id,
+        ref=ref,
+        claim_id=claim_id,
+        repository=name,
+        token_id=token_id,
+        membership_id=person.id,
+        invitation_id=workspace.invitations.get().id,
+        secret=secret,
+        uidb64=urlsafe_base64_encode(str(person.user_id).encode()),
+        token=LINK_TOKENS.make_token(person.user),
+    )
 
 
 @dataclass(frozen=True)
@@ -185,9 +296,12 @@ class Site:
     acme: Things
     globex: Things
     clients: dict[str, Client]
+    logins: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def call(self, caller: str, method: str, address: str, path: str) -> Any:
         """Make a request that is complete but for the caller's permission."""
+        if address == GATE:
+            return self.pass_gate(caller, method, path)
         body = BODIES.get((method, address), {})
         send: dict[str, Any] = {}
         if not address.startswith(API):
@@ -198,6 +312,39 @@ class Site:
         headers = {"If-Match": "*"} if method == "PUT" else {}
         return getattr(self.clients[caller], method.lower())(path, headers=headers, **send)
 
+    def pass_gate(self, caller: str, method: str, path: str) -> Any:
+        """Push a new tag, or delete the locked one, with a token for more than the caller may."""
+        upstream = Upstream(manifests={AA: (IMAGE, IMAGE_TYPE)}, tags={"locked": AA})
+        if method == "PUT":
+            path = path.replace("/locked", "/fresh")
+        headers = {}
+        if caller in self.logins:
+            # Who it is stands in the token that the service gives; what it grants is made more.
+            identity = read_token(self.log_in(caller).json()["token"], token_keys()).caller
+            access = [repository_access("acme/api", "pull", "push", "delete")]
+            token = sign_token(token_keys(), identity, access, int(time.time()))
+            headers = {"Authorization": f"Bearer {token}"}
+        with (
+            override_settings(REGISTRY_URL="http://registry.internal:5000"),
+            pytest.MonkeyPatch.context() as patched,
+        ):
+            patched.setattr(views, "_registry", lambda: upstream)
+            return Client().generic(
+                method,
+                path,
+                IMAGE if method == "PUT" else b"",
+                content_type=IMAGE_TYPE,
+                headers=headers,
+            )
+
+    def log_in(self, caller: str, *scopes: str) -> Any:
+        """Ask the token service, as docker does."""
+        headers = {}
+        if caller in self.logins:
+            encoded = base64.b64encode(":".join(self.logins[caller]).encode()).decode()
+            headers = {"Authorization": f"Basic {encoded}"}
+        return Client().get("/auth/token", {"scope": list(scopes)}, headers=headers)
+
 
 def client_of(user: User) -> Client:
     client = Client(raise_request_exception=False)
@@ -205,8 +352,11 @@ def client_of(user: User) -> Client:
     return client
 
 
-def client_with(workspace: Workspace, *scopes: Scope) -> Client:
-    secret = create_access_token(workspace, "+".join(scopes), list(scopes), actor=SYSTEM)
+def make_secret(workspace: Workspace, *scopes: Scope) -> str:
+    return create_access_token(workspace, "+".join(scopes), list(scopes), actor=SYSTEM)
+
+
+def client_with(secret: str) -> Client:
     return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {secret}"})
 
 
@@ -224,9 +374,13 @@ def site(
         protect(workspace, Protection.ALL)
     clients = {"anonymous": Client(raise_request_exception=False)}
     clients |= {user.username: client_of(user) for user in (alice, bob, olga, mallory)}
-    clients |= {f"token {scope.value}": client_with(acme, scope) for scope in Scope}
-    clients |= {"token of globex": client_with(globex, *Scope)}
-    return Site(make_things(acme), make_things(globex), clients)
+    logins = {user.username: (user.username, "demo") for user in (alice, bob, olga, mallory)}
+    logins |= {f"token {scope}": (f"acme+{scope}", make_secret(acme, scope)) for scope in Scope}
+    of_globex = ("globex+" + "+".join(Scope), make_secret(globex, *Scope))
+    logins["token of globex"] = of_globex
+    for caller in (*TOKENS, "token of globex"):
+        clients[caller] = client_with(logins[caller][1])
+    return Site(make_things(acme), make_things(globex), clients, logins)
 
 
 def test_every_address_has_a_line_in_the_matrix() -> None:
@@ -250,6 +404,32 @@ def test_each_caller_is_answered_as_the_matrix_says(site: Site, address: str) ->
     assert answered == expected
 
 
+@pytest.mark.parametrize(
+    ("caller", "actions"),
+    [
+        ("anonymous", set()),
+        (ALICE, {"pull", "push", "delete"}),
+        (BOB, {"pull", "push", "delete"}),
+        (OLGA, {"pull"}),
+        ("mallory", set()),
+        (PULL, {"pull"}),
+        (PUSH, {"pull", "push", "delete"}),
+        (REGISTRY, set()),
+        (AUDIT, set()),
+        (ADMIN, {"pull", "delete"}),
+        ("token of globex", set()),
+    ],
+)
+def test_the_token_service_grants_each_caller_what_they_may_do(
+    site: Site, caller: str, actions: set[str]
+) -> None:
+    answer = site.log_in(caller, "repository:acme/api:pull,push,delete", "registry:catalog:*")
+    access = read_token(answer.json()["token"], token_keys()).access
+    assert {each.name: set(each.actions) for each in access} == (
+        {"acme/api": actions} if actions else {}
+    )
+
+
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_other_methods_are_not_allowed_to_anybody(site: Site, address: str) -> None:
     allowed = {*MATRIX[address], *(["HEAD"] if "GET" in MATRIX[address] else [])}
@@ -269,7 +449,15 @@ def test_other_methods_are_not_allowed_to_anybody(site: Site, address: str) -> N
 FOREIGN = [
     (address, name)
     for address in ADDRESSES
-    for name in ("lock_id", "ref", "claim_id")
+    for name in (
+        "lock_id",
+        "ref",
+        "claim_id",
+        "repository",
+        "token_id",
+        "membership_id",
+        "invitation_id",
+    )
     if f":{name}>" in address
 ]
 
@@ -294,7 +482,13 @@ def test_another_workspaces_id_is_answered_like_one_that_never_was(
     site: Site, address: str, name: str
 ) -> None:
     foreign = getattr(site.globex, name)
-    unknown = {"lock_id": 999_999, "ref": "0" * 12, "claim_id": str(UUID(int=0))}[name]
+    unknown = {
+        "lock_id": 999_999,
+        "ref": "0" * 12,
+        "claim_id": str(UUID(int=0)),
+        "repository": "globex/nowhere",
+        "token_id": 999_999,
+    }[name]
     method = next(iter(MATRIX[address]))
     caller = next(each for each in ("alice", REGISTRY) if MATRIX[address][method][each] == 200)
     answers = [
@@ -359,7 +553,8 @@ def list_writing_requests() -> list[tuple[str, str]]:
         (address, method)
         for address, by_method in MATRIX.items()
         for method, by_caller in by_method.items()
-        if method in ("POST", "PUT", "DELETE") and address not in (GATE, "accounts/logout/")
+        if method in ("POST", "PUT", "DELETE")
+        and address not in (GATE, "accounts/logout/", "auth/token")
     ]
 
 
@@ -394,7 +589,7 @@ def test_a_session_with_the_csrf_token_writes(
         content_type="application/json",
         headers={"X-CSRFToken": found[1], "If-Match": "*"},
     )
-    assert response.status_code == 200
+    assert response.status_code == MATRIX[address][method]["alice"]
 
 
 def test_an_access_token_needs_no_csrf_token(site: Site, acme: Workspace) -> None:

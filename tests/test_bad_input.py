@@ -70,6 +70,12 @@ REQUESTS: dict[str, tuple[str, Callable[[], str], dict[str, Any]]] = {
     ),
     "delete": ("DELETE", lock_address, {"name": "free", **REASON}),
     "release": ("POST", lambda: f"{lock_address()}/release", {**REASON}),
+    "access token": (
+        "POST",
+        lambda: f"{IN_ACME}/access-tokens",
+        {"name": "ci", "scopes": ["pull"], "expires_at": "2999-12-31T00:00:00Z"},
+    ),
+    "repository": ("PUT", lambda: f"{IN_ACME}/repositories/acme/api", {"is_public": True}),
 }
 
 
@@ -93,10 +99,18 @@ def spoil(body: Any, path: Path, value: Any) -> Any:
 
 
 def test_the_requests_that_are_spoilt_here_are_good_otherwise(caller: Client) -> None:
-    for request in ("test", "check-delete", "container-settings", "release", "delete"):
+    for request in (
+        "test",
+        "check-delete",
+        "container-settings",
+        "release",
+        "delete",
+        "repository",
+    ):
         body = REQUESTS[request][2]
         assert send(caller, request, json.dumps(body)).status_code == 200
     assert send(caller, "check-push", json.dumps(REQUESTS["check-push"][2])).status_code == 200
+    assert send(caller, "access token", json.dumps(REQUESTS["access token"][2])).status_code == 201
 
 
 # Bodies.
@@ -228,6 +242,8 @@ TEXT_FIELDS: list[tuple[str, Path]] = [
     ("delete", ("name",)),
     ("delete", ("reason",)),
     ("release", ("reason",)),
+    ("access token", ("name",)),
+    ("access token", ("scopes", 0)),
 ]
 SWITCHES = [
     ("check-push", ("dry_run",)),
@@ -236,12 +252,14 @@ SWITCHES = [
     ("container-settings", ("protect_signature_tags",)),
     ("container-settings", ("suspend_locks",)),
     ("test", ("protect_signature_tags",)),
+    ("repository", ("is_public",)),
 ]
 LISTS = [
     ("check-push", ("tags",)),
     ("container-settings", ("rules",)),
     ("test", ("rules",)),
     ("test", ("tags",)),
+    ("access token", ("scopes",)),
 ]
 NO_TEXT = ["0", "5", "-1.5", "1e400", "true", "[]", '["v1"]', "{}", '{"a": {"b": [1]}}', "null"]
 NO_SWITCH = ["2", "-1", "1e400", '"perhaps"', '""', "[]", "[true]", "{}", "null"]
@@ -371,6 +389,7 @@ TOO_LONG = [
     ("check-delete", "actor", "a" * 256, "invalid"),
     ("release", "reason", "a" * 501, "invalid"),
     ("delete", "reason", "a" * 501, "invalid"),
+    ("access token", "name", "a" * 101, "invalid"),
 ]
 BAD_NAMES = [
     ("check-push", "repository", "acme", "NAME_INVALID"),
@@ -426,6 +445,11 @@ PLACES = [
     "/workspaces/?/container-settings",
     "/workspaces/?/locked-tags",
     "/workspaces/?/lock-log",
+    "/workspaces/?/access-tokens",
+    "/workspaces/acme/access-tokens/?",
+    "/workspaces/?/repositories",
+    "/workspaces/acme/repositories/?",
+    "/workspaces/acme/repositories/acme/?",
     "/workspaces/acme/locked-tags/?",
     "/workspaces/acme/locked-tags/?/release",
     "/workspaces/acme/lock-log/?",
@@ -460,6 +484,7 @@ def test_a_number_in_a_path_that_no_lock_can_have_is_not_found(caller: Client, n
 
 LIST_FILTERS = [
     *(("locked-tags", name) for name in ("q", "repository", "state", "before", "limit")),
+    *(("repositories", name) for name in ("q", "is_public", "after", "limit")),
     *(
         ("lock-log", name)
         for name in (
@@ -489,7 +514,9 @@ def test_a_filter_with_anything_in_it_is_used_or_refused(
     assert not complaints
 
 
-@pytest.mark.parametrize("address", ["locked-tags", "lock-log", "container-settings"])
+@pytest.mark.parametrize(
+    "address", ["locked-tags", "lock-log", "container-settings", "repositories"]
+)
 def test_a_query_with_anything_in_it_is_used_or_refused(caller: Client, address: str) -> None:
     complaints = Complaints()
     queries = ["%00=%00", "%FF=%FF", "=", "&&&", "a" * 5000, "&".join(["q=1"] * 300), "\u2028=1"]
@@ -566,6 +593,9 @@ def ask_about(client: Client, slug: str) -> Iterator[Any]:
     yield client.get(f"{place}/locked-tags/1")
     yield client.delete(f"{place}/locked-tags/1", json.dumps(delete), content_type=JSON)
     yield client.post(f"{place}/locked-tags/1/release", json.dumps(REASON), content_type=JSON)
+    yield client.get(f"{place}/repositories?limit=0")
+    yield client.get(f"{place}/repositories/{slug}/api")
+    yield client.put(f"{place}/repositories/acme/api", '{"is_public": 1}', content_type=JSON)
     yield client.get(f"{place}/lock-log?limit=0")
     yield client.get(f"{place}/lock-log/{12 * '0'}")
 
@@ -613,6 +643,7 @@ PAGE_FILTERS = [
     ("", "x"),
     ("settings/packages/containers/", "x"),
     *(("locked-tags/", name) for name in ("q", "state", "before", "x")),
+    *(("repositories/", name) for name in ("q", "visibility", "after", "x")),
     *(("lock-log/", name) for address, name in LIST_FILTERS if address == "lock-log"),
 ]
 

@@ -7,19 +7,24 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
+from containers.models import Repository as KnownRepository
 from immutability.models import LockedTag
 from immutability.protection import Policy, Protection
 from tests.conftest import AA, BB, SEMVER
 from tests.immutability.actions.asking import claim, delete, push, standing_lock
-from tests.page import Browser, Element, Page, parse, read_errors, read_page
-from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role
+from tests.page import Browser, Element, Page, Typed, parse, read_errors, read_page
+from tests.workspaces.pages.people import PEOPLE_PAGES
+from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
+from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
-from workspaces.models import User, Workspace
+from workspaces.models import AccessToken, User, Workspace
 
 SETTINGS = "/acme/settings/packages/containers/"
+TOKENS = "/acme/settings/access-tokens/"
 SIGN_IN = "/accounts/login/"
 
 STRICT = {
@@ -97,6 +102,23 @@ def edit(site: Site, button: str) -> Page:
     return site.admin.press(button, rule_name=["A", ".*"], rule_pattern=["[", ".*"])
 
 
+def open_access_tokens(site: Site) -> Page:
+    create_access_token(site.workspace, "ci", list(Scope), actor=SYSTEM)
+    AccessToken.objects.update(expires_at=timezone.now())
+    create_access_token(None, "main", [Scope.REGISTRY], actor=SYSTEM)
+    return site.admin.open(TOKENS)
+
+
+def create_token(site: Site, status: int, **typed: Typed) -> Page:
+    site.admin.open(TOKENS)
+    return site.admin.press("Create access token", status, **{"name": "ci", **typed})
+
+
+def open_revocation(site: Site) -> Page:
+    open_access_tokens(site)
+    return site.admin.follow("Revoke ci")
+
+
 def try_patterns(site: Site) -> Page:
     site.admin.open(SETTINGS)
     return site.admin.press("Test", sample_tags="v1.0.0\nlatest\n?\nxv1.0.0")
@@ -105,6 +127,22 @@ def try_patterns(site: Site) -> Page:
 def ask(site: Site, tag: str, action: str = "delete", button: str = "", **typed: str) -> Page:
     page = site.admin.open(f"/acme/locked-tags/{site.lock(tag).id}/{action}/")
     return site.admin.press(button, 422, **typed) if button else page
+
+
+def ask_who_may_pull(site: Site) -> Page:
+    KnownRepository.objects.create(workspace=site.workspace, name="acme/api")
+    return site.admin.open("/acme/repositories/acme/api/visibility/")
+
+
+def choose_nothing(site: Site) -> Page:
+    ask_who_may_pull(site)
+    return site.admin.press("Save", 422, visibility=None)
+
+
+def list_repositories(site: Site) -> Page:
+    for name in ("acme/api", "acme/web"):
+        KnownRepository.objects.create(workspace=site.workspace, name=name, is_public=True)
+    return site.admin.open("/acme/repositories/")
 
 
 def open_home_of_several(site: Site) -> Page:
@@ -164,6 +202,17 @@ PAGES: dict[str, Callable[[Site], Page]] = {
     "home": open_home_of_several,
     "workspace settings": lambda site: site.admin.open("/acme/settings/"),
     "packages": lambda site: site.admin.open("/acme/settings/packages/"),
+    "access tokens": open_access_tokens,
+    "access tokens, empty": lambda site: empty(site, TOKENS.replace("acme", "globex")),
+    "access tokens, created": lambda site: create_token(site, 200, scopes=list(Scope)),
+    "access tokens, errors, error": lambda site: create_token(
+        site, 422, name="a:b", scopes=None, expiry="date", expires_on="x"
+    ),
+    "revoke access token": open_revocation,
+    **{
+        name: lambda site, look=look: look(site.admin, site.workspace)  # type: ignore[misc]
+        for name, look in PEOPLE_PAGES.items()
+    },
     "settings": lambda site: site.admin.open(SETTINGS),
     "settings, new": lambda site: empty(site, SETTINGS.replace("acme", "globex")),
     "settings, saved": lambda site: save_settings(site, 200, refuse_identical_pushes="on"),
@@ -177,6 +226,13 @@ PAGES: dict[str, Callable[[Site], Page]] = {
     "settings, conflict": save_over_another,
     "settings, locks suspended": lambda site: save_settings(site, 409, protection="none"),
     "settings, member": lambda site: open_as_member(site, SETTINGS),
+    "repositories": list_repositories,
+    "repositories, member": lambda site: open_as_member(site, "/acme/repositories/"),
+    "repositories, none": lambda site: site.admin.open("/acme/repositories/?q=nothing"),
+    "repositories, empty": lambda site: empty(site, "/globex/repositories/"),
+    "repositories, bad filter": lambda site: site.admin.open("/acme/repositories/?visibility=x"),
+    "visibility": ask_who_may_pull,
+    "visibility, error": choose_nothing,
     "locked tags": lambda site: site.admin.open("/acme/locked-tags/"),
     "locked tags, member": lambda site: open_as_member(site, "/acme/locked-tags/"),
     "locked tags, none": lambda site: site.admin.open("/acme/locked-tags/?q=nothing"),

@@ -7,7 +7,7 @@ announced it, never by a library. Every call has one total deadline.
 import json
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +17,23 @@ import urllib3
 
 from containers.reference import Digest, Repository, Tag
 from containers.registry.manifest import MANIFEST_MEDIA_TYPES, MAX_MANIFEST_BYTES
+from containers.tokens.grants import (
+    CATALOG_ACCESS,
+    DELETE,
+    PULL,
+    PUSH,
+    ResourceAccess,
+    repository_access,
+)
 
 # Shorter than the edge's and the gate's own patience, so that they hear the answer.
 UPSTREAM_DEADLINE_SECONDS = 30.0
 _CHUNK_BYTES = 64 * 1024
 _PAGE_SIZE = 100
 _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
-_RETRYABLE = frozenset({408, 425, 429})
+# 401 means that the registry does not believe Taglock's own token. That is for an operator to mend,
+# and says nothing of an earlier sending of the same write.
+_INDEFINITE = frozenset({401, 408, 425, 429})
 
 
 class RegistryUnavailableError(Exception):
@@ -45,7 +55,7 @@ class RegistryAnswer:
     @property
     def is_refusal(self) -> bool:
         """Whether the registry has definitely not done what it was asked, and will not."""
-        return 400 <= self.status < 500 and self.status not in _RETRYABLE
+        return 400 <= self.status < 500 and self.status not in _INDEFINITE
 
     @property
     def digest(self) -> str:
@@ -68,10 +78,21 @@ class RegistryAnswer:
 
 
 class RegistryClient:
-    """One registry. Safe to share between threads."""
+    """One registry. Safe to share between threads.
 
-    def __init__(self, url: str, deadline_seconds: float = UPSTREAM_DEADLINE_SECONDS) -> None:
+    `authorize` gives the header `Authorization` that the registry wants for a call; without it
+    nothing is sent.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        deadline_seconds: float = UPSTREAM_DEADLINE_SECONDS,
+        *,
+        authorize: Callable[[ResourceAccess], str] | None = None,
+    ) -> None:
         parts = urlsplit(url)
+        self._authorize = authorize
         self._prefix = parts.path.rstrip("/")
         self._deadline_seconds = deadline_seconds
         pool_class = _SecurePool if parts.scheme == "https" else _Pool
@@ -82,7 +103,8 @@ class RegistryClient:
         return self._send(
             "GET",
             _path(repository, reference),
-            headers={"Accept": ", ".join(MANIFEST_MEDIA_TYPES)},
+            repository_access(repository.name, PULL),
+            {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)},
         )
 
     def list_tags(self, repository: Repository, at_most: int) -> list[str] | None:
@@ -90,7 +112,8 @@ class RegistryClient:
 
         Raises RegistryUnavailableError.
         """
-        answer = self._send("GET", f"/v2/{repository.name}/tags/list?n={at_most}", {})
+        path = f"/v2/{repository.name}/tags/list?n={at_most}"
+        answer = self._send("GET", path, repository_access(repository.name, PULL))
         if answer.is_absent:
             return []
         if not answer.is_success or "Link" in answer.headers:
@@ -107,7 +130,8 @@ class RegistryClient:
         Those behind `after`, where the registry can do that; else all. Raises
         RegistryUnavailableError where it does not say.
         """
-        names, has_more = self._page(f"/v2/{repository.name}/tags/list", "tags", after)
+        access = repository_access(repository.name, PULL)
+        names, has_more = self._page(f"/v2/{repository.name}/tags/list", access, "tags", after)
         return sorted(names), has_more
 
     def page_repositories(self, after: str = "") -> tuple[list[str], bool]:
@@ -115,11 +139,13 @@ class RegistryClient:
 
         Raises RegistryUnavailableError where it does not say.
         """
-        return self._page("/v2/_catalog", "repositories", after)
+        return self._page("/v2/_catalog", CATALOG_ACCESS, "repositories", after)
 
-    def _page(self, path: str, key: str, after: str) -> tuple[list[str], bool]:
+    def _page(
+        self, path: str, access: ResourceAccess, key: str, after: str
+    ) -> tuple[list[str], bool]:
         query = urlencode({"n": _PAGE_SIZE} | ({"last": after} if after else {}))
-        answer = self._send("GET", f"{path}?{query}", {})
+        answer = self._send("GET", f"{path}?{query}", access)
         if answer.is_absent:
             return [], False
         try:
@@ -133,7 +159,8 @@ class RegistryClient:
     def head_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
         """Ask for a manifest's digest. Raises RegistryUnavailableError."""
         headers = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
-        return self._send("HEAD", _path(repository, reference), headers)
+        access = repository_access(repository.name, PULL)
+        return self._send("HEAD", _path(repository, reference), access, headers)
 
     def put_manifest(
         self,
@@ -146,23 +173,36 @@ class RegistryClient:
         """Store a manifest, its bytes and media type unchanged. Raises RegistryUnavailableError."""
         query = "?" + urlencode([("tag", tag.name) for tag in tags]) if tags else ""
         return self._send(
-            "PUT", _path(repository, reference) + query, {"Content-Type": media_type}, body
+            "PUT",
+            _path(repository, reference) + query,
+            repository_access(repository.name, PULL, PUSH),
+            {"Content-Type": media_type},
+            body,
         )
 
     def delete_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
         """Delete a tag, or a manifest and with it its tags. Raises RegistryUnavailableError."""
-        return self._send("DELETE", _path(repository, reference), {})
+        access = repository_access(repository.name, DELETE)
+        return self._send("DELETE", _path(repository, reference), access)
 
     def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        access: ResourceAccess,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> RegistryAnswer:
+        own = {"User-Agent": "taglock"}
+        if self._authorize is not None:
+            own["Authorization"] = self._authorize(access)
         with _Call(self._deadline_seconds) as call:
             try:
                 response = self._pool.urlopen(
                     method,
                     self._prefix + path,
                     body=body,
-                    headers={"User-Agent": "taglock", **headers},
+                    headers={**own, **(headers or {})},
                     retries=False,
                     redirect=False,
                     timeout=urllib3.Timeout(

@@ -6,17 +6,16 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from containers.connection import release_database
-from containers.inventory import find_ancestors, find_unknown, record_seen
+from containers.inventory import find_ancestors
 from containers.known_tags import find_known_tags
 from containers.reference import Digest, Repository, Tag
-from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
+from containers.registry.client import RegistryAnswer, RegistryClient
 from immutability.actions.adopt import adopt_in_registry
 from immutability.actions.attempts import ATTEMPT_LEASE, find_under_way, mark_sent
 from immutability.actions.claims import abandon_claim, add_attempt_tags
+from immutability.actions.look import learn_lists
 from immutability.actions.read import (
     MovedError,
-    UndecidedError,
     UnderWayError,
     decide_until_settled,
     read_locks,
@@ -26,9 +25,11 @@ from immutability.actions.refuse import (
     record_hollowing,
     record_refused_delete,
     relay_hollowing,
+    relay_impossible_delete,
     relay_pending_claim,
     relay_refused_delete,
 )
+from immutability.actions.remove import CannotRemoveError, remove_from_registry
 from immutability.actions.resolve import REQUEST_SECONDS, resolve_attempts
 from immutability.actions.send import send_delete
 from immutability.answers import Refusal
@@ -44,6 +45,9 @@ from immutability.protection import (
 from workspaces.access import Actor
 from workspaces.models import Workspace
 
+# The reason in the lock log where an admin gives none.
+DELETED_AT_REGISTRY = "deleted through the registry"
+
 
 @dataclass(frozen=True)
 class ManifestDelete:
@@ -52,6 +56,7 @@ class ManifestDelete:
     workspace: Workspace
     repository: Repository
     target: Tag | Digest
+    is_admin: bool = False
 
 
 def delete_manifest(
@@ -59,7 +64,7 @@ def delete_manifest(
 ) -> RegistryAnswer | Refusal:
     """Decide a delete and carry it out; return the registry's answer, or the refusal.
 
-    A tag that a lock in force holds is not deleted this way: an admin deletes it on the page.
+    A tag that a lock in force holds is deleted for admins alone, and its name stays reserved.
     Writes in the way whose end is unknown are resolved first, once. Raises UndecidedError,
     PatternError or PatternEvaluationError where nothing could be decided.
     """
@@ -91,6 +96,9 @@ def _delete_once(
     refusal = _find_refusal(delete, policy, registry, None, actor)
     if refusal is not None:
         return refusal
+    if isinstance(delete.target, Tag):
+        for row in _find_by_outcome(delete, policy, DeleteOutcome.DELETED).values():
+            return _remove(row, delete.workspace, registry, actor)
     attempt = _announce(delete, policy, actor)
     try:
         # Committed first, looked at second: of a delete and a claim that meet, one sees the other.
@@ -118,7 +126,11 @@ def _find_refusal(
     for tag, row in sorted(rows.items()):
         if row.state == LockState.DELETING and tag.name in own:
             continue
-        outcome = decide_delete(policy, tag, row.to_lock(), is_admin=False)
+        outcome = decide_delete(policy, tag, row.to_lock(), is_admin=delete.is_admin)
+        is_put_aside = outcome in (DeleteOutcome.SUSPENDED, DeleteOutcome.DELETED)
+        if is_put_aside and mine is not None:
+            # Locked, or released from a claim, since the delete was announced.
+            raise MovedError
         facts = row.to_facts(delete.workspace.slug)
         if outcome is DeleteOutcome.CLAIM_PENDING:
             return relay_pending_claim(facts)
@@ -165,29 +177,6 @@ def _find_hollowing(
     return None
 
 
-def learn_lists(
-    workspace: Workspace, repository: Repository, digests: set[Digest], registry: RegistryClient
-) -> None:
-    """Fetch the manifests whose lists are not known. Raises UndecidedError where one stays so."""
-    unknown = find_unknown(workspace, repository, digests)
-    while unknown:
-        for digest in sorted(unknown):
-            release_database()
-            try:
-                answer = registry.get_manifest(repository, digest)
-            except RegistryUnavailableError as error:
-                raise UndecidedError(f"the registry gave no answer ({error})") from error
-            if answer.is_success:
-                media_type = answer.headers.get("Content-Type", "")
-                with transaction.atomic():
-                    record_seen(workspace, repository, digest, answer.body, media_type)
-        still = find_unknown(workspace, repository, digests)
-        if still & unknown:
-            missing = ", ".join(each.short for each in sorted(still & unknown))
-            raise UndecidedError(f"it is not known what {missing} lists")
-        unknown = still
-
-
 def _read_rows(delete: ManifestDelete) -> dict[Tag, LockedTag]:
     if isinstance(delete.target, Tag):
         return read_locks(delete.workspace, delete.repository, [delete.target])
@@ -209,11 +198,12 @@ def _announce(delete: ManifestDelete, policy: Policy, actor: Actor) -> Attempt:
             digest=delete.target.value if isinstance(delete.target, Digest) else "",
             is_by_digest=isinstance(delete.target, Digest),
             settings_version=policy.version,
+            reason=DELETED_AT_REGISTRY if delete.is_admin else "",
             actor=actor.name,
             actor_kind=actor.kind,
             expires_at=Now() + ATTEMPT_LEASE,
         )
-        tags = _set_aside(delete, policy)
+        tags = _set_aside(delete, policy, actor)
         if isinstance(delete.target, Tag):
             tags.add(delete.target)
         else:
@@ -222,21 +212,40 @@ def _announce(delete: ManifestDelete, policy: Policy, actor: Actor) -> Attempt:
     return attempt
 
 
-def _set_aside(delete: ManifestDelete, policy: Policy) -> set[Tag]:
-    """Say of the suspended locks that the delete ends that it is under way; return their tags.
+def _set_aside(delete: ManifestDelete, policy: Policy, actor: Actor) -> set[Tag]:
+    """Say of the locks that the delete ends or reserves that it is under way; return their tags.
 
-    Until it is known to have landed, nobody knows whether such a lock holds again. Raises
-    MovedError where one has changed since the delete was decided.
+    Until it is known to have landed, nobody knows whether such a lock holds. Raises MovedError
+    where one has changed since the delete was decided.
     """
-    suspended = {
-        tag: row
-        for tag, row in _read_rows(delete).items()
-        if decide_delete(policy, tag, row.to_lock(), is_admin=False) is DeleteOutcome.SUSPENDED
-    }
-    for _, row in sorted(suspended.items(), key=lambda item: item[0]):
+    suspended = _find_by_outcome(delete, policy, DeleteOutcome.SUSPENDED)
+    deleted = _find_by_outcome(delete, policy, DeleteOutcome.DELETED)
+    by_admin = {"deleted_by": actor.name, "deleted_at": Now()}
+    for tag, row in sorted((suspended | deleted).items(), key=lambda item: item[0]):
+        who = by_admin if tag in deleted else {"deleted_by": "", "deleted_at": None}
         is_unchanged = LockedTag.objects.filter(
             id=row.id, state=row.state, digest=row.digest
-        ).update(state=LockState.DELETING, replaced_state=row.state, deleted_by="", deleted_at=None)
+        ).update(state=LockState.DELETING, replaced_state=row.state, **who)
         if not is_unchanged:
             raise MovedError
-    return set(suspended)
+    return set(suspended | deleted)
+
+
+def _find_by_outcome(
+    delete: ManifestDelete, policy: Policy, outcome: DeleteOutcome
+) -> dict[Tag, LockedTag]:
+    return {
+        tag: row
+        for tag, row in _read_rows(delete).items()
+        if decide_delete(policy, tag, row.to_lock(), is_admin=delete.is_admin) is outcome
+    }
+
+
+def _remove(
+    row: LockedTag, workspace: Workspace, registry: RegistryClient, actor: Actor
+) -> RegistryAnswer | Refusal:
+    """Delete one locked tag as an admin; also where the registry deletes no single tags."""
+    try:
+        return remove_from_registry(row, workspace, DELETED_AT_REGISTRY, registry, actor=actor)
+    except CannotRemoveError as error:
+        return relay_impossible_delete(row.to_facts(workspace.slug), str(error))

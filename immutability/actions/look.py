@@ -1,6 +1,9 @@
 """Look what the registry has."""
 
+from django.db import transaction
+
 from containers.connection import release_database
+from containers.inventory import find_unknown, record_seen
 from containers.known_tags import read_known_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
@@ -43,3 +46,26 @@ def ask(repository: Repository, target: Tag | Digest, registry: RegistryClient) 
     if answer.is_success or answer.status == 404:
         return answer
     raise UndecidedError(f"the registry answered {answer.status}")
+
+
+def learn_lists(
+    workspace: Workspace, repository: Repository, digests: set[Digest], registry: RegistryClient
+) -> None:
+    """Fetch the manifests whose lists are not known. Raises UndecidedError where one stays so."""
+    unknown = find_unknown(workspace, repository, digests)
+    while unknown:
+        for digest in sorted(unknown):
+            release_database()
+            try:
+                answer = registry.get_manifest(repository, digest)
+            except RegistryUnavailableError as error:
+                raise UndecidedError(f"the registry gave no answer ({error})") from error
+            if answer.is_success:
+                media_type = answer.headers.get("Content-Type", "")
+                with transaction.atomic():
+                    record_seen(workspace, repository, digest, answer.body, media_type)
+        still = find_unknown(workspace, repository, digests)
+        if still & unknown:
+            missing = ", ".join(each.short for each in sorted(still & unknown))
+            raise UndecidedError(f"it is not known what {missing} lists")
+        unknown = still

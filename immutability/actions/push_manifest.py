@@ -237,7 +237,7 @@ def _forward_by_digest(push: ManifestPush, registry: RegistryClient) -> Registry
         answer = registry.put_manifest(push.repository, push.digest, push.body, push.media_type)
     except RegistryUnavailableError as error:
         raise UndecidedError(f"the registry gave no answer ({error})") from error
-    if not (answer.is_success or 400 <= answer.status < 500):
+    if not (answer.is_success or 400 <= answer.status < 500) or answer.status == 401:
         raise UndecidedError(f"the registry answered {answer.status}")
     if answer.is_success:
         with transaction.atomic():

@@ -71,6 +71,13 @@ def relay_hollowing(facts: LockFacts, child: Digest, ref: str) -> Refusal:
     return Refusal(403, oci_error("DENIED", describe_hollowing(facts, child, link), detail))
 
 
+def relay_impossible_delete(facts: LockFacts, why: str) -> Refusal:
+    """Return the final answer to an admin's delete that the registry cannot carry out."""
+    detail = {"reason": "CANNOT_DELETE", "repository": facts.repository, "tag": facts.tag}
+    message = f'tag "{facts.tag}" of {facts.repository} was not deleted: {why}'
+    return Refusal(403, oci_error("DENIED", message, detail))
+
+
 def relay_pending_claim(facts: LockFacts) -> Refusal:
     """Return the answer to a push or delete that meets a claim: cannot decide yet."""
     detail = {"reason": "CLAIM_PENDING", "repository": facts.repository, "tag": facts.tag}

@@ -19,8 +19,7 @@ from immutability.actions.claims import (
     end_unsupported,
     open_attempts,
 )
-from immutability.actions.delete_manifest import learn_lists
-from immutability.actions.look import look
+from immutability.actions.look import learn_lists, look
 from immutability.actions.read import (
     MovedError,
     UndecidedError,
@@ -44,8 +43,10 @@ class CannotRemoveError(Exception):
 
 def remove_from_registry(
     row: LockedTag, workspace: Workspace, reason: str, registry: RegistryClient, *, actor: Actor
-) -> None:
+) -> RegistryAnswer:
     """Delete the locked tag in the registry; its lock is reserved afterwards, with the event.
+
+    Returns the registry's answer: a success, or that it has no such tag.
 
     Pushes of the tag wait meanwhile. Raises CannotRemoveError where the registry refuses, which
     leaves the lock as it was. Raises UndecidedError where a push of the tag is under way, or where
@@ -62,8 +63,7 @@ def remove_from_registry(
     answer = ask_delete(attempt, tag, registry)
     if answer.status not in _UNSUPPORTED:
         settle_delete(attempt, tag, answer, actor)
-        _require_done(answer)
-        return
+        return _require_done(answer)
     digest = Digest(row.digest)
     with _giving_back(attempt, is_unsent=False):
         # What lists this image may be covered, and not be locked yet.
@@ -76,7 +76,7 @@ def remove_from_registry(
         # Announced first, looked at second: a push that needs the image meets the announcement.
         _require_nothing_else(row, workspace, attempt, registry)
         _mark_sent(attempt)
-    _require_done(send_delete(attempt, digest, registry, actor))
+    return _require_done(send_delete(attempt, digest, registry, actor))
 
 
 @contextmanager
@@ -99,9 +99,10 @@ def _adopt_lists(
     adopt_in_registry(workspace, repository, policy, digest, registry, actor=actor)
 
 
-def _require_done(answer: RegistryAnswer) -> None:
+def _require_done(answer: RegistryAnswer) -> RegistryAnswer:
     if not (answer.is_success or answer.is_absent):
         raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
+    return answer
 
 
 def _require_nothing_else(

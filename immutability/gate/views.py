@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
@@ -18,6 +19,8 @@ from containers.registry.manifest import (
     UnreadableManifestError,
     read_manifest,
 )
+from containers.tokens.grants import DELETE, PULL, PUSH
+from containers.tokens.keys import KeyFileError
 from immutability.actions.delete_manifest import ManifestDelete, delete_manifest
 from immutability.actions.push_manifest import Holds, ManifestPush, push_manifest
 from immutability.actions.read import UndecidedError
@@ -29,11 +32,11 @@ from immutability.gate.answers import (
     relayed_answer,
     undecided_answer,
 )
+from immutability.gate.callers import authorize
 from immutability.gate.route import ManifestRoute, parse_route, parse_tags
 from immutability.patterns import PatternError, PatternEvaluationError
-from workspaces.access import Actor, ActorKind
-from workspaces.callers import read_origin
-from workspaces.models import Workspace
+from workspaces.access import Permission
+from workspaces.callers import Access
 from workspaces.text import find_bad_character
 
 MAX_MEDIA_TYPE_LENGTH = 255
@@ -42,8 +45,6 @@ _MOST_READ_IN_VAIN = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _HOLDS = Holds(GATE_THREADS // 4)
 _HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
-# Nobody signs in to the registry yet.
-_UNKNOWN = "unknown"
 
 
 @csrf_exempt
@@ -51,31 +52,29 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
     """Answer a request below /v2/ that the edge did not send to the registry."""
     if not settings.REGISTRY_URL:
         return error_answer(404, "UNSUPPORTED", "No registry is connected: set REGISTRY_URL.")
-    handle = {"PUT": _push, "DELETE": _delete}.get(request.method or "")
+    work = _WORK.get(request.method or "")
     try:
         route = parse_route(path)
-        if route is None or handle is None:
+        if route is None or work is None:
             return error_answer(405, "UNSUPPORTED", f"{request.method} is not allowed here.")
-        workspace = Workspace.objects.filter(slug=route.repository.workspace).first()
-        if workspace is None:
-            return error_answer(
-                404,
-                "NAME_UNKNOWN",
-                f'There is no workspace "{route.repository.workspace}": a repository is named '
-                "<workspace>/<name>.",
-            )
-        return handle(request, workspace, route)
+        access = authorize(request, route.repository, work.actions)
+        if isinstance(access, HttpResponse):
+            _read_in_vain(request)
+            return access
+        return work.carry_out(request, access, route)
     except InvalidReferenceError as error:
         return error_answer(400, error.code, error.message)
     except (UndecidedError, PatternError, PatternEvaluationError) as error:
         return undecided_answer(str(error).rstrip("."))
     except TooManyFieldsSent:
         return error_answer(400, "NAME_INVALID", "The query has too many parts.")
+    except KeyFileError as error:
+        return undecided_answer(f"no token can be verified: {error}")
     except AnyDatabaseError:
         return undecided_answer("the database cannot be used")
 
 
-def _push(request: HttpRequest, workspace: Workspace, route: ManifestRoute) -> HttpResponse:
+def _push(request: HttpRequest, access: Access, route: ManifestRoute) -> HttpResponse:
     body = _read_body(request)
     if isinstance(body, HttpResponse):
         return body
@@ -94,7 +93,7 @@ def _push(request: HttpRequest, workspace: Workspace, route: ManifestRoute) -> H
         else parse_tags(request.GET.getlist("tag"))
     )
     push = ManifestPush(
-        workspace=workspace,
+        workspace=access.workspace,
         repository=route.repository,
         tags=tags,
         digest=digest,
@@ -102,20 +101,20 @@ def _push(request: HttpRequest, workspace: Workspace, route: ManifestRoute) -> H
         media_type=media_type,
         is_by_digest=is_by_digest,
     )
-    return _answer(
-        route, lambda: push_manifest(push, _registry(), _HOLDS, actor=_actor_of(request))
+    return _answer(route, push_manifest(push, _registry(), _HOLDS, actor=access.actor))
+
+
+def _delete(request: HttpRequest, access: Access, route: ManifestRoute) -> HttpResponse:
+    delete = ManifestDelete(
+        access.workspace,
+        route.repository,
+        route.reference,
+        is_admin=access.may(Permission.MANAGE_LOCKED_TAGS),
     )
+    return _answer(route, delete_manifest(delete, _registry(), actor=access.actor))
 
 
-def _delete(request: HttpRequest, workspace: Workspace, route: ManifestRoute) -> HttpResponse:
-    delete = ManifestDelete(workspace, route.repository, route.reference)
-    return _answer(route, lambda: delete_manifest(delete, _registry(), actor=_actor_of(request)))
-
-
-def _answer(
-    route: ManifestRoute, carry_out: Callable[[], RegistryAnswer | Refusal]
-) -> HttpResponse:
-    answer = carry_out()
+def _answer(route: ManifestRoute, answer: RegistryAnswer | Refusal) -> HttpResponse:
     if isinstance(answer, Refusal):
         return refusal_answer(answer)
     return relayed_answer(answer, route.repository)
@@ -127,9 +126,7 @@ def _read_body(request: HttpRequest) -> bytes | HttpResponse:
     if not (length.isascii() and length.isdigit() and len(length) < 20):
         return error_answer(411, "SIZE_INVALID", "Send the manifest with a Content-Length.")
     if int(length) > MAX_MANIFEST_BYTES:
-        # Read to its end: an answer in the middle of a body is one that the edge may never see.
-        for _ in range(min(int(length), _MOST_READ_IN_VAIN) // _CHUNK_BYTES + 1):
-            request.read(_CHUNK_BYTES)
+        _read_in_vain(request)
         return error_answer(
             413, "SIZE_INVALID", f"A manifest has at most {MAX_MANIFEST_BYTES} bytes."
         )
@@ -137,6 +134,14 @@ def _read_body(request: HttpRequest) -> bytes | HttpResponse:
     if len(body) != int(length):
         return error_answer(400, "SIZE_INVALID", "The manifest ended before its Content-Length.")
     return body
+
+
+def _read_in_vain(request: HttpRequest) -> None:
+    """Read a body to its end: an answer in the middle of one is one that the edge may not see."""
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if length.isascii() and length.isdigit():
+        for _ in range(min(int(length), _MOST_READ_IN_VAIN) // _CHUNK_BYTES + 1):
+            request.read(_CHUNK_BYTES)
 
 
 def _find_problem(body: bytes, media_type: str) -> str:
@@ -163,12 +168,20 @@ def _digest(body: bytes, reference: Tag | Digest) -> Digest:
     return Digest(f"{algorithm}:{_HASHES[algorithm](body).hexdigest()}")
 
 
-def _actor_of(request: HttpRequest) -> Actor:
-    return Actor(_UNKNOWN, ActorKind.REGISTRY, read_origin(request))
-
-
 def _registry() -> RegistryClient:
     registry = find_registry()
     if registry is None:
         raise UndecidedError("no registry is connected")
     return registry
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a method asks for: the actions that its caller needs, and who carries it out."""
+
+    actions: tuple[str, ...]
+    carry_out: Callable[[HttpRequest, Access, ManifestRoute], HttpResponse]
+
+
+# The actions are those that the registry wants for these methods.
+_WORK = {"PUT": _Work((PULL, PUSH), _push), "DELETE": _Work((DELETE,), _delete)}

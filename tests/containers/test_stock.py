@@ -7,8 +7,11 @@ import pytest
 from containers.reference import Repository
 from containers.registry.client import RegistryClient
 from containers.stock import iterate_repositories, iterate_tags
+from containers.tokens.keys import KeyFolder
+from containers.tokens.tokens import TAGLOCK
 from packages_site.local import find_free_ports, registry_command
 from tests.services import registry_user
+from tests.services.accounts import Account, keys_of, taglocks_own
 from tests.services.parts import Part, is_answering
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db]
@@ -20,18 +23,22 @@ TAGS = [f"v{number:03}" for number in range(105)]
 
 
 @pytest.fixture(scope="module")
-def debians_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def debians_registry(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[str, KeyFolder]]:
+    """Its address, and the keys that it believes."""
     folder = tmp_path_factory.mktemp("stock")
+    keys = keys_of(folder)
     (port,) = find_free_ports(1)
     url = f"http://127.0.0.1:{port}"
     registry = Part(
-        registry_command(folder, port),
+        registry_command(folder, port, keys, "http://127.0.0.1:8000"),
         folder / "registry.out",
         is_ready=lambda: is_answering(f"{url}/v2/"),
     )
     registry.start()
     try:
-        yield url
+        yield url, keys
     finally:
         registry.stop()
 
@@ -39,17 +46,20 @@ def debians_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
 def client(request: pytest.FixtureRequest) -> RegistryClient:
     """A registry in which all of this has been pushed."""
-    is_debians = request.param == "docker-registry"
-    url = request.getfixturevalue("debians_registry" if is_debians else "distribution_3")
-    port = int(url.rpartition(":")[2])
+    if request.param == "docker-registry":
+        url, keys = request.getfixturevalue("debians_registry")
+    else:
+        registry = request.getfixturevalue("distribution_3")
+        url, keys = registry.url, keys_of(registry.data_dir)
+    port, account = int(url.rpartition(":")[2]), Account(keys, TAGLOCK)
     for name in [*NAMES, *NEIGHBOURS]:
-        repository = registry_user.Repository(port, name)
+        repository = registry_user.Repository(port, name, account)
         assert repository.put("v000", repository.make_image("one")).status == 201
-    tagged = registry_user.Repository(port, NAMES[0])
+    tagged = registry_user.Repository(port, NAMES[0], account)
     image = tagged.make_image("one")
     for tag in TAGS:
         assert tagged.put(tag, image).status == 201
-    return RegistryClient(url)
+    return RegistryClient(url, authorize=taglocks_own(keys))
 
 
 def test_every_repository_of_a_workspace_is_found_and_none_of_another(

@@ -13,6 +13,8 @@ import pytest
 from packages_site.environment import (
     BadSettingError,
     Environment,
+    MailServer,
+    parse_email_url,
     read_environment,
     read_or_make_secret_key,
 )
@@ -50,7 +52,12 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         database_patience_seconds=10,
         redis_url="",
         registry_url="",
+        token_keys_dir=Path(Path.cwd() / "var/token-keys"),
         behind_edge=False,
+        checks_per_minute=60_000,
+        tokens_per_minute=1200,
+        email_url="",
+        email_from="",
         log_level="INFO",
     )
 
@@ -68,7 +75,12 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         DATABASE_PATIENCE_SECONDS="30",
         REDIS_URL="rediss://redis.example.org/0",
         REGISTRY_URL="http://registry.example.org:5000/",
+        TOKEN_KEYS_DIR="/etc/taglock/keys",
         BEHIND_EDGE="true",
+        CHECKS_PER_MINUTE="120000",
+        TOKENS_PER_MINUTE="1",
+        EMAIL_URL="smtp://taglock:secret@mail.example.org",
+        EMAIL_FROM="Taglock <taglock@example.org>",
         LOG_LEVEL="debug",
     )
     assert read_environment() == Environment(
@@ -83,7 +95,12 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         database_patience_seconds=30,
         redis_url="rediss://redis.example.org/0",
         registry_url="http://registry.example.org:5000",
+        token_keys_dir=Path("/etc/taglock/keys"),
         behind_edge=True,
+        checks_per_minute=120_000,
+        tokens_per_minute=1,
+        email_url="smtp://taglock:secret@mail.example.org",
+        email_from="Taglock <taglock@example.org>",
         log_level="DEBUG",
     )
 
@@ -106,6 +123,16 @@ def test_an_empty_variable_is_one_that_was_not_set_or_is_refused(variables: Set,
 
 
 BAD = [
+    ("EMAIL_URL", "mail.example.org"),
+    ("EMAIL_URL", "http://mail.example.org"),
+    ("EMAIL_URL", "smtp://"),
+    ("EMAIL_URL", "smtp://mail.example.org:port"),
+    ("EMAIL_URL", "smtp://mail.example.org/folder"),
+    ("EMAIL_URL", "smtp://mail.example.org?tls=no"),
+    ("EMAIL_FROM", "Taglock"),
+    ("EMAIL_FROM", "taglock@"),
+    ("EMAIL_FROM", "a@example.org, b@example.org"),
+    ("EMAIL_FROM", "a@example.org\nBcc: b@example.org"),
     ("PORT", "0"),
     ("PORT", "65536"),
     ("PORT", "-1"),
@@ -139,6 +166,11 @@ BAD = [
     ("REGISTRY_URL", "http://registry.example.org:port"),
     ("REGISTRY_URL", "http://[::1"),
     ("BEHIND_EDGE", "perhaps"),
+    ("CHECKS_PER_MINUTE", "0"),
+    ("CHECKS_PER_MINUTE", "10000001"),
+    ("CHECKS_PER_MINUTE", "unlimited"),
+    ("TOKENS_PER_MINUTE", "0"),
+    ("TOKENS_PER_MINUTE", "10000001"),
     ("DATABASE_POOL_SIZE", "0"),
     ("DATABASE_POOL_SIZE", "many"),
     ("DATABASE_PATIENCE_SECONDS", "61"),
@@ -177,6 +209,8 @@ def test_a_bad_address_is_told_whether_hosts_are_set_or_not(variables: Set, host
         ("DATABASE_URL", "mysql://taglock:hunter2@db.example.org/taglock"),
         ("DATABASE_URL", "postgresql://taglock:hunter2@db.example.org:port/taglock"),
         ("REDIS_URL", "http://:hunter2@redis.example.org"),
+        ("EMAIL_URL", "http://taglock:hunter2@mail.example.org"),
+        ("EMAIL_URL", "smtp://taglock:hunter2@mail.example.org/folder"),
     ],
 )
 def test_a_secret_is_not_told(variables: Set, name: str, value: str) -> None:
@@ -184,6 +218,35 @@ def test_a_secret_is_not_told(variables: Set, name: str, value: str) -> None:
     with pytest.raises(BadSettingError) as caught:
         read_environment()
     assert "hunter2" not in str(caught.value)
+
+
+def test_mail_needs_somebody_whom_it_is_from(variables: Set) -> None:
+    variables(EMAIL_URL="smtp://mail.example.org")
+    with pytest.raises(BadSettingError, match="EMAIL_FROM is missing"):
+        read_environment()
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://localhost", MailServer("localhost", 25, "", "", use_tls=False, use_ssl=False)),
+        ("smtp://a:b@mail.org", MailServer("mail.org", 587, "a", "b", use_tls=True, use_ssl=False)),
+        (
+            "smtp://a:b@mail.org:25",
+            MailServer("mail.org", 25, "a", "b", use_tls=True, use_ssl=False),
+        ),
+        ("smtp://mail.org:587", MailServer("mail.org", 587, "", "", use_tls=True, use_ssl=False)),
+        ("smtps://mail.org", MailServer("mail.org", 465, "", "", use_tls=False, use_ssl=True)),
+        (
+            "smtps://a%40b.org:p%2Fq%3A@mail.org:4650",
+            MailServer("mail.org", 4650, "a@b.org", "p/q:", use_tls=False, use_ssl=True),
+        ),
+    ],
+)
+def test_a_password_for_the_mail_server_never_travels_unencrypted(
+    url: str, server: MailServer
+) -> None:
+    assert parse_email_url(url) == server
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import MANIFEST_MEDIA_TYPES, MAX_MANIFEST_BYTES
+from containers.tokens.grants import ResourceAccess
 from tests.conftest import AA
 
 API = Repository("acme/api")
@@ -151,6 +153,37 @@ def test_a_manifest_is_asked_for_in_every_form(serve: Callable[..., Server]) -> 
     assert "accept-encoding: identity" in head.lower() or "accept-encoding" not in head.lower()
 
 
+CALLS: list[tuple[Callable[[RegistryClient], Any], tuple[str, str, tuple[str, ...]]]] = [
+    (lambda client: client.get_manifest(API, V1), ("repository", "acme/api", ("pull",))),
+    (lambda client: client.head_manifest(API, V1), ("repository", "acme/api", ("pull",))),
+    (lambda client: client.list_tags(API, 10), ("repository", "acme/api", ("pull",))),
+    (lambda client: client.page_tags(API), ("repository", "acme/api", ("pull",))),
+    (lambda client: client.page_repositories(), ("registry", "catalog", ("*",))),
+    (_put, ("repository", "acme/api", ("pull", "push"))),
+    (lambda client: client.delete_manifest(API, V1), ("repository", "acme/api", ("delete",))),
+]
+
+
+@pytest.mark.parametrize(("call", "needed"), CALLS)
+def test_each_call_is_authorized_for_what_it_needs_and_no_more(
+    serve: Callable[..., Server],
+    call: Callable[[RegistryClient], Any],
+    needed: tuple[str, str, tuple[str, ...]],
+) -> None:
+    server = serve(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    asked: list[tuple[str, str, tuple[str, ...]]] = []
+
+    def authorize(access: ResourceAccess) -> str:
+        asked.append((access.type, access.name, access.actions))
+        return "Bearer of-our-own"
+
+    client = RegistryClient(server.url, DEADLINE_SECONDS, authorize=authorize)
+    with suppress(RegistryUnavailableError):
+        call(client)
+    assert asked == [needed]
+    assert b"\r\nAuthorization: Bearer of-our-own\r\n" in server.requests[0]
+
+
 def test_body_and_media_type_go_out_unchanged(serve: Callable[..., Server]) -> None:
     server = serve(CREATED)
     body = b"\xef\xbb\xbf{ }\r\n\r\n\x00\xff"
@@ -165,7 +198,8 @@ def test_body_and_media_type_go_out_unchanged(serve: Callable[..., Server]) -> N
 def test_the_largest_manifest_goes_out_whole(serve: Callable[..., Server]) -> None:
     server = serve(CREATED)
     body = bytes(range(256)) * (MAX_MANIFEST_BYTES // 256)
-    assert _put(_client(server), body).status == 201
+    client = RegistryClient(server.url, deadline_seconds=10)
+    assert _put(client, body).status == 201
     sent = server.requests[0].partition(b"\r\n\r\n")[2]
     assert hashlib.sha256(sent).digest() == hashlib.sha256(body).digest()
 
@@ -403,7 +437,7 @@ def test_a_registry_that_does_not_read_is_given_up(serve: Callable[..., Server])
         (304, False, False),
         (307, False, False),
         (400, False, True),
-        (401, False, True),
+        (401, False, False),
         (403, False, True),
         (404, False, True),
         (405, False, True),

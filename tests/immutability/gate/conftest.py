@@ -9,7 +9,8 @@ from immutability.actions import push_manifest
 from immutability.gate import views
 from immutability.protection import Policy, Protection
 from tests.immutability.gate.upstream import GateClient, Upstream
-from workspaces.models import Workspace
+from tests.services.accounts import make_pusher
+from workspaces.models import User, Workspace
 
 
 @pytest.fixture
@@ -22,8 +23,15 @@ def upstream(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Upstream:
 
 
 @pytest.fixture
-def gate(upstream: Upstream) -> GateClient:
-    return GateClient()
+def gate(upstream: Upstream, acme: Workspace) -> GateClient:
+    """Dana, a member of acme, before the gate."""
+    return GateClient(make_pusher(acme))
+
+
+@pytest.fixture
+def admin_gate(upstream: Upstream, alice: User) -> GateClient:
+    """Alice, an admin of acme, before the gate."""
+    return GateClient(alice)
 
 
 @pytest.fixture

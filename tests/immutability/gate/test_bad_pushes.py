@@ -82,15 +82,6 @@ def test_a_media_type_too_long_to_keep_is_the_clients_mistake(
     assert upstream.sent() == []
 
 
-@pytest.mark.parametrize("repository", ["nobody/api", "nobody/a/b"])
-def test_an_unknown_workspace_is_404(
-    acme: Workspace, gate: GateClient, upstream: Upstream, repository: str
-) -> None:
-    assert error_of(gate.push("v1", ONE, repository=repository)) == (404, "NAME_UNKNOWN")
-    assert error_of(gate.delete("v1", repository=repository)) == (404, "NAME_UNKNOWN")
-    assert upstream.calls == []
-
-
 @pytest.mark.parametrize("method", ["POST", "PATCH", "OPTIONS", "GET", "HEAD", "MKCOL"])
 def test_other_methods_are_405(
     acme: Workspace, gate: GateClient, upstream: Upstream, method: str

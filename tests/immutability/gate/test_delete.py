@@ -34,6 +34,7 @@ from tests.immutability.gate.upstream import (
     lands_late,
     message_of,
 )
+from tests.services.accounts import make_pusher
 from workspaces.access import SYSTEM
 from workspaces.models import Workspace
 
@@ -248,6 +249,7 @@ def test_a_lock_of_another_workspace_is_nothing_to_this_one(
     protected: Workspace, globex: Workspace, gate: GateClient
 ) -> None:
     gate.push("v1", ONE)
+    make_pusher(globex)
     assert gate.delete(digest_of(ONE), repository="globex/api").status_code == 202
 
 

@@ -12,6 +12,9 @@ from urllib3 import HTTPHeaderDict
 
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryUnavailableError
+from containers.tokens.key_folder import token_keys
+from tests.services.accounts import account_of
+from workspaces.models import User
 
 REPOSITORY = "acme/api"
 IMAGE_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -197,10 +200,11 @@ def _within(repository: Repository, reference: Tag | Digest) -> str:
 
 
 class GateClient:
-    """Pushes and deletes as a client does."""
+    """Pushes and deletes as a client does that has logged in."""
 
-    def __init__(self) -> None:
+    def __init__(self, user: User) -> None:
         self._client = Client()
+        self.account = account_of(user, token_keys())
 
     def push(
         self,
@@ -215,7 +219,12 @@ class GateClient:
         """Push `body` under a tag or a digest."""
         path = f"/v2/{repository}/manifests/{reference}"
         response: Any = self._client.put(
-            path, body, content_type=media_type, QUERY_STRING=query, **headers
+            path,
+            body,
+            content_type=media_type,
+            QUERY_STRING=query,
+            headers=self._login(repository),
+            **headers,
         )
         return response  # type: ignore[no-any-return]
 
@@ -224,13 +233,20 @@ class GateClient:
     ) -> HttpResponse:
         """Delete a tag or a digest."""
         path = f"/v2/{repository}/manifests/{reference}"
-        response: Any = self._client.delete(path, QUERY_STRING=query)
+        response: Any = self._client.delete(
+            path, QUERY_STRING=query, headers=self._login(repository)
+        )
         return response  # type: ignore[no-any-return]
 
     def call(self, method: str, path: str, body: bytes = b"") -> HttpResponse:
         """Send anything else."""
-        response: Any = self._client.generic(method, path, body, content_type=IMAGE_TYPE)
+        response: Any = self._client.generic(
+            method, path, body, content_type=IMAGE_TYPE, headers=self._login(REPOSITORY)
+        )
         return response  # type: ignore[no-any-return]
+
+    def _login(self, repository: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.account.sign(repository)}"}
 
 
 def error_of(response: HttpResponse) -> tuple[int, str]:

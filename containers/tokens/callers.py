@@ -1,0 +1,143 @@
+"""Who logs in to the registry, and what they may do there at this moment."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+
+from containers.reference import Repository
+from containers.tokens.grants import ACTIONS, DELETE, PULL, PUSH, ResourceAccess, repository_access
+from containers.tokens.tokens import ANYBODY, Caller, CallerKind
+from containers.visibility import find_public
+from workspaces.access import (
+    ROLE_PERMISSIONS,
+    Origin,
+    Permission,
+    Role,
+    permissions_of_scopes,
+)
+from workspaces.access_tokens import find_access_token, find_valid_token
+from workspaces.callers import Access, find_persons_access, find_token_access
+from workspaces.models import AccessToken, Membership
+from workspaces.sign_in import verify_password
+
+# Between the workspace and the name of an access token. User names have none.
+TOKEN_SEPARATOR = "+"  # noqa: S105  (a separator)
+
+PERMISSION_OF: Mapping[str, Permission] = {
+    PULL: Permission.PULL,
+    PUSH: Permission.PUSH,
+    DELETE: Permission.DELETE,
+}
+
+
+class BadCredentialsError(Exception):
+    """User name and password do not belong together. The message is for people."""
+
+
+def log_in(username: str, password: str, origin: Origin) -> Caller:
+    """Return who this is: a person, or `<workspace>+<name>` with an access token as password.
+
+    Raises BadCredentialsError, and TooManyCallsError after too many of these.
+    """
+    if TOKEN_SEPARATOR in username:
+        token = find_access_token(password)
+        if token is None or not _is_named(token, username):
+            raise BadCredentialsError("This access token is not valid, or not of this name.")
+        return Caller(CallerKind.ACCESS_TOKEN, token.id, username)
+    user = verify_password(username, password, origin)
+    if user is None:
+        raise BadCredentialsError(
+            "The user name or the password is not right. The user name of an access token is "
+            "<workspace>+<name>."
+        )
+    return Caller(CallerKind.PERSON, user.id, user.username)
+
+
+def _is_named(token: AccessToken, username: str) -> bool:
+    """Whether `username` is how a client names this token. One of every workspace logs in nowhere.
+
+    Case makes no difference, since it makes none between two tokens' names either.
+    """
+    return token.user_name is not None and username.casefold() == token.user_name.casefold()
+
+
+def grant(caller: Caller, asked: Mapping[Repository, frozenset[str]]) -> tuple[ResourceAccess, ...]:
+    """Return the part of what is asked for that the caller may do. Three queries at most."""
+    permissions = _find_permissions(caller, {repository.workspace for repository in asked})
+    granted = {
+        repository: {
+            action
+            for action in actions
+            if PERMISSION_OF[action] in permissions.get(repository.workspace, frozenset())
+        }
+        for repository, actions in asked.items()
+    }
+    for name in find_public(
+        repository.name
+        for repository, actions in asked.items()
+        if PULL in actions and PULL not in granted[repository]
+    ):
+        granted[Repository(name)].add(PULL)
+    return tuple(
+        repository_access(repository.name, *(each for each in ACTIONS if each in actions))
+        for repository, actions in granted.items()
+        if actions
+    )
+
+
+def _find_permissions(caller: Caller, slugs: Iterable[str]) -> dict[str, frozenset[Permission]]:
+    """Return what the caller may do in those of these workspaces that they are of."""
+    if caller.kind is CallerKind.PERSON:
+        roles = Membership.objects.filter(
+            user_id=caller.id, user__is_active=True, workspace__slug__in=slugs
+        ).values_list("workspace__slug", "role")
+        return {slug: ROLE_PERMISSIONS[Role(role)] for slug, role in roles}
+    if caller.kind is CallerKind.ACCESS_TOKEN:
+        token = find_valid_token(caller.id)
+        if token is not None and token.workspace is not None:
+            return {token.workspace.slug: permissions_of_scopes(token.scopes)}
+    return {}
+
+
+def find_access_now(caller: Caller, slug: str, origin: Origin) -> Access | None:
+    """Return what the caller of a token may do by now in a workspace; None where nothing.
+
+    A role that was taken away, or an access token that was revoked, is worth nothing from then on,
+    however long the registry's token is valid.
+    """
+    if caller.kind is CallerKind.PERSON:
+        return find_persons_access(caller.id, slug, origin)
+    if caller.kind is CallerKind.ACCESS_TOKEN:
+        token = find_valid_token(caller.id)
+        return find_token_access(token, slug, origin) if token is not None else None
+    return None
+
+
+def read_basic(header: str) -> tuple[str, str] | None:
+    """Return user name and password of an `Authorization` header (RFC 7617); None for no such one.
+
+    Raises BadCredentialsError where it cannot be read.
+    """
+    scheme, _, encoded = header.partition(" ")
+    if not header:
+        return None
+    try:
+        if scheme.lower() != "basic":
+            raise ValueError("another scheme")
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise BadCredentialsError("Send user name and password by HTTP Basic.") from error
+    username, separator, password = text.partition(":")
+    if not separator:
+        raise BadCredentialsError("Send user name and password by HTTP Basic.")
+    return username, password
+
+
+__all__ = [
+    "ANYBODY",
+    "BadCredentialsError",
+    "find_access_now",
+    "grant",
+    "log_in",
+    "read_basic",
+]

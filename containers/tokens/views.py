@@ -1,0 +1,111 @@
+"""The token service, /auth/token: name and password in, a token for the registry out."""
+
+import time
+from datetime import UTC, datetime
+
+from django.core.exceptions import TooManyFieldsSent
+from django.db import Error as AnyDatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from containers.tokens.callers import (
+    BadCredentialsError,
+    grant,
+    log_in,
+    read_basic,
+)
+from containers.tokens.grants import TooManyScopesError, parse_scopes
+from containers.tokens.key_folder import token_keys
+from containers.tokens.keys import KeyFileError
+from containers.tokens.tokens import ANYBODY, SERVICE, TOKEN_SECONDS, Caller, sign_token
+from workspaces.access import Origin
+from workspaces.callers import read_origin
+from workspaces.problems import RETRY_AFTER_SECONDS
+from workspaces.throttles import (
+    TOKENS_PER_CALLER,
+    TooManyCallsError,
+    count_call,
+    counted_address,
+)
+
+
+class _BadRequestError(Exception):
+    """The request is none that the specification knows. The message says why."""
+
+
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+def give_token(request: HttpRequest) -> HttpResponse:
+    """Answer with a token for what the caller asks for and may do.
+
+    GET carries the credentials by HTTP Basic, or none; POST is OAuth's password grant (RFC 6749,
+    section 4.3), as containerd and buildkit send it. What may not be done is left out, without an
+    error: the registry refuses it, and names what is missing.
+    """
+    try:
+        answer = _give_token(request)
+    except BadCredentialsError as error:
+        answer = _error(401, "UNAUTHORIZED", str(error))
+        answer["WWW-Authenticate"] = 'Basic realm="taglock", charset="UTF-8"'
+    except (_BadRequestError, TooManyScopesError) as error:
+        answer = _error(400, "UNSUPPORTED", str(error))
+    except TooManyFieldsSent:
+        answer = _error(400, "UNSUPPORTED", "The request has too many fields.")
+    except TooManyCallsError as error:
+        answer = _error(429, "TOOMANYREQUESTS", str(error))
+        answer["Retry-After"] = str(error.retry_after_seconds)
+    except AnyDatabaseError:
+        answer = _error(503, "UNAVAILABLE", "The database cannot be used at the moment. Try again.")
+        answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    except KeyFileError as error:
+        answer = _error(503, "UNAVAILABLE", f"No token can be signed: {error}.")
+        answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+def _give_token(request: HttpRequest) -> HttpResponse:
+    origin = read_origin(request)
+    asked = request.POST if request.method == "POST" else request.GET
+    # Another registry's service is not ours to speak for.
+    if asked.get("service", SERVICE) != SERVICE:
+        raise _BadRequestError(f'This is the token service of "{SERVICE}" alone.')
+    scopes = parse_scopes(asked.getlist("scope"))
+    credentials = (
+        _read_password_grant(asked)
+        if request.method == "POST"
+        else read_basic(request.headers.get("Authorization", ""))
+    )
+    caller = log_in(*credentials, origin) if credentials else ANYBODY
+    count_call(TOKENS_PER_CALLER, *_subject(caller, origin))
+    now = int(time.time())
+    token = sign_token(token_keys(), caller, grant(caller, scopes), now)
+    return JsonResponse(
+        {
+            "token": token,
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": TOKEN_SECONDS,
+            "issued_at": datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z"),
+        }
+    )
+
+
+def _read_password_grant(form: QueryDict) -> tuple[str, str]:
+    if form.get("grant_type") != "password":
+        raise _BadRequestError('The only grant_type is "password".')
+    if "username" not in form or "password" not in form:
+        raise _BadRequestError("Send username and password.")
+    return str(form["username"]), str(form["password"])
+
+
+def _subject(caller: Caller, origin: Origin) -> tuple[str, ...]:
+    if caller is ANYBODY:
+        return ("address", counted_address(origin.address))
+    return (caller.kind.value, str(caller.id))
+
+
+def _error(status: int, code: str, message: str) -> HttpResponse:
+    error = {"code": code, "message": message, "detail": {}}
+    return JsonResponse({"errors": [error]}, status=status)
