@@ -81,11 +81,21 @@ class KeyFolder:
     def make_first_key(self) -> None:
         """Make what is missing: key and bundle. Processes that start together agree on one key."""
         current, trusted = self.folder / CURRENT, self.folder / TRUSTED
-        if trusted.exists() and current.exists():
-            return
+        is_there = current.exists()
+        if trusted.exists():
+            if is_there or current.exists():
+                return
+            # A new key would be one that no registry believes, and nobody would be told why.
+            raise KeyFileError(
+                f"{current} is lost, and registries believe no other key. Put it back from a "
+                f"backup; or remove {trusted} too, so that a new key is made, and restart every "
+                "registry"
+            )
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if not current.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # The registry may be somebody else on this machine: it reads the bundle in there.
+            self.folder.chmod(0o711)
+            if not is_there:
                 draft = self._write_draft(_make_key())
                 try:
                     os.link(draft, current)

@@ -1,5 +1,6 @@
 """Carry a delete to the registry, where no lock forbids it and nothing locked would be hollowed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -17,6 +18,7 @@ from immutability.actions.look import learn_lists
 from immutability.actions.read import (
     MovedError,
     UnderWayError,
+    always_allowed,
     decide_until_settled,
     read_locks,
     read_policy,
@@ -51,12 +53,17 @@ DELETED_AT_REGISTRY = "deleted through the registry"
 
 @dataclass(frozen=True)
 class ManifestDelete:
-    """A delete on its way in: of a tag, or of a manifest and with it every tag on it."""
+    """A delete on its way in: of a tag, or of a manifest and with it every tag on it.
+
+    `confirm` looks, just before it is sent, whether its actor may do this still. It raises
+    NoLongerAllowedError.
+    """
 
     workspace: Workspace
     repository: Repository
     target: Tag | Digest
     is_admin: bool = False
+    confirm: Callable[[], None] = always_allowed
 
 
 def delete_manifest(
@@ -66,7 +73,8 @@ def delete_manifest(
 
     A tag that a lock in force holds is deleted for admins alone, and its name stays reserved.
     Writes in the way whose end is unknown are resolved first, once. Raises UndecidedError,
-    PatternError or PatternEvaluationError where nothing could be decided.
+    PatternError or PatternEvaluationError where nothing could be decided, and
+    NoLongerAllowedError.
     """
     try:
         return decide_until_settled(lambda: _delete_once(delete, registry, actor))
@@ -98,7 +106,7 @@ def _delete_once(
         return refusal
     if isinstance(delete.target, Tag):
         for row in _find_by_outcome(delete, policy, DeleteOutcome.DELETED).values():
-            return _remove(row, delete.workspace, registry, actor)
+            return _remove(row, delete, registry, actor)
     attempt = _announce(delete, policy, actor)
     try:
         # Committed first, looked at second: of a delete and a claim that meet, one sees the other.
@@ -106,6 +114,7 @@ def _delete_once(
         if refusal is not None:
             abandon_claim(attempt)
             return refusal
+        delete.confirm()
         mark_sent(attempt)
     except Exception:
         abandon_claim(attempt)
@@ -242,10 +251,17 @@ def _find_by_outcome(
 
 
 def _remove(
-    row: LockedTag, workspace: Workspace, registry: RegistryClient, actor: Actor
+    row: LockedTag, delete: ManifestDelete, registry: RegistryClient, actor: Actor
 ) -> RegistryAnswer | Refusal:
     """Delete one locked tag as an admin; also where the registry deletes no single tags."""
     try:
-        return remove_from_registry(row, workspace, DELETED_AT_REGISTRY, registry, actor=actor)
+        return remove_from_registry(
+            row,
+            delete.workspace,
+            DELETED_AT_REGISTRY,
+            registry,
+            actor=actor,
+            confirm=delete.confirm,
+        )
     except CannotRemoveError as error:
-        return relay_impossible_delete(row.to_facts(workspace.slug), str(error))
+        return relay_impossible_delete(row.to_facts(delete.workspace.slug), str(error))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from django.db import transaction
@@ -23,7 +23,12 @@ from immutability.actions.attempts import (
     open_push,
 )
 from immutability.actions.claims import abandon_claim
-from immutability.actions.read import MovedError, UndecidedError, decide_until_settled
+from immutability.actions.read import (
+    MovedError,
+    UndecidedError,
+    always_allowed,
+    decide_until_settled,
+)
 from immutability.actions.resolve import REQUEST_SECONDS, resolve_attempts
 from immutability.actions.round import PushRound, relay_first
 from immutability.actions.send import send_push
@@ -45,6 +50,8 @@ class ManifestPush:
     """A manifest on its way in: its bytes as they came, and the tags that it is to have.
 
     With `is_by_digest` the reference is the digest, and the tags, if any, stand in the query.
+    `confirm` looks, just before it is sent, whether its actor may push still: it may have waited.
+    It raises NoLongerAllowedError.
     """
 
     workspace: Workspace
@@ -54,6 +61,7 @@ class ManifestPush:
     body: bytes
     media_type: str
     is_by_digest: bool
+    confirm: Callable[[], None] = always_allowed
 
 
 class Holds:
@@ -86,7 +94,7 @@ def push_manifest(
 
     A push that meets another one of the same tag waits for it, HOLD_SECONDS at most. Raises
     UndecidedError, PatternError or PatternEvaluationError where nothing could be decided, and
-    database errors as they come: whoever pushes is told to try again.
+    database errors as they come: whoever pushes is told to try again. Raises NoLongerAllowedError.
     """
     if not push.tags:
         return _forward_by_digest(push, registry)
@@ -144,6 +152,7 @@ def _push_once(
             raise _UnderWayError
         if adopt_present(decided, registry, attempt):
             raise MovedError
+        push.confirm()
         mark_sent(attempt)
     except Exception:
         abandon_claim(attempt)
@@ -232,6 +241,7 @@ def _needed_digests(push: ManifestPush) -> set[Digest]:
 
 def _forward_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnswer:
     """Store the manifest under its digest, which moves no tag and heals a lost manifest."""
+    push.confirm()
     release_database()
     try:
         answer = registry.put_manifest(push.repository, push.digest, push.body, push.media_type)

@@ -19,6 +19,14 @@ class UndecidedError(Exception):
     """The question could not be answered now. Whoever asked refuses and says: try again."""
 
 
+class NoLongerAllowedError(Exception):
+    """Whoever is acting may not do this any more; they could when they began."""
+
+
+def always_allowed() -> None:
+    """Confirm for those whose standing does not change while they act."""
+
+
 class UnderWayError(UndecidedError):
     """A write that is under way, or that may still land, has to end first."""
 

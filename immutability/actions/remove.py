@@ -1,6 +1,6 @@
 """An admin's delete of a locked tag, carried out in the registry behind the gate."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.db import transaction
@@ -23,6 +23,7 @@ from immutability.actions.look import learn_lists, look
 from immutability.actions.read import (
     MovedError,
     UndecidedError,
+    always_allowed,
     decide_until_settled,
     read_policy,
 )
@@ -42,7 +43,13 @@ class CannotRemoveError(Exception):
 
 
 def remove_from_registry(
-    row: LockedTag, workspace: Workspace, reason: str, registry: RegistryClient, *, actor: Actor
+    row: LockedTag,
+    workspace: Workspace,
+    reason: str,
+    registry: RegistryClient,
+    *,
+    actor: Actor,
+    confirm: Callable[[], None] = always_allowed,
 ) -> RegistryAnswer:
     """Delete the locked tag in the registry; its lock is reserved afterwards, with the event.
 
@@ -50,7 +57,8 @@ def remove_from_registry(
 
     Pushes of the tag wait meanwhile. Raises CannotRemoveError where the registry refuses, which
     leaves the lock as it was. Raises UndecidedError where a push of the tag is under way, or where
-    the registry gives no definite answer: the delete is then sent again until it does.
+    the registry gives no definite answer: the delete is then sent again until it does. What
+    `confirm` raises, just before something is sent, leaves the lock as it was.
     """
     tag = Tag(row.tag)
     resolve_attempts(registry, open_attempts(row), REQUEST_SECONDS)
@@ -59,6 +67,7 @@ def remove_from_registry(
         _begin(row, actor)
         attempt = _announce(row, workspace, version, reason, actor)
     with _giving_back(attempt):
+        confirm()
         _mark_sent(attempt)
     answer = ask_delete(attempt, tag, registry)
     if answer.status not in _UNSUPPORTED:
@@ -75,6 +84,7 @@ def remove_from_registry(
     with _giving_back(attempt):
         # Announced first, looked at second: a push that needs the image meets the announcement.
         _require_nothing_else(row, workspace, attempt, registry)
+        confirm()
         _mark_sent(attempt)
     return _require_done(send_delete(attempt, digest, registry, actor))
 

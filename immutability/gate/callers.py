@@ -1,5 +1,7 @@
 """Who stands at the gate: verified before anything is claimed, read or told."""
 
+from dataclasses import dataclass
+
 from django.http import HttpRequest, HttpResponse
 
 from containers.reference import Repository
@@ -7,15 +9,17 @@ from containers.tokens.callers import PERMISSION_OF, find_access_now
 from containers.tokens.challenge import challenge
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
-from containers.tokens.tokens import InvalidTokenError, read_token
+from containers.tokens.tokens import Caller, InvalidTokenError, read_token
+from immutability.actions.read import NoLongerAllowedError
 from immutability.gate.answers import error_answer
+from workspaces.access import Permission
 from workspaces.callers import Access, read_origin
 
 
 def authorize(
     request: HttpRequest, repository: Repository, actions: tuple[str, ...]
-) -> Access | HttpResponse:
-    """Return what the caller may do in the repository's workspace, or the answer that says no.
+) -> "Standing | HttpResponse":
+    """Return how the caller stands in the repository's workspace, or the answer that says no.
 
     The token has to grant `actions`, and the database has to allow them still: what a token was
     given for may have been taken away since. Raises KeyFileError, and database errors.
@@ -30,7 +34,32 @@ def authorize(
         return challenge(wanted, "invalid_token")
     if not claims.may(wanted):
         return challenge(wanted, "insufficient_scope")
-    access = find_access_now(claims.caller, repository.workspace, read_origin(request))
+    origin = read_origin(request)
+    access = find_access_now(claims.caller, repository.workspace, origin)
     if access is None or not all(access.may(PERMISSION_OF[action]) for action in actions):
-        return error_answer(403, "DENIED", "requested access to the resource is denied")
-    return access
+        return denial()
+    needed = {PERMISSION_OF[action] for action in actions}
+    if access.may(Permission.MANAGE_LOCKED_TAGS):
+        needed.add(Permission.MANAGE_LOCKED_TAGS)
+    return Standing(access, claims.caller, frozenset(needed))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A caller who was let through, and the permissions that this was for."""
+
+    access: Access
+    caller: Caller
+    needed: frozenset[Permission]
+
+    def confirm(self) -> None:
+        """Look whether the caller has these permissions still. Raises NoLongerAllowedError."""
+        workspace = self.access.workspace.slug
+        access = find_access_now(self.caller, workspace, self.access.actor.origin)
+        if access is None or not self.needed <= access.permissions:
+            raise NoLongerAllowedError
+
+
+def denial() -> HttpResponse:
+    """Answer somebody who may not do this, or not any more."""
+    return error_answer(403, "DENIED", "requested access to the resource is denied")

@@ -23,7 +23,7 @@ from containers.tokens.grants import DELETE, PULL, PUSH
 from containers.tokens.keys import KeyFileError
 from immutability.actions.delete_manifest import ManifestDelete, delete_manifest
 from immutability.actions.push_manifest import Holds, ManifestPush, push_manifest
-from immutability.actions.read import UndecidedError
+from immutability.actions.read import NoLongerAllowedError, UndecidedError
 from immutability.answers import Refusal
 from immutability.gate import GATE_THREADS
 from immutability.gate.answers import (
@@ -32,11 +32,10 @@ from immutability.gate.answers import (
     relayed_answer,
     undecided_answer,
 )
-from immutability.gate.callers import authorize
+from immutability.gate.callers import Standing, authorize, denial
 from immutability.gate.route import ManifestRoute, parse_route, parse_tags
 from immutability.patterns import PatternError, PatternEvaluationError
 from workspaces.access import Permission
-from workspaces.callers import Access
 from workspaces.text import find_bad_character
 
 MAX_MEDIA_TYPE_LENGTH = 255
@@ -52,18 +51,12 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
     """Answer a request below /v2/ that the edge did not send to the registry."""
     if not settings.REGISTRY_URL:
         return error_answer(404, "UNSUPPORTED", "No registry is connected: set REGISTRY_URL.")
-    work = _WORK.get(request.method or "")
     try:
-        route = parse_route(path)
-        if route is None or work is None:
-            return error_answer(405, "UNSUPPORTED", f"{request.method} is not allowed here.")
-        access = authorize(request, route.repository, work.actions)
-        if isinstance(access, HttpResponse):
-            _read_in_vain(request)
-            return access
-        return work.carry_out(request, access, route)
+        return _let_through(request, path)
     except InvalidReferenceError as error:
         return error_answer(400, error.code, error.message)
+    except NoLongerAllowedError:
+        return denial()
     except (UndecidedError, PatternError, PatternEvaluationError) as error:
         return undecided_answer(str(error).rstrip("."))
     except TooManyFieldsSent:
@@ -74,7 +67,19 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return undecided_answer("the database cannot be used")
 
 
-def _push(request: HttpRequest, access: Access, route: ManifestRoute) -> HttpResponse:
+def _let_through(request: HttpRequest, path: str) -> HttpResponse:
+    work = _WORK.get(request.method or "")
+    route = parse_route(path)
+    if route is None or work is None:
+        return error_answer(405, "UNSUPPORTED", f"{request.method} is not allowed here.")
+    standing = authorize(request, route.repository, work.actions)
+    if isinstance(standing, HttpResponse):
+        _read_in_vain(request)
+        return standing
+    return work.carry_out(request, standing, route)
+
+
+def _push(request: HttpRequest, standing: Standing, route: ManifestRoute) -> HttpResponse:
     body = _read_body(request)
     if isinstance(body, HttpResponse):
         return body
@@ -93,25 +98,27 @@ def _push(request: HttpRequest, access: Access, route: ManifestRoute) -> HttpRes
         else parse_tags(request.GET.getlist("tag"))
     )
     push = ManifestPush(
-        workspace=access.workspace,
+        workspace=standing.access.workspace,
         repository=route.repository,
         tags=tags,
         digest=digest,
         body=body,
         media_type=media_type,
         is_by_digest=is_by_digest,
+        confirm=standing.confirm,
     )
-    return _answer(route, push_manifest(push, _registry(), _HOLDS, actor=access.actor))
+    return _answer(route, push_manifest(push, _registry(), _HOLDS, actor=standing.access.actor))
 
 
-def _delete(request: HttpRequest, access: Access, route: ManifestRoute) -> HttpResponse:
+def _delete(request: HttpRequest, standing: Standing, route: ManifestRoute) -> HttpResponse:
     delete = ManifestDelete(
-        access.workspace,
+        standing.access.workspace,
         route.repository,
         route.reference,
-        is_admin=access.may(Permission.MANAGE_LOCKED_TAGS),
+        is_admin=standing.access.may(Permission.MANAGE_LOCKED_TAGS),
+        confirm=standing.confirm,
     )
-    return _answer(route, delete_manifest(delete, _registry(), actor=access.actor))
+    return _answer(route, delete_manifest(delete, _registry(), actor=standing.access.actor))
 
 
 def _answer(route: ManifestRoute, answer: RegistryAnswer | Refusal) -> HttpResponse:
@@ -180,7 +187,7 @@ class _Work:
     """What a method asks for: the actions that its caller needs, and who carries it out."""
 
     actions: tuple[str, ...]
-    carry_out: Callable[[HttpRequest, Access, ManifestRoute], HttpResponse]
+    carry_out: Callable[[HttpRequest, Standing, ManifestRoute], HttpResponse]
 
 
 # The actions are those that the registry wants for these methods.

@@ -52,6 +52,7 @@ def test_the_private_key_is_its_owners_alone_and_the_bundle_is_for_the_registry(
     keys.prepare_next_key()
     assert [(folder / name).stat().st_mode & 0o777 for name in (CURRENT, NEXT)] == [0o600, 0o600]
     assert (folder / TRUSTED).stat().st_mode & 0o777 == 0o644
+    assert folder.stat().st_mode & 0o777 == 0o711
     assert b"PRIVATE" not in (folder / TRUSTED).read_bytes()
 
 
@@ -78,6 +79,16 @@ def test_a_crash_between_key_and_bundle_is_mended(keys: KeyFolder, folder: Path)
     token = sign(keys)
     (folder / TRUSTED).unlink()
     assert is_believed(token, KeyFolder(folder))
+
+
+def test_a_lost_private_key_is_said_and_not_replaced_by_one_that_nobody_believes(
+    keys: KeyFolder, folder: Path
+) -> None:
+    (folder / CURRENT).unlink()
+    with pytest.raises(KeyFileError, match=r"current\.pem is lost"):
+        sign(KeyFolder(folder))
+    (folder / TRUSTED).unlink()
+    assert is_believed(sign(KeyFolder(folder)), keys)
 
 
 def test_the_certificate_is_valid_now_for_clocks_that_are_behind_and_for_years(

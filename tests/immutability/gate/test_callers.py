@@ -16,9 +16,12 @@ from containers.tokens.grants import ACTIONS, repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import TRUSTED, KeyFolder
 from containers.tokens.tokens import ANYBODY, TAGLOCK, Caller, CallerKind, sign_token
+from immutability.actions import delete_manifest, push_manifest
+from immutability.gate import views
 from immutability.models import Attempt, LockedTag
-from immutability.protection import Policy, Protection
-from tests.immutability.actions.asking import standing_lock
+from immutability.protection import Policy, PolicyRule, Protection
+from tests.immutability.actions.asking import lock_of, standing_lock
+from tests.immutability.gate.left_behind import open_attempts
 from tests.immutability.gate.upstream import (
     IMAGE_TYPE,
     GateClient,
@@ -42,12 +45,14 @@ METHODS = ("PUT", "DELETE")
 NEEDED = {"PUT": "pull,push", "DELETE": "delete"}
 
 
-def ask(method: str, authorization: str | None, repository: str = "acme/api") -> HttpResponse:
-    """Push TWO, or delete the tag v1, with this header."""
+def ask(
+    method: str, authorization: str | None, repository: str = "acme/api", tag: str = "v1"
+) -> HttpResponse:
+    """Push TWO, or delete a tag, with this header."""
     headers = {} if authorization is None else {"Authorization": authorization}
     response: Any = Client().generic(
         method,
-        f"/v2/{repository}/manifests/v1",
+        f"/v2/{repository}/manifests/{tag}",
         TWO if method == "PUT" else b"",
         content_type=IMAGE_TYPE,
         headers=headers,
@@ -252,6 +257,84 @@ def test_a_user_name_that_was_given_anew_inherits_nothing(
         pytest.fail("the database gave the same id again")
     with nothing_done(upstream):
         assert error_of(ask("DELETE", token)) == (403, "DENIED")
+
+
+# What is taken away while a request is at work.
+
+
+def take_away(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, alice: User) -> None:
+    """Remove Alice from acme just after this function has been called."""
+    original = getattr(where, name)
+
+    def then_remove(*args: Any, **options: Any) -> Any:
+        found = original(*args, **options)
+        remove(alice)
+        return found
+
+    monkeypatch.setattr(where, name, then_remove)
+
+
+@pytest.mark.parametrize("tag", ["new", "unprotected"])
+def test_who_is_removed_while_a_push_looks_around_pushes_nothing(
+    locked: Workspace,
+    protect: Callable[..., Policy],
+    alice: User,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    tag: str,
+) -> None:
+    protect(locked, Protection.SOME, PolicyRule("New", "^new$"))
+    token = sign(person(alice))
+    take_away(monkeypatch, push_manifest, "_is_blocked", alice)
+    upstream.calls.clear()
+    assert error_of(ask("PUT", token, tag=tag)) == (403, "DENIED")
+    assert upstream.sent("PUT") == []
+    assert lock_of(locked, tag) is None
+    assert open_attempts() == 0
+
+
+@pytest.mark.parametrize("reference", ["v1", digest_of(ONE)])
+def test_who_is_removed_while_a_delete_looks_around_deletes_nothing(
+    locked: Workspace,
+    alice: User,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    reference: str,
+) -> None:
+    token = sign(person(alice))
+    take_away(monkeypatch, delete_manifest, "_find_refusal", alice)
+    assert error_of(ask("DELETE", token, tag=reference)) == (403, "DENIED")
+    assert upstream.sent("DELETE") == []
+    assert standing_lock(locked, "v1").state == "locked"
+    assert standing_lock(locked, "v1").deleted_by == ""
+    assert open_attempts() == 0
+
+
+def test_who_is_demoted_while_a_delete_looks_around_deletes_no_locked_tag(
+    locked: Workspace, alice: User, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = sign(person(alice))
+    find = delete_manifest._find_refusal
+
+    def then_demote(*args: Any) -> Any:
+        found = find(*args)
+        Membership.objects.filter(user=alice).update(role=Role.MEMBER)
+        return found
+
+    monkeypatch.setattr(delete_manifest, "_find_refusal", then_demote)
+    assert error_of(ask("DELETE", token, tag=digest_of(ONE))) == (403, "DENIED")
+    assert upstream.sent("DELETE") == []
+    assert standing_lock(locked, "v1").state == "locked"
+
+
+def test_who_is_removed_before_an_image_goes_on_by_digest_sends_nothing(
+    locked: Workspace, alice: User, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = sign(person(alice))
+    upstream.calls.clear()
+    take_away(monkeypatch, views, "_digest", alice)
+    assert error_of(ask("PUT", token, tag=digest_of(TWO))) == (403, "DENIED")
+    assert upstream.sent("PUT") == []
 
 
 # Who it was is recorded.
