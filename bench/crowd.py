@@ -13,6 +13,7 @@ from functools import partial
 import psycopg
 
 from bench.records import Lock, Records
+from tests.services.accounts import PUSHER, Account
 from tests.services.registry_user import (
     IMAGE_TYPE,
     INDEX_TYPE,
@@ -28,6 +29,8 @@ from tests.services.registry_user import (
 TAG_SECONDS = 1.0
 # The settings of the first workspace stay; those of the second one are changed again and again.
 STEADY, SHIFTING = "steady", "shifting"
+# Who deletes what is locked, through the gate as through the API.
+ADMIN = "alice"
 VERSIONS = {"name": "Versions", "pattern": "^v"}
 SETTINGS = [
     {"protection": "none"},
@@ -67,6 +70,8 @@ class Board:
     images: dict[str, tuple[bytes, str]]
     # Places where a write may land late.
     late: deque[tuple[str, str]]
+    # Those who have an account at the registry, by name.
+    accounts: dict[str, Account]
     started: float = field(default_factory=time.monotonic)
     pushes: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
@@ -116,7 +121,8 @@ class Client(threading.Thread):
         """Push and delete."""
         while not self._board.stopped.wait(self._chance.uniform(0, 0.1)):
             repository, tag = self._board.pick_place(self._chance)
-            self._act(Repository(self._port, repository), tag)
+            pusher = self._board.accounts[PUSHER]
+            self._act(Repository(self._port, repository, pusher), tag)
 
     def _act(self, repository: Repository, tag: str) -> None:
         draw = self._chance.random()
@@ -125,11 +131,15 @@ class Client(threading.Thread):
             self._note_other("delete", partial(repository.delete, _at(digest_of(image))))
         elif draw < 0.04:
             self._note_other("delete", partial(repository.delete, _at(tag)))
-        elif draw < 0.06:
+        elif draw < 0.055:
+            admins = Repository(self._port, repository.name, self._board.accounts[ADMIN])
+            reference = self._chance.choice([tag, digest_of(image)])
+            self._note_other("admin: delete at the gate", partial(admins.delete, _at(reference)))
+        elif draw < 0.075:
             # Its tags stand in the query: docker-registry stores it and writes no tag.
             put = partial(repository.put, digest_of(image), image, query=f"?tag={tag}&tag=dev-0")
             self._note_other("query", put)
-        elif draw < 0.14:
+        elif draw < 0.155:
             self._push_index(repository, tag)
         else:
             self._push(repository, tag, image, IMAGE_TYPE)

@@ -13,7 +13,6 @@ from bench.crowd import Admin, Board, Client
 from bench.records import Lock
 from bench.stage import Clock, Stage
 from bench.watch import Finding, Watcher, check_at_rest, check_history, look
-from tests.services.registry_user import Repository
 
 ROUND_SECONDS = 25.0
 ROUNDS_PER_GENERATION = 2
@@ -81,9 +80,10 @@ class Soak:
             first_number,
             self._images,
             stage.wire.late,
+            stage.accounts,
         )
         self._board = board
-        watcher = Watcher(stage.cluster.ports.registry, stage.url, self._repositories)
+        watcher = Watcher(stage.behind, stage.url, self._repositories)
         watcher.start()
         try:
             clock, is_quiet = self._let_loose(board, watcher, seconds)
@@ -149,9 +149,7 @@ class Soak:
         """Check what is there at rest, and what clients were told; return how many locks."""
         stage, tally = self._stage, self.tally
         snapshot = stage.records.snapshot()
-        violations, burned, healed = check_at_rest(
-            stage.cluster.ports.registry, snapshot, self._push_again
-        )
+        violations, burned, healed = check_at_rest(stage.behind, snapshot, self._push_again)
         events = stage.records.events_since(began - timedelta(minutes=1))
         tally.violations += violations + check_history(board.landed, events)
         tally.burned += burned
@@ -160,7 +158,7 @@ class Soak:
         return len(snapshot.locks)
 
     def _push_again(self, lock: Lock) -> None:
-        repository = Repository(self._stage.cluster.ports.edge, lock.repository)
+        repository = self._stage.behind(lock.repository).at(self._stage.cluster.ports.edge)
         repository.put(lock.tag, *self._images[lock.digest])
 
     def _chance(self, who: str, number: int) -> random.Random:
@@ -191,7 +189,7 @@ class Soak:
         told += self._chaos.log if self._chaos is not None else []
         try:
             told += self._stage.records.tell(repository, tag)
-            there = look(self._stage.cluster.ports.registry, repository, tag)
+            there = look(self._stage.behind(repository), tag)
         except (OSError, psycopg.Error) as error:
             there = f"no more is known: {error}"
         for at, what in sorted(told):

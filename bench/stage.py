@@ -16,12 +16,14 @@ from django.core.management import call_command
 from django.db import Error as AnyDatabaseError
 from django.db import connection
 
-from bench.crowd import SETTINGS, SHIFTING, STEADY, Board
+from bench.crowd import ADMIN, SETTINGS, SHIFTING, STEADY, Board
 from bench.hurried import LEASE_SECONDS, QUARANTINE_SECONDS
 from bench.records import Records
 from bench.wire import Wire
+from tests.services.accounts import PUSHER, Account
 from tests.services.cluster import Cluster
 from tests.services.registry_user import Repository, send
+from workspaces.models import User
 
 APPLICATION = "bench.hurried:application"
 RESOLVE_SECONDS = 3.0
@@ -40,7 +42,10 @@ _MOST_LOG_BYTES = 10_000_000
 
 
 class Stage:
-    """Everything that runs, prepared: two workspaces, each with an admin's access token."""
+    """Everything that runs, prepared: two workspaces, each with an admin's access token.
+
+    Two people have accounts at the registry: a member of both, who pushes, and an admin of both.
+    """
 
     def __init__(self, folder: Path, url: str, chance: random.Random) -> None:
         self.url = url
@@ -52,6 +57,7 @@ class Stage:
         self.wire.registry_port = self.cluster.ports.registry
         self.records = Records(url)
         self.tokens: dict[str, str] = {}
+        self.accounts: dict[str, Account] = {}
         settings.REGISTRY_URL = self.cluster.registry_url
         # Lost connections are the point.
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
@@ -64,6 +70,10 @@ class Stage:
             printed = io.StringIO()
             call_command("create_access_token", slug, "soak", "--scope", "admin", stdout=printed)
             self.tokens[slug] = printed.getvalue().strip()
+            for username, role in ((PUSHER, "member"), (ADMIN, "admin")):
+                call_command("add_member", slug, username, role=role, stderr=io.StringIO())
+        for user in User.objects.filter(username__in=(PUSHER, ADMIN)):
+            self.accounts[user.username] = self.cluster.account(user)
         connection.close()
         self.cluster.start()
         for slug, token in self.tokens.items():
@@ -96,9 +106,12 @@ class Stage:
         (tables,) = self.records.read((_TABLES, ()))
         self.records.execute(*(f'DELETE FROM "{name}"' for (name,) in tables))  # noqa: S608
         repositories = [f"{slug}/g{number}-{n}" for slug in (STEADY, SHIFTING) for n in (1, 2)]
-        port = self.cluster.ports.registry
-        blobs = [Repository(port, name).upload(b'{"os": "linux"}') for name in repositories]
+        blobs = [self.behind(name).upload(b'{"os": "linux"}') for name in repositories]
         return repositories, blobs[0]
+
+    def behind(self, name: str) -> Repository:
+        """Return a repository as the registry has it, with nobody in front."""
+        return Repository(self.cluster.ports.registry, name, self.accounts[PUSHER])
 
     def come_to_rest(self) -> int:
         """Resolve until nothing is open; return how many attempts stay open all the same."""

@@ -14,7 +14,7 @@ import psycopg
 from bench.chaos import LONGEST_HANG_SECONDS
 from bench.crowd import Push, code_of
 from bench.records import Event, Lock, Policy, Records, Snapshot
-from tests.services.registry_user import send
+from tests.services.registry_user import Repository, send
 
 ABSENT = "absent"
 _PAUSE_SECONDS = 0.05
@@ -41,12 +41,13 @@ class Finding:
     tag: str
 
 
-def look(port: int, repository: str, tag: str) -> str:
+def look(repository: Repository, tag: str) -> str:
     """Return the digest that the registry has under a tag, ABSENT, or another answer as it came.
 
     Raises OSError or HTTPException where it does not answer.
     """
-    answer = send(port, "GET", f"/v2/{repository}/manifests/{tag}")
+    target = f"/v2/{repository.name}/manifests/{tag}"
+    answer = send(repository.port, "GET", target, headers=repository.login)
     if answer.status == 200:
         return answer.headers.get("docker-content-digest", "no digest")
     if answer.status == 404 and code_of(answer) in ("MANIFEST_UNKNOWN", "NAME_UNKNOWN"):
@@ -77,9 +78,11 @@ class Watcher(threading.Thread):
     change or an event says why.
     """
 
-    def __init__(self, port: int, url: str, repositories: list[str]) -> None:
+    def __init__(
+        self, behind: Callable[[str], Repository], url: str, repositories: list[str]
+    ) -> None:
         super().__init__(daemon=True)
-        self._port = port
+        self._behind = behind
         self._records = Records(url)
         self._repositories = repositories
         self._sightings: dict[tuple[str, str], Sighting] = {}
@@ -102,9 +105,10 @@ class Watcher(threading.Thread):
         seen: dict[tuple[str, str], str] = {}
         try:
             for place in self._list_places(before):
-                there = look(self._port, *place)
+                repository, tag = self._behind(place[0]), place[1]
+                there = look(repository, tag)
                 if there == ABSENT:
-                    there = look(self._port, *place)
+                    there = look(repository, tag)
                 if is_evidence(there):
                     seen[place] = there
         except (OSError, http.client.HTTPException, ValueError):
@@ -122,7 +126,9 @@ class Watcher(threading.Thread):
         """Return the covered tags that have a lock or are in the registry."""
         places = {lock.place for lock in snapshot.locks.values()}
         for repository in self._repositories:
-            answer = send(self._port, "GET", f"/v2/{repository}/tags/list")
+            behind = self._behind(repository)
+            target = f"/v2/{repository}/tags/list"
+            answer = send(behind.port, "GET", target, headers=behind.login)
             if answer.status == 200:
                 places |= {(repository, tag) for tag in json.loads(answer.body)["tags"] or []}
         return sorted(place for place in places if snapshot.policy_of(place).covers(place[1]))
@@ -166,7 +172,9 @@ def is_at_rest(place: tuple[str, str], snapshot: Snapshot) -> bool:
 
 
 def check_at_rest(
-    port: int, snapshot: Snapshot, push_again: Callable[[Lock], None]
+    behind: Callable[[str], Repository],
+    snapshot: Snapshot,
+    push_again: Callable[[Lock], None],
 ) -> tuple[list[Finding], list[Finding], int]:
     """Return violations, burned names, and how many locks were healed.
 
@@ -180,10 +188,11 @@ def check_at_rest(
             burned.append(Finding(f"{lock.state} by nobody's attempt", *lock.place))
         if lock.state != "locked":
             continue
-        there = look(port, *lock.place)
+        repository, tag = behind(lock.place[0]), lock.place[1]
+        there = look(repository, tag)
         if not is_evidence(there):
             push_again(lock)
-            there = look(port, *lock.place)
+            there = look(repository, tag)
             healed += there == lock.digest
         what = f"locked to {lock.digest}, and the registry has {there}"
         if there != lock.digest:

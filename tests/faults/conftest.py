@@ -12,13 +12,14 @@ from django.db import connection
 from immutability.protection import Protection
 from tests.conftest import is_postgresql
 from tests.faults.scene import VERSIONS, Scene
+from tests.services.accounts import make_admin, make_pusher
 from tests.services.cluster import Cluster, require_programs, test_database_url
 from tests.services.database_faults import LostConnections
 from tests.services.fickle import FickleProxy
 from tests.services.parts import is_answering, wait_until
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
-from workspaces.models import Workspace
+from workspaces.models import User, Workspace
 
 MOST_AT_ONCE = 24
 # In the pool of each process.
@@ -67,22 +68,30 @@ def background() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture
+def dana(acme: Workspace) -> User:
+    """Who pushes."""
+    return make_pusher(acme)
+
+
+@pytest.fixture
 def scene(
     cluster: Cluster,
     acme: Workspace,
+    dana: User,
     background: ThreadPoolExecutor,
     request: pytest.FixtureRequest,
 ) -> Scene:
-    return make_scene(cluster, acme, background, request.node.nodeid)
+    return make_scene(cluster, acme, dana, background, request.node.nodeid)
 
 
 def make_scene(
-    cluster: Cluster, workspace: Workspace, pool: ThreadPoolExecutor, test: str
+    cluster: Cluster, workspace: Workspace, pusher: User, pool: ThreadPoolExecutor, test: str
 ) -> Scene:
     """Return a repository of the test's own, in which every tag that begins with v is protected."""
     token = create_access_token(workspace, "admin", [Scope.ADMIN], actor=SYSTEM)
     name = f"{workspace.slug}/r{hashlib.sha256(test.encode()).hexdigest()[:12]}"
-    scene = Scene(cluster, workspace, name, token, pool)
+    admins = cluster.account(make_admin(workspace))
+    scene = Scene(cluster, workspace, name, cluster.account(pusher), admins, token, pool)
     scene.protect(Protection.SOME, VERSIONS)
     return scene
 
@@ -126,11 +135,12 @@ def fickle(
     proxy: FickleProxy,
     _fickle_cluster: tuple[Cluster, FickleProxy],
     acme: Workspace,
+    dana: User,
     background: ThreadPoolExecutor,
     request: pytest.FixtureRequest,
 ) -> Iterator[Scene]:
     """A scene whose gates and site meet the registry through `proxy`."""
-    yield make_scene(_fickle_cluster[0], acme, background, request.node.nodeid)
+    yield make_scene(_fickle_cluster[0], acme, dana, background, request.node.nodeid)
     # Before the requests in the background are waited for.
     proxy.reset()
 

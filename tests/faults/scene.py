@@ -15,6 +15,7 @@ from immutability.actions.save_settings import save_container_settings
 from immutability.drafts import Draft
 from immutability.models import Attempt, LockedTag
 from immutability.protection import PolicyRule, Protection
+from tests.services.accounts import Account, taglocks_own
 from tests.services.cluster import Cluster
 from tests.services.meetings import Meeting, new_meeting
 from tests.services.registry_user import Answer, Repository, digest_of, send
@@ -37,15 +38,19 @@ class Scene:
         cluster: Cluster,
         workspace: Workspace,
         name: str,
+        account: Account,
+        admins: Account,
         token: str,
         pool: ThreadPoolExecutor,
     ) -> None:
+        """`account` is the pusher's, `admins` an admin's; `token` is another's, for the API."""
         self.cluster = cluster
         self.workspace = workspace
         self.name = name
-        self.edge = Repository(cluster.ports.edge, name)
-        self.behind = Repository(cluster.ports.registry, name)
-        self.gates = [Repository(port, name) for port in cluster.gate_ports]
+        self.edge = Repository(cluster.ports.edge, name, account)
+        self.behind = self.edge.at(cluster.ports.registry)
+        self.gates = [self.edge.at(port) for port in cluster.gate_ports]
+        self.as_admin = Repository(cluster.ports.edge, name, admins)
         self.pool = pool
         self._token = token
         self._promised: dict[str, str] = {}
@@ -80,6 +85,11 @@ class Scene:
             return where.delete(f"manifests/{reference}", _header(fault))
         except (OSError, http.client.HTTPException):
             return NO_ANSWER
+
+    def delete_at_gate_as_admin(self, reference: str, fault: str = "") -> Answer:
+        """Delete a locked tag, or an image and its tags, through the edge and one of the gates."""
+        self._promised.clear()
+        return self.as_admin.delete(f"manifests/{reference}", _header(fault))
 
     def delete_as_admin(self, tag: str, name_after: str = "reserve", fault: str = "") -> Answer:
         """Delete a locked tag, free a reserved name or drop a claim over the API."""
@@ -156,7 +166,9 @@ class Scene:
 
     def resolve(self) -> int:
         """Resolve what is due, as the worker does; return how many attempts are settled."""
-        registry = RegistryClient(self.cluster.registry_url, 5.0)
+        registry = RegistryClient(
+            self.cluster.registry_url, 5.0, authorize=taglocks_own(self.cluster.keys)
+        )
         return resolve_attempts(registry, Attempt.objects.all())
 
     def let_the_lease_pass_and_resolve(self) -> None:

@@ -1,7 +1,11 @@
-"""Gates whose clocks are minutes apart: the database's clock times every lease."""
+"""Gates whose clocks are minutes apart: the database's clock times every lease.
+
+How far apart they may be, registry tokens say. Beyond that a gate writes nothing.
+"""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,11 +19,16 @@ from tests.faults.scene import (
     locked_to,
 )
 from tests.services.cluster import Cluster
+from tests.services.parts import Part
 from tests.services.registry_user import Answer, Repository, digest_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("connections")]
 
-SKEWS = {"ahead": "30", "behind": "-30"}
+# In minutes, each longer than a lease: as much as the registry puts up with where a token of a gate
+# is from the future, and as much as the gate does where a client's is.
+SKEWS = {"ahead": "1.8", "behind": "-4.5"}
+# A client that goes to the gate whose clock is behind has had its token for a while.
+TOKEN_AGES = {"ahead": 0, "behind": 240}
 SENT = "before the write leaves"
 
 
@@ -39,7 +48,12 @@ def _skewed_ports(_running_cluster: Cluster) -> Iterator[dict[str, int]]:
 @pytest.fixture
 def skewed(_skewed_ports: dict[str, int], scene: Scene) -> dict[str, Repository]:
     """The scene's repository behind gates whose clocks are ahead and behind."""
-    return {name: Repository(port, scene.name) for name, port in _skewed_ports.items()}
+    account = scene.edge.account
+    assert account is not None
+    return {
+        name: Repository(port, scene.name, replace(account, token_age=TOKEN_AGES[name]))
+        for name, port in _skewed_ports.items()
+    }
 
 
 @pytest.mark.parametrize("skew", SKEWS)
@@ -113,4 +127,44 @@ def test_of_many_first_pushes_through_gates_with_different_clocks_one_wins(
         if image not in won:
             assert_refused(scene.push_until_decided("v1", image), won[0])
     assert scene.behind.tags == {"v1": digest_of(won[0])}
+    scene.assert_sound()
+
+
+@pytest.fixture
+def start_gate(scene: Scene) -> Iterator[Callable[[str], Repository]]:
+    """Return a function that starts a gate whose clock is so many minutes ahead."""
+    started: list[Part] = []
+
+    def start(minutes: str) -> Repository:
+        part, port = scene.cluster.another_gate(FAULT_CLOCK_MINUTES=minutes)
+        part.start()
+        started.append(part)
+        return scene.edge.at(port)
+
+    yield start
+    for part in started:
+        part.kill()
+
+
+@pytest.mark.parametrize("minutes", ["30", "-30"])
+def test_a_gate_whose_clock_is_far_off_believes_no_token_and_holds_no_name(
+    scene: Scene, start_gate: Callable[[str], Repository], minutes: str
+) -> None:
+    one, two = scene.make_image("one"), scene.make_image("two")
+    answer = start_gate(minutes).put("v1", one)
+    assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
+    assert scene.locks == {}
+    assert scene.open_attempts == 0
+    assert scene.push("v1", two).status == 201
+    scene.assert_sound()
+
+
+def test_a_gate_whose_own_tokens_are_from_the_future_decides_nothing_and_holds_no_name(
+    scene: Scene, start_gate: Callable[[str], Repository]
+) -> None:
+    one, two = scene.make_image("one"), scene.make_image("two")
+    assert_undecided(start_gate("4").put("v1", one))
+    assert scene.locks == {}
+    assert scene.open_attempts == 0
+    assert scene.push("v1", two).status == 201
     scene.assert_sound()

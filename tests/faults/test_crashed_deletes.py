@@ -146,3 +146,40 @@ def test_an_admins_delete_that_was_sent_is_carried_out(
     assert scene.locks == {"v1": ("reserved", digest_of(one))}
     assert scene.push("v1", two).status in (403, 503)
     scene.assert_sound()
+
+
+# An admin's delete at the gate, of an image that is locked.
+
+
+def _kill_an_admins_delete_at_the_gate(scene: Scene, image: bytes, point: str) -> None:
+    for tag in ("v1", "v2"):
+        assert scene.push(tag, image).status == 201
+    scene.delete_at_gate_as_admin(digest_of(image), f"kill {point}")
+    scene.cluster.mend_after_a_kill()
+
+
+def test_an_admins_delete_at_the_gate_that_was_only_announced_is_given_up(scene: Scene) -> None:
+    one, two = scene.make_image("one"), scene.make_image("two")
+    _kill_an_admins_delete_at_the_gate(scene, one, ANNOUNCED)
+    assert scene.locks == dict.fromkeys(("v1", "v2"), ("deleting", digest_of(one)))
+    assert_undecided(scene.push("v1", two))
+    scene.let_the_lease_pass_and_resolve()
+    assert scene.locks == dict.fromkeys(("v1", "v2"), locked_to(one))
+    assert_refused(scene.push("v1", two), one)
+    scene.assert_sound()
+
+
+@pytest.mark.parametrize("point", [*SENT, *GONE])
+def test_an_admins_delete_at_the_gate_that_may_have_been_sent_is_repeated(
+    scene: Scene, point: str
+) -> None:
+    one, two = scene.make_image("one"), scene.make_image("two")
+    _kill_an_admins_delete_at_the_gate(scene, one, point)
+    scene.let_the_lease_pass_and_resolve()
+    assert scene.behind.tags == {}
+    assert scene.locks == dict.fromkeys(("v1", "v2"), ("reserved", digest_of(one)))
+    assert scene.push("v1", two).status in (403, 503)
+    scene.assert_sound()
+    assert scene.push_until_decided("v1", one).status == 201
+    assert_refused(scene.push("v1", two), one)
+    scene.assert_sound()

@@ -44,7 +44,7 @@ def hasty(_hasty_gate: tuple[Part, int], scene: Scene) -> Repository:
     _, port = _hasty_gate
     # It notices after a moment that the database is back from the last test.
     wait_until(lambda: is_answering(f"http://127.0.0.1:{port}/readyz"))
-    return Repository(port, scene.name)
+    return scene.edge.at(port)
 
 
 def _settle(scene: Scene, point: str, answer: Answer, one: bytes, two: bytes) -> None:
@@ -161,7 +161,7 @@ def test_held_pushes_hold_no_connections(fickle: Scene, proxy: FickleProxy) -> N
     """Four times as many pushes as the pool has connections wait at the registry."""
     images = [fickle.make_image(str(number)) for number in range(HELD + 2)]
     gate, port = fickle.cluster.another_gate(FAULT_POOL_SIZE="2", FAULT_DEADLINE="20")
-    behind_it = Repository(port, fickle.name)
+    behind_it = fickle.edge.at(port)
     gate.start()
     try:
         holds = [proxy.hold_next() for _ in range(HELD)]

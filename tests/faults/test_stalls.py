@@ -14,7 +14,7 @@ from tests.faults.scene import (
 )
 from tests.services.fickle import Fault, FickleProxy, Hold, answers
 from tests.services.parts import wait_until, wait_until_unread
-from tests.services.registry_user import Repository, digest_of
+from tests.services.registry_user import digest_of
 
 pytestmark = pytest.mark.cluster
 
@@ -35,6 +35,7 @@ STALLS = [
         for lands in (True, False)
         for fault in [answers(status, is_forwarded=lands)]
     ),
+    Stall("does not believe Taglock's token", answers(401, is_forwarded=False), has_landed=False),
     Stall("closes after storing it", Fault(is_closed=True), has_landed=True),
     Stall("closes before reading it", Fault(is_forwarded=False, is_closed=True), has_landed=False),
     Stall("dribbles its answer", Fault(is_dribbled=True), has_landed=True),
@@ -94,7 +95,7 @@ def test_a_push_is_repeated_as_often_as_its_end_is_unknown(
     fickle.assert_sound()
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 415])
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 415])
 def test_a_refusal_of_the_registry_leaves_the_name_free(
     fickle: Scene, proxy: FickleProxy, status: int
 ) -> None:
@@ -258,7 +259,7 @@ def test_a_gate_that_stood_still_for_too_long_sends_nothing_any_more(
     try:
         with fickle.waiting_at("after it is marked as sent") as meeting:
             pushing = fickle.pool.submit(
-                Repository(port, fickle.name).put,
+                fickle.edge.at(port).put,
                 "v1",
                 one,
                 headers="X-Fault: wait after it is marked as sent\r\n",

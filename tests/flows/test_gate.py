@@ -1,16 +1,11 @@
 """The gate before a real registry: real clients, raw requests, and every other way in."""
 
-import hashlib
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +13,21 @@ from typing import Any
 
 import pytest
 
+from containers.tokens.tokens import Caller, CallerKind
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
-from tests.conftest import skip_or_fail
+from tests.flows.asking import (
+    IMMUTABLE,
+    RESERVED,
+    UNDELETABLE,
+    Api,
+    digest_of_layout,
+    run_as_printed,
+    skopeo,
+    skopeo_delete,
+    skopeo_login,
+    skopeo_push,
+)
+from tests.services.accounts import Account, keys_of
 from tests.services.registry_user import (
     CONFIG_TYPE,
     IMAGE_TYPE,
@@ -27,142 +35,66 @@ from tests.services.registry_user import (
     PATIENCE_SECONDS,
     Repository,
     digest_of,
+    log_in,
     make_index,
     send,
     send_raw,
     to_json,
 )
-from tests.services.site import ROOT, Site
+from tests.services.site import Site
 
 pytestmark = pytest.mark.process
 
-IMMUTABLE = "cannot be overwritten because the tag is immutable"
-
-
-@pytest.fixture(scope="module")
-def _programs() -> None:
-    for program, package in (
-        ("skopeo", "Debian's skopeo"),
-        ("curl", "curl"),
-        ("docker-registry", "Debian's docker-registry"),
-        ("nginx", "Debian's nginx"),
-    ):
-        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None:
-            skip_or_fail(package)
-
-
-@pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
-def site(
-    _programs: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Site]:
-    """A whole Taglock, in which every tag that begins with v is protected.
-
-    Before either registry, with nothing changed but REGISTRY_URL.
-    """
-    is_own = request.param == "docker-registry"
-    registry_url = "" if is_own else request.getfixturevalue("distribution_3")
-    site = Site(tmp_path_factory.mktemp("gate") / "data", registry_url=registry_url)
-    try:
-        yield site
-    finally:
-        site.stop()
-
-
-@pytest.fixture(scope="module")
-def api(site: Site) -> "Api":
-    api = Api(site)
-    api.protect([{"name": "Versions", "pattern": "^v"}])
-    return api
-
-
-class Api:
-    """The API, as an admin's access token sees it."""
-
-    def __init__(self, site: Site) -> None:
-        made = subprocess.run(
-            f"{sys.executable} manage.py create_access_token acme flows --scope admin".split(),
-            cwd=ROOT,
-            env={**os.environ, "DATA_DIR": str(site.data_dir)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        self._token = made.stdout.strip()
-        self._url = f"{site.url}/api/v1/workspaces/acme"
-
-    def call(self, method: str, path: str, body: object = None, **headers: str) -> Any:
-        """Call the API below the workspace's address; return the document."""
-        request = urllib.request.Request(
-            f"{self._url}/{path}",
-            json.dumps(body).encode() if body is not None else None,
-            {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-            | {name.replace("_", "-"): value for name, value in headers.items()},
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
-            return json.loads(response.read())
-
-    def protect(self, rules: list[dict[str, str]]) -> None:
-        """Protect what these rules match."""
-        body = {"protection": "some", "rules": rules, "suspend_locks": True}
-        self.call("PUT", "container-settings", body, If_Match="*")
-
-    def locks_of(self, repository: str) -> dict[str, tuple[str, str]]:
-        """Return state and digest of every lock of a repository, by tag."""
-        found = self.call("GET", "locked-tags?limit=200")
-        rows = found["results"] if isinstance(found, dict) else found
-        return {
-            row["tag"]: (row["state"], row["digest"])
-            for row in rows
-            if row["repository"] == repository
-        }
-
 
 @pytest.fixture
-def repository(site: Site, api: Api, request: pytest.FixtureRequest) -> Repository:
-    """A repository of the test's own."""
-    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
-    return Repository(site.port, f"acme/r{name}")
-
-
-def _skopeo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["skopeo", "--insecure-policy", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def _copy(source: Path, repository: Repository, tag: str, *more: str) -> Any:
-    target = f"docker://127.0.0.1:{repository.port}/{repository.name}:{tag}"
-    return _skopeo("copy", "--dest-tls-verify=false", *more, f"oci:{source}", target)
+def logged_in(site: Site, auth_file: Path) -> None:
+    """Bob has logged in with skopeo."""
+    done = skopeo_login(site.port, "bob")
+    assert done.returncode == 0, done.stderr
 
 
 # The commands that are printed.
 
 
 def test_the_printed_commands_do_what_is_printed_above_them(site: Site, api: Api) -> None:
-    commands = [line.strip() for line in site.lines if line.startswith("skopeo ")]
-    assert len(commands) == 5
-    done = [
-        subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
-        for command in commands
+    commands = site.registry_commands
+    done = [run_as_printed(command) for command in commands]
+    verbs = [_verb(command) for command in commands]
+    assert list(zip(verbs, [each.returncode == 0 for each in done], strict=True)) == [
+        ("login", True),
+        ("copy", True),
+        ("copy", True),
+        ("copy", False),
+        ("copy", True),
+        ("copy", True),
+        ("delete", False),
+        ("login", True),
+        ("delete", True),
+        ("copy", False),
+        ("copy", True),
     ]
-    assert [each.returncode == 0 for each in done] == [True, True, False, True, True]
-    refused = done[2].stderr.replace('\\"', '"')
+    refused, kept, reserved = (done[number].stderr.replace('\\"', '"') for number in (3, 6, 9))
     assert f'denied: tag "v1.2.0" of acme/api {IMMUTABLE}' in refused
+    assert "(pushed by bob)" in refused
     assert refused.count("denied: ") == 1
-    link = re.search(r"http://\S+/acme/lock-log/[0-9A-Z]{12}", refused)
-    assert link is not None
-    assert link[0].startswith(site.url)
-    one, two = (
-        json.loads((site.data_dir / f"images/{n}/index.json").read_text()) for n in ("one", "two")
-    )
-    assert Repository(site.port, "acme/api").tags == {
-        "v1.2.0": one["manifests"][0]["digest"],
-        "feature-x": two["manifests"][0]["digest"],
+    assert UNDELETABLE in kept
+    assert RESERVED in reserved
+    for text in (refused, kept, reserved):
+        link = re.search(r"http://\S+/acme/lock-log/[0-9A-Z]{12}", text)
+        assert link is not None, text
+        assert link[0].startswith(site.url)
+    one, two = (digest_of_layout(site.data_dir / "images" / name) for name in ("one", "two"))
+    assert Repository(site.port, "acme/api", site.account("bob")).tags == {
+        "v1.2.0": one,
+        "feature-x": two,
     }
+    assert api.locks_of("acme/api") == {"v1.2.0": ("locked", one)}
+
+
+def _verb(command: str) -> str:
+    found = re.search(r"skopeo (?:--\S+ )?(\w+)", command)
+    assert found is not None, command
+    return found[1]
 
 
 # Indexes.
@@ -185,15 +117,15 @@ def test_an_index_with_children_is_pushed_and_its_child_is_not_deleted(
 
 
 def test_skopeo_pushes_every_image_of_an_index(
-    repository: Repository, api: Api, site: Site, tmp_path: Path
+    repository: Repository, api: Api, site: Site, logged_in: None
 ) -> None:
-    source = Repository(repository.port, repository.name + "-source")
+    source = repository.named(repository.name + "-source")
     one, two = source.make_image("one"), source.make_image("two")
     for each in (one, two):
         source.put(digest_of(each), each)
     source.put("latest", make_index(one, two), INDEX_TYPE)
     address = f"docker://127.0.0.1:{site.port}/{{}}"
-    done = _skopeo(
+    done = skopeo(
         "copy",
         "--all",
         "--src-tls-verify=false",
@@ -210,9 +142,9 @@ def test_skopeo_pushes_every_image_of_an_index(
 
 
 def test_an_image_from_before_the_protection_is_adopted(
-    repository: Repository, api: Api, registry_port: int
+    repository: Repository, api: Api, site: Site
 ) -> None:
-    behind = Repository(registry_port, repository.name)
+    behind = repository.at(site.registry_port)
     one, two = behind.make_image("one"), behind.make_image("two")
     assert behind.put("v1", one).status == 201
     assert behind.put("v2", one).status == 201
@@ -222,15 +154,6 @@ def test_an_image_from_before_the_protection_is_adopted(
     locked = ("locked", digest_of(one))
     assert api.locks_of(repository.name) == {"v1": locked, "v2": locked}
     assert repository.tags == {"v1": digest_of(one), "v2": digest_of(one)}
-
-
-@pytest.fixture(scope="module")
-def registry_port(site: Site) -> int:
-    """The registry's own port, to which nobody but the edge and the gate talks in real life."""
-    text = (site.data_dir / "edge" / "nginx.conf").read_text()
-    found = re.search(r"upstream taglock_registry \{ server 127\.0\.0\.1:(\d+)", text)
-    assert found is not None
-    return int(found[1])
 
 
 def test_an_unprotected_tag_moves(repository: Repository) -> None:
@@ -257,13 +180,13 @@ def test_a_manifest_that_the_registry_refuses_leaves_the_name_free(
 
 
 def test_the_same_image_in_another_format_is_another_image(
-    repository: Repository, api: Api, site: Site
+    repository: Repository, api: Api, site: Site, logged_in: None
 ) -> None:
-    one = site.data_dir / "images" / "one"
-    assert _copy(one, repository, "v1", "--format", "v2s2").returncode == 0
+    one, target = site.data_dir / "images" / "one", f"{repository.name}:v1"
+    assert skopeo_push(one, site.port, target, "--format", "v2s2").returncode == 0
     docker = repository.read("v1")
     assert api.locks_of(repository.name) == {"v1": ("locked", docker)}
-    refused = _copy(one, repository, "v1")
+    refused = skopeo_push(one, site.port, target)
     assert refused.returncode != 0
     assert IMMUTABLE in refused.stderr
     assert repository.tags == {"v1": docker}
@@ -294,7 +217,9 @@ def test_a_locked_tag_in_the_query_refuses_the_push(repository: Repository) -> N
 # Deletes.
 
 
-def test_a_locked_tag_is_deleted_by_no_route(repository: Repository, site: Site) -> None:
+def test_a_locked_tag_is_deleted_by_no_route(
+    repository: Repository, site: Site, logged_in: None
+) -> None:
     one = repository.make_image("one")
     repository.put("v1", one)
     config = json.loads(one)["config"]["digest"]
@@ -304,18 +229,18 @@ def test_a_locked_tag_is_deleted_by_no_route(repository: Repository, site: Site)
     for digest in (config, digest_of(one)):
         refused = repository.delete(f"blobs/{digest}")
         assert (refused.status, refused.code) == (405, "UNSUPPORTED")
-    address = f"docker://127.0.0.1:{site.port}/{repository.name}:v1"
-    done = _skopeo("delete", "--tls-verify=false", address)
+    done = skopeo_delete(site.port, f"{repository.name}:v1")
     assert done.returncode != 0
-    assert "cannot be deleted because the tag is immutable" in done.stderr
+    assert UNDELETABLE in done.stderr
     assert repository.tags == {"v1": digest_of(one)}
 
 
-def test_an_unprotected_image_is_deleted(repository: Repository, site: Site) -> None:
+def test_an_unprotected_image_is_deleted(
+    repository: Repository, site: Site, logged_in: None
+) -> None:
     one = repository.make_image("one")
     repository.put("latest", one)
-    address = f"docker://127.0.0.1:{site.port}/{repository.name}:latest"
-    done = _skopeo("delete", "--tls-verify=false", address)
+    done = skopeo_delete(site.port, f"{repository.name}:latest")
     assert done.returncode == 0, done.stderr
     assert repository.tags == {}
 
@@ -341,14 +266,23 @@ def test_the_catalog_is_closed(
     repository: Repository, site: Site, method: str, target: str
 ) -> None:
     repository.put("latest", repository.make_image("one"))
-    answer = send(site.port, method, target)
-    assert answer.status >= 300
-    assert b"repositories" not in answer.body
+    for headers in ("", repository.login):
+        answer = send(site.port, method, target, headers=headers)
+        assert answer.status >= 300
+        assert b"repositories" not in answer.body
 
 
-def test_an_unknown_workspace_is_said_in_the_registrys_words(site: Site, api: Api) -> None:
-    answer = Repository(site.port, "nobody/api").put("v1", b"{}")
-    assert (answer.status, answer.code) == (404, "NAME_UNKNOWN")
+@pytest.mark.parametrize("name", ["nobody/api", "globex/api"])
+def test_an_unknown_workspace_is_answered_as_one_of_others_is(
+    site: Site, api: Api, account: Account, name: str
+) -> None:
+    anonymous = Repository(site.port, name).put("v1", b"{}")
+    assert (anonymous.status, anonymous.code) == (401, "UNAUTHORIZED")
+    assert f'scope="repository:{name}:pull,push"' in anonymous.headers["www-authenticate"]
+    # With more than the token service would have given.
+    denied = Repository(site.port, name, account).put("v1", b"{}")
+    assert (denied.status, denied.code) == (403, "DENIED")
+    assert denied.error["message"] == "requested access to the resource is denied"
 
 
 @pytest.mark.parametrize("size", [4 * 1024 * 1024 + 1, 5_000_000, 5 * 1024 * 1024 + 1])
@@ -439,7 +373,11 @@ def test_no_trick_moves_or_takes_a_locked_tag(repository: Repository, api: Api) 
     for method, target in TRICKS:
         aimed = _aim(target, repository.name, digest_of(one))
         answer = send(
-            repository.port, method, aimed, two, headers="X-HTTP-Method-Override: PUT\r\n"
+            repository.port,
+            method,
+            aimed,
+            two,
+            headers=f"{repository.login}X-HTTP-Method-Override: PUT\r\n",
         )
         assert repository.tags == {"v1": digest_of(one)}, f"{method} {target}: {answer}"
         assert answer.status >= 300 or method == "GET", f"{method} {target}: {answer}"
@@ -453,7 +391,7 @@ def test_no_trick_sets_a_tag_undecided(repository: Repository, api: Api) -> None
         if method == "DELETE":
             continue
         aimed = _aim(target.replace("v1", "v9"), repository.name, digest_of(two))
-        answer = send(repository.port, method, aimed, two)
+        answer = send(repository.port, method, aimed, two, headers=repository.login)
         locked = {tag: digest for tag, (_, digest) in api.locks_of(repository.name).items()}
         assert locked.items() >= repository.tags.items(), f"{method} {target}: {answer}"
 
@@ -464,15 +402,17 @@ def test_no_trick_sets_a_tag_undecided(repository: Repository, api: Api) -> None
 def test_a_repository_may_be_named_like_a_part_of_the_api(
     repository: Repository, api: Api, tail: str
 ) -> None:
-    odd = Repository(repository.port, f"{repository.name}/{tail}")
-    plain = Repository(repository.port, repository.name)
-    one = plain.make_image("one")
+    odd = repository.named(f"{repository.name}/{tail}")
+    one = repository.make_image("one")
+    scopes = (f"repository:{odd.name}:pull,push", f"repository:{repository.name}:pull")
+    token = json.loads(log_in(odd.port, "bob", "demo", *scopes).body)["token"]
     mounted = send(
         odd.port,
         "POST",
         f"/v2/{odd.name}/blobs/uploads/?mount={json.loads(one)['config']['digest']}"
-        f"&from={plain.name}",
+        f"&from={repository.name}",
         b"",
+        headers=f"Authorization: Bearer {token}\r\n",
     )
     assert mounted.status == 201, mounted
     assert odd.put("v1", one).status == 201
@@ -498,7 +438,7 @@ def test_a_body_sent_another_way_is_decided_like_any_other(
     statuses = []
     for body in (one, two):
         length, sent = body_of(body)
-        head = f"PUT /v2/{repository.name}/manifests/v1 HTTP/1.1\r\n".encode()
+        head = f"PUT /v2/{repository.name}/manifests/v1 HTTP/1.1\r\n{repository.login}".encode()
         head += (
             b"Host: 127.0.0.1\r\nConnection: close\r\nContent-Type: %s\r\n" % IMAGE_TYPE.encode()
         )
@@ -512,10 +452,12 @@ def test_a_request_hidden_behind_another_is_decided_too(repository: Repository) 
     repository.put("v1", one)
     hidden = (
         f"PUT /v2/{repository.name}/manifests/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        f"Connection: close\r\nContent-Type: {IMAGE_TYPE}\r\nContent-Length: {len(two)}\r\n\r\n"
+        f"{repository.login}Connection: close\r\nContent-Type: {IMAGE_TYPE}\r\n"
+        f"Content-Length: {len(two)}\r\n\r\n"
     ).encode() + two
-    get = f"GET /v2/{repository.name}/tags/list HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    upload = f"POST /v2/{repository.name}/blobs/uploads/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    host = f"Host: 127.0.0.1\r\n{repository.login}"
+    get = f"GET /v2/{repository.name}/tags/list HTTP/1.1\r\n{host}"
+    upload = f"POST /v2/{repository.name}/blobs/uploads/ HTTP/1.1\r\n{host}"
     for front in (
         f"{get}\r\n",
         f"{get}Content-Length: {len(hidden)}\r\n\r\n",
@@ -582,7 +524,7 @@ class Edge:
 
 
 @pytest.fixture(scope="module")
-def edge(_programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+def edge(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     gate, registry = Recorder(), Recorder()
     port, closed = find_free_ports(2)
     folder = tmp_path_factory.mktemp("edge")
@@ -645,20 +587,22 @@ def test_the_method_says_who_gets_a_request(
     assert edge.gate.asked == ([f"{method} {target}"] if goes_to == "gate" else [])
 
 
-@pytest.mark.usefixtures("_programs")
+@pytest.mark.usefixtures("programs")
 def test_without_a_gate_pulls_and_uploads_work_and_writes_are_tried_again_later(
     tmp_path: Path,
 ) -> None:
     port, site_port, gate_port, registry_port = find_free_ports(4)
-    ports = Ports(port, site_port, gate_port, registry_port)
+    ports, keys = Ports(port, site_port, gate_port, registry_port), keys_of(tmp_path)
     started = [
-        _start(registry_command(tmp_path, registry_port)),
+        _start(registry_command(tmp_path, registry_port, keys, f"http://127.0.0.1:{port}")),
         _start(edge_command(tmp_path, ports, f"http://127.0.0.1:{registry_port}")),
     ]
     try:
         _wait_for(registry_port)
         _wait_for(port)
-        behind, repository = Repository(registry_port, "acme/api"), Repository(port, "acme/api")
+        bob = Account(keys, Caller(CallerKind.PERSON, 1, "bob"))
+        repository = Repository(port, "acme/api", bob)
+        behind = repository.at(registry_port)
         one = behind.make_image("one")
         behind.put("v1", one)
         assert repository.read("v1") == digest_of(one)

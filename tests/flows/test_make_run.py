@@ -1,6 +1,7 @@
 """The main job as a newcomer meets it: `make run`, the browser, and the printed commands."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import AA, skip_or_fail
+from tests.flows.asking import (
+    IMMUTABLE,
+    RESERVED,
+    UNDELETABLE,
+    digest_of_layout,
+    run_as_printed,
+)
+from tests.services.registry_user import Repository
 from tests.services.site import ROOT, Site, run_command
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
@@ -58,6 +67,49 @@ def test_the_main_job_from_make_run_to_the_refusal_in_the_log(
     assert "cannot be overwritten because the tag is immutable" in error["message"]
 
     _see_it_in_the_pages(page, error["message"].rsplit(" ", 1)[-1])
+
+    links = _push_and_delete_as_printed(site)
+    _see_who_did_what(page, links)
+
+
+def _push_and_delete_as_printed(site: Site) -> list[str]:
+    """Run every printed command of the registry, in order; return the refusals' links."""
+    done = [run_as_printed(command) for command in site.registry_commands]
+    login, first, same, other, *mutable, kept, login_as_admin, deleted, reserved, back = done
+    for each in (login, first, same, *mutable, login_as_admin, deleted, back):
+        assert each.returncode == 0, each
+    assert len(mutable) == 2
+    links = []
+    for refused, text in (
+        (other, f'denied: tag "v1.2.0" of acme/api {IMMUTABLE}'),
+        (kept, UNDELETABLE),
+        (reserved, RESERVED),
+    ):
+        said = refused.stderr.replace('\\"', '"')
+        assert refused.returncode != 0, refused
+        assert text in said
+        link = re.search(rf"{re.escape(site.url)}/acme/lock-log/[0-9A-Z]{{12}}", said)
+        assert link is not None, said
+        links.append(link[0])
+    one, two = (digest_of_layout(site.data_dir / "images" / name) for name in ("one", "two"))
+    tags = Repository(site.port, "acme/api", site.account("bob")).tags
+    assert tags == {"v1.2.0": one, "feature-x": two}
+    return links
+
+
+def _see_who_did_what(page: Page, links: list[str]) -> None:
+    for link, (kind, person) in zip(
+        links,
+        (("Push refused", "bob"), ("Delete refused", "bob"), ("Push refused", "alice")),
+        strict=True,
+    ):
+        page.goto(link)
+        expect(page.get_by_role("heading", level=1)).to_have_text(kind)
+        actor = page.get_by_role("definition").filter(has_text=f"{person} person")
+        expect(actor).to_be_visible()
+    page.goto("/acme/locked-tags/")
+    row = page.get_by_role("row").filter(has_text="acme/api:v1.2.0")
+    expect(row).to_contain_text("Locked")
 
 
 def _protect_release_versions(page: Page) -> None:

@@ -1,94 +1,123 @@
 """The gate before CNCF Distribution 3, which deletes single tags."""
 
-import json
-import os
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.services.site import ROOT, Site, run_command
+from tests.flows.asking import (
+    IMMUTABLE,
+    RESERVED,
+    UNDELETABLE,
+    Api,
+    digest_of_layout,
+    run_as_printed,
+    skopeo_delete,
+    skopeo_login,
+    skopeo_push,
+)
+from tests.services.distribution import Distribution3
+from tests.services.registry_user import Repository, send
+from tests.services.site import Site, run_command
 
 pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def site(distribution_3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("v3") / "data", registry_url=distribution_3)
+def site(distribution_3: Distribution3) -> Iterator[Site]:
+    site = Site(distribution_3.data_dir, distribution_3.edge_port, registry_url=distribution_3.url)
     try:
         yield site
     finally:
         site.stop()
 
 
-def test_the_whole_life_of_a_locked_tag(site: Site) -> None:
-    api = Api(site)
-    api.call("PUT", "container-settings", {"protection": "all"}, {"If-Match": '"0"'})
+@pytest.fixture(scope="module")
+def api(site: Site) -> Api:
+    return Api(site)
+
+
+def test_the_whole_life_of_a_locked_tag(site: Site, api: Api) -> None:
+    api.call("PUT", "container-settings", {"protection": "all"}, If_Match="*")
+    repository = Repository(site.port, "acme/api", site.account("bob"))
+    digest = digest_of_layout(site.data_dir / "images" / "one")
+    run_command(site.login)
     one, same, other = site.pushes[:3]
     run_command(one)
     run_command(same)
-    refused = subprocess.run(["bash", "-c", other], capture_output=True, text=True)
+    refused = run_as_printed(other)
     assert refused.returncode != 0
-    assert "cannot be overwritten because the tag is immutable" in refused.stderr
-    assert tags_of(site) == ["v1.2.0"]
+    assert IMMUTABLE in refused.stderr
+    assert repository.tags == {"v1.2.0": digest}
 
-    (lock,) = api.call("GET", "locked-tags")["results"]
+    (lock,) = api.call("GET", "locked-tags?repository=acme/api")["results"]
     answer = api.call("DELETE", f"locked-tags/{lock['id']}?name=reserve&reason=mistake")
     assert answer["locked_tag"]["state"] == "reserved"
-    assert tags_of(site) == []
+    assert repository.tags == {}
 
     # Only the deleted image may come back.
-    refused = subprocess.run(["bash", "-c", other], capture_output=True, text=True)
-    assert "its name is reserved" in refused.stderr
+    assert RESERVED in run_as_printed(other).stderr
     run_command(one)
-    assert tags_of(site) == ["v1.2.0"]
-    assert api.call("GET", "locked-tags")["results"][0]["state"] == "locked"
+    assert repository.tags == {"v1.2.0": digest}
+    assert api.locks_of("acme/api") == {"v1.2.0": ("locked", digest)}
 
 
-class Api:
-    """The API, as an admin's access token sees it."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        command = [sys.executable, "manage.py", "create_access_token", "acme", "flows"]
-        self.token = subprocess.run(
-            [*command, "--scope", "admin"],
-            cwd=ROOT,
-            env={**os.environ, "DATA_DIR": str(site.data_dir)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Any:
-        request = urllib.request.Request(
-            f"{self.site.url}/api/v1/workspaces/acme/{path}",
-            method=method,
-            data=json.dumps(body).encode() if body is not None else None,
-            headers={
-                "Authorization": f"Bearer {self.token}",
-                "Content-Type": "application/json",
-                **(headers or {}),
-            },
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.load(response)
+def test_an_admin_deletes_one_of_two_tags_of_an_image(site: Site, api: Api) -> None:
+    """Through the registry, by tag: the other one stays, although the manifest is the same."""
+    api.call("PUT", "container-settings", {"protection": "all"}, If_Match="*")
+    bob = Repository(site.port, "acme/two-tags", site.account("bob"))
+    alice = Repository(site.port, "acme/two-tags", site.account("alice"))
+    one, two = bob.make_image("one"), bob.make_image("two")
+    for tag in ("v1", "v2"):
+        assert bob.put(tag, one).status == 201
+    refused = bob.delete("manifests/v1")
+    assert (refused.status, refused.code) == (403, "DENIED")
+    assert UNDELETABLE in refused.error["message"]
+    assert alice.delete("manifests/v1").status == 202
+    assert set(bob.tags) == {"v2"}
+    assert api.locks_of(bob.name)["v1"][0] == "reserved"
+    assert api.locks_of(bob.name)["v2"][0] == "locked"
+    assert RESERVED in bob.put("v1", two).error["message"]
+    # skopeo deletes by digest, and with it every tag of the image.
+    assert skopeo_login(site.port, "alice").returncode == 0
+    done = skopeo_delete(site.port, f"{bob.name}:v2")
+    assert done.returncode == 0, done.stderr
+    assert bob.tags == {}
+    assert {state for state, _ in api.locks_of(bob.name).values()} == {"reserved"}
+    assert bob.put("v1", two).status == 403
+    assert bob.put("v1", one).status == 201
 
 
-def tags_of(site: Site) -> list[str]:
-    try:
-        with urllib.request.urlopen(f"{site.url}/v2/acme/api/tags/list", timeout=10) as response:
-            return sorted(json.load(response)["tags"] or [])
-    except urllib.error.HTTPError as error:
-        error.close()
-        return []
+def test_the_keys_of_tokens_are_changed_step_by_step(
+    site: Site, api: Api, distribution_3: Distribution3
+) -> None:
+    api.call("PUT", "container-settings", {"protection": "all"}, If_Match="*")
+    image = site.data_dir / "images" / "one"
+    bob = site.account("bob")
+    old = Repository(site.port, "acme/keys", bob).login
+    tags = "/v2/acme/keys/tags/list"
+
+    def restart() -> None:
+        distribution_3.part.stop()
+        distribution_3.part.start()
+
+    def push(tag: str) -> None:
+        """Log in and push as a person does, by the token service of this moment."""
+        assert skopeo_login(site.port, "bob").returncode == 0
+        done = skopeo_push(image, site.port, f"acme/keys:{tag}")
+        assert done.returncode == 0, done.stderr
+
+    site.manage("token_keys", "prepare")
+    restart()
+    push("v1")
+    site.manage("token_keys", "use")
+    push("v2")
+    assert send(site.port, "GET", tags, headers=old).status == 200
+    site.manage("token_keys", "retire")
+    push("v3")
+    # The gate reads the file anew, and the registry when it starts.
+    anonymous = Repository(site.port, "acme/keys")
+    assert anonymous.put("v4", b"{}", headers=old).status == 401
+    restart()
+    push("v4")
+    assert send(site.port, "GET", tags, headers=old).status == 401
+    assert set(api.locks_of("acme/keys")) == {"v1", "v2", "v3", "v4"}

@@ -27,9 +27,10 @@ class Push:
 
 @dataclass(frozen=True)
 class Delete:
-    """A delete of a tag or of an image."""
+    """A delete of a tag or of an image through the gate, by a member or by an admin."""
 
     target: str
+    is_admin: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ one_tag = _often(TAGS[0], seldom=st.sampled_from(TAGS))
 one_image = _often("one", "two", seldom=st.sampled_from(sorted(IMAGES)))
 pushes = st.builds(Push, st.tuples(one_tag), one_image)
 pushes_by_digest = st.builds(Push, st.sampled_from([(), TAGS]), one_image)
-deletes = st.builds(Delete, st.sampled_from([*TAGS, *sorted(IMAGES)]))
+deletes = st.builds(Delete, st.sampled_from([*TAGS, *sorted(IMAGES)]), st.booleans())
 saves = st.builds(Save, st.sampled_from(Protection))
 releases = st.builds(Release, one_tag)
 removals = st.builds(Remove, one_tag, st.sampled_from(NameAfter))
@@ -145,6 +146,12 @@ STORIES: dict[str, tuple[tuple[Operation, tuple[End, ...]], ...]] = {
         (Resolve(), ()),
         (Land(0), ()),
     ),
+    "an admin's delete at the gate lands after its repetition": (
+        (Push((COVERED,), "one"), ()),
+        (Delete("one", is_admin=True), (End.LATE,)),
+        (Resolve(), ()),
+        (Push((COVERED,), "one"), ()),
+    ),
     "the repetition of a delete that has landed is refused": (
         (Push((COVERED,), "one"), ()),
         (Save(Protection.NONE), ()),
@@ -176,6 +183,21 @@ MEETINGS: dict[str, tuple[tuple[Operation, ...], Operation, Operation | None]] =
         Remove(COVERED, NameAfter.FREE),
     ),
     "a push and its death": ((), Push((COVERED,), "one"), None),
+    "an admin's delete at the gate and a push": (
+        (Push((COVERED,), "one"),),
+        Delete("one", is_admin=True),
+        Push((COVERED,), "one"),
+    ),
+    "an admin's delete at the gate and its death": (
+        (Push((COVERED,), "one"),),
+        Delete("one", is_admin=True),
+        None,
+    ),
+    "an admin's delete of a tag at the gate and its death": (
+        (Push((COVERED,), "one"),),
+        Delete(COVERED, is_admin=True),
+        None,
+    ),
     "an admin's delete and its death": (
         (Push((COVERED,), "one"),),
         Remove(COVERED, NameAfter.RESERVE),

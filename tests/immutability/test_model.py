@@ -60,6 +60,7 @@ from tests.immutability.operations import (
     reads_lost,
 )
 from tests.immutability.promise import QUARANTINE_SECONDS, SENT, Promise
+from tests.services.accounts import make_admin, make_pusher
 from workspaces.access import SYSTEM
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,7 +78,8 @@ class Machine(Promise):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = GateClient()
+        self.gate = GateClient(make_pusher(self.workspace))
+        self.admin_gate = GateClient(make_admin(self.workspace))
         self.client: Any = self.registry
         self.answered, self.said = 0, ""
         self._patch = pytest.MonkeyPatch()
@@ -207,8 +209,8 @@ class Machine(Promise):
         match operation:
             case Push():
                 self._push(operation)
-            case Delete(target):
-                self._delete(target)
+            case Delete():
+                self._delete(operation)
             case Save(protection):
                 self._save(protection)
             case Land(which):
@@ -260,9 +262,11 @@ class Machine(Promise):
             else:
                 assert self.answered in (400, 405, 409, 500, 503, 504), self.answered
 
-    def _delete(self, target: str) -> None:
+    def _delete(self, delete: Delete) -> None:
+        target = delete.target
         reference = DIGESTS.get(target, target)
-        response = self.gate.delete(reference, repository=self.repository)
+        gate = self.admin_gate if delete.is_admin else self.gate
+        response = gate.delete(reference, repository=self.repository)
         if self._is_disturbed():
             return
         with self._looking():

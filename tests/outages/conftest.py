@@ -13,6 +13,7 @@ from django.test import Client
 from immutability.protection import Policy, Protection
 from tests.conftest import SEMVER, is_postgresql
 from tests.outages.asking import SIGN_IN_COOKIE, Person
+from tests.services.accounts import Account, make_pusher
 from tests.services.cluster import BIN, Cluster, require_programs, test_database_url
 from tests.services.parts import Part, is_answering, wait_until
 from tests.services.postgresql import Server, find_bin
@@ -23,8 +24,9 @@ from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.models import User, Workspace
 
-# How long the edge waits for an answer: longer than any of gate and site takes.
-EDGE_SECONDS = 4
+# How long the edge waits for an answer: longer than any of gate and site takes, which may wait for
+# SQLite's lock twice.
+EDGE_SECONDS = 5
 LOOKS = 8
 # As `make run` starts them.
 WORKER = "worker --pool solo --without-gossip --without-mingle --without-heartbeat"
@@ -209,18 +211,24 @@ def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
 
 
 @pytest.fixture
+def pusher(cluster: Cluster, acme: Workspace) -> Account:
+    """Dana, a member of acme, who has a token as long as the test lasts."""
+    return cluster.account(make_pusher(acme))
+
+
+@pytest.fixture
 def repository(
-    cluster: Cluster, protected: Workspace, request: pytest.FixtureRequest
+    cluster: Cluster, protected: Workspace, pusher: Account, request: pytest.FixtureRequest
 ) -> Repository:
     """A repository of the test's own, behind the edge."""
     name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
-    return Repository(cluster.ports.edge, f"acme/r{name}")
+    return Repository(cluster.ports.edge, f"acme/r{name}", pusher)
 
 
 @pytest.fixture
 def behind(cluster: Cluster, repository: Repository) -> Repository:
     """The same repository as the registry has it, with nobody in front."""
-    return Repository(cluster.ports.registry, repository.name)
+    return repository.at(cluster.ports.registry)
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ def test_while_the_disk_is_full_nothing_is_written(
     )
     try:
         full.start()
-        short = Repository(port, repository.name)
+        short = repository.at(port)
         for tag, image in (("v1.0.0", two), ("v1.1.0", two), ("latest", two)):
             assert_try_again(short.put(tag, image))
     finally:

@@ -37,7 +37,7 @@ def test_without_the_registry_nothing_is_written_and_pages_work(
         lambda: repository.put("latest", two),
         lambda: repository.put("v1.0.0", one),
         lambda: repository.delete("manifests/latest"),
-        lambda: send(repository.port, "GET", pull),
+        lambda: send(repository.port, "GET", pull, headers=repository.login),
     ]
     with ThreadPoolExecutor(len(asked)) as threads:
         for answer in threads.map(lambda ask: ask(), asked):

@@ -17,8 +17,10 @@ from django.db import connection
 
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
 from tests.conftest import is_postgresql, skip_or_fail
+from tests.services.accounts import Account, account_of, keys_of
 from tests.services.parts import Part, is_answering, wait_until
 from tests.services.site import ROOT
+from workspaces.models import User
 
 BIN = Path(sys.executable).parent
 GATE_THREADS = 16
@@ -63,11 +65,12 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
             **(env or {}),
         }
+        self.keys = keys_of(folder)
         edge = edge_command(
             folder, self.ports, f"http://127.0.0.1:{self.ports.registry}", more_gates=more
         )
         self.registry = Part(
-            registry_command(folder, self.ports.registry),
+            registry_command(folder, self.ports.registry, self.keys, self.env["PUBLIC_URL"]),
             folder / "registry.out",
             is_ready=lambda: is_answering(f"http://127.0.0.1:{self.ports.registry}/v2/"),
         )
@@ -81,6 +84,10 @@ class Cluster:
             for port in self.gate_ports
         ]
         self.site = self._python_part("site", self.ports.site, application, SITE_THREADS)
+
+    def account(self, user: User) -> Account:
+        """Return the account of somebody at its registry."""
+        return account_of(user, self.keys)
 
     @property
     def whole_env(self) -> dict[str, str]:

@@ -4,31 +4,54 @@ import json
 import os
 import shutil
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from packages_site.local import find_free_ports
+from packages_site.local import find_free_ports, token_auth
+from tests.services.accounts import keys_of
+from tests.services.parts import Part, is_answering
 from tests.services.site import ROOT
 
-READY_SECONDS = 20
+
+@dataclass(frozen=True)
+class Distribution3:
+    """A running registry at `url`.
+
+    It believes the tokens of a Taglock whose data are in `data_dir`, and sends clients for them to
+    that Taglock's edge, which is to listen on `edge_port`.
+    """
+
+    url: str
+    data_dir: Path
+    edge_port: int
+    part: Part
 
 
-@pytest.fixture(scope="module")
-def distribution_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running registry."""
+def build_distribution_3() -> Path:
+    """Return the program, built where it is not there yet; skip the test where Go is missing."""
     if shutil.which("go") is None:
         pytest.skip("MISSING: Go, to build the registry of Distribution 3 with")
-    folder = tmp_path_factory.mktemp("distribution-3")
-    program = subprocess.run(
+    built = subprocess.run(
         [ROOT / "requirements" / "registry-v3", ROOT / ".venv" / "go"],
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.strip()
-    (port,) = find_free_ports(1)
+    )
+    return Path(built.stdout.strip())
+
+
+@contextmanager
+def running_distribution_3(folder: Path) -> Iterator[Distribution3]:
+    """Run a registry that keeps everything in `folder`, and so does the Taglock before it."""
+    program = build_distribution_3()
+    port, edge_port = find_free_ports(2)
+    data_dir = folder / "taglock"
+    keys = keys_of(data_dir)
+    keys.make_first_key()
     config = folder / "config.yml"
     config.write_text(
         json.dumps(
@@ -40,27 +63,26 @@ def distribution_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                     "delete": {"enabled": True},
                 },
                 "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True},
+                "auth": {"token": token_auth(keys, f"http://127.0.0.1:{edge_port}")},
             }
         )
     )
-    with subprocess.Popen(
-        [program, "serve", config],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
-    ) as process:
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/v2/")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+    url = f"http://127.0.0.1:{port}"
+    part = Part(
+        f"exec env -u REGISTRY_AUTH_FILE {program} serve {config}",
+        folder / "registry.out",
+        {**os.environ, "OTEL_TRACES_EXPORTER": "none"},
+        is_ready=lambda: is_answering(f"{url}/v2/"),
+    )
+    try:
+        part.start()
+        yield Distribution3(url, data_dir, edge_port, part)
+    finally:
+        part.stop()
 
 
-def _wait_for(address: str) -> None:
-    for _ in range(READY_SECONDS * 10):
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(address)
+@pytest.fixture(scope="module")
+def distribution_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distribution3]:
+    """A running registry."""
+    with running_distribution_3(tmp_path_factory.mktemp("distribution-3")) as registry:
+        yield registry

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import jwt.api_jwt
 from django.conf import settings
 from django.utils import timezone
 
@@ -38,6 +39,19 @@ _ahead = timedelta(minutes=float(os.environ.get("FAULT_CLOCK_MINUTES", "0")))
 _now, _time = timezone.now, time.time
 timezone.now = lambda: _now() + _ahead
 time.time = lambda: _time() + _ahead.total_seconds()
+
+
+class _TheirTime(datetime):
+    """Tells the time by that clock."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        """Return the time."""
+        return cls.fromtimestamp(time.time(), tz)
+
+
+# Which compares it with the times of a token.
+vars(jwt.api_jwt)["datetime"] = _TheirTime
 _options = settings.DATABASES["default"]["OPTIONS"]
 # How long a connection of the pool, or SQLite's write lock, is waited for.
 if "pool" in _options:

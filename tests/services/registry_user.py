@@ -1,11 +1,17 @@
-"""Somebody who pushes, pulls and deletes with raw requests, as they are written."""
+"""Somebody who logs in, pushes, pulls and deletes with raw requests, as they are written."""
 
+import base64
 import hashlib
 import http.client
 import json
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
+
+from containers.tokens.tokens import SERVICE
+from tests.services.accounts import Account
 
 IMAGE_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -43,11 +49,15 @@ def to_json(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode()
 
 
-def send_raw(port: int, request: bytes) -> Answer:
-    """Send these bytes, whatever they are, and read one answer."""
-    method = request.partition(b" ")[0].decode()
+def send_raw(port: int, request: bytes | Iterator[bytes]) -> Answer:
+    """Send these bytes, whatever they are and however they come, and read one answer."""
+    pieces = iter([request]) if isinstance(request, bytes) else request
+    first = next(pieces)
+    method = first.partition(b" ")[0].decode()
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
-        connection.sendall(request)
+        connection.sendall(first)
+        for piece in pieces:
+            connection.sendall(piece)
         response = http.client.HTTPResponse(connection, method=method)
         response.begin()
         headers = {name.lower(): value for name, value in response.getheaders()}
@@ -70,16 +80,42 @@ def send(
     return send_raw(port, head.encode() + b"\r\n" + (body or b""))
 
 
-class Repository:
-    """A repository behind a port, which is an edge's or a registry's own."""
+def log_in(port: int, username: str, password: str, *scopes: str) -> Answer:
+    """Ask the token service for a token, as docker and skopeo do."""
+    query = urlencode([("service", SERVICE), *(("scope", scope) for scope in scopes)])
+    basic = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return send(port, "GET", f"/auth/token?{query}", headers=f"Authorization: Basic {basic}\r\n")
 
-    def __init__(self, port: int, name: str) -> None:
+
+class Repository:
+    """A repository behind a port, which is an edge's or a registry's own.
+
+    Without an account its requests are anonymous.
+    """
+
+    def __init__(self, port: int, name: str, account: Account | None = None) -> None:
         self.port = port
         self.name = name
+        self.account = account
+
+    def at(self, port: int) -> "Repository":
+        """Return the same repository, behind another port."""
+        return Repository(port, self.name, self.account)
+
+    def named(self, name: str) -> "Repository":
+        """Return another repository, behind the same port."""
+        return Repository(self.port, name, self.account)
+
+    @property
+    def login(self) -> str:
+        """The line of a request's head that says who is asking."""
+        return self.account.header(self.name) if self.account else ""
 
     def upload(self, content: bytes) -> dict[str, Any]:
         """Upload a blob and return its descriptor."""
-        started = send(self.port, "POST", f"/v2/{self.name}/blobs/uploads/", b"")
+        started = send(
+            self.port, "POST", f"/v2/{self.name}/blobs/uploads/", b"", headers=self.login
+        )
         assert started.status == 202, started
         location = started.headers["location"]
         joint = "&" if "?" in location else "?"
@@ -89,6 +125,7 @@ class Repository:
             f"{location}{joint}digest={digest_of(content)}",
             content,
             "application/octet-stream",
+            self.login,
         )
         assert done.status == 201, done
         return {"mediaType": CONFIG_TYPE, "digest": digest_of(content), "size": len(content)}
@@ -109,21 +146,23 @@ class Repository:
     ) -> Answer:
         """Put a manifest."""
         target = f"/v2/{self.name}/manifests/{reference}{query}"
-        return send(self.port, "PUT", target, body, media_type, headers)
+        return send(self.port, "PUT", target, body, media_type, self.login + headers)
 
     def delete(self, rest: str, headers: str = "") -> Answer:
         """Delete what stands at the end of the repository's address."""
-        return send(self.port, "DELETE", f"/v2/{self.name}/{rest}", headers=headers)
+        target = f"/v2/{self.name}/{rest}"
+        return send(self.port, "DELETE", target, headers=self.login + headers)
 
     def read(self, reference: str) -> str | None:
         """Return the digest of what a client would pull, or None."""
-        answer = send(self.port, "GET", f"/v2/{self.name}/manifests/{reference}")
+        target = f"/v2/{self.name}/manifests/{reference}"
+        answer = send(self.port, "GET", target, headers=self.login)
         return digest_of(answer.body) if answer.status == 200 else None
 
     @property
     def tags(self) -> dict[str, str | None]:
         """Every tag and what it points at."""
-        answer = send(self.port, "GET", f"/v2/{self.name}/tags/list")
+        answer = send(self.port, "GET", f"/v2/{self.name}/tags/list", headers=self.login)
         names = json.loads(answer.body).get("tags") or [] if answer.status == 200 else []
         return {name: self.read(name) for name in names}
 

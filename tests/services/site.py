@@ -4,9 +4,12 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
+from containers.tokens.tokens import Caller, CallerKind
+from tests.services.accounts import Account, keys_of
 from tests.services.postgresql import find_free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -56,9 +59,51 @@ class Site:
         return [line.strip() for line in self.lines if line.startswith("curl ")]
 
     @property
+    def registry_commands(self) -> list[str]:
+        """The logins, pushes and deletes that it printed, in order."""
+        beginnings = ("skopeo ", "echo demo | skopeo ")
+        return [line.strip() for line in self.lines if line.startswith(beginnings)]
+
+    @property
+    def login(self) -> str:
+        """The first login that it printed: a member's."""
+        return next(line for line in self.registry_commands if " login " in line)
+
+    @property
     def pushes(self) -> list[str]:
         """The pushes that it printed, in order."""
-        return [line.strip() for line in self.lines if line.startswith("skopeo ")]
+        return [line for line in self.registry_commands if " copy " in line]
+
+    @property
+    def registry_port(self) -> int:
+        """The registry's own port, to which nobody but edge and gate talks in real life."""
+        text = (self.data_dir / "edge" / "nginx.conf").read_text()
+        found = re.search(r"upstream taglock_registry \{ server 127\.0\.0\.1:(\d+)", text)
+        assert found is not None
+        return int(found[1])
+
+    def account(self, username: str) -> Account:
+        """Return a person's account at its registry."""
+        code = f"print(User.objects.get(username={username!r}).pk)"
+        number = int(self.run_python(f"from workspaces.models import User\n{code}"))
+        return Account(keys_of(self.data_dir), Caller(CallerKind.PERSON, number, username))
+
+    def manage(self, *arguments: str, stdin: str = "") -> str:
+        """Run a command of manage.py beside it; return what it says on standard output."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "DATA_DIR": str(self.data_dir)},
+            input=stdin,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def run_python(self, code: str) -> str:
+        """Run Python within its application; return what it prints."""
+        return self.manage("shell", "--no-imports", "-c", code)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal as a terminal or a service manager does; return make's exit status."""

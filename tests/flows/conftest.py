@@ -1,0 +1,79 @@
+"""A whole Taglock before either registry; clients log in where nobody else's logins are."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import skip_or_fail
+from tests.flows.asking import Api
+from tests.services.accounts import Account
+from tests.services.registry_user import Repository
+from tests.services.site import Site
+
+
+@pytest.fixture(autouse=True)
+def auth_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where skopeo keeps this test's logins; crane and oras keep theirs beside it."""
+    path = tmp_path / "auth" / "auth.json"
+    path.parent.mkdir()
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(path))
+    monkeypatch.setenv("DOCKER_CONFIG", str(path.parent))
+    return path
+
+
+@pytest.fixture(scope="module")
+def programs() -> None:
+    """Skip, or fail in CI, where a program is missing."""
+    for program, package in (
+        ("skopeo", "Debian's skopeo"),
+        ("curl", "curl"),
+        ("docker-registry", "Debian's docker-registry"),
+        ("nginx", "Debian's nginx"),
+    ):
+        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+            skip_or_fail(package)
+
+
+@pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
+def site(
+    programs: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Site]:
+    """A whole Taglock, in which every tag that begins with v is protected.
+
+    Before either registry, with nothing changed but REGISTRY_URL.
+    """
+    if request.param == "docker-registry":
+        site = Site(tmp_path_factory.mktemp("site") / "data")
+    else:
+        registry = request.getfixturevalue("distribution_3")
+        site = Site(registry.data_dir, registry.edge_port, registry_url=registry.url)
+    try:
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture(scope="module")
+def api(site: Site) -> Api:
+    api = Api(site)
+    api.protect([{"name": "Versions", "pattern": "^v"}])
+    return api
+
+
+@pytest.fixture(scope="module")
+def account(site: Site) -> Account:
+    """Bob, a member of acme."""
+    return site.account("bob")
+
+
+@pytest.fixture
+def repository(
+    site: Site, api: Api, account: Account, request: pytest.FixtureRequest
+) -> Repository:
+    """A repository of the test's own, as Bob sees it."""
+    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+    return Repository(site.port, f"acme/r{name}", account)
