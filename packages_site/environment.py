@@ -3,7 +3,6 @@
 docs/settings.md documents each one; a test holds the two against each other.
 """
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,9 @@ from urllib.parse import quote, urlsplit
 
 import dj_database_url
 from environs import Env, EnvError
+
+from workspaces.log.files import write_once
+from workspaces.log.notes import make_signing_key
 
 
 class BadSettingError(Exception):
@@ -33,6 +35,9 @@ class Environment:
     redis_url: str
     registry_url: str
     behind_edge: bool
+    log_key_file: Path
+    checkpoint_dir: Path
+    origin_retention_days: int
     log_level: str
 
 
@@ -59,6 +64,9 @@ def read_environment() -> Environment:
             redis_url=env.str("REDIS_URL", ""),
             registry_url=env.str("REGISTRY_URL", "").rstrip("/"),
             behind_edge=env.bool("BEHIND_EDGE", False),
+            log_key_file=_path(env, "LOG_KEY_FILE", data_dir / "lock-log-key"),
+            checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
+            origin_retention_days=env.int("ORIGIN_RETENTION_DAYS", 0),
             log_level=env.str("LOG_LEVEL", "INFO").upper(),
         )
     except EnvError as error:
@@ -68,27 +76,31 @@ def read_environment() -> Environment:
 
 
 def read_or_make_secret_key(data_dir: Path) -> str:
-    """Return the key kept in the data folder, made on first use and readable by its owner alone.
-
-    The file appears whole or not at all, so that processes started together agree on it.
-    """
+    """Return the key kept in the data folder, made on first use and readable by its owner alone."""
     path = data_dir / "secret-key"
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
-        draft = data_dir / f".secret-key-{secrets.token_hex(8)}"
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(50))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # Another process was first: its key is the key.
-        finally:
-            draft.unlink()
+        write_once(path, secrets.token_urlsafe(50))
     return path.read_text()
+
+
+def make_log_key_file(path: Path, public_url: str) -> None:
+    """Make the key that signs checkpoints of the lock log, named after the site, where none is.
+
+    Raises BadSettingError where it cannot be written.
+    """
+    try:
+        if not path.exists():
+            write_once(path, make_signing_key(urlsplit(public_url).netloc).to_text() + "\n")
+    except OSError as error:
+        raise BadSettingError(f"LOG_KEY_FILE cannot be made: {error}") from error
 
 
 def _embedded_database(data_dir: Path) -> str:
     return f"sqlite:///{quote(str(data_dir / 'taglock.sqlite3'))}"
+
+
+def _path(env: Env, name: str, default: Path) -> Path:
+    return Path(env.str(name, "") or default).absolute()
 
 
 def _loopback_and(public_url: str) -> list[str]:
@@ -112,12 +124,13 @@ def _check(environment: Environment) -> None:
     if environment.secret_key and len(environment.secret_key) < 50:
         raise BadSettingError("SECRET_KEY must have at least 50 characters, or be left out")
     _check_database_url(environment.database_url)
-    for name, value, most in (
-        ("DATABASE_POOL_SIZE", environment.database_pool_size, 1000),
-        ("DATABASE_PATIENCE_SECONDS", environment.database_patience_seconds, 60),
+    for name, value, least, most in (
+        ("DATABASE_POOL_SIZE", environment.database_pool_size, 1, 1000),
+        ("DATABASE_PATIENCE_SECONDS", environment.database_patience_seconds, 1, 60),
+        ("ORIGIN_RETENTION_DAYS", environment.origin_retention_days, 0, 36_500),
     ):
-        if not 1 <= value <= most:
-            raise BadSettingError(f"{name} is {value}: it must be from 1 to {most}")
+        if not least <= value <= most:
+            raise BadSettingError(f"{name} is {value}: it must be from {least} to {most}")
 
 
 def _check_url(

@@ -10,11 +10,17 @@ from psycopg import IsolationLevel
 
 from immutability.protection import DeleteOutcome, Outcome
 from packages_site.database import PatientConnection
-from packages_site.environment import BadSettingError, read_environment, read_or_make_secret_key
+from packages_site.environment import (
+    BadSettingError,
+    make_log_key_file,
+    read_environment,
+    read_or_make_secret_key,
+)
 from workspaces.access import ActorKind
 
 try:
     ENVIRONMENT = read_environment()
+    make_log_key_file(ENVIRONMENT.log_key_file, ENVIRONMENT.public_url)
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
@@ -23,6 +29,9 @@ DATA_DIR = ENVIRONMENT.data_dir
 PUBLIC_URL = ENVIRONMENT.public_url
 REGISTRY_URL = ENVIRONMENT.registry_url
 BEHIND_EDGE = ENVIRONMENT.behind_edge
+LOG_KEY_FILE = ENVIRONMENT.log_key_file
+CHECKPOINT_DIR = ENVIRONMENT.checkpoint_dir
+ORIGIN_RETENTION_DAYS = ENVIRONMENT.origin_retention_days
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(DATA_DIR)
@@ -228,6 +237,21 @@ CELERY_BEAT_SCHEDULE = {
         "task": "workspaces.close_log_repeats",
         "schedule": 60.0,
         "options": _message_life,
+    },
+    "seal-lock-log": {
+        "task": "workspaces.seal_lock_log",
+        "schedule": 1.0,
+        "options": _message_life,
+    },
+    # More often than a checkpoint is due: what could not be made or written is tried again.
+    "make-checkpoints": {
+        "task": "workspaces.make_checkpoints",
+        "schedule": crontab(minute="11"),
+        "options": _message_life,
+    },
+    "erase-old-origins": {
+        "task": "workspaces.erase_old_origins",
+        "schedule": crontab(hour="3", minute="27"),
     },
     "resolve-attempts": {
         "task": "immutability.resolve_attempts",

@@ -1,11 +1,17 @@
 """Background work. What is due stands in the database; a message only says that it is time."""
 
+from datetime import timedelta
+
 from celery import shared_task
+from django.conf import settings
 from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 
 from workspaces.log.append import close_repeats
+from workspaces.log.checkpoints import make_due_checkpoints, write_missing_files
+from workspaces.log.erase import erase_origins
+from workspaces.log.seal import seal_for, sweep_if_due
 
 
 @shared_task(name="workspaces.close_log_repeats")
@@ -15,6 +21,27 @@ def close_log_repeats() -> None:
         with transaction.atomic():
             if not close_repeats(timezone.now()):
                 return
+
+
+@shared_task(name="workspaces.seal_lock_log")
+def seal_lock_log() -> None:
+    """Seal what is not sealed yet, for some seconds at most; once a day, look through all of it."""
+    seal_for()
+    sweep_if_due()
+
+
+@shared_task(name="workspaces.make_checkpoints")
+def make_checkpoints() -> None:
+    """Make the checkpoints that are due, and write the files that could not be written before."""
+    make_due_checkpoints()
+    write_missing_files()
+
+
+@shared_task(name="workspaces.erase_old_origins")
+def erase_old_origins() -> None:
+    """Erase the origins that are older than ORIGIN_RETENTION_DAYS, if there is such a limit."""
+    if settings.ORIGIN_RETENTION_DAYS:
+        erase_origins(timezone.now() - timedelta(days=settings.ORIGIN_RETENTION_DAYS))
 
 
 @shared_task(name="workspaces.clear_sessions")
