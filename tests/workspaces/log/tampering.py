@@ -1,0 +1,47 @@
+"""What an operator can do to the log who can write to the database, and a moment to write it at."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from tests.conftest import is_postgresql
+from workspaces.log.append import make_ref
+from workspaces.log.models import LockEvent
+
+
+@contextmanager
+def without_triggers() -> Iterator[None]:
+    """Let the block change and delete what the database refuses to, as its owner can."""
+    with connection.cursor() as cursor:
+        if is_postgresql():
+            cursor.execute("SET session_replication_role = replica")
+            yield
+            cursor.execute("SET session_replication_role = DEFAULT")
+            return
+        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        triggers = cursor.fetchall()
+        for name, _ in triggers:
+            cursor.execute(f"DROP TRIGGER {name}")
+        yield
+        for _, sql in triggers:
+            cursor.execute(sql)
+
+
+def write_at(moment: datetime, **fields: Any) -> LockEvent:
+    """Write an event of acme that says it happened at `moment`, past what the site writes with."""
+    return LockEvent.objects.create(
+        **{
+            "ref": make_ref(),
+            "workspace": "acme",
+            "kind": "tag.locked",
+            "repository": "acme/api",
+            "tag": "v1",
+            "actor": "dana",
+            "actor_kind": "registry",
+            **fields,
+        },
+        at=moment,
+    )
