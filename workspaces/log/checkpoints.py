@@ -24,6 +24,7 @@ from workspaces.log.files import write_once
 from workspaces.log.keys import read_signing_key, verifier_key
 from workspaces.log.models import Checkpoint, EventSeal
 from workspaces.log.notes import BadNoteError
+from workspaces.log.seal import count_unsealed, seal_for
 
 __all__ = [
     "Statement",
@@ -81,13 +82,16 @@ def parse_statement(text: str) -> Statement:
 def make_checkpoint(slug: str) -> Checkpoint | None:
     """Sign what the chain of a workspace is now; return the row, or None where nothing is sealed.
 
-    A file that cannot be written is logged: the row is there, and the next run writes the file.
-    Raises KeyFileError.
+    Seals first, for some seconds at most. The time that is signed is the database's, or that of the
+    oldest event that is not sealed yet: up to then the chain is whole. A file that cannot be
+    written is logged: the row is there, and the next run writes the file. Raises KeyFileError.
     """
     key = read_signing_key()
     origin = f"{urlsplit(settings.PUBLIC_URL).netloc}/{slug}/lock-log"
+    seal_for()
     with transaction.atomic():
-        # The time is the database's, as are those of the events.
+        # In this order: what is sealed in between is in the chain, and the time only too early.
+        unsealed_at = count_unsealed(slug).oldest_at
         head = (
             EventSeal.objects.filter(workspace=slug)
             .order_by("-sequence")
@@ -96,7 +100,8 @@ def make_checkpoint(slug: str) -> Checkpoint | None:
         )
         if head is None:
             return None
-        statement = Statement(origin, *head)
+        sequence, digest, now = head
+        statement = Statement(origin, sequence, digest, min(now, unsealed_at or now))
         checkpoint = Checkpoint.objects.create(
             workspace=slug,
             sequence=statement.sequence,

@@ -7,6 +7,7 @@ first; the unique constraints of the seals are the backstop, so that no chain ca
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -34,6 +35,14 @@ HUNG_AFTER_SECONDS = 30
 # How many ids the daily look through everything takes at once: well below a second's work.
 _SWEEP_IDS = 50_000
 _PROGRESS_ID = 1
+
+
+@dataclass(frozen=True)
+class Unsealed:
+    """The tail of a workspace's log that no seal covers yet."""
+
+    count: int
+    oldest_at: datetime | None
 
 
 class _Link(NamedTuple):
@@ -93,7 +102,7 @@ def sweep() -> int:
     return total
 
 
-def count_unsealed(slug: str) -> tuple[int, datetime | None]:
+def count_unsealed(slug: str) -> Unsealed:
     """Return how many events of a workspace no seal covers yet, and when the oldest one was."""
     settled_id = (
         SealProgress.objects.filter(id=_PROGRESS_ID).values_list("settled_id", flat=True).first()
@@ -103,7 +112,7 @@ def count_unsealed(slug: str) -> tuple[int, datetime | None]:
         .filter(workspace=slug)
         .aggregate(count=Count("id"), oldest_at=Min("at"))
     )
-    return found["count"], found["oldest_at"]
+    return Unsealed(found["count"], found["oldest_at"])
 
 
 def _unsealed(after_id: int) -> QuerySet[LockEvent]:
