@@ -12,7 +12,7 @@ import dj_database_url
 from environs import Env, EnvError
 
 from workspaces.log.files import write_once
-from workspaces.log.notes import make_signing_key
+from workspaces.log.notes import BadKeyError, make_signing_key
 
 
 class BadSettingError(Exception):
@@ -90,7 +90,9 @@ def make_log_key_file(path: Path, public_url: str) -> None:
     """
     try:
         if not path.exists():
-            write_once(path, make_signing_key(urlsplit(public_url).netloc).to_text() + "\n")
+            write_once(path, f"{make_signing_key(urlsplit(public_url).netloc).to_text()}\n")
+    except BadKeyError as error:
+        raise BadSettingError(f"PUBLIC_URL cannot name the lock log's key: {error}") from error
     except OSError as error:
         raise BadSettingError(f"LOG_KEY_FILE cannot be made: {error}") from error
 

@@ -97,11 +97,13 @@ TEMPLATES = [
 _database: dict[str, Any] = dict(dj_database_url.parse(ENVIRONMENT.database_url))
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     # A transaction that reads first and writes later fails at once in SQLite unless it took the
-    # write lock at its start. FULL: a committed lock survives a loss of power.
+    # write lock at its start. FULL: a committed lock survives a loss of power. Recursive: INSERT OR
+    # REPLACE deletes rows, and is to meet the triggers of the lock log, too.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+        "PRAGMA recursive_triggers=ON;",
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
     Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
