@@ -57,6 +57,7 @@ def seal_events(at_most: int = 1000) -> int:
 
     Returns 0 where nothing is to be sealed, and where another process is at it.
     """
+    _make_progress()
     with transaction.atomic():
         progress = _take_progress()
         if progress is None:
@@ -97,6 +98,7 @@ def sweep() -> int:
     """
     last = LockEvent.objects.aggregate(last=Max("id"))["last"] or 0
     total = 0
+    _make_progress()
     for start in range(0, last, _SWEEP_IDS):
         total += _sweep_range(start, min(start + _SWEEP_IDS, last))
     return total
@@ -134,13 +136,13 @@ def _sweep_range(after_id: int, last_id: int) -> int:
 
 
 def _make_progress() -> None:
+    """See that the row is there: in no transaction that others would wait for."""
     if not SealProgress.objects.filter(id=_PROGRESS_ID).exists():
         SealProgress.objects.bulk_create([SealProgress(id=_PROGRESS_ID)], ignore_conflicts=True)
 
 
 def _take_progress() -> SealProgress | None:
     """Return the row whose holder seals, held until the transaction ends; None: it is held."""
-    _make_progress()
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             # The first: it says nothing more. The second: it does not take what it asked for.
