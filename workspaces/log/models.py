@@ -47,6 +47,12 @@ class LockEvent(models.Model):
             models.Index(
                 fields=["workspace", "repository", "tag", "at", "id"], name="event_by_tag"
             ),
+            # Of one name in every repository: the index above begins with the repository.
+            models.Index(
+                fields=["workspace", "tag", "at", "id"],
+                name="event_by_tag_name",
+                condition=~models.Q(tag=""),
+            ),
             models.Index(fields=["workspace", "kind", "at", "id"], name="event_by_kind"),
             models.Index(fields=["workspace", "actor", "at", "id"], name="event_by_actor"),
             models.Index(
