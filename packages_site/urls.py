@@ -7,7 +7,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from immutability.gate.views import gate
 from packages_site import health
 from packages_site.api_docs import ApiDocsView
-from workspaces.log.api import LockEventView, LockLogView
+from workspaces.log.api import CheckpointView, ExportView, LockEventView, LockLogView
 
 
 class AnythingConverter(StringConverter):
@@ -23,6 +23,8 @@ _LOG = "workspaces/<str:slug>/lock-log"
 api_urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("immutability.api.urls")),
     path(_LOG, LockLogView.as_view(), name="lock-log"),
+    path(f"{_LOG}/checkpoint", CheckpointView.as_view(), name="log-checkpoint"),
+    path(f"{_LOG}/export", ExportView.as_view(), name="export-log"),
     path(f"{_LOG}/<str:ref>", LockEventView.as_view(), name="lock-event"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs", ApiDocsView.as_view(url_name="api:schema"), name="docs"),
