@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -61,6 +62,7 @@ def page(*callers: str, status: int = 200) -> Expected:
 EVERY_PERSON = (ALICE, BOB, OLGA)
 VIEW_SETTINGS = api(*EVERY_PERSON, AUDIT, ADMIN)
 VIEW_EVENTS = api(*EVERY_PERSON, AUDIT)
+VIEW_ALL_EVENTS = api(ALICE, OLGA, AUDIT)
 MANAGE = api(ALICE, ADMIN)
 CHECK = api(REGISTRY)
 PERSONS_PAGE = page(*EVERY_PERSON)
@@ -84,6 +86,8 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>": {"GET": VIEW_SETTINGS, "DELETE": MANAGE},
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release": {"POST": MANAGE},
     f"{IN_WORKSPACE}lock-log": {"GET": VIEW_EVENTS},
+    f"{IN_WORKSPACE}lock-log/checkpoint": {"GET": VIEW_ALL_EVENTS},
+    f"{IN_WORKSPACE}lock-log/export": {"GET": VIEW_ALL_EVENTS},
     f"{IN_WORKSPACE}lock-log/<str:ref>": {"GET": VIEW_EVENTS},
     # Whoever is in one workspace alone is led straight to it.
     "": {"GET": public(302)},
@@ -105,7 +109,15 @@ MATRIX: dict[str, dict[str, Expected]] = {
     },
     "<str:slug>/settings/packages/containers/test/": {"POST": page(ALICE)},
     "<str:slug>/lock-log/": {"GET": PERSONS_PAGE},
+    "<str:slug>/lock-log/checkpoint/": {
+        "GET": page(ALICE, OLGA),
+        "POST": page(ALICE, OLGA, status=302),
+    },
+    "<str:slug>/lock-log/export/": {"GET": page(ALICE, OLGA)},
+    "<str:slug>/lock-log/export/download/": {"GET": page(ALICE, OLGA)},
+    "<str:slug>/lock-log/export/<uuid:export_id>/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/<str:ref>": {"GET": PERSONS_PAGE},
+    "<str:slug>/repositories/<path:repository>:<str:tag>/": {"GET": PERSONS_PAGE},
     "<str:slug>/locked-tags/": {"GET": PERSONS_PAGE},
     "<str:slug>/locked-tags/<int:lock_id>/delete/": {
         "GET": page(ALICE),
@@ -130,6 +142,11 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "<str:slug>/settings/packages/containers/test/"): {"sample_tags": "v1"},
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/delete/"): {"name_after": "free", **REASON},
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/release/"): REASON,
+}
+# What an address needs in its query to be answered at all.
+QUERIES = {
+    f"{IN_WORKSPACE}lock-log/export": {"format": "jsonl"},
+    "<str:slug>/lock-log/export/download/": {"format": "csv"},
 }
 
 
@@ -158,9 +175,15 @@ class Things:
 
     def fill(self, address: str, **others: object) -> str:
         """Return the path of `address` with these things, some taken from `others`."""
-        path = f"{self.slug}/api/manifests/locked"
-        values = {**self.__dict__, "path": path, **others}
-        return "/" + re.sub(r"<\w+:(\w+)>", lambda found: str(values[found[1]]), address)
+        names = {
+            "path": f"{self.slug}/api/manifests/locked",
+            "repository": f"{self.slug}/api",
+            "tag": "locked",
+            "export_id": UUID(int=0),
+        }
+        values = {**self.__dict__, **names, **others}
+        path = re.sub(r"<\w+:(\w+)>", lambda found: str(values[found[1]]), address)
+        return f"/{path}" + (f"?{urlencode(QUERIES[address])}" if address in QUERIES else "")
 
 
 def make_things(workspace: Workspace) -> Things:
@@ -192,11 +215,18 @@ class Site:
         send: dict[str, Any] = {}
         if not address.startswith(API):
             send = {"data": body} if method == "POST" else {}
-            return getattr(self.clients[caller], method.lower())(path, **send)
+            return take(getattr(self.clients[caller], method.lower())(path, **send))
         if body:
             send = {"data": json.dumps(body), "content_type": "application/json"}
         headers = {"If-Match": "*"} if method == "PUT" else {}
-        return getattr(self.clients[caller], method.lower())(path, headers=headers, **send)
+        return take(getattr(self.clients[caller], method.lower())(path, headers=headers, **send))
+
+
+def take(response: Any) -> Any:
+    """Read a file to its end, as whoever asks for one does."""
+    if response.streaming:
+        b"".join(response.streaming_content)
+    return response
 
 
 def client_of(user: User) -> Client:
