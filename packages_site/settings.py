@@ -245,6 +245,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": _message_life,
     },
+    "seal-late-events": {
+        "task": "workspaces.seal_late_events",
+        "schedule": 60.0,
+        "options": _message_life,
+    },
     # More often than a checkpoint is due: what could not be made or written is tried again.
     "make-checkpoints": {
         "task": "workspaces.make_checkpoints",
@@ -268,10 +273,6 @@ CELERY_BEAT_SCHEDULE = {
     "forget-attempts": {
         "task": "immutability.forget_attempts",
         "schedule": crontab(hour="3", minute="17"),
-    },
-    "forget-log-exports": {
-        "task": "workspaces.forget_log_exports",
-        "schedule": crontab(hour="3", minute="27"),
     },
     "clear-sessions": {
         "task": "workspaces.clear_sessions",

@@ -1,5 +1,6 @@
 """Background work. What is due stands in the database; a message only says that it is time."""
 
+import time
 from datetime import timedelta
 
 from celery import shared_task
@@ -11,8 +12,7 @@ from django.utils import timezone
 from workspaces.log.append import close_repeats
 from workspaces.log.checkpoints import make_due_checkpoints, write_missing_files
 from workspaces.log.erase import erase_origins
-from workspaces.log.export import forget_exports
-from workspaces.log.seal import seal_for, sweep_if_due
+from workspaces.log.seal import RUN_SECONDS, seal_events, seal_late_events, sweep_if_due
 
 
 @shared_task(name="workspaces.close_log_repeats")
@@ -26,8 +26,16 @@ def close_log_repeats() -> None:
 
 @shared_task(name="workspaces.seal_lock_log")
 def seal_lock_log() -> None:
-    """Seal what is not sealed yet, for some seconds at most; once a day, look through all of it."""
-    seal_for()
+    """Seal what is new, for some seconds at most."""
+    ends_at = time.monotonic() + RUN_SECONDS
+    while seal_events() and time.monotonic() < ends_at:
+        pass
+
+
+@shared_task(name="workspaces.seal_late_events")
+def look_for_late_events() -> None:
+    """Seal what was committed long after it was written; once a day, look through everything."""
+    seal_late_events()
     sweep_if_due()
 
 
@@ -43,12 +51,6 @@ def erase_old_origins() -> None:
     """Erase the origins that are older than ORIGIN_RETENTION_DAYS, if there is such a limit."""
     if settings.ORIGIN_RETENTION_DAYS:
         erase_origins(timezone.now() - timedelta(days=settings.ORIGIN_RETENTION_DAYS))
-
-
-@shared_task(name="workspaces.forget_log_exports")
-def forget_log_exports() -> None:
-    """Delete what is kept of the exports of the day before."""
-    forget_exports()
 
 
 @shared_task(name="workspaces.clear_sessions")

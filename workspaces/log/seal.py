@@ -32,8 +32,11 @@ SWEEP_EVERY = timedelta(days=1)
 RUN_SECONDS = 5.0
 # A sealer that stands still is cut off by the database after so long, and another one goes on.
 HUNG_AFTER_SECONDS = 30
-# How many ids the daily look through everything takes at once: well below a second's work.
-_SWEEP_IDS = 50_000
+# Most events that are committed out of order are so few ids behind the newest one. The rest is
+# found by looking through everything that is not settled, which costs more, and is done less often.
+_NEAR_IDS = 1000
+# How many ids such a look takes at once: well below a second's work.
+_RANGE_IDS = 50_000
 _PROGRESS_ID = 1
 
 
@@ -55,18 +58,23 @@ class _Link(NamedTuple):
 def seal_events(at_most: int = 1000) -> int:
     """Seal the next unsealed events, of all workspaces, in the order of their ids; return how many.
 
-    Returns 0 where nothing is to be sealed, and where another process is at it.
+    Returns 0 where nothing new is to be sealed, and where another process is at it. What was
+    committed much later than it was written is left to `seal_late_events`.
     """
     _make_progress()
     with transaction.atomic():
-        progress = _take_progress()
-        if progress is None:
+        if not _take_progress():
             return 0
-        events = list(_unsealed(progress.settled_id).order_by("id")[:at_most])
-        sealed = _seal(events)
-        looked_at = events[-1].id if len(events) == at_most else None
-        _settle(progress, looked_at)
-    return sealed
+        return _seal(_unsealed(_find_start()).order_by("id")[:at_most])
+
+
+def seal_late_events() -> int:
+    """Look through all that is not settled for unsealed events, and seal them; return how many.
+
+    Moves the mark past events that nothing can come before any more.
+    """
+    _make_progress()
+    return _look_through(_read_settled_id(), is_settling=True)
 
 
 def seal_for(seconds: float = RUN_SECONDS) -> int:
@@ -77,7 +85,7 @@ def seal_for(seconds: float = RUN_SECONDS) -> int:
         sealed = seal_events()
         total += sealed
         if not sealed:
-            break
+            return total + seal_late_events()
     return total
 
 
@@ -96,25 +104,32 @@ def sweep() -> int:
 
     Finds what was committed more than SETTLED_AFTER after it was written.
     """
-    last = LockEvent.objects.aggregate(last=Max("id"))["last"] or 0
-    total = 0
     _make_progress()
-    for start in range(0, last, _SWEEP_IDS):
-        total += _sweep_range(start, min(start + _SWEEP_IDS, last))
-    return total
+    return _look_through(0, is_settling=False)
 
 
 def count_unsealed(slug: str) -> Unsealed:
-    """Return how many events of a workspace no seal covers yet, and when the oldest one was."""
-    settled_id = (
-        SealProgress.objects.filter(id=_PROGRESS_ID).values_list("settled_id", flat=True).first()
-    )
+    """Return how many events of a workspace no seal covers yet, and when the oldest one was.
+
+    Leaves out what was committed much later than it was written; that is sealed within a minute.
+    """
     found = (
-        _unsealed(settled_id or 0)
+        _unsealed(_find_start())
         .filter(workspace=slug)
         .aggregate(count=Count("id"), oldest_at=Min("at"))
     )
     return Unsealed(found["count"], found["oldest_at"])
+
+
+def _find_start() -> int:
+    """Return the id behind which new events are: a little before the newest one that is sealed."""
+    newest = EventSeal.objects.aggregate(newest=Max("event_id"))["newest"] or 0
+    return max(_read_settled_id(), newest - _NEAR_IDS)
+
+
+def _read_settled_id() -> int:
+    settled_ids = SealProgress.objects.filter(id=_PROGRESS_ID).values_list("settled_id", flat=True)
+    return settled_ids.first() or 0
 
 
 def _unsealed(after_id: int) -> QuerySet[LockEvent]:
@@ -123,16 +138,24 @@ def _unsealed(after_id: int) -> QuerySet[LockEvent]:
     return LockEvent.objects.filter(~Exists(seal), id__gt=after_id)
 
 
-def _sweep_range(after_id: int, last_id: int) -> int:
-    missing = _unsealed(after_id).filter(id__lte=last_id)
-    if not missing.exists():
-        return 0
-    sealed = 0
-    with transaction.atomic():
-        if _take_progress() is not None:
-            # Looked for anew: whoever sealed until now may have sealed them.
-            sealed = _seal(missing.order_by("id"))
-    return sealed
+def _look_through(start: int, *, is_settling: bool) -> int:
+    """Seal what is unsealed behind `start`, range by range of ids; return how many events.
+
+    Moves the mark as long as everything up to there is settled. Ends where another one seals.
+    """
+    total = 0
+    last = LockEvent.objects.aggregate(last=Max("id"))["last"] or 0
+    for after_id in range(start, last, _RANGE_IDS):
+        last_id = min(after_id + _RANGE_IDS, last)
+        missing = _unsealed(after_id).filter(id__lte=last_id)
+        if missing.exists():
+            with transaction.atomic():
+                if not _take_progress():
+                    return total
+                # Looked for anew: whoever sealed until now may have sealed them.
+                total += _seal(missing.order_by("id"))
+        is_settling = is_settling and _settle(after_id, last_id)
+    return total
 
 
 def _make_progress() -> None:
@@ -141,8 +164,8 @@ def _make_progress() -> None:
         SealProgress.objects.bulk_create([SealProgress(id=_PROGRESS_ID)], ignore_conflicts=True)
 
 
-def _take_progress() -> SealProgress | None:
-    """Return the row whose holder seals, held until the transaction ends; None: it is held."""
+def _take_progress() -> bool:
+    """Hold the row whose holder seals until the transaction ends; False: somebody else holds it."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             # The first: it says nothing more. The second: it does not take what it asked for.
@@ -154,7 +177,7 @@ def _take_progress() -> SealProgress | None:
     rows = SealProgress.objects.filter(id=_PROGRESS_ID)
     if connection.features.has_select_for_update:
         rows = rows.select_for_update(skip_locked=True)
-    return rows.first()
+    return rows.first() is not None
 
 
 def _seal(events: Iterable[LockEvent]) -> int:
@@ -186,19 +209,17 @@ def _read_head(slug: str) -> _Link:
     return _Link(head.sequence, head.hash) if head else _Link(0, FIRST_PREVIOUS_HASH)
 
 
-def _settle(progress: SealProgress, looked_at: int | None) -> None:
-    """Move the mark past events that nothing can come before any more.
-
-    `looked_at` is the last id up to which everything is sealed; None: up to the end.
-    """
-    later = LockEvent.objects.filter(id__gt=progress.settled_id)
-    if looked_at is not None:
-        later = later.filter(id__lte=looked_at)
-    young = later.filter(at__gt=Now() - SETTLED_AFTER).order_by("id")
+def _settle(after_id: int, last_id: int) -> bool:
+    """Move the mark within a range that was looked through; return whether all of it is settled."""
+    events = LockEvent.objects.filter(id__gt=after_id, id__lte=last_id)
+    young = events.filter(at__gt=Now() - SETTLED_AFTER).order_by("id")
     first_young = young.values_list("id", flat=True).first()
     if first_young is not None:
-        later = later.filter(id__lt=first_young)
+        events = events.filter(id__lt=first_young)
     # The last one that was seen, not the one before the young: that id may be under way.
-    settled_id = later.aggregate(last=Max("id"))["last"]
+    settled_id = events.aggregate(last=Max("id"))["last"]
     if settled_id is not None:
-        SealProgress.objects.filter(id=progress.id).update(settled_id=settled_id)
+        SealProgress.objects.filter(id=_PROGRESS_ID, settled_id__lt=settled_id).update(
+            settled_id=settled_id
+        )
+    return first_young is None

@@ -12,7 +12,15 @@ from tests.workspaces.log.tampering import write_at
 from workspaces.log import seal
 from workspaces.log.canonical import FIRST_PREVIOUS_HASH, hash_document, to_document
 from workspaces.log.models import EventSeal, LockEvent, SealProgress
-from workspaces.log.seal import Unsealed, count_unsealed, seal_events, seal_for, sweep, sweep_if_due
+from workspaces.log.seal import (
+    Unsealed,
+    count_unsealed,
+    seal_events,
+    seal_for,
+    seal_late_events,
+    sweep,
+    sweep_if_due,
+)
 from workspaces.models import Workspace
 from workspaces.tasks import seal_lock_log
 
@@ -112,7 +120,7 @@ def test_an_event_that_cannot_be_sealed_is_named_and_keeps_nobody_waiting(
 
 def test_young_events_are_looked_at_again(write: Write) -> None:
     write(3)
-    seal_events()
+    seal_for()
     assert settled_id() == 0
 
 
@@ -120,16 +128,47 @@ def test_what_is_older_than_an_hour_is_settled_up_to_the_first_young_event(write
     old = [write_at(OLD), write_at(timezone.now() - timedelta(minutes=61))]
     write_at(timezone.now() - timedelta(minutes=59))
     write_at(OLD)
-    seal_events()
+    seal_for()
     assert settled_id() == old[-1].id
 
 
-def test_nothing_is_settled_past_what_was_sealed(write: Write) -> None:
+def test_the_mark_moves_range_by_range_up_to_the_first_young_event(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "_RANGE_IDS", 2)
     rows = [write_at(OLD) for _ in range(5)]
-    seal_events(2)
-    assert settled_id() == rows[1].id
-    seal_for()
+    assert seal_late_events() == 5
     assert settled_id() == rows[4].id
+    write(1)
+    write_at(OLD)
+    assert seal_late_events() == 2
+    assert settled_id() == rows[4].id
+
+
+def test_nothing_is_settled_where_somebody_else_seals(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_at(OLD)
+    with monkeypatch.context() as patch:
+        patch.setattr(seal, "_take_progress", lambda: False)
+        assert (seal_events(), seal_late_events()) == (0, 0)
+    assert settled_id() == 0
+    assert seal_for() == 1
+
+
+def test_what_was_committed_late_is_found_near_the_newest_at_once_and_further_back_later(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "_NEAR_IDS", 3)
+    start = write(1)[0].id
+    for number in (6, 7):
+        write_at(timezone.now(), id=start + number)
+    assert seal_events() == 3
+    far = write_at(timezone.now(), id=start + 1)
+    near = write_at(timezone.now(), id=start + 5)
+    assert seal_events() == 1
+    assert seal_late_events() == 1
+    assert chain()[-2:] == [(4, near.ref), (5, far.ref)]
 
 
 def test_the_mark_never_moves_past_an_id_that_is_still_under_way(write: Write) -> None:
@@ -137,7 +176,7 @@ def test_the_mark_never_moves_past_an_id_that_is_still_under_way(write: Write) -
     old = write_at(OLD)
     gap = LockEvent(id=old.id + 1, ref="UNDERWAY0000", workspace="acme", kind="tag.locked")
     young = write_at(timezone.now(), id=old.id + 2)
-    seal_events()
+    seal_for()
     assert settled_id() == old.id
     gap.save()
     assert seal_events() == 1
@@ -149,7 +188,7 @@ def test_an_event_that_was_committed_very_late_is_found_by_the_daily_look(write:
     write_at(OLD, id=late_id + 1)
     seal_for()
     late = write_at(OLD, id=late_id)
-    assert seal_events() == 0
+    assert seal_for() == 0
     assert sweep() == 1
     assert chain()[-1] == (3, late.ref)
     assert sweep() == 0
@@ -170,7 +209,7 @@ def test_the_look_through_everything_is_due_once_a_day(
 def test_the_look_through_everything_takes_many_ids_in_pieces(
     write: Write, monkeypatch: pytest.MonkeyPatch, verify: Verify
 ) -> None:
-    monkeypatch.setattr(seal, "_SWEEP_IDS", 3)
+    monkeypatch.setattr(seal, "_RANGE_IDS", 3)
     write(10)
     assert sweep() == 10
     assert verify() == []

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from workspaces.log.seal import seal_events, sweep
+from workspaces.log.seal import seal_events, seal_late_events, sweep
 
 
 class Command(BaseCommand):
@@ -23,6 +23,5 @@ class Command(BaseCommand):
         total = 0
         while sealed := seal_events():
             total += sealed
-        if options["sweep"]:
-            total += sweep()
+        total += sweep() if options["sweep"] else seal_late_events()
         self.stdout.write(f"{total} event{'' if total == 1 else 's'} sealed.")
