@@ -274,6 +274,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "immutability.forget_attempts",
         "schedule": crontab(hour="3", minute="17"),
     },
+    "forget-log-exports": {
+        "task": "workspaces.forget_log_exports",
+        "schedule": crontab(hour="3", minute="27"),
+    },
     "clear-sessions": {
         "task": "workspaces.clear_sessions",
         "schedule": crontab(hour="3", minute="7"),

@@ -12,6 +12,7 @@ from django.utils import timezone
 from workspaces.log.append import close_repeats
 from workspaces.log.checkpoints import make_due_checkpoints, write_missing_files
 from workspaces.log.erase import erase_origins
+from workspaces.log.export import forget_exports
 from workspaces.log.seal import RUN_SECONDS, seal_events, seal_late_events, sweep_if_due
 
 
@@ -51,6 +52,12 @@ def erase_old_origins() -> None:
     """Erase the origins that are older than ORIGIN_RETENTION_DAYS, if there is such a limit."""
     if settings.ORIGIN_RETENTION_DAYS:
         erase_origins(timezone.now() - timedelta(days=settings.ORIGIN_RETENTION_DAYS))
+
+
+@shared_task(name="workspaces.forget_log_exports")
+def forget_log_exports() -> None:
+    """Delete what is kept of the exports of the day before."""
+    forget_exports()
 
 
 @shared_task(name="workspaces.clear_sessions")
