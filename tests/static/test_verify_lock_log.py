@@ -1,140 +1,27 @@
 """The verifier that anybody can download, run as they would run it: a process, without Taglock."""
 
-import base64
 import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from rest_framework.test import APIClient
 
+from tests.static.exports import SCRIPT, Export, chain_anew, run, sign_anew
 from tests.workspaces.log.conftest import Write
-from tests.workspaces.log.conftest import log_files as log_files
-from tests.workspaces.log.conftest import undone as undone
-from tests.workspaces.log.conftest import write as write
+from workspaces.access import Scope
 from workspaces.log.canonical import (
-    FIRST_PREVIOUS_HASH,
     canonical_json,
-    hash_document,
-    to_document,
 )
 from workspaces.log.checkpoints import make_checkpoint
-from workspaces.log.keys import read_signing_key, rotate_key, verifier_key
-from workspaces.log.models import EventSeal
+from workspaces.log.keys import rotate_key, verifier_key
+from workspaces.log.models import LockEvent
 from workspaces.log.notes import make_signing_key
+from workspaces.models import Workspace
 
-SCRIPT = Path(__file__).resolve().parent.parent.parent / "static" / "verify_lock_log.py"
-FIELDS = sorted(
-    {field.name for field in EventSeal._meta.get_field("event").related_model._meta.concrete_fields}
-    - {"id"}
-)
-
-
-@dataclass
-class Result:
-    """How the verifier ended: its status, the lines of its findings, and what else it said."""
-
-    status: int
-    findings: list[str]
-    said: str
-
-
-@dataclass
-class Export:
-    """An export, to be tampered with: its lines, and the checkpoint that ends it."""
-
-    folder: Path
-    events: list[dict[str, Any]]
-    note: str
-    key: str
-    files: int = field(default=0)
-
-    def keep(self, note: str) -> str:
-        """Keep a checkpoint in a file; return its path."""
-        self.files += 1
-        path = self.folder / f"kept-{self.files}.note"
-        path.write_text(note)
-        return str(path)
-
-    def verify(self, *options: str, is_pinned: bool = True) -> Result:
-        """Write the export as it is now, and verify it."""
-        lines = [*self.events, {"checkpoint": self.note, "verifier_key": self.key}]
-        return self.verify_text(
-            "".join(f"{json.dumps(line)}\n" for line in lines), *options, is_pinned=is_pinned
-        )
-
-    def verify_text(self, text: str, *options: str, is_pinned: bool = True) -> Result:
-        path = self.folder / "export.jsonl"
-        path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        key = ["--key", verifier_key()] if is_pinned else []
-        return run(str(path), *key, *options)
-
-
-def run(*arguments: str) -> Result:
-    done = subprocess.run(
-        # Isolated: neither the current folder nor the environment lends it a module.
-        [sys.executable, "-I", SCRIPT, *arguments],
-        capture_output=True,
-        text=True,
-        cwd="/",
-        timeout=60,
-    )
-    assert "Traceback" not in done.stderr
-    lines = done.stdout.splitlines()
-    summary = next((n for n, line in enumerate(lines) if " findings; " in line), len(lines))
-    return Result(done.returncode, lines[:summary], "\n".join(lines[summary:]) + done.stderr)
-
-
-def read_lines(slug: str = "acme") -> list[dict[str, Any]]:
-    """Return the lines of the whole log, as an export has them."""
-    lines = []
-    previous = FIRST_PREVIOUS_HASH
-    seals = EventSeal.objects.filter(workspace=slug).order_by("sequence").select_related("event")
-    for seal in seals:
-        document = to_document(seal.event, seal.sequence)
-        lines.append({**document, "hash": seal.hash, "previous_hash": previous})
-        previous = seal.hash
-    return lines
-
-
-@pytest.fixture
-def make_export(write: Write, tmp_path: Path) -> Callable[[], Export]:
-    """Return a function that exports acme as it is now."""
-
-    def make_export() -> Export:
-        checkpoint = make_checkpoint("acme")
-        assert checkpoint is not None
-        return Export(tmp_path, read_lines(), checkpoint.note, verifier_key())
-
-    return make_export
-
-
-@pytest.fixture
-def export(write: Write, make_export: Callable[[], Export]) -> Export:
-    """An export of five events."""
-    write(5)
-    return make_export()
-
-
-def chain_anew(export: Export) -> None:
-    """Compute every hash of an export anew, as who forges one does."""
-    previous = FIRST_PREVIOUS_HASH
-    for event in export.events:
-        document = {name: event[name] for name in event if name not in ("hash", "previous_hash")}
-        event["previous_hash"] = previous
-        event["hash"] = previous = hash_document(previous, document)
-
-
-def sign_anew(export: Export, signer: Any = None) -> None:
-    """Sign a checkpoint of the export as it is now."""
-    lines = export.note.split("\n")
-    head = bytes.fromhex(export.events[-1]["hash"])
-    encoded = base64.b64encode(head).decode()
-    text = f"{lines[0]}\n{len(export.events)}\n{encoded}\n{lines[3]}\n"
-    export.note = (signer or read_signing_key()).sign(text)
+FIELDS = sorted({field.name for field in LockEvent._meta.concrete_fields} - {"id"})
 
 
 def test_a_whole_export_has_no_findings(export: Export) -> None:
@@ -450,3 +337,17 @@ def test_it_imports_nothing_of_taglock() -> None:
         if line.strip().startswith(("import ", "from "))
     }
     assert names <= {*sys.stdlib_module_names, "cryptography"}
+
+
+def test_what_the_site_exports_is_verified(
+    acme: Workspace, write: Write, api_as: Callable[..., APIClient], tmp_path: Path
+) -> None:
+    write(3)
+    auditor = api_as(acme, Scope.AUDIT)
+    address = "/api/v1/workspaces/acme/lock-log/export?format=jsonl"
+    path = tmp_path / "export.jsonl"
+    for query, options in (("", []), ("&kind=push.refused", ["--filtered"])):
+        path.write_bytes(auditor.get(address + query).getvalue())
+        result = run(str(path), "--key", verifier_key(), *options)
+        assert (result.status, result.findings) == (0, [])
+    assert "0 findings; 3 events of acme." in result.said

@@ -9,13 +9,18 @@ from django.db import transaction
 
 from packages_site.environment import make_log_key_file
 from tests.conftest import AA, BB
-from workspaces.access import Actor, ActorKind, Origin
+from tests.workspaces.log.exporting import access_of
+from workspaces.access import Actor, ActorKind, Origin, Role
+from workspaces.callers import Access
+from workspaces.log import export
 from workspaces.log.append import Event, append_events
 from workspaces.log.keys import read_known_keys
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
+from workspaces.log.seal import seal_events
 from workspaces.log.statements import Given
 from workspaces.log.verify import Verification
+from workspaces.models import Workspace
 
 DANA = Actor("dana", ActorKind.TOKEN, Origin("203.0.113.7", "docker/27.0"))
 
@@ -80,3 +85,30 @@ def verify(log_files: Path) -> Verify:
         return list(Verification(slug).run(read_known_keys(), notes))
 
     return verify
+
+
+@pytest.fixture
+def auditor(acme: Workspace, log_files: Path) -> Access:
+    """Olga, who reads all of acme's log."""
+    return access_of(acme, Role.AUDITOR)
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an export take ten events at once."""
+    monkeypatch.setattr(export, "EVENTS_PER_BATCH", 10)
+
+
+@pytest.fixture
+def no_export_is_left() -> Iterator[None]:
+    """Every export gives its place back."""
+    yield
+    assert export._places._value == export.MAX_EXPORTS_AT_ONCE
+
+
+@pytest.fixture
+def sealed(write: Write) -> list[LockEvent]:
+    """Five events of acme, sealed."""
+    rows = write(5)
+    assert seal_events() == 5
+    return rows

@@ -11,7 +11,8 @@ from django.db.models import F
 from tests.conftest import is_postgresql
 from workspaces.log.append import make_ref
 from workspaces.log.canonical import FIRST_PREVIOUS_HASH, hash_document, to_document
-from workspaces.log.models import EventSeal, LockEvent
+from workspaces.log.checkpoints import checkpoint_path, make_checkpoint
+from workspaces.log.models import Checkpoint, EventSeal, LockEvent
 
 
 @contextmanager
@@ -65,3 +66,18 @@ def seal_anew(workspace: str = "acme", first: int = 1) -> None:
         seal.sequence = sequence
         seal.save()
         previous = seal.hash
+
+
+def note() -> str:
+    """Make a checkpoint of acme, and return its note, for somebody to keep."""
+    checkpoint = make_checkpoint("acme")
+    assert checkpoint is not None
+    return checkpoint.note
+
+
+def drop_checkpoints() -> None:
+    """Remove every trace of them that the operator has."""
+    for row in Checkpoint.objects.all():
+        checkpoint_path(row).unlink()
+    with without_triggers():
+        Checkpoint.objects.all().delete()
