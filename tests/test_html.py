@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 
 from immutability.models import LockedTag
 from immutability.protection import Policy, Protection
@@ -215,7 +216,7 @@ PAGES: dict[str, Callable[[Site], Page]] = {
     "tag, claimed": lambda site: site.admin.open("/acme/repositories/acme/api:v2.0.0/"),
     "tag, unknown": lambda site: site.admin.open("/acme/repositories/acme/api:other/"),
     "tag, on a day": lambda site: site.admin.open(
-        "/acme/repositories/acme/api:v1.0.0/?on=2200-01-01&time=12:00"
+        f"/acme/repositories/acme/api:v1.0.0/?on={timezone.now():%Y-%m-%d}&time=00:00"
     ),
     "tag, on a day before": lambda site: site.admin.open(
         "/acme/repositories/acme/api:v1.0.0/?on=2020-01-01"

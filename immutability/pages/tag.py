@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 
 from containers.reference import (
     InvalidReferenceError,
@@ -39,8 +40,17 @@ class MomentForm(forms.Form):
         required=False, widget=forms.TimeInput({"type": "time", "step": "1"}), help_text="or at"
     )
 
+    def clean(self) -> None:
+        """Refuse a day that has not come yet."""
+        if not self.errors and self.cleaned_data["on"] > timezone.now().date():
+            self.add_error("on", "That day has not come yet.")
+
     def to_moment(self) -> datetime:
-        """Return the end of the day, or of the minute or second, that was typed into a valid form.
+        """Return the moment that a valid form asks about; of what is not over yet, this one."""
+        return min(self._end(), timezone.now())
+
+    def _end(self) -> datetime:
+        """Return the end of the day, or of the minute or second, that was typed.
 
         What happened within it counts: pages show times to the minute.
         """

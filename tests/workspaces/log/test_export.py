@@ -1,38 +1,29 @@
-"""Exports: what is in them, how much memory they take, and what is said of their progress."""
+"""Exports: what is in them, and how much memory and how many queries they take."""
 
 import csv
 import gc
 import io
-import json
 import tracemalloc
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.http import StreamingHttpResponse
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.conftest import AA, BB
 from tests.workspaces.log.conftest import Write
-from workspaces.access import ROLE_PERMISSIONS, Actor, ActorKind, Role
+from tests.workspaces.log.exporting import access_of, ask, read, read_lines, take
+from workspaces.access import Role
 from workspaces.callers import Access
-from workspaces.log import export as export_module
 from workspaces.log.canonical import FIRST_PREVIOUS_HASH, hash_document
 from workspaces.log.checkpoints import parse_statement
 from workspaces.log.export import (
     EVENTS_PER_BATCH,
-    MAX_EXPORTS_AT_ONCE,
     ExportForm,
-    ExportStream,
-    TooManyExportsError,
     begin_export,
     export_log,
-    forget_exports,
 )
 from workspaces.log.keys import verifier_key
 from workspaces.log.models import Checkpoint, EventSeal, LockEvent, LogExport
@@ -40,50 +31,7 @@ from workspaces.log.notes import open_note, parse_verifier_key
 from workspaces.log.seal import seal_events
 from workspaces.models import Workspace
 
-
-@pytest.fixture
-def auditor(acme: Workspace, log_files: object) -> Access:
-    return access_of(acme, Role.AUDITOR)
-
-
-@pytest.fixture(autouse=True)
-def _no_export_is_left() -> Iterator[None]:
-    """Every test gives back the places that it took."""
-    yield
-    gc.collect()
-    assert export_module._places._value == MAX_EXPORTS_AT_ONCE
-
-
-def access_of(workspace: Workspace, role: Role) -> Access:
-    return Access(workspace, Actor("olga", ActorKind.PERSON), ROLE_PERMISSIONS[role], role)
-
-
-def ask(file_format: str = "jsonl", **wanted: str) -> ExportForm:
-    form = ExportForm({"format": file_format, **wanted})
-    assert form.is_valid(), form.errors
-    return form
-
-
-def read(stream: ExportStream) -> str:
-    try:
-        return b"".join(stream).decode()
-    finally:
-        stream.close()
-
-
-def read_lines(access: Access, **wanted: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the exported events, and the last line."""
-    lines = [json.loads(line) for line in read(begin_export(access, ask(**wanted))).splitlines()]
-    return lines[:-1], lines[-1]
-
-
-def take(response: Any) -> bytes:
-    """Read an answer to its end and close what it reads from, as a server does."""
-    try:
-        return b"".join(response)
-    finally:
-        for close in response._resource_closers:
-            close()
+pytestmark = pytest.mark.usefixtures("no_export_is_left")
 
 
 # What is in the file.
@@ -227,11 +175,6 @@ def test_without_a_format_there_is_no_export() -> None:
 # Memory and queries.
 
 
-@pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_module, "EVENTS_PER_BATCH", 10)
-
-
 @pytest.mark.usefixtures("batches")
 @pytest.mark.parametrize("wanted", [{}, {"kind": "push.refused"}])
 def test_each_batch_is_one_query_and_each_fifth_reports(
@@ -304,120 +247,3 @@ def test_memory_stays_where_it_is_however_long_the_log(
     # A batch of a thousand events; all of them would be some fifty times as much.
     assert peak < 8 * 1024 * 1024, f"{peak:,} bytes"
     assert EVENTS_PER_BATCH == 1000
-
-
-# Progress.
-
-
-def progress(row_id: UUID | None = None) -> tuple[str, int, int]:
-    row = LogExport.objects.get(id=row_id) if row_id else LogExport.objects.get()
-    return row.state, row.done, row.total
-
-
-@pytest.mark.usefixtures("batches")
-def test_an_export_says_how_far_it_is_and_when_it_is_done(write: Write, auditor: Access) -> None:
-    write(99)
-    export_id = uuid4()
-    stream = begin_export(auditor, ask(export=str(export_id)))
-    assert progress(export_id) == ("running", 0, 100)
-    for _ in range(1 + 5 + 1):
-        next(stream)
-    assert progress(export_id) == ("running", 50, 100)
-    read(stream)
-    assert progress(export_id) == ("done", 100, 100)
-    assert LogExport.objects.get().actor == "olga"
-
-
-def test_the_total_is_of_what_matches(write: Write, auditor: Access) -> None:
-    write(9)
-    read(begin_export(auditor, ask(tag="v1")))
-    assert progress() == ("done", 1, 1)
-
-
-@pytest.mark.usefixtures("batches")
-def test_a_download_that_is_given_up_is_stopped(write: Write, auditor: Access) -> None:
-    write(99)
-    stream = begin_export(auditor, ask())
-    for _ in range(3):
-        next(stream)
-    stream.close()
-    stream.close()
-    assert progress() == ("stopped", 20, 100)
-    assert list(stream) == []
-
-
-def test_a_download_that_is_given_up_before_its_first_byte_is_stopped(
-    write: Write, auditor: Access
-) -> None:
-    write(9)
-    begin_export(auditor, ask()).close()
-    assert progress() == ("stopped", 0, 10)
-
-
-def test_an_export_whose_database_goes_away_ends_and_gives_its_place_back(
-    write: Write, auditor: Access, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(9)
-    stream = begin_export(auditor, ask())
-
-    def fail(*_: object) -> None:
-        raise DatabaseError("gone")
-
-    next(stream)
-    monkeypatch.setattr(ExportStream, "_report", fail)
-    monkeypatch.setattr(ExportStream, "_write_batch", fail)
-    with pytest.raises(DatabaseError):
-        next(stream)
-    stream.close()
-
-
-def test_the_same_id_begins_anew_and_that_of_somebody_else_does_not(
-    write: Write, auditor: Access, globex: Workspace
-) -> None:
-    write(9)
-    export_id = uuid4()
-    for _ in range(2):
-        read(begin_export(auditor, ask(export=str(export_id))))
-    assert progress(export_id) == ("done", 10, 10)
-    theirs = LogExport.objects.create(workspace="globex", actor="mallory", total=77)
-    read(begin_export(auditor, ask(export=str(theirs.id))))
-    assert progress(theirs.id) == ("running", 0, 77)
-    assert LogExport.objects.filter(workspace="acme").count() == 2
-
-
-# How many at once.
-
-
-def test_a_third_export_at_once_is_told_to_wait(write: Write, auditor: Access) -> None:
-    write(1)
-    streams = [begin_export(auditor, ask()) for _ in range(MAX_EXPORTS_AT_ONCE)]
-    with pytest.raises(TooManyExportsError, match="2 exports are under way already"):
-        begin_export(auditor, ask())
-    assert LogExport.objects.count() == 2
-    streams[0].close()
-    read(begin_export(auditor, ask()))
-    streams[1].close()
-
-
-@pytest.mark.parametrize("broken", ["current_checkpoint", "_begin_row"])
-def test_an_export_that_cannot_begin_takes_no_place(
-    write: Write, auditor: Access, monkeypatch: pytest.MonkeyPatch, broken: str
-) -> None:
-    write(1)
-
-    def fail(*_: object) -> None:
-        raise DatabaseError("gone")
-
-    monkeypatch.setattr(export_module, broken, fail)
-    for _ in range(MAX_EXPORTS_AT_ONCE + 1):
-        with pytest.raises(DatabaseError):
-            begin_export(auditor, ask())
-
-
-def test_what_is_kept_of_an_export_is_forgotten_after_a_day(acme: Workspace) -> None:
-    for age in (timedelta(hours=23), timedelta(hours=25), timedelta(days=9)):
-        LogExport.objects.create(
-            workspace="acme", actor="olga", total=1, started_at=timezone.now() - age
-        )
-    assert forget_exports() == 2
-    assert LogExport.objects.count() == 1

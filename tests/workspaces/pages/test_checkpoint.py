@@ -31,9 +31,11 @@ def test_the_page_shows_what_to_keep_as_it_is(acme: Workspace, auditor: Browser)
     made = make_checkpoint("acme")
     assert made is not None
     page = auditor.open(PAGE)
-    note, key, command = (each.raw_text for each in page.main.find_all("pre")[:3])
+    note, key, verify, command = (each.raw_text for each in page.main.find_all("pre"))
     assert note == made.note
     assert key == verifier_key()
+    assert f'--key "{key}"' in verify
+    assert "curl --output verify_lock_log.py http://testserver/static/verify_lock_log.py" in verify
     assert command == "python manage.py verify_lock_log acme"
 
 

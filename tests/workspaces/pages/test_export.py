@@ -85,7 +85,7 @@ def test_the_download_bears_the_id_that_the_page_asks_for(acme: Workspace, admin
     export_id = page.find("input", name="export")["value"]
     asking = page.by_id("export-progress")
     assert asking["hx-get"] == f"{PAGE}{export_id}/"
-    assert asking["hx-trigger"] == "submit from:#export-form"
+    assert asking["hx-trigger"] == "submit from:body target:#export-form"
     read_file(admin.send("Download"))
     assert str(LogExport.objects.get().id) == export_id
 
