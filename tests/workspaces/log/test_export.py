@@ -3,7 +3,10 @@
 import csv
 import gc
 import io
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -13,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tests.conftest import AA, BB
+from tests.static.exports import SCRIPT
 from tests.workspaces.log.conftest import Write
 from tests.workspaces.log.exporting import access_of, ask, read, read_lines, take
 from workspaces.access import Role
@@ -60,6 +64,22 @@ def test_whoever_has_the_file_can_compute_every_hash_and_verify_the_checkpoint(
     text = open_note(last["checkpoint"], [parse_verifier_key(last["verifier_key"])])
     statement = parse_statement(text)
     assert (statement.sequence, statement.hash) == (6, previous)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "options"), [({}, []), ({"tag": "v1"}, ["--filtered"])], ids=["whole", "filtered"]
+)
+def test_the_script_for_auditors_verifies_it(
+    write: Write, auditor: Access, tmp_path: Path, wanted: dict[str, str], options: list[str]
+) -> None:
+    write(5)
+    file = tmp_path / "acme.jsonl"
+    file.write_text(read(begin_export(auditor, ask(**wanted))))
+    command = [sys.executable, SCRIPT, file, "--key", verifier_key(), *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    file.write_text(file.read_text().replace('"v1"', '"v2"'))
+    assert subprocess.run(command, capture_output=True).returncode == 1
 
 
 def test_a_table_has_the_same_events(write: Write, auditor: Access) -> None:
