@@ -3,7 +3,6 @@
 docs/settings.md documents each one; a test holds the two against each other.
 """
 
-import os
 import secrets
 from dataclasses import dataclass
 from email.utils import getaddresses
@@ -14,6 +13,9 @@ import dj_database_url
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from environs import Env, EnvError
+
+from workspaces.log.files import write_once
+from workspaces.log.notes import BadKeyError, make_signing_key
 
 
 class BadSettingError(Exception):
@@ -41,6 +43,9 @@ class Environment:
     tokens_per_minute: int
     email_url: str
     email_from: str
+    log_key_file: Path
+    checkpoint_dir: Path
+    origin_retention_days: int
     log_level: str
 
 
@@ -78,14 +83,15 @@ def read_environment() -> Environment:
             database_patience_seconds=env.int("DATABASE_PATIENCE_SECONDS", 10),
             redis_url=env.str("REDIS_URL", ""),
             registry_url=env.str("REGISTRY_URL", "").rstrip("/"),
-            token_keys_dir=Path(
-                env.str("TOKEN_KEYS_DIR", "") or data_dir / "token-keys"
-            ).absolute(),
+            token_keys_dir=_path(env, "TOKEN_KEYS_DIR", data_dir / "token-keys"),
             behind_edge=env.bool("BEHIND_EDGE", False),
             checks_per_minute=env.int("CHECKS_PER_MINUTE", 60_000),
             tokens_per_minute=env.int("TOKENS_PER_MINUTE", 1200),
             email_url=env.str("EMAIL_URL", ""),
             email_from=env.str("EMAIL_FROM", ""),
+            log_key_file=_path(env, "LOG_KEY_FILE", data_dir / "lock-log-key"),
+            checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
+            origin_retention_days=env.int("ORIGIN_RETENTION_DAYS", 0),
             log_level=env.str("LOG_LEVEL", "INFO").upper(),
         )
     except EnvError as error:
@@ -114,31 +120,33 @@ def parse_email_url(value: str) -> MailServer:
 
 
 def read_or_make_secret_key(data_dir: Path) -> str:
-    """Return the key kept in the data folder, made on first use and readable by its owner alone.
-
-    The file appears whole or not at all, so that processes started together agree on it.
-    """
+    """Return the key kept in the data folder, made on first use and readable by its owner alone."""
     path = data_dir / "secret-key"
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
-        draft = data_dir / f".secret-key-{secrets.token_hex(8)}"
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(50))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # Another process was first: its key is the key.
-        finally:
-            draft.unlink()
+        write_once(path, secrets.token_urlsafe(50))
     return path.read_text()
 
 
-def _folder(text: str, default: Path) -> Path:
-    return Path(text).absolute() if text else default
+def make_log_key_file(path: Path, public_url: str) -> None:
+    """Make the key that signs checkpoints of the lock log, named after the site, where none is.
+
+    Raises BadSettingError where it cannot be written.
+    """
+    try:
+        if not path.exists():
+            write_once(path, f"{make_signing_key(urlsplit(public_url).netloc).to_text()}\n")
+    except BadKeyError as error:
+        raise BadSettingError(f"PUBLIC_URL cannot name the lock log's key: {error}") from error
+    except OSError as error:
+        raise BadSettingError(f"LOG_KEY_FILE cannot be made: {error}") from error
 
 
 def _embedded_database(data_dir: Path) -> str:
     return f"sqlite:///{quote(str(data_dir / 'taglock.sqlite3'))}"
+
+
+def _path(env: Env, name: str, default: Path) -> Path:
+    return Path(env.str(name, "") or default).absolute()
 
 
 def _loopback_and(public_url: str) -> list[str]:
@@ -163,14 +171,15 @@ def _check(environment: Environment) -> None:
     if environment.secret_key and len(environment.secret_key) < 50:
         raise BadSettingError("SECRET_KEY must have at least 50 characters, or be left out")
     _check_database_url(environment.database_url)
-    for name, value, most in (
-        ("DATABASE_POOL_SIZE", environment.database_pool_size, 1000),
-        ("DATABASE_PATIENCE_SECONDS", environment.database_patience_seconds, 60),
-        ("CHECKS_PER_MINUTE", environment.checks_per_minute, 10_000_000),
-        ("TOKENS_PER_MINUTE", environment.tokens_per_minute, 10_000_000),
+    for name, value, least, most in (
+        ("DATABASE_POOL_SIZE", environment.database_pool_size, 1, 1000),
+        ("DATABASE_PATIENCE_SECONDS", environment.database_patience_seconds, 1, 60),
+        ("CHECKS_PER_MINUTE", environment.checks_per_minute, 1, 10_000_000),
+        ("TOKENS_PER_MINUTE", environment.tokens_per_minute, 1, 10_000_000),
+        ("ORIGIN_RETENTION_DAYS", environment.origin_retention_days, 0, 36_500),
     ):
-        if not 1 <= value <= most:
-            raise BadSettingError(f"{name} is {value}: it must be from 1 to {most}")
+        if not least <= value <= most:
+            raise BadSettingError(f"{name} is {value}: it must be from {least} to {most}")
 
 
 def _check_url(

@@ -12,6 +12,7 @@ from immutability.protection import DeleteOutcome, Outcome
 from packages_site.database import PatientConnection
 from packages_site.environment import (
     BadSettingError,
+    make_log_key_file,
     parse_email_url,
     read_environment,
     read_or_make_secret_key,
@@ -20,6 +21,7 @@ from workspaces.access import ActorKind
 
 try:
     ENVIRONMENT = read_environment()
+    make_log_key_file(ENVIRONMENT.log_key_file, ENVIRONMENT.public_url)
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
@@ -31,6 +33,9 @@ TOKEN_KEYS_DIR = ENVIRONMENT.token_keys_dir
 BEHIND_EDGE = ENVIRONMENT.behind_edge
 CHECKS_PER_MINUTE = ENVIRONMENT.checks_per_minute
 TOKENS_PER_MINUTE = ENVIRONMENT.tokens_per_minute
+LOG_KEY_FILE = ENVIRONMENT.log_key_file
+CHECKPOINT_DIR = ENVIRONMENT.checkpoint_dir
+ORIGIN_RETENTION_DAYS = ENVIRONMENT.origin_retention_days
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(DATA_DIR)
@@ -96,11 +101,13 @@ TEMPLATES = [
 _database: dict[str, Any] = dict(dj_database_url.parse(ENVIRONMENT.database_url))
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     # A transaction that reads first and writes later fails at once in SQLite unless it took the
-    # write lock at its start. FULL: a committed lock survives a loss of power.
+    # write lock at its start. FULL: a committed lock survives a loss of power. Recursive: INSERT OR
+    # REPLACE deletes rows, and is to meet the triggers of the lock log, too.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+        "PRAGMA recursive_triggers=ON;",
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
     Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
@@ -253,6 +260,26 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": _message_life,
     },
+    "seal-lock-log": {
+        "task": "workspaces.seal_lock_log",
+        "schedule": 1.0,
+        "options": _message_life,
+    },
+    "seal-late-events": {
+        "task": "workspaces.seal_late_events",
+        "schedule": 60.0,
+        "options": _message_life,
+    },
+    # More often than a checkpoint is due: what could not be made or written is tried again.
+    "make-checkpoints": {
+        "task": "workspaces.make_checkpoints",
+        "schedule": crontab(minute="11"),
+        "options": _message_life,
+    },
+    "erase-old-origins": {
+        "task": "workspaces.erase_old_origins",
+        "schedule": crontab(hour="3", minute="27"),
+    },
     "resolve-attempts": {
         "task": "immutability.resolve_attempts",
         "schedule": 10.0,
@@ -266,6 +293,10 @@ CELERY_BEAT_SCHEDULE = {
     "forget-attempts": {
         "task": "immutability.forget_attempts",
         "schedule": crontab(hour="3", minute="17"),
+    },
+    "forget-log-exports": {
+        "task": "workspaces.forget_log_exports",
+        "schedule": crontab(hour="3", minute="27"),
     },
     "clear-sessions": {
         "task": "workspaces.clear_sessions",

@@ -9,7 +9,7 @@ from immutability.gate.views import gate
 from packages_site import health
 from packages_site.api_docs import ApiDocsView
 from workspaces.api.access_tokens import AccessTokenListView, AccessTokenView
-from workspaces.log.api import LockEventView, LockLogView
+from workspaces.log.api import CheckpointView, ExportView, LockEventView, LockLogView
 
 
 class AnythingConverter(StringConverter):
@@ -27,6 +27,8 @@ api_urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("containers.api.urls")),
     path("", include("immutability.api.urls")),
     path(_LOG, LockLogView.as_view(), name="lock-log"),
+    path(f"{_LOG}/checkpoint", CheckpointView.as_view(), name="log-checkpoint"),
+    path(f"{_LOG}/export", ExportView.as_view(), name="export-log"),
     path(f"{_LOG}/<str:ref>", LockEventView.as_view(), name="lock-event"),
     path(_TOKENS, AccessTokenListView.as_view(), name="access-tokens"),
     path(f"{_TOKENS}/<int:token_id>", AccessTokenView.as_view(), name="access-token"),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -73,6 +74,7 @@ EVERY_PERSON = (ALICE, BOB, OLGA)
 VIEW_SETTINGS = api(*EVERY_PERSON, AUDIT, ADMIN)
 VIEW_EVENTS = api(*EVERY_PERSON, AUDIT)
 VIEW_TOKENS = api(ALICE, OLGA, ADMIN)
+VIEW_ALL_EVENTS = api(ALICE, OLGA, AUDIT)
 MANAGE = api(ALICE, ADMIN)
 CHECK = api(REGISTRY)
 PERSONS_PAGE = page(*EVERY_PERSON)
@@ -112,6 +114,8 @@ MATRIX: dict[str, dict[str, Expected]] = {
     },
     f"{IN_WORKSPACE}access-tokens/<int:token_id>": {"GET": VIEW_TOKENS, "DELETE": MANAGE},
     f"{IN_WORKSPACE}lock-log": {"GET": VIEW_EVENTS},
+    f"{IN_WORKSPACE}lock-log/checkpoint": {"GET": VIEW_ALL_EVENTS},
+    f"{IN_WORKSPACE}lock-log/export": {"GET": VIEW_ALL_EVENTS},
     f"{IN_WORKSPACE}lock-log/<str:ref>": {"GET": VIEW_EVENTS},
     # Whoever is in one workspace alone is led straight to it.
     "": {"GET": public(302)},
@@ -161,12 +165,20 @@ MATRIX: dict[str, dict[str, Expected]] = {
     },
     "<str:slug>/settings/packages/containers/test/": {"POST": page(ALICE)},
     "<str:slug>/lock-log/": {"GET": PERSONS_PAGE},
+    "<str:slug>/lock-log/checkpoint/": {
+        "GET": page(ALICE, OLGA),
+        "POST": page(ALICE, OLGA, status=302),
+    },
+    "<str:slug>/lock-log/export/": {"GET": page(ALICE, OLGA)},
+    "<str:slug>/lock-log/export/download/": {"GET": page(ALICE, OLGA)},
+    "<str:slug>/lock-log/export/<uuid:export_id>/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/<str:ref>": {"GET": PERSONS_PAGE},
     "<str:slug>/repositories/": {"GET": PERSONS_PAGE},
     "<str:slug>/repositories/<path:repository>/visibility/": {
         "GET": page(ALICE),
         "POST": page(ALICE, status=302),
     },
+    "<str:slug>/repositories/<path:repository>:<str:tag>/": {"GET": PERSONS_PAGE},
     "<str:slug>/locked-tags/": {"GET": PERSONS_PAGE},
     "<str:slug>/locked-tags/<int:lock_id>/delete/": {
         "GET": page(ALICE),
@@ -210,6 +222,11 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/delete/"): {"name_after": "free", **REASON},
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/release/"): REASON,
 }
+# What an address needs in its query to be answered at all.
+QUERIES = {
+    f"{IN_WORKSPACE}lock-log/export": {"format": "jsonl"},
+    "<str:slug>/lock-log/export/download/": {"format": "csv"},
+}
 
 
 IMAGE = image("fresh")
@@ -247,9 +264,15 @@ class Things:
 
     def fill(self, address: str, **others: object) -> str:
         """Return the path of `address` with these things, some taken from `others`."""
-        path = f"{self.slug}/api/manifests/locked"
-        values = {**self.__dict__, "path": path, **others}
-        return "/" + re.sub(r"<\w+:(\w+)>", lambda found: str(values[found[1]]), address)
+        names = {
+            "path": f"{self.slug}/api/manifests/locked",
+            "repository": f"{self.slug}/api",
+            "tag": "locked",
+            "export_id": UUID(int=0),
+        }
+        values = {**self.__dict__, **names, **others}
+        path = re.sub(r"<\w+:(\w+)>", lambda found: str(values[found[1]]), address)
+        return f"/{path}" + (f"?{urlencode(QUERIES[address])}" if address in QUERIES else "")
 
 
 def make_things(workspace: Workspace) -> Things:
@@ -306,11 +329,11 @@ class Site:
         send: dict[str, Any] = {}
         if not address.startswith(API):
             send = {"data": body} if method == "POST" else {}
-            return getattr(self.clients[caller], method.lower())(path, **send)
+            return take(getattr(self.clients[caller], method.lower())(path, **send))
         if body:
             send = {"data": json.dumps(body), "content_type": "application/json"}
         headers = {"If-Match": "*"} if method == "PUT" else {}
-        return getattr(self.clients[caller], method.lower())(path, headers=headers, **send)
+        return take(getattr(self.clients[caller], method.lower())(path, headers=headers, **send))
 
     def pass_gate(self, caller: str, method: str, path: str) -> Any:
         """Push a new tag, or delete the locked one, with a token for more than the caller may."""
@@ -344,6 +367,13 @@ class Site:
             encoded = base64.b64encode(":".join(self.logins[caller]).encode()).decode()
             headers = {"Authorization": f"Basic {encoded}"}
         return Client().get("/auth/token", {"scope": list(scopes)}, headers=headers)
+
+
+def take(response: Any) -> Any:
+    """Read a file to its end, as whoever asks for one does."""
+    if response.streaming:
+        b"".join(response.streaming_content)
+    return response
 
 
 def client_of(user: User) -> Client:

@@ -177,6 +177,11 @@ def empty(site: Site, path: str) -> Page:
     return Browser(client).open(path)
 
 
+def make_checkpoint(site: Site) -> Page:
+    site.admin.open("/acme/lock-log/checkpoint/")
+    return site.admin.press("Make a checkpoint now")
+
+
 def break_down(site: Site) -> Page:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("immutability.pages.overview.read_policy", None)
@@ -252,6 +257,28 @@ PAGES: dict[str, Callable[[Site], Page]] = {
     "lock log, none": lambda site: site.admin.open("/acme/lock-log/?tag=nothing"),
     "lock log, empty": lambda site: empty(site, "/globex/lock-log/"),
     "lock log, bad filter": lambda site: site.admin.open("/acme/lock-log/?kind=x&since=x"),
+    "lock log, a place where nothing is": lambda site: site.admin.open(
+        "/acme/lock-log/?before=000000000000"
+    ),
+    "lock log, member": lambda site: open_as_member(site, "/acme/lock-log/"),
+    "checkpoint": lambda site: site.admin.open("/acme/lock-log/checkpoint/"),
+    "checkpoint, made": make_checkpoint,
+    "checkpoint, empty": lambda site: empty(site, "/globex/lock-log/checkpoint/"),
+    "export": lambda site: site.admin.open("/acme/lock-log/export/?tag=v1.0.0&since=2026-01-01"),
+    "export, error": lambda site: site.admin.open("/acme/lock-log/export/download/?since=x", 422),
+    "tag": lambda site: site.admin.open("/acme/repositories/acme/api:v1.0.0/"),
+    "tag, deleted": lambda site: site.admin.open("/acme/repositories/acme/api:v1.0.1/"),
+    "tag, claimed": lambda site: site.admin.open("/acme/repositories/acme/api:v2.0.0/"),
+    "tag, unknown": lambda site: site.admin.open("/acme/repositories/acme/api:other/"),
+    "tag, on a day": lambda site: site.admin.open(
+        f"/acme/repositories/acme/api:v1.0.0/?on={timezone.now():%Y-%m-%d}&time=00:00"
+    ),
+    "tag, on a day before": lambda site: site.admin.open(
+        "/acme/repositories/acme/api:v1.0.0/?on=2020-01-01"
+    ),
+    "tag, error": lambda site: site.admin.open(
+        "/acme/repositories/acme/api:v1.0.0/?on=yesterday&time=x"
+    ),
     **{
         f"event {kind}": lambda site, kind=kind: site.admin.open(site.event(kind))  # type: ignore[misc]
         for kind in EventKind
@@ -330,7 +357,10 @@ def test_htmx_runs_nothing_from_strings(site: Site) -> None:
 def test_scripts_are_loaded_only_where_they_are_used(site: Site) -> None:
     loaded = [script["src"] for script in site.admin.open(SETTINGS).find_all("script")]
     assert [name.rsplit("/", 1)[1] for name in loaded] == ["htmx-2.min.js", "tester.js"]
-    assert site.admin.open("/acme/lock-log/").find_all("script") == []
+    assert [script["src"] for script in site.admin.open("/acme/lock-log/").find_all("script")] == [
+        "/static/js/local-time.js"
+    ]
+    assert site.admin.open("/acme/settings/").find_all("script") == []
 
 
 # What makes a page well made.

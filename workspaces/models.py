@@ -9,18 +9,30 @@ from django.db import models
 from django.db.models.functions import Lower, Now
 
 from workspaces.access import Role
-from workspaces.log.models import EventOrigin, EventRepeat, LockEvent
+from workspaces.log.models import (
+    Checkpoint,
+    EventOrigin,
+    EventRepeat,
+    EventSeal,
+    LockEvent,
+    LogExport,
+    SealProgress,
+)
 from workspaces.slugs import MAX_SLUG_LENGTH, describe_bad_slug
 from workspaces.text import describe_bad_character
 
 __all__ = [
     "AccessToken",
     "CallCount",
+    "Checkpoint",
     "EventOrigin",
     "EventRepeat",
+    "EventSeal",
     "Invitation",
     "LockEvent",
+    "LogExport",
     "Membership",
+    "SealProgress",
     "User",
     "Workspace",
 ]

@@ -3,9 +3,12 @@
 A mail that somebody asked for is the exception: where the message is lost, they ask again.
 """
 
+import time
 from dataclasses import replace
+from datetime import timedelta
 
 from celery import shared_task
+from django.conf import settings
 from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
@@ -13,6 +16,10 @@ from django.utils import timezone
 from workspaces import mail
 from workspaces.access import SYSTEM, Origin
 from workspaces.log.append import close_repeats
+from workspaces.log.checkpoints import make_due_checkpoints, write_missing_files
+from workspaces.log.erase import erase_origins
+from workspaces.log.export import forget_exports
+from workspaces.log.seal import RUN_SECONDS, seal_events, seal_late_events, sweep_if_due
 from workspaces.throttles import forget_old_counts
 
 
@@ -23,6 +30,41 @@ def close_log_repeats() -> None:
         with transaction.atomic():
             if not close_repeats(timezone.now()):
                 return
+
+
+@shared_task(name="workspaces.seal_lock_log")
+def seal_lock_log() -> None:
+    """Seal what is new, for some seconds at most."""
+    ends_at = time.monotonic() + RUN_SECONDS
+    while seal_events() and time.monotonic() < ends_at:
+        pass
+
+
+@shared_task(name="workspaces.seal_late_events")
+def look_for_late_events() -> None:
+    """Seal what was committed long after it was written; once a day, look through everything."""
+    seal_late_events()
+    sweep_if_due()
+
+
+@shared_task(name="workspaces.make_checkpoints")
+def make_checkpoints() -> None:
+    """Make the checkpoints that are due, and write the files that could not be written before."""
+    make_due_checkpoints()
+    write_missing_files()
+
+
+@shared_task(name="workspaces.erase_old_origins")
+def erase_old_origins() -> None:
+    """Erase the origins that are older than ORIGIN_RETENTION_DAYS, if there is such a limit."""
+    if settings.ORIGIN_RETENTION_DAYS:
+        erase_origins(timezone.now() - timedelta(days=settings.ORIGIN_RETENTION_DAYS))
+
+
+@shared_task(name="workspaces.forget_log_exports")
+def forget_log_exports() -> None:
+    """Delete what is kept of the exports of the day before."""
+    forget_exports()
 
 
 @shared_task(name="workspaces.clear_sessions")

@@ -1,6 +1,7 @@
 """Save container settings."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
@@ -109,8 +110,8 @@ def _save(
             workspace.slug,
             settings_version=after.version,
             details={
-                "before": asdict(before),
-                "after": asdict(after),
+                "before": _to_details(before),
+                "after": _to_details(after),
                 "locks_suspended": len(shift.suspended),
                 "locks_resumed": len(shift.resumed),
             },
@@ -130,6 +131,11 @@ def _save(
     elif find_registry() is not None:
         ask_for_adoption(workspace)
     return after
+
+
+def _to_details(policy: Policy) -> dict[str, Any]:
+    """Return a policy as an event keeps it: as JSON has it, whose lists are lists."""
+    return {**asdict(policy), "rules": [asdict(rule) for rule in policy.rules]}
 
 
 def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:

@@ -25,6 +25,6 @@ def overview(request: HtmxRequest, access: Access) -> HttpResponse:
             "access": access,
             "policy": read_policy(access.workspace),
             "lock_count": locks.count(),
-            "events": visible_events(access).order_by("-id")[:_RECENT_EVENTS],
+            "events": visible_events(access).order_by("-at", "-id")[:_RECENT_EVENTS],
         },
     )

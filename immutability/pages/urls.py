@@ -5,12 +5,15 @@ from django.urls import path
 from immutability.pages.container_settings import container_settings
 from immutability.pages.locked_tags import delete_page, locked_tags, release_page
 from immutability.pages.overview import overview
+from immutability.pages.tag import tag_page
 from immutability.pages.tester import try_patterns
 
 urlpatterns = [
     path("<str:slug>/", overview, name="overview"),
     path("<str:slug>/settings/packages/containers/", container_settings, name="container-settings"),
     path("<str:slug>/settings/packages/containers/test/", try_patterns, name="try-patterns"),
+    # A colon, which is in no repository's name and in no tag: nothing else looks like this.
+    path("<str:slug>/repositories/<path:repository>:<str:tag>/", tag_page, name="tag"),
     path("<str:slug>/locked-tags/", locked_tags, name="locked-tags"),
     path("<str:slug>/locked-tags/<int:lock_id>/delete/", delete_page, name="delete-locked-tag"),
     path("<str:slug>/locked-tags/<int:lock_id>/release/", release_page, name="release-locked-tag"),

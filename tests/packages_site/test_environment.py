@@ -14,10 +14,12 @@ from packages_site.environment import (
     BadSettingError,
     Environment,
     MailServer,
+    make_log_key_file,
     parse_email_url,
     read_environment,
     read_or_make_secret_key,
 )
+from workspaces.log.notes import parse_signing_key
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEY = "k" * 50
@@ -58,6 +60,9 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         tokens_per_minute=1200,
         email_url="",
         email_from="",
+        log_key_file=tmp_path / "var" / "lock-log-key",
+        checkpoint_dir=tmp_path / "var" / "checkpoints",
+        origin_retention_days=0,
         log_level="INFO",
     )
 
@@ -81,6 +86,9 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         TOKENS_PER_MINUTE="1",
         EMAIL_URL="smtp://taglock:secret@mail.example.org",
         EMAIL_FROM="Taglock <taglock@example.org>",
+        LOG_KEY_FILE=str(tmp_path / "keys" / "log"),
+        CHECKPOINT_DIR="elsewhere",
+        ORIGIN_RETENTION_DAYS="90",
         LOG_LEVEL="debug",
     )
     assert read_environment() == Environment(
@@ -101,6 +109,9 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         tokens_per_minute=1,
         email_url="smtp://taglock:secret@mail.example.org",
         email_from="Taglock <taglock@example.org>",
+        log_key_file=tmp_path / "keys" / "log",
+        checkpoint_dir=tmp_path / "elsewhere",
+        origin_retention_days=90,
         log_level="DEBUG",
     )
 
@@ -133,6 +144,9 @@ BAD = [
     ("EMAIL_FROM", "taglock@"),
     ("EMAIL_FROM", "a@example.org, b@example.org"),
     ("EMAIL_FROM", "a@example.org\nBcc: b@example.org"),
+    ("ORIGIN_RETENTION_DAYS", "-1"),
+    ("ORIGIN_RETENTION_DAYS", "36501"),
+    ("ORIGIN_RETENTION_DAYS", "a month"),
     ("PORT", "0"),
     ("PORT", "65536"),
     ("PORT", "-1"),
@@ -291,6 +305,8 @@ def test_a_good_environment_starts(tmp_path: Path) -> None:
         ("DATABASE_URL", "mysql://taglock:hunter2@db.example.org/taglock"),
         ("DATA_DIR", "/dev/null"),
         ("DATA_DIR", "/dev/null/data"),
+        ("LOG_KEY_FILE", "/dev/null/key"),
+        ("PUBLIC_URL", "https://a+b.example.org"),
     ],
 )
 def test_a_bad_environment_stops_the_start_with_one_line(
@@ -355,3 +371,28 @@ def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
     assert all(process.returncode == 0 for process in started)
     assert len(keys) == 1
     assert "" not in keys
+
+
+# The key of the lock log.
+
+
+def test_the_key_of_the_log_is_made_once_and_named_after_the_site(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "log"
+    make_log_key_file(path, "https://tags.example.org:8443")
+    text = path.read_text()
+    assert parse_signing_key(text.strip()).name == "tags.example.org:8443"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    make_log_key_file(path, "https://other.example.org")
+    assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_those_who_start_together_agree_on_one_key_of_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+
+    def make_and_read(_: int) -> str:
+        make_log_key_file(path, "http://127.0.0.1:8000")
+        return path.read_text()
+
+    with ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(make_and_read, range(64)))) == 1

@@ -12,6 +12,7 @@ from immutability.protection import Policy, Protection
 from packages_site.celery import app
 from tests.conftest import AA, BB
 from tests.problems import nothing_written
+from workspaces import tasks
 from workspaces.log.models import EventRepeat, LockEvent
 from workspaces.models import CallCount, User, Workspace
 from workspaces.tasks import clear_sessions, close_log_repeats, forget_counts
@@ -150,4 +151,18 @@ def test_everything_that_the_clock_starts_is_a_task() -> None:
 
 def test_the_tasks_of_this_module_are_started_by_the_clock() -> None:
     started = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
-    assert {close_log_repeats.name, clear_sessions.name, forget_counts.name} <= started
+    written = {
+        task.name
+        for task in vars(tasks).values()
+        if getattr(task, "__module__", "") == tasks.__name__
+    }
+    assert len(written) >= 6
+    # What somebody asked for is started by them.
+    assert written - started == {tasks.mail_password_links.name}
+
+
+def test_a_message_that_is_sent_often_is_worth_nothing_after_an_hour() -> None:
+    """A worker that was away for a day must not work through a day of them."""
+    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+        if isinstance(entry["schedule"], float):
+            assert entry["options"] == {"expires": 3600.0}

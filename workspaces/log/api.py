@@ -1,9 +1,12 @@
 """The lock log over the API."""
 
+import logging
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import Http404
+from django.http import Http404, HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -11,18 +14,31 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from workspaces.access import ActorKind
+from workspaces.access import ActorKind, Permission
 from workspaces.callers import find_access
+from workspaces.log.current import NothingSealedError, current_checkpoint
+from workspaces.log.export import (
+    RETRY_AFTER_SECONDS,
+    ExportForm,
+    TooManyExportsError,
+    export_log,
+)
+from workspaces.log.keys import KeyFileError, verifier_key
 from workspaces.log.kinds import EventKind
-from workspaces.log.models import LockEvent
+from workspaces.log.models import Checkpoint, LockEvent
 from workspaces.log.query import (
     EVENTS_PER_PAGE,
     MAX_EVENTS_PER_PAGE,
+    LogFilterForm,
     LogPageForm,
     find_events,
     visible_events,
 )
+from workspaces.log.rows import ExportFormat
+from workspaces.problems import Problem
 from workspaces.text import find_bad_character
+
+logger = logging.getLogger(__name__)
 
 
 class EventSerializer(serializers.ModelSerializer[LockEvent]):
@@ -62,8 +78,26 @@ class EventListSerializer(serializers.Serializer[object]):
 
     results = EventSerializer(many=True)
     next = serializers.CharField(
-        allow_null=True, help_text="The address of the next page, or null."
+        allow_null=True, help_text="The address of the next page, of older events, or null."
     )
+    previous = serializers.CharField(
+        allow_null=True, help_text="The address of the page of newer events, or null."
+    )
+
+
+class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
+    """A signed statement of what the log was."""
+
+    note = serializers.CharField(help_text="The signed note. Keep it where Taglock cannot write.")
+    verifier_key = serializers.SerializerMethodField(help_text="What the note is verified with.")
+
+    class Meta:
+        model = Checkpoint
+        fields = ["sequence", "hash", "made_at", "note", "verifier_key"]
+
+    def get_verifier_key(self, checkpoint: Checkpoint) -> str:
+        """Return the public half of the key that signed it."""
+        return verifier_key()
 
 
 _FILTERS = [
@@ -73,9 +107,13 @@ _FILTERS = [
     OpenApiParameter("actor"),
     OpenApiParameter("rule", description="The name of a rule."),
     OpenApiParameter("digest", description="A digest, or its first characters."),
+    OpenApiParameter("ref", description="The ref of one event."),
     OpenApiParameter("since", description="The first day, in UTC: 2026-05-01."),
     OpenApiParameter("until", description="The last day, in UTC."),
-    OpenApiParameter("before", description="Only events before the one with this ref."),
+]
+_PLACES = [
+    OpenApiParameter("before", description="The events right before the one with this ref."),
+    OpenApiParameter("after", description="The events right after the one with this ref."),
     OpenApiParameter("limit", int, description=f"At most {MAX_EVENTS_PER_PAGE} events."),
 ]
 
@@ -83,23 +121,69 @@ _FILTERS = [
 class LockLogView(APIView):
     """The events of a workspace."""
 
-    @extend_schema(operation_id="list_events", parameters=_FILTERS, responses=EventListSerializer)
+    @extend_schema(
+        operation_id="list_events",
+        parameters=[*_FILTERS, *_PLACES],
+        responses=EventListSerializer,
+    )
     def get(self, request: Request, slug: str) -> Response:
         """List events, newest first."""
         access = find_access(request, slug)
-        form = LogPageForm(request.query_params)
-        if not form.is_valid():
-            raise ValidationError(
-                {name: [str(each) for each in errors] for name, errors in form.errors.items()}
-            )
-        limit = form.cleaned_data["limit"] or EVENTS_PER_PAGE
-        page = find_events(access, form, form.cleaned_data["before"], limit)
+        form = _read(LogPageForm(request.query_params))
+        page = find_events(
+            access,
+            form,
+            form.cleaned_data["before"],
+            form.cleaned_data["limit"] or EVENTS_PER_PAGE,
+            after=form.cleaned_data["after"],
+        )
         return Response(
             {
                 "results": EventSerializer(page.events, many=True).data,
-                "next": _next_address(request, page.next_before),
+                "next": _address(request, before=page.older_before),
+                "previous": _address(request, after=page.newer_after),
             }
         )
+
+
+class ExportView(APIView):
+    """The sealed events, as a file."""
+
+    @extend_schema(
+        operation_id="export_events",
+        parameters=[
+            OpenApiParameter("format", enum=[each.value for each in ExportFormat], required=True),
+            *_FILTERS,
+        ],
+        responses={
+            (200, "application/x-ndjson"): OpenApiTypes.STR,
+            (200, "text/csv"): OpenApiTypes.STR,
+        },
+    )
+    def get(self, request: Request, slug: str) -> HttpResponseBase:
+        """Export what matches the filters, up to a checkpoint made now. For auditors and admins."""
+        access = find_access(request, slug)
+        access.require(Permission.VIEW_ALL_EVENTS)
+        form = _read(ExportForm(request.query_params))
+        try:
+            return export_log(access, form, is_head=request.method == "HEAD")
+        except (TooManyExportsError, NothingSealedError, KeyFileError) as error:
+            raise _unavailable(error) from error
+
+
+class CheckpointView(APIView):
+    """The latest checkpoint."""
+
+    @extend_schema(operation_id="get_checkpoint", responses=CheckpointSerializer)
+    def get(self, request: Request, slug: str) -> Response:
+        """Return the checkpoint of the log as it is now. For auditors and admins."""
+        access = find_access(request, slug)
+        access.require(Permission.VIEW_ALL_EVENTS)
+        try:
+            checkpoint = current_checkpoint(access.workspace.slug)
+            return Response(CheckpointSerializer(checkpoint).data)
+        except (NothingSealedError, KeyFileError) as error:
+            raise _unavailable(error) from error
 
 
 class LockEventView(APIView):
@@ -115,8 +199,36 @@ class LockEventView(APIView):
         return Response(EventSerializer(event).data)
 
 
-def _next_address(request: Request, before: str) -> str | None:
-    if not before:
+_Form = TypeVar("_Form", bound=LogFilterForm)
+
+
+def _read(form: _Form) -> _Form:
+    """Return the form where it is valid. Raises ValidationError."""
+    if not form.is_valid():
+        raise ValidationError(
+            {name: [str(each) for each in errors] for name, errors in form.errors.items()}
+        )
+    return form
+
+
+def _unavailable(error: Exception) -> Problem:
+    """Return the answer that says: not now. A file's path is for the operator alone."""
+    if isinstance(error, KeyFileError):
+        logger.error("%s", error)
+        detail = "The lock log's key cannot be read, so nothing can be signed. Tell an operator."
+        return Problem(503, "cannot_sign", detail)
+    code = "too_many_exports" if isinstance(error, TooManyExportsError) else "nothing_sealed"
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return Problem(503, code, str(error), headers=headers)
+
+
+def _address(request: Request, **place: str) -> str | None:
+    """Return the address of the page at a place, or None where there is no such place."""
+    if not any(place.values()):
         return None
-    query = {**request.query_params.dict(), "before": before}
-    return f"{settings.PUBLIC_URL}{request.path}?{urlencode(query)}"
+    query = {
+        name: value
+        for name, value in request.query_params.dict().items()
+        if name not in ("before", "after")
+    }
+    return f"{settings.PUBLIC_URL}{request.path}?{urlencode({**query, **place})}"

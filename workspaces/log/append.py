@@ -12,6 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from workspaces.access import SYSTEM, Actor
+from workspaces.log.canonical import check_canonical, hash_origin
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import REF_LENGTH, EventOrigin, EventRepeat, LockEvent
 
@@ -53,10 +54,13 @@ def append_event(event: Event, *, actor: Actor) -> LockEvent:
 def append_events(events: list[Event], *, actor: Actor) -> list[LockEvent]:
     """Record `events` in order, within the caller's transaction, and return their rows.
 
-    Raises NotInTransactionError where there is no transaction to share.
+    Raises NotInTransactionError where there is no transaction to share, and NotCanonicalError
+    where the details of an event are nothing that can be sealed.
     """
     if not connection.in_atomic_block:
         raise NotInTransactionError("an event needs the transaction of what it records")
+    for event in events:
+        check_canonical(event.details, "details")
     salts = [secrets.token_hex(16) for _ in events]
     rows = LockEvent.objects.bulk_create(
         [_row(event, actor, salt) for event, salt in zip(events, salts, strict=True)],
@@ -132,15 +136,8 @@ def _row(event: Event, actor: Actor, salt: str) -> LockEvent:
         settings_version=event.settings_version,
         reason=event.reason,
         details=event.details,
-        origin_hash=_hash_origin(actor, salt),
+        origin_hash=hash_origin(salt, actor.origin.address, actor.origin.user_agent),
     )
-
-
-def _hash_origin(actor: Actor, salt: str) -> str:
-    if not actor.origin.address and not actor.origin.user_agent:
-        return ""
-    text = json.dumps([salt, actor.origin.address, actor.origin.user_agent])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _fingerprint(event: Event, actor: Actor) -> str:

@@ -1,5 +1,7 @@
 """The tables of the lock log."""
 
+import uuid
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -36,10 +38,41 @@ class LockEvent(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["workspace", "ref"], name="event_ref_once"),
         ]
+        # Pages go backwards in time; of each filter the newest events are found by its index.
         indexes = [
-            models.Index(fields=["workspace", "id"], name="event_page"),
-            models.Index(fields=["workspace", "repository", "tag", "id"], name="event_tag"),
-            models.Index(fields=["workspace", "kind", "id"], name="event_kind"),
+            models.Index(fields=["workspace", "at", "id"], name="event_by_time"),
+            models.Index(
+                fields=["workspace", "repository", "at", "id"], name="event_by_repository"
+            ),
+            models.Index(
+                fields=["workspace", "repository", "tag", "at", "id"], name="event_by_tag"
+            ),
+            # Of one name in every repository: the index above begins with the repository.
+            models.Index(
+                fields=["workspace", "tag", "at", "id"],
+                name="event_by_tag_name",
+                condition=~models.Q(tag=""),
+            ),
+            models.Index(fields=["workspace", "kind", "at", "id"], name="event_by_kind"),
+            models.Index(fields=["workspace", "actor", "at", "id"], name="event_by_actor"),
+            models.Index(
+                fields=["workspace", "rule_name", "at", "id"],
+                name="event_by_rule",
+                condition=~models.Q(rule_name=""),
+            ),
+            # By its beginning, which one database finds with the operators of patterns alone.
+            models.Index(
+                fields=["workspace", "digest"],
+                name="event_by_digest",
+                opclasses=["varchar_pattern_ops", "varchar_pattern_ops"],
+                condition=~models.Q(digest=""),
+            ),
+            models.Index(
+                fields=["workspace", "other_digest"],
+                name="event_by_other_digest",
+                opclasses=["varchar_pattern_ops", "varchar_pattern_ops"],
+                condition=~models.Q(other_digest=""),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -77,3 +110,81 @@ class EventRepeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} more of {self.event_id}"
+
+
+class EventSeal(models.Model):
+    """An event's place in its workspace's chain, and the hash that binds it to all before it.
+
+    Rows are written once and never changed: triggers of the database see to that, as they do for
+    events and checkpoints.
+    """
+
+    workspace = models.CharField(max_length=63)
+    sequence = models.PositiveBigIntegerField()
+    event = models.OneToOneField(LockEvent, models.PROTECT, related_name="seal")
+    hash = models.CharField(max_length=64)
+    sealed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "sequence"], name="seal_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.workspace} {self.sequence}"
+
+
+class SealProgress(models.Model):
+    """Up to which event the log has been looked through for unsealed ones: one row in all.
+
+    Whoever seals holds it. What commits late, with an id below `settled_id`, is found by the daily
+    look through everything.
+    """
+
+    settled_id = models.PositiveBigIntegerField(default=0)
+    swept_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"settled up to {self.settled_id}"
+
+
+class Checkpoint(models.Model):
+    """A signed statement of what a workspace's chain was at a moment. Never changed."""
+
+    workspace = models.CharField(max_length=63)
+    sequence = models.PositiveBigIntegerField()
+    hash = models.CharField(max_length=64)
+    note = models.TextField()
+    made_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["workspace", "id"], name="checkpoint_by_workspace")]
+
+    def __str__(self) -> str:
+        return f"{self.workspace} {self.sequence}"
+
+
+class LogExport(models.Model):
+    """How far an export is, for whoever waits for it. Forgotten after a day."""
+
+    class State(models.TextChoices):
+        """Where an export stands."""
+
+        RUNNING = "running"
+        DONE = "done"
+        STOPPED = "stopped"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    workspace = models.CharField(max_length=63)
+    actor = models.CharField(max_length=255)
+    total = models.PositiveBigIntegerField()
+    done = models.PositiveBigIntegerField(default=0)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.RUNNING)
+    started_at = models.DateTimeField(db_default=Now())
+    moved_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["started_at"], name="export_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total}"

@@ -2,18 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
+from typing import Any
 
 from django import forms
-from django.db.models import Q, QuerySet
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+from django.db.models.expressions import OrderBy
+from django.db.models.functions import Coalesce
 
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
-from workspaces.log.models import LockEvent
+from workspaces.log.models import REF_LENGTH, LockEvent
 from workspaces.text import find_bad_character
 
 EVENTS_PER_PAGE = 50
 MAX_EVENTS_PER_PAGE = 200
+
+# A digest's beginning with this many characters picks few events out of many; with fewer, the next
+# page is full after some thousand events of any digest.
+_TELLING_CHARACTERS = 3
 
 
 class LogFilterForm(forms.Form):
@@ -29,6 +37,7 @@ class LogFilterForm(forms.Form):
     actor = forms.CharField(required=False, max_length=255)
     rule = forms.CharField(required=False, max_length=64, strip=False)
     digest = forms.CharField(required=False, max_length=256, help_text="or its beginning")
+    ref = forms.CharField(label="Reference", required=False, max_length=REF_LENGTH)
     since = forms.DateField(
         label="From", required=False, widget=forms.DateInput({"type": "date"}), help_text="UTC"
     )
@@ -36,26 +45,77 @@ class LogFilterForm(forms.Form):
         label="To", required=False, widget=forms.DateInput({"type": "date"}), help_text="UTC"
     )
 
+    @classmethod
+    def for_access(cls, access: Access, data: Any) -> "LogFilterForm":
+        """Return the form with the kinds of events that the caller may read."""
+        form = cls(data)
+        if not access.may(Permission.VIEW_ALL_EVENTS):
+            form.fields["kind"].choices = [  # type: ignore[attr-defined]
+                ("", "Any event"),
+                *((kind.value, kind.label) for kind in EventKind if kind in TAG_EVENT_KINDS),
+            ]
+        return form
+
     def clean(self) -> None:
         """Refuse a period that ends before it begins."""
         cleaned = self.cleaned_data
         if cleaned.get("since") and cleaned.get("until") and cleaned["since"] > cleaned["until"]:
             self.add_error("until", "The period ends before it begins.")
 
+    @property
+    def is_narrowing(self) -> bool:
+        """Whether a valid form leaves any event out."""
+        return any(self.cleaned_data.get(name) for name in LogFilterForm.base_fields)
+
+    def to_condition(self) -> Q:
+        """Return the condition on events of a valid form."""
+        wanted = {name: value for name, value in self.cleaned_data.items() if value}
+        condition = Q()
+        for name in ("repository", "tag", "kind", "actor"):
+            if name in wanted:
+                condition &= Q(**{name: wanted[name]})
+        # An index that leaves out the events without a value is used only where they are ruled out.
+        if "tag" in wanted:
+            condition &= ~Q(tag="")
+        if "rule" in wanted:
+            condition &= Q(rule_name=wanted["rule"]) & ~Q(rule_name="")
+        if "digest" in wanted:
+            begin = _normalize_digest(wanted["digest"])
+            condition &= _begins("digest", begin) | _begins("other_digest", begin)
+        if "ref" in wanted:
+            condition &= Q(ref=wanted["ref"].upper())
+        if "since" in wanted:
+            condition &= Q(at__gte=datetime.combine(wanted["since"], time(), UTC))
+        if "until" in wanted:
+            condition &= Q(at__lte=datetime.combine(wanted["until"], time.max, UTC))
+        return condition
+
+    @property
+    def has_telling_digest(self) -> bool:
+        """Whether so much of a digest was typed that few events have it."""
+        typed = _normalize_digest(self.cleaned_data.get("digest", ""))
+        return len(typed.partition(":")[2]) >= _TELLING_CHARACTERS
+
 
 class LogPageForm(LogFilterForm):
     """Filters, and the place in the list: what the API takes."""
 
-    before = forms.CharField(required=False, max_length=12)
+    before = forms.CharField(required=False, max_length=REF_LENGTH)
+    after = forms.CharField(required=False, max_length=REF_LENGTH)
     limit = forms.IntegerField(required=False, min_value=1, max_value=MAX_EVENTS_PER_PAGE)
 
 
 @dataclass(frozen=True)
 class LogPage:
-    """Some events, newest first; `next_before` is the ref that the next page starts behind."""
+    """Some events, newest first.
+
+    `older_before` is the ref that the page of older events comes before, and `newer_after` the one
+    that the page of newer events comes after. Each is empty where there is no such page.
+    """
 
     events: list[LockEvent]
-    next_before: str
+    older_before: str = ""
+    newer_after: str = ""
 
 
 def visible_events(access: Access) -> QuerySet[LockEvent]:
@@ -71,36 +131,78 @@ def visible_events(access: Access) -> QuerySet[LockEvent]:
 
 
 def find_events(
-    access: Access, form: LogFilterForm, before: str = "", limit: int = EVENTS_PER_PAGE
+    access: Access,
+    form: LogFilterForm,
+    before: str = "",
+    limit: int = EVENTS_PER_PAGE,
+    *,
+    after: str = "",
 ) -> LogPage:
-    """Return one page of the events that match a valid `form`, behind the event `before`."""
+    """Return one page of the events that match a valid `form`, newest first.
+
+    It comes right before the event `before`, or right after the event `after`: refs.
+    """
+    if find_bad_character(before + after):
+        return LogPage([])
     visible = visible_events(access)
-    found = visible.filter(_to_condition(form))
-    if find_bad_character(before):
-        return LogPage([], "")
+    found = visible.filter(form.to_condition())
+    is_fenced = form.has_telling_digest
+    if after and not before:
+        newer = _beyond(found, visible.filter(ref=after), is_newer=True)
+        rows = list(newer.order_by(*_order(is_fenced=is_fenced, newest_first=False))[: limit + 1])
+        events = rows[:limit][::-1]
+        if not events:
+            return LogPage([])
+        return LogPage(events, events[-1].ref, events[0].ref if len(rows) > limit else "")
     if before:
-        found = found.filter(id__lt=visible.filter(ref=before).values("id")[:1])
-    events = list(found.order_by("-id")[: limit + 1])
-    has_more = len(events) > limit
-    events = events[:limit]
-    return LogPage(events, events[-1].ref if has_more else "")
+        found = _beyond(found, visible.filter(ref=before), is_newer=False)
+    rows = list(found.order_by(*_order(is_fenced=is_fenced, newest_first=True))[: limit + 1])
+    events = rows[:limit]
+    return LogPage(
+        events,
+        events[-1].ref if len(rows) > limit else "",
+        events[0].ref if before and events else "",
+    )
 
 
-def _to_condition(form: LogFilterForm) -> Q:
-    wanted = {name: value for name, value in form.cleaned_data.items() if value}
-    condition = Q()
-    for name in ("repository", "tag", "kind", "actor"):
-        if name in wanted:
-            condition &= Q(**{name: wanted[name]})
-    if "rule" in wanted:
-        condition &= Q(rule_name=wanted["rule"])
-    if "digest" in wanted:
-        # Digests are lower case; one database would ignore case and another would not.
-        typed = wanted["digest"].lower()
-        prefix = typed if ":" in typed else f"sha256:{typed}"
-        condition &= Q(digest__startswith=prefix) | Q(other_digest__startswith=prefix)
-    if "since" in wanted:
-        condition &= Q(at__gte=datetime.combine(wanted["since"], time(), UTC))
-    if "until" in wanted:
-        condition &= Q(at__lte=datetime.combine(wanted["until"], time.max, UTC))
-    return condition
+def _beyond(
+    found: QuerySet[LockEvent], place: QuerySet[LockEvent], *, is_newer: bool
+) -> QuerySet[LockEvent]:
+    """Return those of `found` that are newer, or older, than the one event of `place`.
+
+    The time is compared within the database: one of them keeps less of it than Python does. Written
+    so that the first condition alone finds the place in an index.
+    """
+    at, identifier = place.values("at")[:1], place.values("id")[:1]
+    if is_newer:
+        return found.filter(Q(at__gte=at) & (Q(at__gt=at) | Q(id__gt=identifier)))
+    return found.filter(Q(at__lte=at) & (Q(at__lt=at) | Q(id__lt=identifier)))
+
+
+def _order(*, is_fenced: bool, newest_first: bool) -> list[OrderBy]:
+    """Return the order of a page, by time.
+
+    Fenced, it is one that no index has. A database that expects many matches goes through the
+    events by time until it has met enough of them: through all of them, where it is wrong.
+    """
+    at = Coalesce("at", "at") if is_fenced else F("at")
+    return [OrderBy(each, descending=newest_first) for each in (at, F("id"))]
+
+
+def _normalize_digest(typed: str) -> str:
+    # Digests are lower case; one database would ignore case and another would not.
+    lower = typed.lower()
+    return lower if ":" in lower else f"sha256:{lower}"
+
+
+def _begins(column: str, text: str) -> Q:
+    """Return the condition that a digest begins with `text`, as each database finds it in an index.
+
+    SQLite's LIKE ignores case, and so the index; PostgreSQL's order of text may not be that of its
+    bytes. A digest has no character from "~" on.
+    """
+    if connection.vendor == "sqlite":
+        begins = Q(**{f"{column}__gte": text}) & Q(**{f"{column}__lt": f"{text}~"})
+    else:
+        begins = Q(**{f"{column}__startswith": text})
+    return begins & ~Q(**{column: ""})

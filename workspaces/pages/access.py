@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
@@ -24,11 +24,11 @@ class HtmxRequest(HttpRequest):
     htmx: HtmxDetails
 
 
-def _sign_in_whole_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def _sign_in_whole_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """Where a session is over, send the page to sign-in, not the fragment that htmx asked for."""
 
     @wraps(view)
-    def page(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def page(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.htmx and not request.user.is_authenticated:
             here = request.htmx.current_url_abs_path or "/"
             return HttpResponseClientRedirect(f"{settings.LOGIN_URL}?{urlencode({'next': here})}")
@@ -37,24 +37,24 @@ def _sign_in_whole_page(view: Callable[..., HttpResponse]) -> Callable[..., Http
     return page
 
 
-PageView = Callable[Concatenate[HtmxRequest, Access, P], HttpResponse]
+PageView = Callable[Concatenate[HtmxRequest, Access, P], HttpResponseBase]
 
 
 def workspace_page(
     permission: Permission, *methods: str
-) -> Callable[[PageView[P]], Callable[..., HttpResponse]]:
+) -> Callable[[PageView[P]], Callable[..., HttpResponseBase]]:
     """Make a view a page of the workspace that its address names, for who has `permission`.
 
     The view gets the caller's access in place of the slug. `methods` are GET and HEAD unless
     given. Strangers are answered 404, members without the permission 403.
     """
 
-    def decorate(view: PageView[P]) -> Callable[..., HttpResponse]:
+    def decorate(view: PageView[P]) -> Callable[..., HttpResponseBase]:
         @require_http_methods(methods or ("GET", "HEAD"))
         @_sign_in_whole_page
         @login_required
         @wraps(view)
-        def page(request: HtmxRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        def page(request: HtmxRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
             access = find_access(request, slug)
             access.require(permission)
             return view(request, access, *args, **kwargs)

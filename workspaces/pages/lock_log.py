@@ -1,4 +1,4 @@
-"""The lock log's pages."""
+"""The lock log's pages: the list, and one event."""
 
 from typing import Any
 
@@ -8,33 +8,47 @@ from django.shortcuts import render
 
 from workspaces.access import Permission
 from workspaces.callers import Access
-from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
-from workspaces.log.models import LockEvent
+from workspaces.log.changes import describe_value, list_changes, list_rule_changes
+from workspaces.log.checkpoints import latest_checkpoint
+from workspaces.log.kinds import EventKind
+from workspaces.log.models import REF_LENGTH, LockEvent
 from workspaces.log.query import LogFilterForm, find_events, visible_events
+from workspaces.log.seal import count_unsealed
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.text import find_bad_character
 
 
 @workspace_page(Permission.VIEW_TAG_EVENTS)
 def lock_log(request: HtmxRequest, access: Access) -> HttpResponse:
-    """List events, newest first, by the filters in the address."""
-    form = LogFilterForm(request.GET)
-    if not access.may(Permission.VIEW_ALL_EVENTS):
-        form.fields["kind"].choices = [  # type: ignore[attr-defined]
-            ("", "Any event"),
-            *((kind.value, kind.label) for kind in EventKind if kind in TAG_EVENT_KINDS),
-        ]
+    """List events, newest first, by the filters in the address; say how far the log is sealed."""
+    form = LogFilterForm.for_access(access, request.GET)
+    before, after = (request.GET.get(name, "")[:REF_LENGTH] for name in ("before", "after"))
     context: dict[str, Any] = {
         "access": access,
         "form": form,
         "is_filtered": any(request.GET.values()),
+        "is_newest": not (before or after),
+        "unsealed": count_unsealed(access.workspace.slug),
+        "checkpoint": latest_checkpoint(access.workspace.slug),
     }
     if form.is_valid():
-        page = find_events(access, form, request.GET.get("before", "")[:12])
-        query = request.GET.copy()
-        query["before"] = page.next_before
-        context |= {"page": page, "next_query": query.urlencode() if page.next_before else ""}
+        page = find_events(access, form, before, after=after)
+        context |= {
+            "page": page,
+            "older_query": _query_of(request, before=page.older_before),
+            "newer_query": _query_of(request, after=page.newer_after),
+            "filter_query": _query_of(request),
+        }
     return render(request, "workspaces/lock_log.html", context)
+
+
+def _query_of(request: HtmxRequest, **place: str) -> str:
+    """Return the filters in the address, with another place in the list."""
+    query = request.GET.copy()
+    for name in ("before", "after"):
+        query.pop(name, None)
+    query.update(place)
+    return query.urlencode()
 
 
 @workspace_page(Permission.VIEW_TAG_EVENTS)
@@ -42,7 +56,8 @@ def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
     """Show one event whole. The link in a refusal leads here."""
     if find_bad_character(ref):
         raise Http404
-    event = visible_events(access).select_related("origin").filter(ref=ref.upper()).first()
+    found = visible_events(access).select_related("origin", "seal")
+    event = found.filter(ref=ref.upper()).first()
     if event is None:
         if LockEvent.objects.filter(workspace=access.workspace.slug, ref=ref.upper()).exists():
             raise PermissionDenied("Events of settings and people are for admins and auditors.")
@@ -56,45 +71,17 @@ def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
             "event": event,
             "kind": EventKind(event.kind),
             "repeats": repeats,
-            "changes": _list_changes(event),
+            "changes": list_changes(event.details),
+            "rule_changes": list_rule_changes(event.details),
             "details": _list_details(event),
         },
     )
 
 
-def _list_changes(event: LockEvent) -> list[tuple[str, Any, Any]]:
-    """Return what a settings event changed: name, before, after."""
-    details = event.details or {}
-    before, after = details.get("before"), details.get("after")
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return []
-    return [
-        (_label(name), _show(before.get(name)), _show(value))
-        for name, value in after.items()
-        if before.get(name) != value
-    ]
-
-
-def _list_details(event: LockEvent) -> list[tuple[str, Any]]:
+def _list_details(event: LockEvent) -> list[tuple[str, str]]:
     """Return the details of an event other than settings before and after."""
     return [
-        (_label(name), _show(value))
+        (name.replace("_", " ").capitalize(), describe_value(value))
         for name, value in (event.details or {}).items()
         if not isinstance(value, dict)
     ]
-
-
-def _label(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def _show(value: Any) -> Any:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case None | []:
-            return "none"
-        case [str(), *_]:
-            return ", ".join(value)
-        case _:
-            return value

@@ -5,6 +5,8 @@ from django.urls import path
 
 from workspaces.pages.access_tokens import access_tokens, revoke_page
 from workspaces.pages.account import PasswordLinkView, account, forgotten_password
+from workspaces.pages.checkpoint import checkpoint
+from workspaces.pages.export import download_export, export_page, export_progress
 from workspaces.pages.home import home, packages_settings, workspace_settings
 from workspaces.pages.invitations import invitation
 from workspaces.pages.lock_log import lock_event, lock_log
@@ -53,5 +55,9 @@ urlpatterns = [
     ),
     path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),
     path("<str:slug>/lock-log/", lock_log, name="lock-log"),
+    path("<str:slug>/lock-log/checkpoint/", checkpoint, name="log-checkpoint"),
+    path("<str:slug>/lock-log/export/", export_page, name="export-log"),
+    path("<str:slug>/lock-log/export/download/", download_export, name="download-log"),
+    path("<str:slug>/lock-log/export/<uuid:export_id>/", export_progress, name="export-progress"),
     path("<str:slug>/lock-log/<str:ref>", lock_event, name="lock-event"),
 ]

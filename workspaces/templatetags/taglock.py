@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from django import template
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -22,6 +23,28 @@ def moment(value: datetime | None) -> SafeString | str:
         utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
         utc.strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+@register.filter
+def second(value: datetime) -> SafeString:
+    """Show a time in UTC, to the second, as a <time> element."""
+    utc = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        utc.strftime("%Y-%m-%d at %H:%M:%S UTC"),
+    )
+
+
+@register.filter
+def age(value: datetime) -> str:
+    """Show how long ago a time was, in its largest unit: "2 s", "5 min", "3 h", "12 d"."""
+    seconds = max(0, int((timezone.now() - value).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 @register.simple_tag

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -11,7 +12,8 @@ from immutability.protection import Policy, Protection
 from tests.conftest import AA, BB, CC, SEMVER
 from tests.problems import read_problem
 from workspaces.access import Scope
-from workspaces.log.models import LockEvent
+from workspaces.log.keys import verifier_key
+from workspaces.log.models import Checkpoint, LockEvent
 from workspaces.models import User, Workspace
 
 URL = "/api/v1/workspaces/acme/lock-log"
@@ -226,3 +228,87 @@ def test_a_bad_filter_is_refused(
 @pytest.mark.parametrize("ref", ["0" * 12, "x", "x" * 300, "%00", "%FF", "ß"])
 def test_an_event_that_is_not_there_is_not_found(auditor: APIClient, ref: str) -> None:
     read_problem(auditor.get(f"{URL}/{ref}"), 404, "not_found")
+
+
+# Places in the list.
+
+
+def test_the_pages_lead_there_and_back(auditor: APIClient) -> None:
+    first = auditor.get(f"{URL}?limit=2&kind=").json()
+    assert first["previous"] is None
+    second = auditor.get(first["next"]).json()
+    assert second["previous"].split("?")[1].count("after=") == 1
+    assert "before=" not in second["previous"]
+    back = auditor.get(second["previous"]).json()
+    assert back["results"] == first["results"]
+
+
+def test_what_is_newer_than_an_event_can_be_asked_for(auditor: APIClient) -> None:
+    oldest = LockEvent.objects.filter(workspace="acme").order_by("at", "id").first()
+    assert oldest is not None
+    newer = list_events(auditor, after=oldest.ref, limit=200)
+    whole = list_events(auditor, limit=200)
+    assert newer == [event for event in whole if event["ref"] != oldest.ref]
+
+
+def test_a_page_is_one_query_beside_those_for_the_caller(
+    auditor: APIClient, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(2):
+        list_events(auditor)
+    ref = LockEvent.objects.filter(workspace="acme").latest("id").ref
+    with django_assert_num_queries(2):
+        list_events(auditor, before=ref, digest="aaa")
+
+
+# The checkpoint, and the export.
+
+
+def test_the_checkpoint_is_that_of_the_log_as_it_is_now(auditor: APIClient) -> None:
+    first = auditor.get(f"{URL}/checkpoint").json()
+    made = Checkpoint.objects.get()
+    assert first == {
+        "sequence": LockEvent.objects.filter(workspace="acme").count(),
+        "hash": made.hash,
+        "made_at": made.made_at.isoformat().replace("+00:00", "Z"),
+        "note": made.note,
+        "verifier_key": verifier_key(),
+    }
+    assert auditor.get(f"{URL}/checkpoint").json() == first
+
+
+def test_an_export_is_a_file_with_the_filters_of_the_list(auditor: APIClient) -> None:
+    response: Any = auditor.get(f"{URL}/export?format=jsonl&kind=push.refused")
+    assert response["Content-Type"] == "application/x-ndjson"
+    event, last = map(json.loads, b"".join(response.streaming_content).splitlines())
+    assert (event["kind"], event["digest"], event["other_digest"]) == ("push.refused", AA, CC)
+    assert last["verifier_key"] == verifier_key()
+    table: Any = auditor.get(f"{URL}/export?format=csv&tag=v2.0.0")
+    assert table["Content-Type"].startswith("text/csv")
+    assert len(b"".join(table.streaming_content).splitlines()) == 2
+
+
+@pytest.mark.parametrize("query", ["", "format=xml", "format=csv&kind=x", "format=csv&export=x"])
+def test_an_export_of_what_is_not_there_is_refused(auditor: APIClient, query: str) -> None:
+    read_problem(auditor.get(f"{URL}/export?{query}"), 400, "invalid")
+
+
+def test_a_third_export_at_once_is_told_when_to_try_again(auditor: APIClient) -> None:
+    # Not read: each of them is still under way.
+    under_way: list[Any] = [auditor.get(f"{URL}/export?format=jsonl") for _ in range(2)]
+    response = auditor.get(f"{URL}/export?format=jsonl")
+    problem = read_problem(response, 503, "too_many_exports")
+    assert problem["detail"].startswith("2 exports are under way already.")
+    assert response["Retry-After"] == "30"
+    for each in under_way:
+        b"".join(each.streaming_content)
+    assert auditor.head(f"{URL}/export?format=jsonl").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["checkpoint", "export?format=csv"])
+def test_without_a_key_nothing_is_signed_and_its_place_is_not_told(
+    auditor: APIClient, settings: Any, path: str
+) -> None:
+    settings.LOG_KEY_FILE = "/nowhere/key"
+    problem = read_problem(auditor.get(f"{URL}/{path}"), 503, "cannot_sign")
+    assert "nowhere" not in str(problem)

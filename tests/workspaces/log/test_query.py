@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 
 from tests.conftest import AA, BB, CC
+from tests.workspaces.log.tampering import without_triggers, write_at
 from workspaces.access import (
     ROLE_PERMISSIONS,
     SYSTEM,
@@ -111,6 +112,23 @@ def test_what_each_filter_finds(auditor: Access, wanted: dict[str, str], tags: l
 
 
 @pytest.mark.usefixtures("events")
+def test_an_event_is_found_by_its_ref_whole_in_either_case(auditor: Access) -> None:
+    ref = LockEvent.objects.get(tag="v2").ref
+    assert found(auditor, ref=ref) == found(auditor, ref=ref.lower()) == ["v2"]
+    assert found(auditor, ref=f" {ref} ") == ["v2"]
+    assert found(auditor, ref=ref[:-1]) == []
+    assert found(auditor, ref=LockEvent.objects.get(tag="theirs").ref) == []
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 63, 64])
+@pytest.mark.usefixtures("events")
+def test_any_beginning_of_a_digest_finds_it(auditor: Access, length: int) -> None:
+    assert found(auditor, digest="c" * length) == ["v3"]
+    assert found(auditor, digest="sha256:" + "c" * length) == ["v3"]
+    assert found(auditor, digest="c" * length, tag="v1") == []
+
+
+@pytest.mark.usefixtures("events")
 def test_a_digest_is_found_in_either_case_on_every_database(auditor: Access) -> None:
     assert found(auditor, digest="AAAA") == found(auditor, digest="aaaa") != []
 
@@ -127,7 +145,8 @@ def test_an_unknown_kind_is_no_filter() -> None:
 @pytest.fixture
 def days(acme: Workspace) -> None:
     """An event at the first and at the last moment of each of three days in March."""
-    LockEvent.objects.all().delete()
+    with without_triggers():
+        LockEvent.objects.all().delete()
     for number, day in enumerate((10, 11, 12)):
         start = datetime(2026, 3, day, tzinfo=UTC)
         for name, moment in (("first", start), ("last", start + timedelta(hours=23.9999))):
@@ -189,7 +208,7 @@ def read_pages(access: Access, limit: int, **wanted: str) -> list[list[str]]:
     while True:
         page = find_events(access, form, before, limit)
         pages.append([event.ref for event in page.events])
-        before = page.next_before
+        before = page.older_before
         if not before:
             return pages
         assert len(pages) < 100, "the pages never end"
@@ -217,6 +236,66 @@ def test_paging_gives_every_event_exactly_once(
     assert pages[-1]
 
 
+@pytest.mark.parametrize("limit", [1, 3, 4])
+def test_events_of_one_moment_come_once_each_latest_first(
+    acme: Workspace, auditor: Access, limit: int
+) -> None:
+    at = datetime(2020, 3, 1, 12, tzinfo=UTC)
+    for number in range(7):
+        write_at(at, ref=f"{number:012}")
+    refs = [ref for page in read_pages(auditor, limit, until="2020-12-31") for ref in page]
+    assert refs == [f"{number:012}" for number in reversed(range(7))]
+
+
+def test_the_order_is_that_of_time_even_where_rows_were_written_in_another(
+    acme: Workspace, auditor: Access
+) -> None:
+    for number in (3, 1, 2):
+        write_at(datetime(2020, 3, number, tzinfo=UTC), ref=f"{number:012}")
+    refs = [ref for page in read_pages(auditor, 2, until="2020-12-31") for ref in page]
+    assert refs == ["000000000003", "000000000002", "000000000001"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("wanted", [{}, {"digest": "aaaa"}])
+def test_the_way_back_shows_the_same_pages(
+    acme: Workspace, auditor: Access, limit: int, wanted: dict[str, str]
+) -> None:
+    for number in range(11):
+        append_event(
+            Event(EventKind.TAG_LOCKED, "acme", "acme/api", f"t{number}", digest=AA), actor=DANA
+        )
+    form = LogFilterForm({"kind": "tag.locked", **wanted})
+    assert form.is_valid()
+    pages = [find_events(auditor, form, "", limit)]
+    while pages[-1].older_before:
+        pages.append(find_events(auditor, form, pages[-1].older_before, limit))
+    assert pages[0].newer_after == ""
+    page = pages[-1]
+    newer: list[str] = []
+    while page.newer_after:
+        assert len(newer) < 100, "the pages never end"
+        page = find_events(auditor, form, limit=limit, after=page.newer_after)
+        newer = [event.ref for event in page.events] + newer
+        assert page.older_before
+    newest_first = [event.ref for each in pages for event in each.events]
+    assert len(newest_first) == 11
+    before_the_last = newest_first[: -len(pages[-1].events)]
+    assert newer == before_the_last
+
+
+def test_after_the_newest_event_there_is_nothing(acme: Workspace, auditor: Access) -> None:
+    write("acme", 3)
+    form = LogFilterForm({})
+    assert form.is_valid()
+    newest = find_events(auditor, form).events[0]
+    assert find_events(auditor, form, after=newest.ref).events == []
+    write("acme", 2)
+    page = find_events(auditor, form, after=newest.ref)
+    assert [event.tag for event in page.events] == ["t1", "t0"]
+    assert page.newer_after == ""
+
+
 def test_what_is_written_meanwhile_does_not_shift_the_pages(
     acme: Workspace, auditor: Access
 ) -> None:
@@ -225,7 +304,7 @@ def test_what_is_written_meanwhile_does_not_shift_the_pages(
     assert form.is_valid()
     first = find_events(auditor, form, "", 4)
     write("acme", 10)
-    second = find_events(auditor, form, first.next_before, 4)
+    second = find_events(auditor, form, first.older_before, 4)
     tags = [event.tag for event in [*first.events, *second.events]]
     assert tags == [f"t{number}" for number in (9, 8, 7, 6, 5, 4, 3, 2)]
 
@@ -244,7 +323,8 @@ def test_a_full_last_page_has_no_next_one(acme: Workspace, auditor: Access) -> N
 
 
 def test_an_empty_log_has_one_empty_page(acme: Workspace, auditor: Access) -> None:
-    LockEvent.objects.all().delete()
+    with without_triggers():
+        LockEvent.objects.all().delete()
     assert read_pages(auditor, 4) == [[]]
 
 

@@ -19,7 +19,8 @@ from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
-from workspaces.log.models import EventRepeat, LockEvent
+from workspaces.log.models import EventRepeat, EventSeal, LockEvent
+from workspaces.log.seal import seal_events
 from workspaces.models import User, Workspace
 
 LOG = "/acme/lock-log/"
@@ -42,6 +43,11 @@ def open_latest(browser: Browser, kind: EventKind) -> Page:
 def changes_of(page: Page) -> dict[str, list[str]]:
     """Return what a settings event changed: before and after, by name."""
     return {name: values for name, *values in page.rows}
+
+
+def rules_of(page: Page) -> list[str]:
+    """Return what became of each rule, a line each."""
+    return [line.text for line in page.main.find(class_="plain").find_all("li")]
 
 
 @pytest.fixture
@@ -86,6 +92,7 @@ def test_an_event_is_shown_whole(acme: Workspace, member: Browser) -> None:
         "Rule": f"{SEMVER.name} {SEMVER.pattern}",
         "Settings version": "4",
         "Reason": "A fixed rebuild",
+        "Sealed": "not yet",
     }
 
 
@@ -214,12 +221,16 @@ def test_a_settings_event_shows_before_and_after(acme: Workspace, admin: Browser
         )
     page = open_latest(admin, EventKind.SETTINGS_CHANGED)
     changes = changes_of(page)
-    assert changes["Protection"] == ["all", "some"]
-    assert changes["Rules"] == ["none", f"{SEMVER.name} {SEMVER.pattern} <script> a&b"]
+    assert changes["Protection"] == ["All tags are protected", "Some tags are protected"]
+    assert "Rules" not in changes
+    assert rules_of(page) == [
+        f"+ Added: {SEMVER.name} {SEMVER.pattern}",
+        "+ Added: <script> a&b",
+    ]
     assert changes["Refuse identical pushes"] == ["no", "yes"]
     assert "Protect signature tags" not in changes
     assert page.facts["Settings version"] == "2"
-    assert page.find_all("script") == []
+    assert [script.raw_text for script in page.find_all("script")] == [""]
 
 
 def test_a_settings_event_counts_the_locks_that_it_moved(
@@ -238,8 +249,27 @@ def test_rules_that_were_removed_are_shown_as_they_were(
     protected: Workspace, admin: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(protected, Protection.NONE)
-    changes = changes_of(open_latest(admin, EventKind.SETTINGS_CHANGED))
-    assert changes["Rules"] == [f"{SEMVER.name} {SEMVER.pattern}", "none"]
+    page = open_latest(admin, EventKind.SETTINGS_CHANGED)
+    assert rules_of(page) == [f"− Removed: {SEMVER.name} {SEMVER.pattern}"]
+
+
+def test_a_sealed_event_shows_its_place_in_the_chain(acme: Workspace, admin: Browser) -> None:
+    event = record(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1", digest=AA))
+    seal_events()
+    seal = EventSeal.objects.get(event_id=event.id)
+    page = admin.open(f"{LOG}{event.ref}")
+    assert page.facts["Sealed"] == f"event {seal.sequence} of the log {seal.hash}"
+
+
+def test_rules_that_were_changed_or_renamed_say_what_they_were(
+    protected: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(protected, Protection.SOME, PolicyRule(SEMVER.name, "^v1$"))
+    page = open_latest(admin, EventKind.SETTINGS_CHANGED)
+    assert rules_of(page) == [f"Changed: {SEMVER.name} from {SEMVER.pattern} to ^v1$"]
+    protect(protected, Protection.SOME, PolicyRule("Ones", "^v1$"))
+    page = open_latest(admin, EventKind.SETTINGS_CHANGED)
+    assert rules_of(page) == [f"Renamed: Ones ^v1$, before: {SEMVER.name}"]
 
 
 def test_a_new_member_is_shown_with_their_role(acme: Workspace, bob: User, admin: Browser) -> None:
@@ -329,7 +359,7 @@ def test_hostile_text_is_shown_as_text(acme: Workspace, admin: Browser) -> None:
     assert page.facts["Reason"] == page.facts["List"] == page.facts["<i>name"] == hostile
     assert page.facts["Rule"] == f"{hostile} {hostile}"
     assert page.rows[0][0].casefold() == hostile.casefold()
-    assert page.find_all("script") == []
+    assert [script.raw_text for script in page.find_all("script")] == [""]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,201 @@
+"""The lock log in a real browser: export with its progress, keyboard, local times, both schemes."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.db import transaction
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from containers.inventory import record_pushes
+from containers.reference import Digest, Repository, Tag
+from immutability.protection import Policy, Protection
+from tests.conftest import AA, BB, SEMVER
+from tests.immutability.actions.asking import delete, push
+from workspaces.log import export as export_module
+from workspaces.log.models import Checkpoint, LogExport
+from workspaces.log.rows import write_events
+from workspaces.models import User, Workspace
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+LOG = "/acme/lock-log/"
+TAG = "/acme/repositories/acme/api:v1.0.0/"
+
+
+@pytest.fixture
+def history(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
+    """A workspace in which something happened."""
+    with transaction.atomic():
+        record_pushes(acme, Repository("acme/api"), [Tag("v1.0.0")], Digest(AA), "dana")
+    protect(acme, Protection.SOME, SEMVER)
+    push(acme, "v1.0.0", "v1.0.1")
+    push(acme, "v1.0.0", digest=BB)
+    delete(acme, "v1.0.1", is_admin=True)
+    return acme
+
+
+@pytest.fixture
+def slow_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each event of an export take a while, and say so at once."""
+    monkeypatch.setattr(export_module, "EVENTS_PER_BATCH", 1)
+    monkeypatch.setattr(export_module, "BATCHES_PER_REPORT", 1)
+    write = write_events
+
+    def write_slowly(*args: Any) -> str:
+        time.sleep(0.5)
+        return write(*args)
+
+    monkeypatch.setattr(export_module, "write_events", write_slowly)
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until what `selector` finds has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"the keyboard does not get to {selector}")
+
+
+@pytest.mark.usefixtures("slow_export")
+def test_an_export_shows_how_far_it_is_and_ends(
+    history: Workspace, olga: User, signed_in_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = signed_in_page(olga)
+    page.goto(f"{LOG}export/")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    expect(page.locator("#export-progress progress")).to_be_visible()
+    expect(page.locator("#export-progress")).to_contain_text(" of ")
+    expect(page.locator("#export-said")).to_have_text("")
+    download.value.save_as(tmp_path / "log.jsonl")
+    expect(page.locator("#export-said")).to_contain_text("Done: ")
+    assert download.value.suggested_filename.startswith("acme-lock-log-")
+    assert download.value.suggested_filename.endswith(".jsonl")
+    row = LogExport.objects.get()
+    assert (row.state, row.done) == ("done", row.total)
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == row.total + 1
+    # It asks no more.
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(1500)
+    assert asked == []
+
+
+@pytest.mark.usefixtures("slow_export")
+def test_a_download_that_is_cancelled_is_said_to_have_stopped(
+    history: Workspace, olga: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(olga)
+    page.goto(f"{LOG}export/")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    expect(page.locator("#export-progress progress")).to_be_visible()
+    download.value.cancel()
+    expect(page.locator("#export-said")).to_contain_text("Stopped after ")
+
+
+def test_the_log_is_searched_exported_and_signed_with_the_keyboard_alone(
+    history: Workspace, olga: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(olga)
+    page.goto(LOG)
+    tab_to(page, "#id_tag")
+    page.keyboard.type("v1.0.0")
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    tab_to(page, "a[href*='/export/']")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/export/?*")
+    expect(page.locator("#id_tag")).to_have_value("v1.0.0")
+    tab_to(page, "[name=format]")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_label("CSV: a table for a spreadsheet")).to_be_checked()
+    tab_to(page, "main button")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith(".csv")
+    tab_to(page, "main a[href$='/checkpoint/']")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/checkpoint/")
+    made = Checkpoint.objects.count()
+    tab_to(page, "main button")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("is made.")
+    assert Checkpoint.objects.count() == made + 1
+
+
+def test_what_a_tag_pointed_at_is_asked_with_the_keyboard_alone(
+    history: Workspace, olga: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(olga)
+    page.goto(TAG)
+    tab_to(page, "#id_on")
+    page.keyboard.type("03012020")
+    page.keyboard.press("Enter")
+    expect(page.locator("#pointed")).to_contain_text("not known. The first record of the tag is of")
+
+
+def test_local_times_are_in_the_titles_and_what_is_shown_stays_utc(
+    history: Workspace, olga: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(olga, timezone_id="Asia/Kolkata", locale="en-GB")
+    page.goto(LOG)
+    first = page.locator("tbody time").first
+    expect(first).to_contain_text(" UTC")
+    title = first.get_attribute("title") or ""
+    assert " UTC = " in title
+    assert "GMT+5:30" in title
+
+
+def test_everything_works_without_javascript(
+    history: Workspace, olga: User, signed_in_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = signed_in_page(olga, java_script_enabled=False)
+    page.goto(LOG)
+    assert page.locator("tbody time").first.get_attribute("title")
+    page.get_by_role("link", name="Export the log").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    download.value.save_as(tmp_path / "log.jsonl")
+    assert '"checkpoint"' in (tmp_path / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_every_page_is_free_of_accessibility_faults(
+    history: Workspace,
+    olga: User,
+    signed_in_page: Callable[..., Page],
+    scheme: str,
+    width: int,
+) -> None:
+    page = signed_in_page(olga, color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.goto(f"{LOG}checkpoint/")
+    page.get_by_role("button", name="Make a checkpoint now").click()
+    for address in (
+        LOG,
+        f"{LOG}?before=000000000000",
+        f"{LOG}checkpoint/",
+        f"{LOG}export/",
+        f"{LOG}export/download/?since=x",
+        TAG,
+        f"{TAG}?on={timezone.now():%Y-%m-%d}",
+        f"{TAG}?on=x",
+        "/acme/repositories/acme/api:v1.0.1/",
+    ):
+        page.goto(address)
+        if address.endswith("/export/"):
+            with page.expect_download():
+                page.get_by_role("button", name="Download").click()
+            expect(page.locator("#export-said")).to_contain_text("Done: ")
+        results = Axe().run(page)
+        assert results.response["passes"], f"{address}: nothing was examined"
+        assert results.violations_count == 0, f"{address}: {results.generate_report()}"
+        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, f"{address} is wider than the window by {overflow} pixels"

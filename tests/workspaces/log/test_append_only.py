@@ -1,0 +1,124 @@
+"""The database itself refuses to change or delete what is in the log, whoever asks."""
+
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
+from django.db.models import F
+
+from tests.conftest import is_postgresql
+from tests.problems import snapshot
+from tests.workspaces.log.conftest import Write
+from workspaces.log.checkpoints import make_checkpoint
+from workspaces.log.models import Checkpoint, EventOrigin, EventSeal, LockEvent
+from workspaces.log.triggers import APPEND_ONLY, find_missing_guards
+
+REPLACE = "INSERT OR REPLACE INTO {0} SELECT * FROM {0}"
+TABLES = [model._meta.db_table for model in APPEND_ONLY]
+
+
+@pytest.fixture
+def full(write: Write) -> None:
+    """A row in each of the tables."""
+    write(2)
+    assert make_checkpoint("acme") is not None
+
+
+def all_rows() -> list[list[dict[str, Any]]]:
+    return [list(model._default_manager.order_by("id").values()) for model in APPEND_ONLY]
+
+
+def assert_refused(action: Any) -> None:
+    before = all_rows()
+    assert all(before)
+    with pytest.raises(DatabaseError, match="the lock log is append-only"), transaction.atomic():
+        action()
+    assert all_rows() == before
+
+
+def run(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def test_the_three_tables_of_the_log_are_guarded() -> None:
+    assert set(APPEND_ONLY) == {LockEvent, EventSeal, Checkpoint}
+
+
+@pytest.mark.django_db
+def test_the_triggers_are_there_after_all_migrations() -> None:
+    assert find_missing_guards() == []
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("model", APPEND_ONLY)
+def test_models_cannot_change_or_delete(model: type[models.Model]) -> None:
+    rows = model._default_manager.all()
+    row = rows.order_by("id")[0]
+    assert_refused(lambda: rows.update(workspace="globex"))
+    assert_refused(lambda: rows.filter(id=row.pk).update(id=F("id") + 1000))
+    assert_refused(row.save)
+    assert_refused(lambda: rows._raw_delete("default"))
+    assert_refused(lambda: rows.bulk_update([row], ["workspace"]))
+
+
+@pytest.mark.usefixtures("full")
+def test_a_checkpoint_cannot_be_deleted_like_any_row() -> None:
+    assert_refused(lambda: Checkpoint.objects.all().delete())
+    assert_refused(lambda: EventSeal.objects.all().delete())
+    # What refers to an event protects it before its own trigger does.
+    with pytest.raises(models.ProtectedError):
+        LockEvent.objects.all().delete()
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {} SET workspace = workspace",
+        "UPDATE {} SET workspace = 'globex' WHERE id > 0",
+        "DELETE FROM {}",
+        "DELETE FROM {0} WHERE id = (SELECT min(id) FROM {0})",
+        "INSERT INTO {0} SELECT * FROM {0} WHERE id > 0 "
+        "ON CONFLICT (id) DO UPDATE SET workspace = 'globex'",
+    ],
+)
+def test_statements_cannot_change_or_delete(table: str, statement: str) -> None:
+    assert_refused(lambda: run(statement.format(table)))
+
+
+@pytest.mark.usefixtures("full")
+def test_origins_are_not_part_of_the_record_and_can_be_erased() -> None:
+    before = snapshot()["LockEvent"]
+    EventOrigin.objects.all().delete()
+    assert snapshot()["LockEvent"] == before
+
+
+if is_postgresql():
+
+    @pytest.mark.usefixtures("full")
+    @pytest.mark.parametrize("how", ["", " CASCADE", " RESTART IDENTITY CASCADE"])
+    @pytest.mark.parametrize("table", TABLES)
+    def test_a_table_cannot_be_emptied(table: str, how: str) -> None:
+        run("SET CONSTRAINTS ALL IMMEDIATE")
+        before = all_rows()
+        # Without CASCADE, what refers to the events is in the way already.
+        with pytest.raises(DatabaseError), transaction.atomic():
+            run(f"TRUNCATE {table}{how}")
+        assert all_rows() == before
+        if how:
+            assert_refused(lambda: run(f"TRUNCATE {table}{how}"))
+
+    @pytest.mark.usefixtures("full")
+    def test_a_refusal_is_an_integrity_error() -> None:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            LockEvent.objects.update(tag="v9")
+
+else:
+
+    @pytest.mark.usefixtures("full")
+    @pytest.mark.parametrize("table", TABLES)
+    def test_a_row_cannot_be_replaced(table: str) -> None:
+        """SQLite's REPLACE deletes what is in the way, and fires triggers only if it is told to."""
+        assert_refused(lambda: run(REPLACE.format(table)))

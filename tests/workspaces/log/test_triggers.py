@@ -1,0 +1,64 @@
+"""Triggers and constraints that an operator has put out of force."""
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from tests.conftest import is_postgresql
+from tests.workspaces.log.conftest import Verify
+from tests.workspaces.log.tampering import write_at
+from workspaces.log.models import EventSeal, LockEvent
+
+PAST_THE_TRIGGERS = (
+    [
+        "DROP TRIGGER workspaces_lockevent_append_only ON workspaces_lockevent",
+        "ALTER TABLE workspaces_lockevent DISABLE TRIGGER workspaces_lockevent_append_only",
+        "ALTER TABLE workspaces_checkpoint DISABLE TRIGGER workspaces_checkpoint_no_truncate",
+        "ALTER TABLE workspaces_eventseal ENABLE REPLICA TRIGGER workspaces_eventseal_append_only",
+        "CREATE OR REPLACE FUNCTION taglock_append_only() RETURNS trigger LANGUAGE plpgsql "
+        "AS $$ BEGIN RETURN NULL; END $$",
+        "CREATE OR REPLACE TRIGGER workspaces_lockevent_append_only BEFORE UPDATE OF ref OR DELETE "
+        "ON workspaces_lockevent FOR EACH ROW EXECUTE FUNCTION taglock_append_only()",
+        "CREATE OR REPLACE TRIGGER workspaces_lockevent_append_only BEFORE UPDATE OR DELETE "
+        "ON workspaces_lockevent FOR EACH ROW WHEN (OLD.tag = 'x') "
+        "EXECUTE FUNCTION taglock_append_only()",
+        "CREATE OR REPLACE TRIGGER workspaces_lockevent_append_only BEFORE UPDATE "
+        "ON workspaces_lockevent FOR EACH ROW EXECUTE FUNCTION taglock_append_only()",
+    ]
+    if is_postgresql()
+    else [
+        "DROP TRIGGER workspaces_eventseal_no_delete",
+        "DROP TRIGGER workspaces_lockevent_no_update ;; "
+        "CREATE TRIGGER workspaces_lockevent_no_update BEFORE UPDATE OF ref ON "
+        "workspaces_lockevent BEGIN SELECT RAISE(ABORT, 'the lock log is append-only: UPDATE on "
+        "workspaces_lockevent is refused'); END",
+        "DROP TRIGGER workspaces_lockevent_no_update ;; "
+        "CREATE TRIGGER workspaces_lockevent_no_update BEFORE UPDATE ON "
+        "workspaces_lockevent WHEN OLD.tag = 'x' BEGIN SELECT RAISE(ABORT, 'the lock log is "
+        "append-only: UPDATE on workspaces_lockevent is refused'); END",
+    ]
+)
+
+
+@pytest.mark.parametrize("statements", PAST_THE_TRIGGERS)
+def test_a_trigger_that_does_not_guard_is_found(
+    undone: None, verify: Verify, statements: str
+) -> None:
+    assert verify() == []
+    with connection.cursor() as cursor:
+        for statement in statements.split(" ;; "):
+            cursor.execute(statement)
+    assert any("does not guard the table" in each for each in verify())
+
+
+if is_postgresql():
+
+    def test_a_chain_that_forks_is_found(sealed: list[LockEvent], verify: Verify) -> None:
+        other = write_at(timezone.now())
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("ALTER TABLE workspaces_eventseal DROP CONSTRAINT seal_once")
+        EventSeal.objects.create(workspace="acme", sequence=5, event=other, hash="0" * 64)
+        findings = verify()
+        assert "event 5 is sealed twice: the chain forks" in findings
+        assert any("a unique constraint is missing" in each for each in findings)

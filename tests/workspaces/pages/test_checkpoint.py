@@ -1,0 +1,96 @@
+"""The page of the latest checkpoint: what to keep, and the button that makes one."""
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from tests.page import Browser
+from workspaces.log.checkpoints import make_checkpoint
+from workspaces.log.keys import KeyFileError, verifier_key
+from workspaces.log.models import Checkpoint
+from workspaces.models import User, Workspace
+
+PAGE = "/acme/lock-log/checkpoint/"
+
+
+@pytest.mark.parametrize("role", ["admin", "auditor"])
+def test_admins_and_auditors_make_a_checkpoint(
+    request: pytest.FixtureRequest, acme: Workspace, role: str
+) -> None:
+    browser: Browser = request.getfixturevalue(role)
+    assert browser.open(PAGE).find(class_="empty").text.startswith("There is no checkpoint yet.")
+    page = browser.press("Make a checkpoint now")
+    made = Checkpoint.objects.get()
+    assert page.banners == [f"The checkpoint of event {made.sequence} is made."]
+    assert page.facts["Latest event"] == str(made.sequence)
+    assert page.facts["Events since"] == "All events are sealed."
+
+
+def test_the_page_shows_what_to_keep_as_it_is(acme: Workspace, auditor: Browser) -> None:
+    made = make_checkpoint("acme")
+    assert made is not None
+    page = auditor.open(PAGE)
+    note, key, verify, command = (each.raw_text for each in page.main.find_all("pre"))
+    assert note == made.note
+    assert key == verifier_key()
+    assert f'--key "{key}"' in verify
+    assert "curl --output verify_lock_log.py http://testserver/static/verify_lock_log.py" in verify
+    assert command == "python manage.py verify_lock_log acme"
+
+
+def test_each_press_makes_one_and_the_latest_is_shown(acme: Workspace, admin: Browser) -> None:
+    admin.open(PAGE)
+    admin.press("Make a checkpoint now")
+    page = admin.press("Make a checkpoint now")
+    latest = Checkpoint.objects.latest("id")
+    assert Checkpoint.objects.count() == 2
+    assert page.main.find_all("pre")[0].raw_text == latest.note
+
+
+def test_members_see_how_far_the_log_is_sealed_and_no_more(
+    acme: Workspace, member: Browser
+) -> None:
+    make_checkpoint("acme")
+    page = member.open("/acme/lock-log/")
+    assert "All events are sealed." in page.main.text
+    assert "The latest checkpoint is of event" in page.main.text
+    assert "checkpoint/" not in str([link["href"] for link in page.main.find_all("a")])
+    member.open(PAGE, 403)
+
+
+def test_a_checkpoint_of_another_workspace_is_not_shown(
+    acme: Workspace, globex: Workspace, admin: Browser
+) -> None:
+    make_checkpoint("globex")
+    assert admin.open(PAGE).find(class_="empty")
+
+
+def test_a_key_that_cannot_be_read_is_said_and_nothing_is_made(
+    acme: Workspace, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyFileError("/secret/place cannot be used")
+
+    monkeypatch.setattr("workspaces.pages.checkpoint.make_checkpoint", fail)
+    monkeypatch.setattr("workspaces.pages.checkpoint.verifier_key", fail)
+    admin.open(PAGE)
+    page = admin.press("Make a checkpoint now")
+    assert page.banners == ["The lock log's key cannot be read: nothing was signed."]
+    assert "/secret/place" not in page.main.text
+
+
+def test_where_another_process_is_sealing_for_the_first_time_it_says_to_try_again(
+    acme: Workspace, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workspaces.log.checkpoints.seal_for", lambda *_: 0)
+    admin.open(PAGE)
+    assert admin.press("Make a checkpoint now").banners == [
+        "No event is sealed yet. Try again in a moment."
+    ]
+
+
+def test_strangers_find_no_page(
+    acme: Workspace, mallory: User, sign_in: Callable[[User], Client]
+) -> None:
+    Browser(sign_in(mallory)).open(PAGE, 404)

@@ -1,0 +1,225 @@
+"""Seal events: each gets its place in its workspace's chain of hashes, soon after it was written.
+
+Writing an event waits for nobody. Sealing is one process's work at a time, whichever gets there
+first; the unique constraints of the seals are the backstop, so that no chain can fork.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connection, transaction
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from workspaces.log.canonical import (
+    FIRST_PREVIOUS_HASH,
+    NotCanonicalError,
+    hash_document,
+    to_document,
+)
+from workspaces.log.models import EventSeal, LockEvent, SealProgress
+
+logger = logging.getLogger(__name__)
+
+# A transaction that began earlier may still commit an event with a smaller id.
+SETTLED_AFTER = timedelta(hours=1)
+SWEEP_EVERY = timedelta(days=1)
+# A worker turns to something else after so long, and goes on with the rest next time.
+RUN_SECONDS = 5.0
+# A sealer that stands still is cut off by the database after so long, and another one goes on.
+HUNG_AFTER_SECONDS = 30
+# Most events that are committed out of order are so few ids behind the newest one. The rest is
+# found by looking through everything that is not settled, which costs more, and is done less often.
+_NEAR_IDS = 1000
+# How many ids such a look takes at once: well below a second's work.
+_RANGE_IDS = 50_000
+_PROGRESS_ID = 1
+
+
+@dataclass(frozen=True)
+class Unsealed:
+    """The tail of a workspace's log that no seal covers yet."""
+
+    count: int
+    oldest_at: datetime | None
+
+
+class _Link(NamedTuple):
+    """The last place of a chain."""
+
+    sequence: int
+    hash: str
+
+
+def seal_events(at_most: int = 1000) -> int:
+    """Seal the next unsealed events, of all workspaces, in the order of their ids; return how many.
+
+    Returns 0 where nothing new is to be sealed, and where another process is at it. What was
+    committed much later than it was written is left to `seal_late_events`.
+    """
+    _make_progress()
+    with transaction.atomic():
+        if not _take_progress():
+            return 0
+        return _seal(_unsealed(_find_start()).order_by("id")[:at_most])
+
+
+def seal_late_events() -> int:
+    """Look through all that is not settled for unsealed events, and seal them; return how many.
+
+    Moves the mark past events that nothing can come before any more.
+    """
+    _make_progress()
+    return _look_through(_read_settled_id(), is_settling=True)
+
+
+def seal_for(seconds: float = RUN_SECONDS) -> int:
+    """Seal until nothing is left, for about so long; return how many events were sealed."""
+    ends_at = time.monotonic() + seconds
+    total = 0
+    while time.monotonic() < ends_at:
+        sealed = seal_events()
+        total += sealed
+        if not sealed:
+            return total + seal_late_events()
+    return total
+
+
+def sweep_if_due() -> int:
+    """Once a day, look through the whole log; return how many events were sealed by that."""
+    _make_progress()
+    day_is_over = Q(swept_at=None) | Q(swept_at__lte=Now() - SWEEP_EVERY)
+    # Taken before the work is done, so that one process does it.
+    if SealProgress.objects.filter(day_is_over, id=_PROGRESS_ID).update(swept_at=Now()):
+        return sweep()
+    return 0
+
+
+def sweep() -> int:
+    """Look through the whole log for unsealed events, and seal them; return how many.
+
+    Finds what was committed more than SETTLED_AFTER after it was written.
+    """
+    _make_progress()
+    return _look_through(0, is_settling=False)
+
+
+def count_unsealed(slug: str) -> Unsealed:
+    """Return how many events of a workspace no seal covers yet, and when the oldest one was.
+
+    Leaves out what was committed much later than it was written; that is sealed within a minute.
+    """
+    found = (
+        _unsealed(_find_start())
+        .filter(workspace=slug)
+        .aggregate(count=Count("id"), oldest_at=Min("at"))
+    )
+    return Unsealed(found["count"], found["oldest_at"])
+
+
+def _find_start() -> int:
+    """Return the id behind which new events are: a little before the newest one that is sealed."""
+    newest = EventSeal.objects.aggregate(newest=Max("event_id"))["newest"] or 0
+    return max(_read_settled_id(), newest - _NEAR_IDS)
+
+
+def _read_settled_id() -> int:
+    settled_ids = SealProgress.objects.filter(id=_PROGRESS_ID).values_list("settled_id", flat=True)
+    return settled_ids.first() or 0
+
+
+def _unsealed(after_id: int) -> QuerySet[LockEvent]:
+    # Both sides are told where to begin: neither table is read from its start.
+    seal = EventSeal.objects.filter(event_id=OuterRef("id"), event_id__gt=after_id)
+    return LockEvent.objects.filter(~Exists(seal), id__gt=after_id)
+
+
+def _look_through(start: int, *, is_settling: bool) -> int:
+    """Seal what is unsealed behind `start`, range by range of ids; return how many events.
+
+    Moves the mark as long as everything up to there is settled. Ends where another one seals.
+    """
+    total = 0
+    last = LockEvent.objects.aggregate(last=Max("id"))["last"] or 0
+    for after_id in range(start, last, _RANGE_IDS):
+        last_id = min(after_id + _RANGE_IDS, last)
+        missing = _unsealed(after_id).filter(id__lte=last_id)
+        if missing.exists():
+            with transaction.atomic():
+                if not _take_progress():
+                    return total
+                # Looked for anew: whoever sealed until now may have sealed them.
+                total += _seal(missing.order_by("id"))
+        is_settling = is_settling and _settle(after_id, last_id)
+    return total
+
+
+def _make_progress() -> None:
+    """See that the row is there: in no transaction that others would wait for."""
+    if not SealProgress.objects.filter(id=_PROGRESS_ID).exists():
+        SealProgress.objects.bulk_create([SealProgress(id=_PROGRESS_ID)], ignore_conflicts=True)
+
+
+def _take_progress() -> bool:
+    """Hold the row whose holder seals until the transaction ends; False: somebody else holds it."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            # The first: it says nothing more. The second: it does not take what it asked for.
+            cursor.execute(
+                "SELECT set_config('idle_in_transaction_session_timeout', %s, true), "
+                "set_config('tcp_user_timeout', %s, true)",
+                [f"{HUNG_AFTER_SECONDS * 1000}"] * 2,
+            )
+    rows = SealProgress.objects.filter(id=_PROGRESS_ID)
+    if connection.features.has_select_for_update:
+        rows = rows.select_for_update(skip_locked=True)
+    return rows.first() is not None
+
+
+def _seal(events: Iterable[LockEvent]) -> int:
+    """Give each event the next place of its workspace's chain; return how many got one.
+
+    To be called by the holder of the progress alone.
+    """
+    chains: dict[str, _Link] = {}
+    seals = []
+    for event in events:
+        head = chains.get(event.workspace) or _read_head(event.workspace)
+        sequence = head.sequence + 1
+        try:
+            digest = hash_document(head.hash, to_document(event, sequence))
+        except NotCanonicalError as error:
+            # It must not keep the rest from being sealed. verify_lock_log names it.
+            logger.error("event %s of %s cannot be sealed: %s", event.ref, event.workspace, error)
+            continue
+        chains[event.workspace] = _Link(sequence, digest)
+        seals.append(
+            EventSeal(workspace=event.workspace, sequence=sequence, event=event, hash=digest)
+        )
+    EventSeal.objects.bulk_create(seals, batch_size=1000)
+    return len(seals)
+
+
+def _read_head(slug: str) -> _Link:
+    head = EventSeal.objects.filter(workspace=slug).order_by("-sequence").first()
+    return _Link(head.sequence, head.hash) if head else _Link(0, FIRST_PREVIOUS_HASH)
+
+
+def _settle(after_id: int, last_id: int) -> bool:
+    """Move the mark within a range that was looked through; return whether all of it is settled."""
+    events = LockEvent.objects.filter(id__gt=after_id, id__lte=last_id)
+    young = events.filter(at__gt=Now() - SETTLED_AFTER).order_by("id")
+    first_young = young.values_list("id", flat=True).first()
+    if first_young is not None:
+        events = events.filter(id__lt=first_young)
+    # The last one that was seen, not the one before the young: that id may be under way.
+    settled_id = events.aggregate(last=Max("id"))["last"]
+    if settled_id is not None:
+        SealProgress.objects.filter(id=_PROGRESS_ID, settled_id__lt=settled_id).update(
+            settled_id=settled_id
+        )
+    return first_young is None
