@@ -6,7 +6,7 @@ from django.urls import path
 from workspaces.pages.access_tokens import access_tokens, revoke_page
 from workspaces.pages.account import PasswordLinkView, account, forgotten_password
 from workspaces.pages.home import home, packages_settings, workspace_settings
-from workspaces.pages.invitations import invitation
+from workspaces.pages.invitations import continue_invitation, invitation
 from workspaces.pages.lock_log import lock_event, lock_log
 from workspaces.pages.members import (
     change_role_page,
@@ -30,6 +30,8 @@ urlpatterns = [
         PasswordLinkView.as_view(),
         name="password-link",
     ),
+    # Before the next one: no secret is as short.
+    path("invitations/continue/", continue_invitation, name="continue-invitation"),
     path("invitations/<str:secret>/", invitation, name="invitation"),
     path("<str:slug>/settings/", workspace_settings, name="workspace-settings"),
     path(_MEMBERS, members, name="members"),
