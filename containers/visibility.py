@@ -8,6 +8,7 @@ from django.db import transaction
 from containers.models import Repository as KnownRepository
 from containers.reference import InvalidReferenceError, Repository, parse_repository
 from workspaces.access import Actor
+from workspaces.actions.members import lock_people
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
@@ -24,10 +25,12 @@ def set_public(
     """Make a repository public or private, and return whether that changed anything.
 
     The repository need not be there yet: a name can be opened before its first push. In force for
-    the next token that is asked for. Raises ForeignRepositoryError, which changes nothing.
+    the next token that is asked for. Raises ForeignRepositoryError, and PermissionDenied where the
+    actor is no admin any more; both change nothing.
     """
     if repository.workspace != workspace.slug:
         raise ForeignRepositoryError(f"{repository} is not a repository of {workspace}")
+    lock_people(workspace, by=actor)
     if is_public:
         KnownRepository.objects.bulk_create(
             [KnownRepository(workspace=workspace, name=repository.name)], ignore_conflicts=True

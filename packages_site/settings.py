@@ -64,6 +64,7 @@ MIDDLEWARE = [
     "packages_site.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "packages_site.caching.keep_answers_private",
     "csp.middleware.CSPMiddleware",
     "packages_site.sessions.drop_odd_session_cookies",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -136,7 +137,7 @@ AUTH_USER_MODEL = "workspaces.User"
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/accounts/login/"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["workspaces.hashing.OrderlyArgon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -329,7 +330,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"secrets": {"()": "packages_site.logs.SecretFilter"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["secrets"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},
     # A refusal is an answer; only what went wrong is worth a line.
     "loggers": {"django.request": {"level": "ERROR"}},

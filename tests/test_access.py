@@ -133,6 +133,8 @@ MATRIX: dict[str, dict[str, Expected]] = {
     "accounts/forgot/": {"GET": public(), "POST": public()},
     # The token moves from the address into the session.
     "accounts/password/<str:uidb64>/<str:token>/": {"GET": public(302), "POST": public(302)},
+    # Nobody of these opened one before signing in.
+    "invitations/continue/": {"GET": public(404), "POST": public(404)},
     # Who is in the workspace already leaves it to others.
     "invitations/<str:secret>/": {
         "GET": public(),

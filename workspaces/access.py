@@ -179,11 +179,16 @@ class Origin:
 
 @dataclass(frozen=True)
 class Actor:
-    """Who is acting, as the lock log names them."""
+    """Who is acting, as the lock log names them.
+
+    `token_id` is which access token that is, where one acts: once it is revoked, another one may
+    have its name.
+    """
 
     name: str
     kind: ActorKind
     origin: Origin = Origin()
+    token_id: int | None = None
 
 
 SYSTEM = Actor("taglock", ActorKind.SYSTEM)

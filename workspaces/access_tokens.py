@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from workspaces.actions.access_tokens import hash_token
 from workspaces.models import AccessToken, Workspace
+from workspaces.standing import valid_tokens
 
 USE_NOTED_EVERY = timedelta(hours=1)
 TOKENS_PER_PAGE = 50
@@ -37,7 +38,7 @@ def find_access_token(secret: str) -> AccessToken | None:
     clock. Any text will do as `secret`. Raises no error where only the note fails.
     """
     token = (
-        _valid_tokens()
+        valid_tokens()
         .filter(token_hash=hash_token(secret))
         .annotate(is_use_due=ExpressionWrapper(_USE_IS_DUE, BooleanField()))
         .first()
@@ -49,7 +50,7 @@ def find_access_token(secret: str) -> AccessToken | None:
 
 def find_valid_token(token_id: int) -> AccessToken | None:
     """Return the access token of this id, with its workspace, or None where it is not valid now."""
-    return _valid_tokens().filter(id=token_id).first()
+    return valid_tokens().filter(id=token_id).first()
 
 
 def has_expired(secret: str) -> bool:
@@ -89,12 +90,6 @@ def tokens_in(workspace: Workspace) -> QuerySet[AccessToken]:
         AccessToken.objects.select_related("workspace")
         .filter(Q(workspace=workspace) | Q(workspace=None))
         .annotate(is_expired=ExpressionWrapper(_HAS_EXPIRED, BooleanField()))
-    )
-
-
-def _valid_tokens() -> QuerySet[AccessToken]:
-    return AccessToken.objects.select_related("workspace").filter(
-        Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None
     )
 
 

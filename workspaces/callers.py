@@ -135,7 +135,7 @@ def find_token_access(token: AccessToken, slug: str, origin: Origin) -> Access |
         return None
     return Access(
         workspace,
-        Actor(token.name, ActorKind.TOKEN, origin),
+        Actor(token.name, ActorKind.TOKEN, origin, token.id),
         permissions_of_scopes(token.scopes),
         token=token,
     )

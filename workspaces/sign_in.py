@@ -4,16 +4,18 @@ from django.contrib.auth import authenticate
 from django.db import transaction
 
 from workspaces.access import Origin
+from workspaces.hashing import hash_in_turn
 from workspaces.models import MAX_USERNAME_LENGTH, User
 from workspaces.text import find_bad_character
 from workspaces.throttles import (
     SIGN_IN_PER_ADDRESS,
     SIGN_IN_PER_NAME,
     SIGN_IN_PER_NAME_AND_ADDRESS,
-    Limit,
-    count_call,
+    SIGNED_IN,
     counted_address,
-    give_back,
+    note_call,
+    require_open,
+    was_noted,
 )
 
 # Longer than any passphrase, and short enough to be hashed in no time.
@@ -24,32 +26,43 @@ def verify_password(username: str, password: str, origin: Origin) -> User | None
     """Return the active person whose name and password these are, or None.
 
     Both may be any text. Failures are counted by name and address, whether or not anybody has the
-    name. Raises TooManyCallsError where there were too many; then nothing was verified.
+    name. Raises TooManyCallsError where there were too many, and BusyError, which is one, where too
+    many wait to be verified; then nothing was verified.
+
+    Right passwords count for nothing, however many arrive at once; so nothing is counted before it
+    is known what it is. Wrong ones that arrive at once can exceed a limit, by those in turn.
     """
-    counts = _list_counts(username, counted_address(origin.address))
-    # Before anything is verified: otherwise any number of guesses could be under way at once. All
-    # or none, so that an attempt that is refused by one limit does not use up another.
-    with transaction.atomic():
-        for limit, subject in counts:
-            count_call(limit, *subject)
-    if not _is_possible(username, password):
-        return None
-    user = authenticate(username=username, password=password)
-    if not isinstance(user, User):
-        return None
-    with transaction.atomic():
-        for limit, subject in counts:
-            give_back(limit, *subject)
+    address = counted_address(origin.address)
+    with hash_in_turn():
+        _require_open(username, address)
+        user = None
+        if _is_possible(username, password):
+            user = authenticate(username=username, password=password)
+        if not isinstance(user, User):
+            _count_failure(username, address)
+            return None
+    note_call(SIGNED_IN, username, address)
     return user
 
 
-def _list_counts(username: str, address: str) -> list[tuple[Limit, tuple[str, ...]]]:
-    """Return the limits of an attempt. Always in this order, so that no two wait for each other."""
-    return [
-        (SIGN_IN_PER_NAME_AND_ADDRESS, (username, address)),
-        (SIGN_IN_PER_ADDRESS, (address,)),
-        (SIGN_IN_PER_NAME, (username,)),
-    ]
+def _require_open(username: str, address: str) -> None:
+    """Raise TooManyCallsError where there were too many failures.
+
+    Whoever signed in from the same address a short time ago is stopped by failures from there
+    alone: otherwise anybody could keep a person out, by guessing at the name from elsewhere.
+    """
+    require_open(SIGN_IN_PER_NAME_AND_ADDRESS, username, address)
+    if not was_noted(SIGNED_IN, username, address):
+        require_open(SIGN_IN_PER_ADDRESS, address)
+        require_open(SIGN_IN_PER_NAME, username)
+
+
+def _count_failure(username: str, address: str) -> None:
+    # Always in this order, so that no two wait for each other.
+    with transaction.atomic():
+        note_call(SIGN_IN_PER_NAME_AND_ADDRESS, username, address)
+        note_call(SIGN_IN_PER_ADDRESS, address)
+        note_call(SIGN_IN_PER_NAME, username)
 
 
 def _is_possible(username: str, password: str) -> bool:

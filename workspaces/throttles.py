@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -23,8 +24,11 @@ from django.db.models.functions import Now
 from workspaces.models import CallCount
 
 LONGEST_WINDOW_SECONDS = 3600
+# The window that runs and the one before it: `was_noted` asks about both.
+KEPT_WINDOWS = 2
 MAX_LEASED_PERMITS = 100
 FORGOTTEN_AT_ONCE = 1000
+BUSY_SECONDS = 5
 
 # Of one provider's customer, who could come from any of them.
 _CUSTOMER_PREFIX_LENGTH = 64
@@ -64,6 +68,17 @@ class TooManyCallsError(Exception):
         super().__init__(f"Too many {limit.counted}. Try again in {wait}.")
 
 
+class BusyError(TooManyCallsError):
+    """The process has as much to do as it can take on: nobody called too often, but all together.
+
+    Answered like a limit that is reached.
+    """
+
+    def __init__(self) -> None:
+        self.retry_after_seconds = BUSY_SECONDS
+        Exception.__init__(self, "The site is busy at the moment. Try again in a few seconds.")
+
+
 def lease_for(calls: int) -> int:
     """Return how many permits of a limit of `calls` a process may take at a time: a hundredth."""
     return max(1, min(MAX_LEASED_PERMITS, calls // 100))
@@ -78,8 +93,18 @@ SIGN_IN_PER_NAME_AND_ADDRESS = Limit(
 SIGN_IN_PER_NAME = Limit("sign-in per name", calls=50, seconds=3600, counted=_SIGN_IN)
 # Whoever tries one password on many names is stopped by the address.
 SIGN_IN_PER_ADDRESS = Limit("sign-in per address", calls=100, seconds=15 * 60, counted=_SIGN_IN)
+# No limit that anybody meets: who signed in from which address within this hour.
+SIGNED_IN = Limit("signed in", calls=1, seconds=3600)
+# Nobody guesses an access token. This is for programs that go on with one that is over.
+TOKEN_LOGINS_PER_ADDRESS = Limit(
+    "access token logins per address", calls=600, seconds=15 * 60, counted="wrong access tokens"
+)
 PASSWORD_LINKS_PER_ADDRESS = Limit(
     "password links per address", calls=10, seconds=3600, counted="password links"
+)
+# From wherever they are asked for: nobody's mailbox is flooded.
+PASSWORD_LINKS_PER_EMAIL = Limit(
+    "password links per e-mail address", calls=3, seconds=3600, counted="password links"
 )
 # Whoever makes an account by an invitation learns which names are taken.
 ACCOUNTS_PER_ADDRESS = Limit(
@@ -99,7 +124,7 @@ CHECKS_PER_TOKEN = Limit(
     lease=lease_for(settings.CHECKS_PER_MINUTE),
     counted="checks",
 )
-# Of an account, or of an address where nobody signs in.
+# Of a user name from one address, or of an address where nobody signs in.
 TOKENS_PER_CALLER = Limit(
     "tokens per caller",
     calls=settings.TOKENS_PER_MINUTE,
@@ -125,12 +150,29 @@ def count_call(limit: Limit, *subject: str) -> None:
         raise TooManyCallsError(limit, moment.seconds_left)
 
 
-def give_back(limit: Limit, *subject: str) -> None:
-    """Count one call of `subject` less, in the window that runs; for limits without a lease.
+def require_open(limit: Limit, *subject: str) -> None:
+    """Raise TooManyCallsError where the window has no call left for `subject`. Nothing is counted.
 
-    Where the window of the call has ended meanwhile, the next one lets through one more at most.
+    For limits without a lease, of calls that are known only afterwards to count. Those that are
+    under way at the same time may exceed the limit.
     """
-    _execute(_GIVE_BACK, {"subject": _hash_subject(limit, subject), "seconds": limit.seconds})
+    moment, count = _read_count(limit, _hash_subject(limit, subject))
+    if count >= limit.calls:
+        raise TooManyCallsError(limit, moment.seconds_left)
+
+
+def note_call(limit: Limit, *subject: str) -> None:
+    """Count one call of `subject` that was made already, where the window has one left for it."""
+    with suppress(TooManyCallsError):
+        count_call(limit, *subject)
+
+
+def was_noted(limit: Limit, *subject: str) -> bool:
+    """Whether a call of `subject` was counted in the window that runs or in the one before it."""
+    windows = timedelta(seconds=KEPT_WINDOWS * limit.seconds)
+    return CallCount.objects.filter(
+        subject=_hash_subject(limit, subject), window__gt=Now() - windows
+    ).exists()
 
 
 def counted_address(address: str) -> str:
@@ -147,9 +189,9 @@ def counted_address(address: str) -> str:
 
 
 def forget_old_counts() -> int:
-    """Delete the counts of windows that have ended, in batches; return how many."""
+    """Delete the counts that nobody asks for any more, in batches; return how many."""
     ended = CallCount.objects.filter(
-        window__lte=Now() - timedelta(seconds=LONGEST_WINDOW_SECONDS)
+        window__lte=Now() - timedelta(seconds=KEPT_WINDOWS * LONGEST_WINDOW_SECONDS)
     ).order_by("window")
     count = 0
     while ids := list(ended.values_list("id", flat=True)[:FORGOTTEN_AT_ONCE]):
@@ -187,10 +229,6 @@ _TAKE = """
     WHERE counted.count + excluded.count <= %(calls)s
     RETURNING {clock}
 """
-_GIVE_BACK = """
-    UPDATE workspaces_callcount SET count = count - 1
-    WHERE subject = %(subject)s AND "window" = {window} AND count > 0
-"""
 _READ_COUNT = """
     SELECT {clock}, (
         SELECT count FROM workspaces_callcount
@@ -210,11 +248,17 @@ def _take_permits(limit: Limit, key: str) -> tuple[_Moment, int]:
         for permits in sorted({limit.lease, 1}, reverse=True):
             for (epoch,) in _execute(_TAKE, parameters | {"permits": permits}):
                 return _to_moment(limit, epoch, asked_at), permits
-        asked_at = time.monotonic()
-        [(epoch, count)] = _execute(_READ_COUNT, parameters)
-        # Otherwise the window ended in between, or somebody gave a call back.
-        if (count or 0) >= limit.calls:
-            return _to_moment(limit, epoch, asked_at), 0
+        moment, count = _read_count(limit, key)
+        # Otherwise the window ended in between.
+        if count >= limit.calls:
+            return moment, 0
+
+
+def _read_count(limit: Limit, key: str) -> tuple[_Moment, int]:
+    """Return when it is, and how many permits of the window are taken."""
+    asked_at = time.monotonic()
+    [(epoch, count)] = _execute(_READ_COUNT, {"subject": key, "seconds": limit.seconds})
+    return _to_moment(limit, epoch, asked_at), count or 0
 
 
 def _execute(template: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:

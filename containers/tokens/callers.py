@@ -19,6 +19,7 @@ from workspaces.access_tokens import find_access_token, find_valid_token
 from workspaces.callers import Access, find_persons_access, find_token_access
 from workspaces.models import AccessToken, Membership
 from workspaces.sign_in import verify_password
+from workspaces.throttles import TOKEN_LOGINS_PER_ADDRESS, count_call, counted_address
 
 # Between the workspace and the name of an access token. User names have none.
 TOKEN_SEPARATOR = "+"  # noqa: S105  (a separator)
@@ -42,6 +43,8 @@ def log_in(username: str, password: str, origin: Origin) -> Caller:
     if TOKEN_SEPARATOR in username:
         token = find_access_token(password)
         if token is None or not _is_named(token, username):
+            # Afterwards, so that what is right gets in, whoever shares its address.
+            count_call(TOKEN_LOGINS_PER_ADDRESS, counted_address(origin.address))
             raise BadCredentialsError("This access token is not valid, or not of this name.")
         return Caller(CallerKind.ACCESS_TOKEN, token.id, username)
     user = verify_password(username, password, origin)

@@ -3,11 +3,11 @@
 import time
 from datetime import UTC, datetime
 
-from django.core.exceptions import TooManyFieldsSent
+from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_http_methods
 
 from containers.tokens.callers import (
     BadCredentialsError,
@@ -18,8 +18,7 @@ from containers.tokens.callers import (
 from containers.tokens.grants import TooManyScopesError, parse_scopes
 from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import KeyFileError
-from containers.tokens.tokens import ANYBODY, SERVICE, TOKEN_SECONDS, Caller, sign_token
-from workspaces.access import Origin
+from containers.tokens.tokens import ANYBODY, SERVICE, TOKEN_SECONDS, sign_token
 from workspaces.callers import read_origin
 from workspaces.problems import RETRY_AFTER_SECONDS
 from workspaces.throttles import (
@@ -29,29 +28,33 @@ from workspaces.throttles import (
     counted_address,
 )
 
+_METHODS = ("GET", "HEAD", "POST")
+
 
 class _BadRequestError(Exception):
     """The request is none that the specification knows. The message says why."""
 
 
 @csrf_exempt
-@require_http_methods(["GET", "HEAD", "POST"])
 def give_token(request: HttpRequest) -> HttpResponse:
     """Answer with a token for what the caller asks for and may do.
 
     GET carries the credentials by HTTP Basic, or none; POST is OAuth's password grant (RFC 6749,
     section 4.3), as containerd and buildkit send it. What may not be done is left out, without an
-    error: the registry refuses it, and names what is missing.
+    error: the registry refuses it, and names what is missing. Whatever is answered is JSON that
+    clients can read, and kept by nobody.
     """
     try:
-        answer = _give_token(request)
+        answer = _give_token(request) if request.method in _METHODS else _refuse_method()
     except BadCredentialsError as error:
         answer = _error(401, "UNAUTHORIZED", str(error))
         answer["WWW-Authenticate"] = 'Basic realm="taglock", charset="UTF-8"'
     except (_BadRequestError, TooManyScopesError) as error:
         answer = _error(400, "UNSUPPORTED", str(error))
-    except TooManyFieldsSent:
-        answer = _error(400, "UNSUPPORTED", "The request has too many fields.")
+    except RequestDataTooBig:
+        answer = _error(400, "UNSUPPORTED", "The request is too large.")
+    except (SuspiciousOperation, BadRequest, MultiPartParserError):
+        answer = _error(400, "UNSUPPORTED", "The form cannot be read, or has too many fields.")
     except TooManyCallsError as error:
         answer = _error(429, "TOOMANYREQUESTS", str(error))
         answer["Retry-After"] = str(error.retry_after_seconds)
@@ -77,8 +80,10 @@ def _give_token(request: HttpRequest) -> HttpResponse:
         if request.method == "POST"
         else read_basic(request.headers.get("Authorization", ""))
     )
+    # Before anything is hashed. By the name as it is sent: nobody knows yet whose it is.
+    subject = ("login", credentials[0]) if credentials else ("address",)
+    count_call(TOKENS_PER_CALLER, *subject, counted_address(origin.address))
     caller = log_in(*credentials, origin) if credentials else ANYBODY
-    count_call(TOKENS_PER_CALLER, *_subject(caller, origin))
     now = int(time.time())
     token = sign_token(token_keys(), caller, grant(caller, scopes), now)
     return JsonResponse(
@@ -100,10 +105,10 @@ def _read_password_grant(form: QueryDict) -> tuple[str, str]:
     return str(form["username"]), str(form["password"])
 
 
-def _subject(caller: Caller, origin: Origin) -> tuple[str, ...]:
-    if caller is ANYBODY:
-        return ("address", counted_address(origin.address))
-    return (caller.kind.value, str(caller.id))
+def _refuse_method() -> HttpResponse:
+    answer = _error(405, "UNSUPPORTED", "Ask by GET or by POST.")
+    answer["Allow"] = ", ".join(_METHODS)
+    return answer
 
 
 def _error(status: int, code: str, message: str) -> HttpResponse:

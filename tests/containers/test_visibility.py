@@ -15,7 +15,7 @@ from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
 API = Repository("acme/api")
 ALICE = Actor("alice", ActorKind.PERSON)

@@ -191,6 +191,21 @@ def test_one_person_can_be_in_several_workspaces(
     assert roles == {"acme": "member", "globex": "admin"}
 
 
+def test_where_password_links_of_somebody_from_elsewhere_go_is_said(
+    acme: Workspace, globex: Workspace, bob: User
+) -> None:
+    User.objects.filter(pk=bob.pk).update(email="bob@example.org")
+    done = "bob is member of acme.\n"
+    assert run("add_member", "acme", "bob", "--role", "member") == ("", done)
+    assert run("add_member", "globex", "bob", "--role", "member") == (
+        "",
+        "bob is member of globex.\nLinks that set a new password for bob are mailed to "
+        "bob@example.org. Whoever reads mail there can act in globex too: make sure who it is.\n",
+    )
+    User.objects.filter(pk=bob.pk).update(email="")
+    assert run("add_member", "acme", "bob", "--role", "member") == ("", done)
+
+
 @pytest.mark.parametrize(
     ("password", "word"),
     [("", "short"), ("short", "short"), ("password", "common"), ("alexandra1", "similar")],

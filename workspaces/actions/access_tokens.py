@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from workspaces.access import Actor, ActorKind, Scope, describe_excess
+from workspaces.actions.members import lock_people
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import AccessToken, Workspace
@@ -32,9 +33,10 @@ def create_access_token(
 
     Without a workspace it is for all of them; only the operator makes one. `giver` is the access
     token that asks for it, where one does: it gives no more than it has. Raises PermissionDenied
-    otherwise, and ValidationError with the fields `name`, `scopes` and `expires_at`.
+    otherwise, also where the actor is no admin any more, and ValidationError with the fields
+    `name`, `scopes` and `expires_at`.
     """
-    _check_creator(workspace, actor)
+    _lock_and_check(workspace, actor)
     scopes = list(dict.fromkeys(scopes))
     if problem := describe_bad_token_name(name):
         raise ValidationError({"name": problem})
@@ -69,9 +71,10 @@ def revoke_access_token(workspace: Workspace | None, token_id: int, *, actor: Ac
     """Revoke an access token of the workspace, or of all workspaces, and return it.
 
     A second time changes and records nothing. Raises AccessToken.DoesNotExist, and
-    PermissionDenied where somebody else than the operator revokes one of all workspaces.
+    PermissionDenied where the actor is no admin any more, or where somebody else than the operator
+    revokes one of all workspaces.
     """
-    _check_creator(workspace, actor)
+    _lock_and_check(workspace, actor)
     found = AccessToken.objects.filter(workspace=workspace, id=token_id)
     is_changed = found.filter(revoked_at=None).update(revoked_at=Now())
     token = found.select_related("workspace").get()
@@ -101,8 +104,15 @@ def hash_token(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _check_creator(workspace: Workspace | None, actor: Actor) -> None:
-    if workspace is None and actor.kind is not ActorKind.SYSTEM:
+def _lock_and_check(workspace: Workspace | None, actor: Actor) -> None:
+    """Raise PermissionDenied where `actor` may not make or revoke access tokens at this moment.
+
+    Making and revoking follow one another, and what people do to each other: nobody who was removed
+    leaves a token behind, and no revoked token another one.
+    """
+    if workspace is not None:
+        lock_people(workspace, by=actor)
+    elif actor.kind is not ActorKind.SYSTEM:
         raise PermissionDenied("The operator alone manages access tokens for every workspace.")
 
 
@@ -122,14 +132,12 @@ def _check_giver(
 ) -> None:
     """Raise PermissionDenied where an access token would give more than it has.
 
-    It is read anew, and held: a revocation of the giver comes either before, and refuses this, or
-    after, and finds the new token in the list.
+    It is read anew: a revocation of the giver comes either before, and refuses this, or after, and
+    finds the new token in the list.
     """
-    held = (
-        AccessToken.objects.select_for_update()
-        .filter(id=giver.id if giver else 0, workspace=workspace, revoked_at=None)
-        .first()
-    )
+    held = AccessToken.objects.filter(
+        id=giver.id if giver else 0, workspace=workspace, revoked_at=None
+    ).first()
     if held is None:
         raise PermissionDenied("The access token that asks for this is not valid.")
     if problem := describe_excess(held.scopes, held.expires_at, scopes, expires_at):
@@ -139,7 +147,13 @@ def _check_giver(
 def _record(kind: EventKind, token: AccessToken, actor: Actor) -> None:
     """Record what was done to the token, in the log of every workspace that it can lock tags in."""
     expires_at = token.expires_at and token.expires_at.isoformat().replace("+00:00", "Z")
-    details = {"token": token.name, "scopes": token.scopes, "expires_at": expires_at}
+    details = {
+        "token": token.name,
+        # Its name may be another one's afterwards.
+        "token_id": token.id,
+        "scopes": token.scopes,
+        "expires_at": expires_at,
+    }
     if token.workspace:
         slugs = [token.workspace.slug]
     else:

@@ -10,7 +10,8 @@ from django.db.models.functions import Now
 
 from workspaces.access import Actor, ActorKind, Origin, Role
 from workspaces.actions.access_tokens import hash_token
-from workspaces.actions.members import add_member, lock_people
+from workspaces.actions.members import add_member, lock_people, lock_person
+from workspaces.actions.passwords import change_email
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Invitation, Membership, User, Workspace
@@ -46,10 +47,11 @@ def list_open_invitations(workspace: Workspace) -> QuerySet[Invitation]:
 def invite(workspace: Workspace, invitee: str, role: Role, *, inviter: User, actor: Actor) -> str:
     """Invite `invitee`, a name or an e-mail address, and return the secret of the link.
 
-    The secret is kept nowhere. Raises ValidationError where the invitee will not do, is in the
-    workspace or invited already, or where there are too many invitations.
+    The secret is kept nowhere. Raises PermissionDenied where the actor is no admin any more, and
+    ValidationError where the invitee will not do, is in the workspace or invited already, or where
+    there are too many invitations.
     """
-    lock_people(workspace)
+    lock_people(workspace, by=actor)
     # What has expired is of no use to anybody, and makes room.
     Invitation.objects.filter(workspace=workspace, expires_at__lte=Now()).delete()
     invitation = Invitation(
@@ -70,8 +72,10 @@ def invite(workspace: Workspace, invitee: str, role: Role, *, inviter: User, act
 def withdraw_invitation(workspace: Workspace, invitation_id: int, *, actor: Actor) -> str:
     """End an invitation, so that its link is worth nothing, and return whom it was for.
 
-    Raises Invitation.DoesNotExist where the workspace has no such invitation, or not any more.
+    Raises PermissionDenied where the actor is no admin any more, and Invitation.DoesNotExist where
+    the workspace has no such invitation, or not any more.
     """
+    lock_people(workspace, by=actor)
     invitation = Invitation.objects.select_related("workspace").get(
         workspace=workspace, id=invitation_id
     )
@@ -87,10 +91,15 @@ def find_invitation(secret: str) -> Invitation:
     """
     if find_bad_character(secret):
         raise InvalidInvitationError
+    return find_invitation_by_hash(hash_token(secret))
+
+
+def find_invitation_by_hash(secret_hash: str) -> Invitation:
+    """Return the invitation whose secret has this hash. Raises InvalidInvitationError."""
     found = (
         _open_invitations()
         .select_related("workspace", "invited_by")
-        .filter(secret_hash=hash_token(secret))
+        .filter(secret_hash=secret_hash)
         .first()
     )
     if found is None:
@@ -99,16 +108,21 @@ def find_invitation(secret: str) -> Invitation:
 
 
 @transaction.atomic
-def accept_invitation(secret: str, user: User, *, actor: Actor) -> Membership:
-    """Use an invitation up, and let `user` into its workspace.
+def accept_invitation(
+    found: Invitation, user: User, *, actor: Actor, own_email: str = ""
+) -> Membership:
+    """Use an invitation that was found up, and let `user` into its workspace.
 
-    Raises InvalidInvitationError, and AlreadyMemberError, which leaves the invitation to whom it
-    is for.
+    `own_email` is the e-mail address that they say is theirs. Another one is taken from their
+    account: whoever made the account may have planted it, and could set a new password by it, and
+    act in this workspace too. Raises InvalidInvitationError, and AlreadyMemberError, which leaves
+    the invitation to whom it is for.
     """
-    workspace = find_invitation(secret).workspace
+    workspace = found.workspace
     lock_people(workspace)
     # Once more: while this waited for the lock, its maker may have been removed.
-    invitation = find_invitation(secret)
+    invitation = find_invitation_by_hash(found.secret_hash)
+    user = lock_person(user)
     membership = Membership.objects.filter(workspace=workspace, user=user).first()
     if membership is not None:
         raise AlreadyMemberError(Role(membership.role))
@@ -116,29 +130,32 @@ def accept_invitation(secret: str, user: User, *, actor: Actor) -> Membership:
         _use_up(invitation)
     except Invitation.DoesNotExist as error:
         raise InvalidInvitationError from error
-    return add_member(
+    membership = add_member(
         workspace,
         user,
         Role(invitation.role),
         actor=actor,
         invited_by=invitation.invited_by.username,
     )
+    if user.email != own_email:
+        change_email(user, "", actor=actor)
+    return membership
 
 
 @transaction.atomic
-def accept_with_new_account(secret: str, user: User, *, origin: Origin) -> Membership:
+def accept_with_new_account(found: Invitation, user: User, *, origin: Origin) -> Membership:
     """Make the account `user`, which is not saved yet, and let it into the workspace: both or none.
 
     Raises InvalidInvitationError, and ValidationError where the account will not do.
     """
-    find_invitation(secret)
+    find_invitation_by_hash(found.secret_hash)
     user.full_clean(exclude=["password"])
     try:
         user.save(force_insert=True)
     except IntegrityError as error:
         raise ValidationError({"username": NAME_TAKEN}) from error
     actor = Actor(user.username, ActorKind.PERSON, origin)
-    return accept_invitation(secret, user, actor=actor)
+    return accept_invitation(found, user, actor=actor, own_email=user.email)
 
 
 def _open_invitations() -> QuerySet[Invitation]:

@@ -6,6 +6,7 @@ from workspaces.access import Actor, Role
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Invitation, Membership, User, Workspace
+from workspaces.standing import require_admin
 
 
 class LastAdminError(Exception):
@@ -45,9 +46,10 @@ def change_role(
 ) -> Membership:
     """Give a member another role. Nothing happens where they have it already.
 
-    Raises Membership.DoesNotExist where the workspace has no such member, and LastAdminError.
+    Raises PermissionDenied where the actor is no admin any more, Membership.DoesNotExist where the
+    workspace has no such member, and LastAdminError.
     """
-    lock_people(workspace)
+    lock_people(workspace, by=actor)
     membership = find_member(workspace, membership_id)
     _set_role(membership, role, actor=actor)
     return membership
@@ -57,9 +59,10 @@ def change_role(
 def remove_member(workspace: Workspace, membership_id: int, *, actor: Actor) -> str:
     """End a membership, and the invitations that this person made. Return their user name.
 
-    Raises Membership.DoesNotExist where the workspace has no such member, and LastAdminError.
+    Raises PermissionDenied where the actor is no admin any more, Membership.DoesNotExist where the
+    workspace has no such member, and LastAdminError.
     """
-    lock_people(workspace)
+    lock_people(workspace, by=actor)
     membership = find_member(workspace, membership_id)
     _keep_an_admin(membership)
     _withdraw_invitations(membership, actor=actor)
@@ -69,13 +72,18 @@ def remove_member(workspace: Workspace, membership_id: int, *, actor: Actor) -> 
     return membership.user.username
 
 
-def lock_people(workspace: Workspace) -> None:
+def lock_people(workspace: Workspace, *, by: Actor | None = None) -> None:
     """Let changes to the people of `workspace` follow one another, until the transaction ends.
+
+    With `by`, raises PermissionDenied where that actor may not manage the workspace any more: the
+    change before this one may have been their own demotion, or the revocation of their token.
 
     The weaker lock lets pushes go on, whose rows refer to the workspace. SQLite has no such lock
     and needs none: its transactions follow one another anyway.
     """
     Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
+    if by is not None:
+        require_admin(workspace, by)
 
 
 def lock_person(user: User) -> User:

@@ -3,11 +3,11 @@
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db import transaction
 
-from workspaces.access import Actor
-from workspaces.actions.members import find_member, lock_person
+from workspaces.access import Actor, Role
+from workspaces.actions.members import find_member, lock_people, lock_person
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
-from workspaces.models import User, Workspace
+from workspaces.models import Membership, User, Workspace
 
 
 class NoPasswordLinkError(Exception):
@@ -15,7 +15,8 @@ class NoPasswordLinkError(Exception):
 
 
 class InvalidLinkError(Exception):
-    """A password link is used up, has expired, or the person's workspaces have changed since."""
+    """A password link is used up or has expired, or the person's workspaces or their admins are
+    others by now."""
 
 
 class PasswordLinkTokens(PasswordResetTokenGenerator):
@@ -23,6 +24,8 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
 
     What a link was made for is part of its token. Somebody who has joined another workspace since
     is another workspace's member too, and no link that one admin made may open her account then.
+    So is who could have made it: an admin who was demoted or removed, or whose account was switched
+    off, takes along every link that she still has.
     """
 
     key_salt = "workspaces.actions.passwords.PasswordLinkTokens"
@@ -34,8 +37,14 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
     def _make_hash_value(self, user: User, timestamp: int) -> str:
         # Ids of memberships and not of workspaces: who left and came back is not as before.
         memberships = sorted(user.memberships.values_list("id", flat=True))
+        admins = sorted(
+            Membership.objects.filter(
+                workspace__memberships__user=user, role=Role.ADMIN.value, user__is_active=True
+            ).values_list("id", flat=True)
+        )
         rank = f"{user.is_staff:d}{user.is_superuser:d}"
-        return f"{super()._make_hash_value(user, timestamp)}|{memberships}|{rank}"
+        made_for = f"{memberships}|{rank}|{admins}"
+        return f"{super()._make_hash_value(user, timestamp)}|{made_for}"
 
 
 LINK_TOKENS = PasswordLinkTokens()
@@ -71,8 +80,10 @@ def make_password_link(
 ) -> tuple[User, str]:
     """Return a member and the token of a new link that lets them set a password.
 
-    Raises Membership.DoesNotExist where the workspace has no such member, and NoPasswordLinkError.
+    Raises PermissionDenied where the actor is no admin any more, Membership.DoesNotExist where the
+    workspace has no such member, and NoPasswordLinkError.
     """
+    lock_people(workspace, by=actor)
     user = lock_person(find_member(workspace, membership_id).user)
     if problem := find_obstacle(workspace, user, actor=actor):
         raise NoPasswordLinkError(problem)

@@ -1,5 +1,6 @@
 """Access tokens over the API."""
 
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -62,6 +63,11 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
     def get_every_workspace(self, token: AccessToken) -> bool:
         """Return whether the token is for every workspace."""
         return token.workspace_id is None
+
+    def to_representation(self, token: AccessToken) -> dict[str, Any]:
+        """Return what is told of the token: not when others use one of every workspace."""
+        told: dict[str, Any] = super().to_representation(token)
+        return told if token.workspace_id else {**told, "last_used_at": None}
 
 
 class NewAccessTokenSerializer(AccessTokenSerializer):

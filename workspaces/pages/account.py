@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 from kombu.exceptions import OperationalError
 
-from workspaces.access import Actor, ActorKind
+from workspaces.access import Actor, ActorKind, Origin
 from workspaces.actions.passwords import (
     LINK_TOKENS,
     InvalidLinkError,
@@ -35,6 +35,7 @@ from workspaces.sign_in import verify_password
 from workspaces.tasks import mail_password_links
 from workspaces.throttles import (
     PASSWORD_LINKS_PER_ADDRESS,
+    PASSWORD_LINKS_PER_EMAIL,
     TooManyCallsError,
     count_call,
     counted_address,
@@ -118,11 +119,7 @@ def forgotten_password(request: HttpRequest) -> HttpResponse:
         origin = read_origin(request)
         try:
             count_call(PASSWORD_LINKS_PER_ADDRESS, counted_address(origin.address))
-            mail_password_links.apply_async(
-                (form.cleaned_data["email"], origin.address, origin.user_agent),
-                expires=MAIL_MESSAGE_LIFE_SECONDS,
-                retry=False,
-            )
+            _send_links(form.cleaned_data["email"], origin)
         except TooManyCallsError as refusal:
             form.add_error("email", str(refusal))
             return render_form(request, "workspaces/forgotten_password.html", context, refusal)
@@ -136,6 +133,19 @@ def forgotten_password(request: HttpRequest) -> HttpResponse:
         )
         return redirect("login")
     return render_form(request, "workspaces/forgotten_password.html", context)
+
+
+def _send_links(email: str, origin: Origin) -> None:
+    """Have links mailed, unless the address got some a short time ago; nobody is told which."""
+    try:
+        count_call(PASSWORD_LINKS_PER_EMAIL, email.lower())
+    except TooManyCallsError:
+        return
+    mail_password_links.apply_async(
+        (email, origin.address, origin.user_agent),
+        expires=MAIL_MESSAGE_LIFE_SECONDS,
+        retry=False,
+    )
 
 
 @method_decorator(require_http_methods(["GET", "HEAD", "POST"]), name="dispatch")

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from workspaces.problems import plain_problem_response
+from workspaces.throttles import BusyError
 
 RETRY_AFTER_SECONDS = 10
 
@@ -50,9 +51,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer a bug, or a database that cannot be used, without touching the database."""
-    if isinstance(sys.exception(), OperationalError | InterfaceError):
-        return _database_error(request)
+    """Answer a bug, or what cannot be done now, without touching the database."""
+    error = sys.exception()
+    if isinstance(error, OperationalError | InterfaceError):
+        return _not_now(
+            request,
+            "The database cannot be used at the moment. Try again in a few seconds, and look "
+            "whether what you changed was saved.",
+        )
+    if isinstance(error, BusyError):
+        return _not_now(request, str(error))
     if request.path.startswith("/api/"):
         return plain_problem_response(500, "error", "Something went wrong; nothing was decided.")
     content = render_to_string(
@@ -65,11 +73,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return HttpResponse(content, status=500)
 
 
-def _database_error(request: HttpRequest) -> HttpResponse:
-    detail = (
-        "The database cannot be used at the moment. Try again in a few seconds, and look whether "
-        "what you changed was saved."
-    )
+def _not_now(request: HttpRequest, detail: str) -> HttpResponse:
     if request.path.startswith("/api/"):
         response: HttpResponse = plain_problem_response(503, "undecided", detail)
     else:

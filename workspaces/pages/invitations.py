@@ -20,6 +20,7 @@ from workspaces.actions.invitations import (
     accept_invitation,
     accept_with_new_account,
     find_invitation,
+    find_invitation_by_hash,
 )
 from workspaces.callers import read_origin
 from workspaces.mail import is_mail_address
@@ -32,6 +33,10 @@ from workspaces.throttles import (
     count_call,
     counted_address,
 )
+
+# In the session of somebody who signs in first: the hash, by which the invitation is found, and not
+# the secret, which would then stand in the database, or in the address of the sign-in page.
+_SESSION_KEY = "invitation"
 
 
 def _keep_secret(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -57,15 +62,32 @@ def _keep_secret(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
 def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     """Show an invitation, which uses nothing up; by POST, take it."""
     try:
-        found = find_invitation(secret)
-        if isinstance(request.user, User):
-            return _join(request, request.user, found, secret)
-        return _make_account(request, found, secret)
+        return _open(request, find_invitation(secret))
     except InvalidInvitationError:
         return render(request, "workspaces/invalid_invitation.html", status=404)
 
 
-def _join(request: HttpRequest, user: User, found: Invitation, secret: str) -> HttpResponse:
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters("password", "repeated")
+@never_cache
+@_keep_secret
+def continue_invitation(request: HttpRequest) -> HttpResponse:
+    """Go on with the invitation that somebody opened before they signed in."""
+    try:
+        return _open(request, find_invitation_by_hash(request.session.get(_SESSION_KEY, "")))
+    except InvalidInvitationError:
+        return render(request, "workspaces/invalid_invitation.html", status=404)
+
+
+def _open(request: HttpRequest, found: Invitation) -> HttpResponse:
+    """Show or take an invitation. Raises InvalidInvitationError."""
+    if isinstance(request.user, User):
+        return _join(request, request.user, found)
+    request.session[_SESSION_KEY] = found.secret_hash
+    return _make_account(request, found)
+
+
+def _join(request: HttpRequest, user: User, found: Invitation) -> HttpResponse:
     membership = Membership.objects.filter(workspace=found.workspace, user=user).first()
     context: dict[str, Any] = {"invitation": found}
     if membership is not None:
@@ -74,15 +96,21 @@ def _join(request: HttpRequest, user: User, found: Invitation, secret: str) -> H
     is_agreed = request.method == "POST" and request.POST.get("join_as") == user.username
     if is_agreed and membership is None:
         actor = Actor(user.username, ActorKind.PERSON, read_origin(request))
+        # The address that the page showed, where they ticked that it is theirs.
+        own_email = request.POST.get("own_email", "")
         try:
-            return _welcome(request, accept_invitation(secret, user, actor=actor))
+            joined = accept_invitation(found, user, actor=actor, own_email=own_email)
         except AlreadyMemberError as error:
             context["problem"] = str(error)
+        else:
+            return _welcome(
+                request, joined, removed_email=user.email if not joined.user.email else ""
+            )
     status = 409 if request.method == "POST" else 200
     return render(request, "workspaces/invitation.html", context, status=status)
 
 
-def _make_account(request: HttpRequest, found: Invitation, secret: str) -> HttpResponse:
+def _make_account(request: HttpRequest, found: Invitation) -> HttpResponse:
     address = found.invitee if is_mail_address(found.invitee) else ""
     form = NewAccountForm(request.POST if request.method == "POST" else None)
     form.fields["email"].initial = address
@@ -96,7 +124,7 @@ def _make_account(request: HttpRequest, found: Invitation, secret: str) -> HttpR
             return render_form(request, "workspaces/invitation.html", context, refusal)
     if form.is_valid():
         try:
-            membership = accept_with_new_account(secret, form.make_user(), origin=origin)
+            membership = accept_with_new_account(found, form.make_user(), origin=origin)
         except ValidationError as error:
             add_errors(form, error)
         else:
@@ -105,7 +133,16 @@ def _make_account(request: HttpRequest, found: Invitation, secret: str) -> HttpR
     return render_form(request, "workspaces/invitation.html", context)
 
 
-def _welcome(request: HttpRequest, membership: Membership) -> HttpResponse:
+def _welcome(
+    request: HttpRequest, membership: Membership, *, removed_email: str = ""
+) -> HttpResponse:
     workspace = membership.workspace
-    messages.success(request, f"You are in {workspace.name} now, as {membership.role}.")
+    request.session.pop(_SESSION_KEY, None)
+    said = f"You are in {workspace.name} now, as {membership.role}."
+    if removed_email:
+        said += (
+            f" The address {removed_email} is removed from your account; add your own under your "
+            "user name."
+        )
+    messages.success(request, said)
     return redirect("overview", workspace.slug)

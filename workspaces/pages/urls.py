@@ -8,7 +8,7 @@ from workspaces.pages.account import PasswordLinkView, account, forgotten_passwo
 from workspaces.pages.checkpoint import checkpoint
 from workspaces.pages.export import download_export, export_page, export_progress
 from workspaces.pages.home import home, packages_settings, workspace_settings
-from workspaces.pages.invitations import invitation
+from workspaces.pages.invitations import continue_invitation, invitation
 from workspaces.pages.lock_log import lock_event, lock_log
 from workspaces.pages.members import (
     change_role_page,
@@ -32,6 +32,8 @@ urlpatterns = [
         PasswordLinkView.as_view(),
         name="password-link",
     ),
+    # Before the next one: no secret is as short.
+    path("invitations/continue/", continue_invitation, name="continue-invitation"),
     path("invitations/<str:secret>/", invitation, name="invitation"),
     path("<str:slug>/settings/", workspace_settings, name="workspace-settings"),
     path(_MEMBERS, members, name="members"),

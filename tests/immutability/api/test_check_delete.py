@@ -118,6 +118,7 @@ def test_an_admin_who_became_a_member_is_no_admin(
     check_delete: Ask, lock: Lock, alice: User, acme: Workspace
 ) -> None:
     lock("v1.2.0")
+    add_member(acme, User.objects.create_user("zoe"), Role.ADMIN, actor=SYSTEM)
     add_member(acme, alice, Role.MEMBER, actor=SYSTEM)
     assert check_delete(tag="v1.2.0", actor="alice")["allowed"] is False
 

@@ -1,5 +1,6 @@
 """Access tokens: what is kept of them, who may make which, and how they end."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -21,6 +22,8 @@ from workspaces.actions.access_tokens import (
 )
 from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, Workspace
+
+pytestmark = pytest.mark.usefixtures("alice")
 
 ALICE = Actor("alice", ActorKind.PERSON)
 PROGRAM = Actor("deployer", ActorKind.TOKEN)
@@ -62,7 +65,7 @@ def test_what_is_created_is_recorded_with_name_scopes_and_expiry(acme: Workspace
     assert (token.expires_at, token.revoked_at, token.last_used_at) == (expires_at, None, None)
     assert token.user_name == "acme+my ci"
     details = {"token": "my ci", "scopes": ["push", "audit"], "expires_at": "2999-12-31T12:00:00Z"}
-    assert events() == [("acme", "alice", details)]
+    assert events() == [("acme", "alice", {**details, "token_id": token.id})]
 
 
 def test_a_token_without_an_expiry_says_so_in_its_event(acme: Workspace) -> None:
@@ -140,7 +143,7 @@ def test_a_name_is_taken_whatever_its_case_until_its_token_is_revoked(
     create_access_token(acme, "ci", PUSH, actor=ALICE)
     first = AccessToken.objects.get()
     refuse(TAKEN, acme, second, PUSH, actor=ALICE)
-    create_access_token(globex, second, PUSH, actor=ALICE)
+    create_access_token(globex, second, PUSH, actor=SYSTEM)
     revoke_access_token(acme, first.id, actor=ALICE)
     again = create_access_token(acme, second, PUSH, actor=ALICE)
     found = find_access_token(again)
@@ -192,14 +195,18 @@ def make_giver(workspace: Workspace, **options: Any) -> AccessToken:
     return AccessToken.objects.get(workspace=workspace, name="deployer")
 
 
+def act_as(giver: AccessToken) -> dict[str, Any]:
+    """Return the arguments of an action that a program asks for with this token."""
+    return {"actor": replace(PROGRAM, token_id=giver.id), "giver": giver}
+
+
 def test_a_token_gives_a_part_of_what_it_has(acme: Workspace) -> None:
     giver = make_giver(acme, expires_at=timezone.now() + 2 * SOON)
     create_access_token(
         acme,
         "given",
         [Scope.PULL],
-        actor=PROGRAM,
-        giver=giver,
+        **act_as(giver),
         expires_at=timezone.now() + SOON,
     )
     # No person can have this name, so that it is clear who made it.
@@ -213,8 +220,7 @@ def test_a_token_cannot_make_itself_a_stronger_one(acme: Workspace, scope: Scope
         acme,
         "stronger",
         [Scope.ADMIN, scope],
-        actor=PROGRAM,
-        giver=make_giver(acme),
+        **act_as(make_giver(acme)),
     )
 
 
@@ -229,8 +235,7 @@ def test_a_token_cannot_outlive_itself_in_another(
         acme,
         "longer",
         [Scope.ADMIN],
-        actor=PROGRAM,
-        giver=make_giver(acme, expires_at=end),
+        **act_as(make_giver(acme, expires_at=end)),
         expires_at=expires_at,
     )
 
@@ -239,7 +244,7 @@ def test_the_giver_is_read_anew_when_it_gives(acme: Workspace) -> None:
     giver = make_giver(acme)
     AccessToken.objects.filter(id=giver.id).update(scopes=["admin"])
     words = "An access token gives no more than it has, and this one has not the scope pull."
-    refuse(words, acme, "given", [Scope.PULL], actor=PROGRAM, giver=giver)
+    refuse(words, acme, "given", [Scope.PULL], **act_as(giver))
 
 
 NOT_VALID = "The access token that asks for this is not valid."
@@ -248,12 +253,12 @@ NOT_VALID = "The access token that asks for this is not valid."
 def test_a_revoked_token_gives_nothing_any_more(acme: Workspace) -> None:
     giver = make_giver(acme)
     revoke_access_token(acme, giver.id, actor=ALICE)
-    refuse(NOT_VALID, acme, "given", [Scope.PULL], actor=PROGRAM, giver=giver)
+    refuse(NOT_VALID, acme, "given", [Scope.PULL], **act_as(giver))
 
 
 def test_a_token_of_another_workspace_gives_nothing(acme: Workspace, globex: Workspace) -> None:
     giver = make_giver(globex)
-    refuse(NOT_VALID, acme, "given", [Scope.PULL], actor=PROGRAM, giver=giver)
+    refuse(NOT_VALID, acme, "given", [Scope.PULL], **act_as(giver))
 
 
 def test_a_program_that_names_no_token_gives_nothing(acme: Workspace) -> None:
@@ -277,7 +282,7 @@ def test_a_revoked_token_is_invalid_at_once_and_recorded(acme: Workspace) -> Non
     assert revoked.revoked_at is not None
     assert find_access_token(secret) is None
     assert find_valid_token(token.id) is None
-    details = {"token": "ci", "scopes": ["push"], "expires_at": None}
+    details = {"token": "ci", "token_id": token.id, "scopes": ["push"], "expires_at": None}
     assert events("token.revoked") == [("acme", "alice", details)]
 
 
@@ -291,7 +296,7 @@ def test_a_second_revocation_changes_and_records_nothing(acme: Workspace) -> Non
 
 
 def test_a_token_of_another_workspace_cannot_be_revoked(acme: Workspace, globex: Workspace) -> None:
-    create_access_token(globex, "ci", PUSH, actor=ALICE)
+    create_access_token(globex, "ci", PUSH, actor=SYSTEM)
     token_id = AccessToken.objects.get().id
     with nothing_written(), pytest.raises(AccessToken.DoesNotExist):
         revoke_access_token(acme, token_id, actor=ALICE)
@@ -334,6 +339,7 @@ def test_a_token_for_every_workspace_is_recorded_in_each_log(
     assert (token.workspace, token.user_name) == (None, None)
     details = {
         "token": "main registry",
+        "token_id": token.id,
         "scopes": ["registry"],
         "expires_at": None,
         "every_workspace": True,
@@ -362,7 +368,7 @@ def test_the_operator_alone_makes_and_revokes_them(acme: Workspace, actor: Actor
     with nothing_written(), pytest.raises(PermissionDenied, match=OPERATOR_ALONE):
         revoke_access_token(None, token_id, actor=actor)
     with nothing_written(), pytest.raises(AccessToken.DoesNotExist):
-        revoke_access_token(acme, token_id, actor=actor)
+        revoke_access_token(acme, token_id, actor=SYSTEM)
 
 
 @pytest.mark.django_db

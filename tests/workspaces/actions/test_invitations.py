@@ -27,6 +27,7 @@ from workspaces.log.models import LockEvent
 from workspaces.models import Invitation, Membership, User, Workspace
 
 ALICE = Actor("alice", ActorKind.PERSON)
+NOWHERE = Origin()
 
 
 @pytest.fixture
@@ -41,7 +42,12 @@ def dana(db: None) -> User:
 
 
 def accept(secret: str, user: User) -> Membership:
-    return accept_invitation(secret, user, actor=Actor(user.username, ActorKind.PERSON))
+    actor = Actor(user.username, ActorKind.PERSON)
+    return accept_invitation(find_invitation(secret), user, actor=actor)
+
+
+def make_account(secret: str, user: User, origin: Origin = NOWHERE) -> Membership:
+    return accept_with_new_account(find_invitation(secret), user, origin=origin)
 
 
 def refuse(secret: str, user: User) -> None:
@@ -52,7 +58,19 @@ def refuse(secret: str, user: User) -> None:
         with pytest.raises(InvalidInvitationError):
             accept(secret, user)
         with pytest.raises(InvalidInvitationError):
-            accept_with_new_account(secret, User(username="eve"), origin=Origin())
+            make_account(secret, User(username="eve"))
+
+
+def test_an_invitation_that_ended_since_it_was_found_is_not_taken(
+    acme: Workspace, secret: str, dana: User
+) -> None:
+    found = find_invitation(secret)
+    withdraw_invitation(acme, found.id, actor=SYSTEM)
+    with nothing_written():
+        with pytest.raises(InvalidInvitationError):
+            accept_invitation(found, dana, actor=SYSTEM)
+        with pytest.raises(InvalidInvitationError):
+            accept_with_new_account(found, User(username="eve"), origin=NOWHERE)
 
 
 def test_only_the_hash_of_the_secret_is_kept(acme: Workspace, secret: str) -> None:
@@ -149,7 +167,7 @@ def test_a_member_keeps_their_role_and_leaves_the_invitation(
 def test_a_new_account_is_made_and_let_in(secret: str) -> None:
     user = User(username="dana", email="dana@example.org")
     user.set_password("correct horse battery")
-    accept_with_new_account(secret, user, origin=Origin("192.0.2.7"))
+    make_account(secret, user, Origin("192.0.2.7"))
     made = User.objects.get(username="dana")
     assert (made.is_staff, made.is_superuser, made.email) == (False, False, "dana@example.org")
     assert made.check_password("correct horse battery")
@@ -161,14 +179,14 @@ def test_a_new_account_is_made_and_let_in(secret: str) -> None:
 
 def test_a_name_that_is_taken_leaves_the_invitation(secret: str, bob: User) -> None:
     with nothing_written(), pytest.raises(ValidationError, match="already"):
-        accept_with_new_account(secret, User(username="bob"), origin=Origin())
+        make_account(secret, User(username="bob"))
     assert find_invitation(secret)
 
 
 @pytest.mark.parametrize("username", ["", "Dana", "a+b", "a\0b", "d" * 65, "a\n"], ids=ascii)
 def test_a_name_that_will_not_do_leaves_the_invitation(secret: str, username: str) -> None:
     with nothing_written(), pytest.raises(ValidationError):
-        accept_with_new_account(secret, User(username=username), origin=Origin())
+        make_account(secret, User(username=username))
     assert find_invitation(secret)
 
 
@@ -237,7 +255,7 @@ def test_the_invitations_of_another_workspace_cannot_be_withdrawn(
     acme: Workspace, globex: Workspace, secret: str
 ) -> None:
     with nothing_written(), pytest.raises(Invitation.DoesNotExist):
-        withdraw_invitation(globex, Invitation.objects.get().id, actor=ALICE)
+        withdraw_invitation(globex, Invitation.objects.get().id, actor=SYSTEM)
     assert Invitation.objects.exists()
 
 
@@ -273,7 +291,7 @@ def test_of_many_accounts_of_one_name_at_once_one_is_made(acme: Workspace, alice
 
     def make(secret: str) -> str:
         try:
-            accept_with_new_account(secret, User(username="dana", password="!"), origin=Origin())
+            make_account(secret, User(username="dana", password="!"))
         except ValidationError:
             return "taken"
         return "made"

@@ -151,6 +151,35 @@ def test_another_role_leaves_a_link_as_it_is(acme: Workspace, alice: User, bob: 
     assert is_good(bob, token)
 
 
+@pytest.mark.parametrize("how", ["demoted", "removed", "switched off"])
+@pytest.mark.parametrize("member", ["bob", "alice"])
+def test_no_link_outlives_the_admin_who_may_have_made_it(
+    acme: Workspace, alice: User, bob: User, how: str, member: str
+) -> None:
+    dana = User.objects.create_user("dana", password="demo")
+    number = add_member(acme, dana, Role.ADMIN, actor=SYSTEM).id
+    user = User.objects.get(username=member)
+    token = make_link(acme, user, Actor("dana", ActorKind.PERSON))
+    assert is_good(user, token)
+    match how:
+        case "demoted":
+            change_role(acme, number, Role.MEMBER, actor=ALICE)
+        case "removed":
+            remove_member(acme, number, actor=ALICE)
+        case "switched off":
+            User.objects.filter(pk=dana.pk).update(is_active=False)
+    with nothing_written(), pytest.raises(InvalidLinkError):
+        set_password_by_link(user, token, NEW, actor=BOB)
+
+
+def test_the_admins_of_other_workspaces_leave_a_link_as_it_is(
+    acme: Workspace, globex: Workspace, alice: User, bob: User, mallory: User
+) -> None:
+    token = make_link(acme, bob)
+    add_member(globex, User.objects.create_user("erin"), Role.ADMIN, actor=SYSTEM)
+    assert is_good(bob, token)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -239,7 +239,7 @@ def test_a_revoked_token_is_refused_at_once(acme: Workspace, admin: Client) -> N
     assert response.json()["revoked_at"] is not None
     read_problem(program.get("/api/v1/workspaces/acme/lock-log"), 401, "authentication_failed")
     event = LockEvent.objects.get(kind="token.revoked")
-    details = {"token": "ci", "scopes": ["audit"], "expires_at": None}
+    details = {"token": "ci", "token_id": created["id"], "scopes": ["audit"], "expires_at": None}
     assert (event.workspace, event.actor, event.details) == ("acme", "alice", details)
 
 
@@ -298,6 +298,16 @@ def test_revoked_tokens_are_listed_where_they_are_asked_for(acme: Workspace, adm
     assert list_names(admin, "?revoked=false") == ["here"]
     assert list_names(admin, "?revoked=true") == ["here", "gone"]
     assert admin.get(f"{URL}/{gone}").json()["revoked_at"] is not None
+
+
+def test_nobody_is_told_when_others_use_a_token_of_every_workspace(
+    acme: Workspace, admin: Client
+) -> None:
+    create_access_token(None, "main", [Scope.REGISTRY], actor=SYSTEM)
+    AccessToken.objects.update(last_used_at=timezone.now())
+    [listed] = admin.get(URL).json()["results"]
+    one = admin.get(f"{URL}/{listed['id']}").json()
+    assert (listed["last_used_at"], one["last_used_at"]) == (None, None)
 
 
 def test_tokens_for_every_workspace_are_listed_and_not_to_be_revoked(

@@ -206,7 +206,7 @@ def test_erasing_the_origins_leaves_the_events_as_they_are(db: None) -> None:
 def test_the_log_outlives_what_it_names(acme: Workspace) -> None:
     user = User.objects.create_user("erin")
     add_member(acme, user, Role.MEMBER, actor=Actor("erin", ActorKind.PERSON))
-    create_access_token(acme, "ci", [Scope.PUSH], actor=Actor("erin", ActorKind.PERSON))
+    create_access_token(acme, "ci", [Scope.PUSH], actor=SYSTEM)
     append_event(REFUSED, actor=Actor("ci", ActorKind.TOKEN))
     before = list(LockEvent.objects.order_by("id").values())
     Membership.objects.all().delete()

@@ -82,9 +82,9 @@ def _open_invitation(workspace: Workspace, status: int = 200) -> Page:
     return stranger.press("Make an account and join", status) if status != 200 else page
 
 
-def _join(workspace: Workspace) -> Page:
+def _join(workspace: Workspace, email: str = "") -> Page:
     client = Client()
-    client.force_login(User.objects.create_user("carol"))
+    client.force_login(User.objects.create_user("carol", email))
     return Browser(client).open(_invite(workspace))
 
 
@@ -123,6 +123,7 @@ PEOPLE_PAGES: dict[str, Callable[[Browser, Workspace], Page]] = {
     "invitation": lambda _, workspace: _open_invitation(workspace),
     "invitation, error": lambda _, workspace: _open_invitation(workspace, 422),
     "invitation, join": lambda _, workspace: _join(workspace),
+    "invitation, join, with an address": lambda _, workspace: _join(workspace, "c@example.org"),
     "invitation, already in": lambda admin, workspace: admin.open(_invite(workspace)),
     "invitation, not valid": lambda admin, _: admin.open("/invitations/x/", 404),
     "account": lambda admin, _: admin.open(ACCOUNT),

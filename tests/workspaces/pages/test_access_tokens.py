@@ -94,6 +94,9 @@ def test_a_token_for_every_workspace_is_shown_and_cannot_be_touched(
     said = "main for every workspace; managed by the operator"
     assert [(row[0], row[-1]) for row in admin.open(URL).rows] == [(said, "")]
     assert auditor.open(URL).rows[0][0] == said
+    # When it is used is others' business.
+    AccessToken.objects.update(last_used_at=datetime(2026, 2, 3, 4, 5, tzinfo=UTC))
+    assert admin.open(URL).rows[0][4] == "–"
     with nothing_written():
         admin.open(f"{URL}{token.id}/revoke/", 404)
         assert admin.client.post(f"{URL}{token.id}/revoke/").status_code == 404

@@ -405,6 +405,20 @@ def test_links_are_mailed_so_often_and_no_more(
     assert len(mailoutbox) == 1
 
 
+@pytest.mark.usefixtures("with_mail", "bob_with_address", "within_one_window")
+def test_nobodys_mailbox_is_flooded_and_nobody_is_told(
+    mailoutbox: list[mail.EmailMessage],
+) -> None:
+    said = set()
+    for number in range(6):
+        typed = "bob@example.org" if number % 2 else "BOB@example.org"
+        browser = Browser(Client(REMOTE_ADDR=f"192.0.2.{number}"))
+        said.add(forget(browser, typed).main.text)
+    said.add(forget(Browser(Client()), "nobody@example.org").main.text)
+    assert len(said) == 1
+    assert len(mailoutbox) == throttles.PASSWORD_LINKS_PER_EMAIL.calls == 3
+
+
 @pytest.mark.parametrize("email", ["", "bob", "bob@\0example.org", f"{'b' * 255}@example.org"])
 def test_what_is_no_address_is_refused(stranger: Browser, with_mail: None, email: str) -> None:
     assert "id_email" in read_errors(forget(stranger, email, 422))

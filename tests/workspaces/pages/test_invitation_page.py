@@ -81,12 +81,62 @@ def test_somebody_with_an_account_joins(dana: Browser, link: str) -> None:
 def test_whoever_is_not_signed_in_can_sign_in_first(
     stranger: Browser, link: str, mallory: User
 ) -> None:
-    stranger.open(link)
+    page = stranger.open(link)
+    secret = link.split("/")[2]
+    assert secret not in page.main.find_with_text("a", "Sign in")["href"]
     stranger.follow("Sign in")
     page = stranger.press("Sign in", username="mallory", password="demo")
-    assert page.path == link
+    assert page.path == "/invitations/continue/"
+    assert "no-store" in page.headers["Cache-Control"]
+    # Not the secret: who reads the database could take the invitation by it.
+    assert secret not in str(dict(stranger.client.session))
     page = stranger.press("Join Acme as member, as mallory")
     assert page.heading == "Acme"
+    stranger.open("/invitations/continue/", 404)
+
+
+def test_there_is_nothing_to_continue_for_who_opened_no_invitation(
+    stranger: Browser, dana: Browser, link: str
+) -> None:
+    for browser in (stranger, dana):
+        assert browser.open("/invitations/continue/", 404).heading == "Invitation"
+
+
+def test_an_invitation_that_ends_while_somebody_signs_in_is_not_continued(
+    stranger: Browser, link: str, mallory: User
+) -> None:
+    stranger.open(link)
+    stranger.follow("Sign in")
+    spoil(link, "withdrawn")
+    page = stranger.press("Sign in", 404, username="mallory", password="demo")
+    assert page.heading == "Invitation"
+
+
+def test_somebody_with_an_address_says_whether_it_is_theirs(dana: Browser, link: str) -> None:
+    User.objects.filter(username="dana").update(email="dana@example.org")
+    page = dana.open(link)
+    assert "Whoever reads its mail can set a new password for your account" in page.main.text
+    box = page.by_id("own-email")
+    assert (box["type"], box.get("checked")) == ("checkbox", None)
+    assert page.find(**{"for": "own-email"}).text == "dana@example.org is my e-mail address"
+    page = dana.press("Join Acme as member, as dana", own_email="dana@example.org")
+    assert page.banners == ["You are in Acme now, as member."]
+    assert User.objects.get(username="dana").email == "dana@example.org"
+
+
+def test_an_address_that_is_not_said_to_be_theirs_is_removed(dana: Browser, link: str) -> None:
+    User.objects.filter(username="dana").update(email="planted@example.org")
+    dana.open(link)
+    page = dana.press("Join Acme as member, as dana")
+    assert page.banners == [
+        "You are in Acme now, as member. The address planted@example.org is removed from your "
+        "account; add your own under your user name."
+    ]
+    assert User.objects.get(username="dana").email == ""
+
+
+def test_who_has_no_address_is_asked_nothing(dana: Browser, link: str) -> None:
+    assert dana.open(link).main.find_all("input", type="checkbox") == []
 
 
 def test_whoever_has_no_account_makes_one(stranger: Browser, link: str) -> None:

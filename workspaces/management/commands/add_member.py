@@ -42,6 +42,11 @@ class Command(BaseCommand):
         except LastAdminError as error:
             raise CommandError(str(error)) from error
         self.stderr.write(f"{user.username} is {options['role']} of {workspace.slug}.")
+        if user.email and user.memberships.exclude(workspace=workspace).exists():
+            self.stderr.write(
+                f"Links that set a new password for {user.username} are mailed to {user.email}. "
+                f"Whoever reads mail there can act in {workspace.slug} too: make sure who it is."
+            )
 
     def _add(self, workspace: Workspace, username: str, role: Role, password: str | None) -> User:
         User(username=username).clean_fields(exclude=["password"])

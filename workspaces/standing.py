@@ -1,0 +1,43 @@
+"""Whether somebody who acts may still do so: read again, within the transaction of the change.
+
+What a request was let in by is from before it waited for a lock; its caller may have been demoted,
+removed or revoked since.
+"""
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from workspaces.access import Actor, ActorKind, Scope
+from workspaces.callers import is_admin_name
+from workspaces.models import AccessToken, Workspace
+
+NO_ADMIN = "You are no admin of this workspace any more."
+NO_ADMIN_TOKEN = "The access token that asks for this is not valid."  # noqa: S105  (a sentence)
+
+
+def require_admin(workspace: Workspace, actor: Actor) -> None:
+    """Raise PermissionDenied where `actor` may not manage `workspace` at this moment.
+
+    That may a person who is an active admin of it, a valid access token of it with the scope
+    `admin`, and Taglock itself. A user name is one person's for good; an access token's is not.
+    """
+    match actor.kind:
+        case ActorKind.SYSTEM:
+            return
+        case ActorKind.PERSON:
+            if not is_admin_name(workspace, actor.name):
+                raise PermissionDenied(NO_ADMIN)
+        case ActorKind.TOKEN:
+            token = valid_tokens().filter(id=actor.token_id or 0, workspace=workspace).first()
+            if token is None or Scope.ADMIN.value not in token.scopes:
+                raise PermissionDenied(NO_ADMIN_TOKEN)
+        case ActorKind.REGISTRY:
+            raise PermissionDenied("A registry asks about tags, and manages nothing.")
+
+
+def valid_tokens() -> QuerySet[AccessToken]:
+    """Return the access tokens that are neither revoked nor expired, by the database's clock."""
+    return AccessToken.objects.select_related("workspace").filter(
+        Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None
+    )
