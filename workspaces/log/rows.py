@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -92,7 +91,7 @@ def _to_cell(value: Any) -> str:
     """Return the text of a cell, which no spreadsheet takes for a formula."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else canonical_json(value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
