@@ -59,7 +59,15 @@ def _flush_the_append_only_log() -> None:
         with connection.cursor() as cursor:
             if is_postgresql():
                 cursor.execute("SET session_replication_role = replica")
-                flush(self, statements)
+                if _is_alone(cursor):
+                    # Much faster than to truncate, where there is next to nothing in the tables.
+                    names = connection.introspection.django_table_names(
+                        only_existing=True, include_views=False
+                    )
+                    cursor.execute("; ".join(f'DELETE FROM "{name}"' for name in names))  # noqa: S608
+                else:
+                    # It waits for whoever is still at work.
+                    flush(self, statements)
                 cursor.execute("SET session_replication_role = DEFAULT")
                 return
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
@@ -71,6 +79,15 @@ def _flush_the_append_only_log() -> None:
                 cursor.execute(sql)
 
     operations.execute_sql_flush = flush_all
+
+
+def _is_alone(cursor: Any) -> bool:
+    """Whether nobody else is at work in the database of the tests, on PostgreSQL."""
+    cursor.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND state <> 'idle'"
+    )
+    return bool(cursor.fetchone() == (0,))
 
 
 @pytest.fixture(autouse=True)

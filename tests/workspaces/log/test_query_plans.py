@@ -15,7 +15,7 @@ from workspaces.log.models import LockEvent
 from workspaces.log.query import LogFilterForm, find_events
 from workspaces.models import Workspace
 
-COUNT = 4000
+COUNT = 1000
 
 
 def digest_of(text: str) -> str:
@@ -24,7 +24,7 @@ def digest_of(text: str) -> str:
 
 @pytest.fixture
 def auditor(acme: Workspace) -> Access:
-    """Somebody who reads all, in a log of some thousand events beside that of another workspace."""
+    """Somebody who reads all, in a log of some hundred events beside that of another workspace."""
     LockEvent.objects.bulk_create(
         LockEvent(
             ref=f"{number:012}",
