@@ -1,6 +1,7 @@
 """A tag's history: its events and the pushes that landed, and what it pointed at when."""
 
-from dataclasses import dataclass
+import heapq
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -59,18 +60,19 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True)
 class Pointed:
-    """What a tag pointed at, and by which record. `first` is the first record after an UNKNOWN."""
+    """What a tag pointed at, and by which record.
+
+    `suspended_since` is when the lock that held it was suspended, if it was. `first` is the first
+    record after an UNKNOWN.
+    """
 
     sort: Sort
     digest: str = ""
     since: datetime | None = None
     event: LockEvent | None = None
     push: Push | None = None
+    suspended_since: datetime | None = None
     first: Entry | None = None
-
-    @property
-    def is_suspended(self) -> bool:
-        return self.event is not None and self.event.kind == EventKind.LOCK_SUSPENDED
 
     @property
     def is_adopted(self) -> bool:
@@ -78,14 +80,7 @@ class Pointed:
 
 
 # Refused pushes and deletes are not among these: they leave everything as it is.
-_HOLDING = (
-    EventKind.TAG_LOCKED,
-    EventKind.TAG_ADOPTED,
-    EventKind.PUSH_IDENTICAL,
-    EventKind.LOCK_SUSPENDED,
-    EventKind.LOCK_RESUMED,
-    EventKind.LOCK_RELEASED,
-)
+_HOLDING = (EventKind.TAG_LOCKED, EventKind.TAG_ADOPTED, EventKind.PUSH_IDENTICAL)
 _TELLING = (
     *_HOLDING,
     EventKind.TAG_DELETED,
@@ -94,6 +89,9 @@ _TELLING = (
     EventKind.CLAIM_DROPPED,
     EventKind.DRIFT_FOUND,
 )
+# These say what a lock is worth and what it holds, not where the tag points: a tag may be deleted,
+# or seen elsewhere, while its lock is suspended or released.
+_OF_THE_LOCK = (EventKind.LOCK_SUSPENDED, EventKind.LOCK_RESUMED, EventKind.LOCK_RELEASED)
 
 
 def find_history(
@@ -105,7 +103,8 @@ def find_history(
 ) -> HistoryPage:
     """Return one page of a tag's events and pushes, newest first.
 
-    Events and pushes are each paged by their own order, so that a page costs the same anywhere.
+    Events and pushes are each paged by their own order, so that a page costs the same anywhere: of
+    pushes it is the order in which they were written, which may be another than that of time.
     """
     events = _events(workspace, repository, tag).order_by("-at", "-id")
     if below.ref:
@@ -115,15 +114,15 @@ def find_history(
     pushes = _pushes(workspace, repository, tag).order_by("-id")
     if below.push_id:
         pushes = pushes.filter(id__lt=below.push_id)
-    entries = sorted(
-        [
-            *(Entry(event.at, event=event) for event in events[: limit + 1]),
-            *(Entry(push.at, push=push) for push in pushes[: limit + 1]),
-        ],
-        # Stable, and backwards: of what happened at once, events come first, and each kind of
-        # entry keeps its own order.
-        key=lambda entry: entry.at,
-        reverse=True,
+    # Neither changes its own order, so that what is shown of each is what comes first there, and
+    # the next page begins behind it. Of what happened at once, events come first.
+    entries = list(
+        heapq.merge(
+            [Entry(event.at, event=event) for event in events[: limit + 1]],
+            [Entry(push.at, push=push) for push in pushes[: limit + 1]],
+            key=lambda entry: entry.at,
+            reverse=True,
+        )
     )
     shown = entries[:limit]
     if len(entries) <= limit:
@@ -137,15 +136,22 @@ def find_pointed(
     workspace: Workspace, repository: Repository, tag: Tag, moment: datetime
 ) -> Pointed:
     """Return what a tag pointed at at `moment`, as far as pushes and events tell."""
-    telling = _events(workspace, repository, tag).filter(at__lte=moment, kind__in=_TELLING)
-    latest = list(telling.order_by("-at", "-id")[:2])
+    until_then = _events(workspace, repository, tag).filter(at__lte=moment).order_by("-at", "-id")
+    latest = list(until_then.filter(kind__in=_TELLING)[:2])
     event = latest[0] if latest else None
     push = _pushes(workspace, repository, tag).filter(at__lte=moment).order_by("-id").first()
     if push is not None and (event is None or _moves(push, event)):
         return Pointed(Sort.PUSHED, push.digest, push.at, push=push)
     if event is None:
         return Pointed(Sort.UNKNOWN, first=_find_first(workspace, repository, tag, moment))
-    return _read(event, latest[1] if len(latest) > 1 else None)
+    pointed = _read(event, latest[1] if len(latest) > 1 else None)
+    if pointed.sort is not Sort.HELD:
+        return pointed
+    state = until_then.filter(kind__in=_OF_THE_LOCK).first()
+    is_later = state is not None and (state.at, state.id) > (event.at, event.id)
+    if state is not None and is_later and state.kind == EventKind.LOCK_SUSPENDED:
+        return replace(pointed, suspended_since=state.at)
+    return pointed
 
 
 def _moves(push: Push, event: LockEvent) -> bool:

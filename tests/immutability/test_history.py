@@ -18,6 +18,7 @@ from immutability.history import HistoryPage, Place, Sort, find_history, find_po
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, CC
 from tests.immutability.actions.asking import claim, delete, push, standing_lock
+from tests.workspaces.log.tampering import write_at
 from workspaces.access import SYSTEM
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
@@ -27,6 +28,8 @@ from workspaces.models import Workspace
 REPOSITORY = Repository("acme/api")
 V1 = Tag("v1")
 OTHERS = PolicyRule("Others", "^other$")
+
+OF_THE_LOCK = ["lock.suspended", "lock.resumed", "lock.released"]
 
 Protect = Callable[..., Policy]
 
@@ -42,6 +45,21 @@ def land(workspace: Workspace, digest: str) -> Push:
     with transaction.atomic():
         record_pushes(workspace, REPOSITORY, [V1], Digest(digest), "dana")
     return Push.objects.latest("id")
+
+
+def land_at(workspace: Workspace, at: datetime, digest: str = AA) -> None:
+    """Let a push have landed at a moment."""
+    place = {"repository": "acme/api", "tag": "v1", "digest": digest, "actor": "dana"}
+    Push.objects.create(workspace=workspace, at=at, **place)
+
+
+def write_days(*steps: str | tuple[str, str, str], days_ago: int = 9) -> None:
+    """Write an event a day: a kind of AA's, or a kind with both digests."""
+    for step in steps:
+        kind, digest, other = (step, AA, "") if isinstance(step, str) else step
+        moment = timezone.now() - timedelta(days=days_ago)
+        write_at(moment, kind=kind, digest=digest, other_digest=other)
+        days_ago -= 1
 
 
 @pytest.fixture
@@ -110,9 +128,13 @@ def test_a_suspended_lock_that_nobody_overwrote_still_tells(
     push(protected, "v1", digest=AA)
     protect(protected, Protection.SOME, OTHERS)
     pointed = find_pointed(protected, REPOSITORY, V1, timezone.now() + timedelta(seconds=1))
-    assert (pointed.sort, pointed.digest, pointed.is_suspended) == (Sort.HELD, AA, True)
+    suspended = LockEvent.objects.get(kind="lock.suspended")
+    locked = LockEvent.objects.get(kind="tag.locked")
+    assert (pointed.sort, pointed.digest, pointed.event) == (Sort.HELD, AA, locked)
+    assert pointed.suspended_since == suspended.at
     protect(protected, Protection.ALL)
-    assert now(protected) == ("held", AA)
+    pointed = find_pointed(protected, REPOSITORY, V1, timezone.now() + timedelta(seconds=1))
+    assert (pointed.sort, pointed.digest, pointed.suspended_since) == (Sort.HELD, AA, None)
 
 
 def test_a_suspended_lock_that_was_overwritten_does_not(
@@ -163,6 +185,42 @@ def test_a_released_tag_points_where_it_did_until_it_is_pushed(protected: Worksp
     assert now(protected) == ("held", AA)
     push(protected, "v1", digest=BB)
     assert now(protected) == ("held", BB)
+
+
+def test_a_deleted_tag_stays_gone_whatever_new_settings_say_of_its_lock(
+    protected: Workspace, protect: Protect
+) -> None:
+    push(protected, "v1", digest=AA)
+    delete(protected, "v1", is_admin=True)
+    protect(protected, Protection.NONE)
+    assert LockEvent.objects.latest("id").kind == "lock.suspended"
+    assert now(protected) == ("deleted", "")
+    protect(protected, Protection.ALL)
+    assert LockEvent.objects.latest("id").kind == "lock.resumed"
+    assert now(protected) == ("deleted", "")
+
+
+@pytest.mark.parametrize("kind", OF_THE_LOCK)
+@pytest.mark.parametrize("found", [BB, ""], ids=["other", "nothing"])
+def test_what_the_registry_was_seen_to_have_is_not_what_the_lock_holds(
+    acme: Workspace, kind: str, found: str
+) -> None:
+    write_days("tag.locked", ("drift.found", AA, found), kind)
+    assert now(acme) == (("seen", BB) if found else ("missing", ""))
+
+
+@pytest.mark.parametrize("kind", OF_THE_LOCK)
+def test_a_doubt_stays_whatever_becomes_of_the_lock(acme: Workspace, kind: str) -> None:
+    write_days("tag.locked", "lock.released", ("claim.dropped", BB, ""), kind)
+    assert now(acme) == ("doubtful", BB)
+    write_days("push.identical", days_ago=3)
+    assert now(acme) == ("held", AA)
+
+
+@pytest.mark.parametrize("kind", OF_THE_LOCK)
+def test_of_a_tag_with_no_other_record_nothing_is_known(acme: Workspace, kind: str) -> None:
+    write_days(kind)
+    assert now(acme) == ("unknown", "")
 
 
 def test_a_claim_that_is_open_tells_nothing_yet(protected: Workspace) -> None:
@@ -221,9 +279,7 @@ def story(acme: Workspace) -> list[datetime]:
     first = datetime(2026, 3, 1, 12, tzinfo=timezone.get_default_timezone())
     days = [first + timedelta(days=10 * number) for number in range(5)]
     for at, digest in ((days[0], AA), (days[1], BB)):
-        Push.objects.create(
-            workspace=acme, repository="acme/api", tag="v1", digest=digest, actor="dana", at=at
-        )
+        land_at(acme, at, digest)
     kinds = (EventKind.TAG_ADOPTED, EventKind.TAG_DELETED, EventKind.TAG_LOCKED)
     for at, kind in zip(days[2:], kinds, strict=True):
         LockEvent.objects.create(
@@ -307,9 +363,7 @@ def test_paging_gives_every_event_and_every_push_once_newest_first(
 def test_what_happened_at_one_moment_is_shown_once_too(acme: Workspace, limit: int) -> None:
     at = datetime(2026, 3, 1, tzinfo=timezone.get_default_timezone())
     for number in range(4):
-        Push.objects.create(
-            workspace=acme, repository="acme/api", tag="v1", digest=AA, actor="dana", at=at
-        )
+        land_at(acme, at)
         LockEvent.objects.create(
             ref=f"{number:012}",
             at=at,
@@ -330,3 +384,17 @@ def test_a_story_of_pushes_alone_or_of_events_alone_is_paged_too(protected: Work
     for _ in range(5):
         land(protected, AA)
     assert len(names_of(read_pages(protected, 2))) == 5
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+def test_no_push_is_lost_where_times_go_another_way_than_numbers(
+    acme: Workspace, limit: int
+) -> None:
+    first = timezone.now()
+    for second in (0, 1, 3.5, 3, 2, 5):
+        land_at(acme, first + timedelta(seconds=second))
+        write_at(first + timedelta(seconds=second), kind="push.refused")
+    pages = read_pages(acme, limit)
+    shown = [entry.push.id for page in pages for entry in page.entries if entry.push]
+    assert shown == list(Push.objects.order_by("-id").values_list("id", flat=True))
+    assert len([entry for page in pages for entry in page.entries if entry.event]) == 6

@@ -1,15 +1,15 @@
 """Export the log: the sealed events up to a checkpoint, as a stream, in constant memory."""
 
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
 from django.db import DatabaseError
-from django.db.models import F, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Count, F, Max, Min, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Now
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
@@ -20,26 +20,17 @@ from workspaces.log.canonical import FIRST_PREVIOUS_HASH, to_document
 from workspaces.log.current import current_checkpoint
 from workspaces.log.keys import verifier_key
 from workspaces.log.models import Checkpoint, EventSeal, LockEvent, LogExport
+from workspaces.log.places import Place, Places
 from workspaces.log.query import LogFilterForm
 from workspaces.log.rows import ExportFormat, SealedEvent, begin_file, end_file, write_events
 from workspaces.log.seal import count_unsealed
 
 EVENTS_PER_BATCH = 1000
 BATCHES_PER_REPORT = 5
-MAX_EXPORTS_AT_ONCE = 2
 RETRY_AFTER_SECONDS = 30
 KEPT_FOR = timedelta(days=1)
 
-_places = threading.BoundedSemaphore(MAX_EXPORTS_AT_ONCE)
-
-
-class TooManyExportsError(Exception):
-    """This process writes as many exports as it may. The message says what to do."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"{MAX_EXPORTS_AT_ONCE} exports are under way already. Try again when one has ended."
-        )
+_places = Places()
 
 
 class ExportForm(LogFilterForm):
@@ -57,18 +48,56 @@ class ExportForm(LogFilterForm):
     export = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
 
+@dataclass(frozen=True)
+class Matches:
+    """The sealed events to be exported: how many, and from where to where in the chain.
+
+    A database that goes through the chain to find a batch begins where the first one is, and ends
+    where the last one is, however few there are in between.
+    """
+
+    slug: str
+    sealed: QuerySet[LockEvent]
+    count: int
+    first: int
+    last: int
+
+    def after(self, sequence: int) -> QuerySet[Any]:
+        """Return those behind a place of the chain, in its order, each with its own place in it.
+
+        Events that bear what is of their seals: objects that knew each other would be kept until
+        the garbage is collected.
+        """
+        previous = EventSeal.objects.filter(
+            workspace=self.slug, sequence=OuterRef("seal__sequence") - 1
+        )
+        return (
+            self.sealed.filter(seal__sequence__gt=sequence, seal__sequence__lte=self.last)
+            .annotate(
+                sequence=F("seal__sequence"),
+                hash=F("seal__hash"),
+                previous_hash=Coalesce(
+                    Subquery(previous.values("hash")[:1]), Value(FIRST_PREVIOUS_HASH)
+                ),
+            )
+            .order_by("seal__sequence")
+        )
+
+
 class ExportStream:
     """The bytes of one export. Whoever takes them closes it, whether or not all were taken."""
 
     def __init__(
         self,
+        place: Place,
         row: LogExport,
-        events: QuerySet[Any],
+        matches: Matches,
         checkpoint: Checkpoint,
         file_format: ExportFormat,
     ) -> None:
+        self._place = place
         self._row = row
-        self._events = events
+        self._matches = matches
         self._checkpoint = checkpoint
         self._format = file_format
         self._done = 0
@@ -88,14 +117,14 @@ class ExportStream:
             return
         self._is_closed = True
         self._chunks.close()
-        _places.release()
+        _places.give_back(self._place)
         # Where the database is away, the export is, too; nothing more is to be said of it.
         with suppress(DatabaseError):
             self._report(LogExport.State.DONE if self._is_whole else LogExport.State.STOPPED)
 
     def _write(self) -> Generator[bytes, None, None]:
         yield begin_file(self._format).encode()
-        last: int | None = 0
+        last: int | None = self._matches.first - 1
         batches = 0
         while last is not None:
             text, last = self._write_batch(last)
@@ -113,12 +142,12 @@ class ExportStream:
         """
         events = [
             SealedEvent(to_document(event, event.sequence), event.hash, event.previous_hash)
-            for event in self._events.filter(seal__sequence__gt=after)[:EVENTS_PER_BATCH]
+            for event in self._matches.after(after)[:EVENTS_PER_BATCH]
         ]
         self._done += len(events)
-        is_full = len(events) == EVENTS_PER_BATCH
-        last = events[-1].document["sequence"] if is_full else None
-        return write_events(self._format, events).encode(), last
+        last = events[-1].document["sequence"] if len(events) == EVENTS_PER_BATCH else None
+        is_last = last is None or last >= self._matches.last
+        return write_events(self._format, events).encode(), None if is_last else last
 
     def _report(self, state: LogExport.State) -> None:
         LogExport.objects.filter(id=self._row.id).update(
@@ -135,14 +164,20 @@ def export_log(access: Access, form: ExportForm, *, is_head: bool = False) -> Ht
     access.require(Permission.VIEW_ALL_EVENTS)
     file_format = ExportFormat(form.cleaned_data["format"])
     slug = access.workspace.slug
-    response: HttpResponseBase
     if is_head:
-        response = HttpResponse(content_type=file_format.content_type)
-    else:
-        response = StreamingHttpResponse(
-            begin_export(access, form), content_type=file_format.content_type
-        )
+        return _name(HttpResponse(content_type=file_format.content_type), slug, file_format)
+    stream = begin_export(access, form)
+    try:
+        response = StreamingHttpResponse(stream, content_type=file_format.content_type)
         response["Taglock-Unsealed-Events"] = str(count_unsealed(slug).count)
+        return _name(response, slug, file_format)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _name(response: HttpResponseBase, slug: str, file_format: ExportFormat) -> HttpResponseBase:
+    """Let an answer be kept as a file."""
     name = f"{slug}-lock-log-{timezone.now():%Y-%m-%d}.{file_format}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["Cache-Control"] = "no-store"
@@ -154,17 +189,16 @@ def begin_export(access: Access, form: ExportForm) -> ExportStream:
 
     Raises TooManyExportsError, NothingSealedError and KeyFileError.
     """
-    if not _places.acquire(blocking=False):
-        raise TooManyExportsError
+    slug = access.workspace.slug
+    place = _places.take(slug)
     try:
-        slug = access.workspace.slug
         checkpoint = current_checkpoint(slug)
-        events = _find_sealed(slug, checkpoint, form)
-        total = events.count() if form.is_narrowing else checkpoint.sequence
-        row = _begin_row(access, form.cleaned_data["export"], total)
-        return ExportStream(row, events, checkpoint, ExportFormat(form.cleaned_data["format"]))
+        matches = _find_matches(slug, checkpoint, form)
+        row = _begin_row(access, form.cleaned_data["export"], matches.count)
+        file_format = ExportFormat(form.cleaned_data["format"])
+        return ExportStream(place, row, matches, checkpoint, file_format)
     except BaseException:
-        _places.release()
+        _places.give_back(place)
         raise
 
 
@@ -173,29 +207,20 @@ def forget_exports() -> int:
     return LogExport.objects.filter(started_at__lt=Now() - KEPT_FOR).delete()[0]
 
 
-def _find_sealed(slug: str, checkpoint: Checkpoint, form: LogFilterForm) -> QuerySet[Any]:
-    """Return the events that match, in the order of the chain, each with its place in it.
-
-    Events that bear what is of their seals: objects that knew each other would be kept until the
-    garbage is collected.
-    """
-    previous = EventSeal.objects.filter(workspace=slug, sequence=OuterRef("seal__sequence") - 1)
-    return (
-        LockEvent.objects.filter(
-            form.to_condition(),
-            workspace=slug,
-            seal__workspace=slug,
-            seal__sequence__lte=checkpoint.sequence,
-        )
-        .annotate(
-            sequence=F("seal__sequence"),
-            hash=F("seal__hash"),
-            previous_hash=Coalesce(
-                Subquery(previous.values("hash")[:1]), Value(FIRST_PREVIOUS_HASH)
-            ),
-        )
-        .order_by("seal__sequence")
+def _find_matches(slug: str, checkpoint: Checkpoint, form: LogFilterForm) -> Matches:
+    """Return what matches a valid `form`, up to a checkpoint."""
+    sealed = LockEvent.objects.filter(
+        form.to_condition(),
+        workspace=slug,
+        seal__workspace=slug,
+        seal__sequence__lte=checkpoint.sequence,
     )
+    if not form.is_narrowing:
+        return Matches(slug, sealed, checkpoint.sequence, 1, checkpoint.sequence)
+    found = sealed.aggregate(
+        count=Count("id"), first=Min("seal__sequence"), last=Max("seal__sequence")
+    )
+    return Matches(slug, sealed, found["count"], found["first"] or 1, found["last"] or 0)
 
 
 def _begin_row(access: Access, export_id: UUID | None, total: int) -> LogExport:

@@ -22,6 +22,9 @@ MAX_EVENTS_PER_PAGE = 200
 # A digest's beginning with this many characters picks few events out of many; with fewer, the next
 # page is full after some thousand events of any digest.
 _TELLING_CHARACTERS = 3
+# A whole digest has at least as many. How many events have it, the database knows, and a base image
+# may be in a great many.
+_WHOLE_CHARACTERS = 64
 
 
 class LogFilterForm(forms.Form):
@@ -91,10 +94,10 @@ class LogFilterForm(forms.Form):
         return condition
 
     @property
-    def has_telling_digest(self) -> bool:
-        """Whether so much of a digest was typed that few events have it."""
-        typed = _normalize_digest(self.cleaned_data.get("digest", ""))
-        return len(typed.partition(":")[2]) >= _TELLING_CHARACTERS
+    def has_telling_beginning(self) -> bool:
+        """Whether so much of a digest was typed that few events have it, and not all of it."""
+        typed = _normalize_digest(self.cleaned_data.get("digest", "")).partition(":")[2]
+        return _TELLING_CHARACTERS <= len(typed) < _WHOLE_CHARACTERS
 
 
 class LogPageForm(LogFilterForm):
@@ -146,7 +149,7 @@ def find_events(
         return LogPage([])
     visible = visible_events(access)
     found = visible.filter(form.to_condition())
-    is_fenced = form.has_telling_digest
+    is_fenced = form.has_telling_beginning
     if after and not before:
         newer = _beyond(found, visible.filter(ref=after), is_newer=True)
         rows = list(newer.order_by(*_order(is_fenced=is_fenced, newest_first=False))[: limit + 1])

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -50,6 +51,10 @@ CSV_COLUMNS = (
 # four are the wide forms of the first four.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
+# One that splits at semicolons or tabs does not take our quotes for quotes: it makes a cell of what
+# follows those, or an end of line, in the middle of a text.
+_FORMULA_INSIDE = re.compile('([;\t\r\n]"*)(?=[-=+@＝＋－＠])')
+
 
 class SealedEvent(NamedTuple):
     """An event as it was sealed: what was hashed, the hash, and the hash before it."""
@@ -92,11 +97,12 @@ def _to_cell(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else canonical_json(value)
+    text = _FORMULA_INSIDE.sub(r"\1'", text)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def _to_csv(rows: Iterable[Iterable[str]]) -> str:
-    """Return rows as RFC 4180 has them."""
+    """Return rows as RFC 4180 has them, with quotes around every cell."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    csv.writer(text, lineterminator="\r\n", quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue()

@@ -14,11 +14,11 @@ from workspaces.log.current import NothingSealedError
 from workspaces.log.export import (
     RETRY_AFTER_SECONDS,
     ExportForm,
-    TooManyExportsError,
     export_log,
 )
 from workspaces.log.keys import KeyFileError
 from workspaces.log.models import LogExport
+from workspaces.log.places import TooManyExportsError
 from workspaces.log.rows import ExportFormat
 from workspaces.log.seal import count_unsealed
 from workspaces.pages.access import HtmxRequest, workspace_page

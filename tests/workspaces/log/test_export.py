@@ -3,6 +3,8 @@
 import csv
 import gc
 import io
+import json
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -210,6 +212,25 @@ def test_each_batch_is_one_query_and_each_fifth_reports(
 
     few = count_queries(95)
     assert count_queries(100) - few == 10 + 2
+
+
+@pytest.mark.usefixtures("batches")
+def test_a_narrow_export_looks_only_where_its_events_are(write: Write, auditor: Access) -> None:
+    write(100)
+    write(1)
+    seal_events()
+    with CaptureQueriesContext(connection) as queries:
+        text = read(begin_export(auditor, ask(tag="v40")))
+    assert json.loads(text.splitlines()[0])["sequence"] == 42
+    (batch,) = (each["sql"] for each in queries if "previous_hash" in each["sql"])
+    assert re.search(r'"sequence" > 41 AND .*"sequence" <= 42\b', batch), batch
+    # How many there are, and where they begin and end, is one query.
+    (counting,) = (
+        each["sql"] for each in queries if "MIN(" in each["sql"] and "v40" in each["sql"]
+    )
+    assert "COUNT(" in counting
+    assert "MAX(" in counting
+    assert read(begin_export(auditor, ask(tag="none"))).count("\n") == 1
 
 
 @pytest.mark.usefixtures("batches")

@@ -1,5 +1,6 @@
 """What is said of an export while it is under way, and how many may be."""
 
+import gc
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -8,17 +9,19 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from tests.workspaces.log.conftest import Write
-from tests.workspaces.log.exporting import ask, read
+from tests.workspaces.log.exporting import access_of, ask, read
+from workspaces.access import SYSTEM, Role
+from workspaces.actions.workspaces import create_workspace
 from workspaces.callers import Access
 from workspaces.log import export as export_module
 from workspaces.log.export import (
-    MAX_EXPORTS_AT_ONCE,
     ExportStream,
-    TooManyExportsError,
     begin_export,
+    export_log,
     forget_exports,
 )
 from workspaces.log.models import LogExport
+from workspaces.log.places import MAX_EXPORTS_AT_ONCE, TooManyExportsError
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.usefixtures("no_export_is_left")
@@ -103,15 +106,59 @@ def test_the_same_id_begins_anew_and_that_of_somebody_else_does_not(
 # How many at once.
 
 
-def test_a_third_export_at_once_is_told_to_wait(write: Write, auditor: Access) -> None:
+def test_one_workspace_takes_one_place_and_leaves_the_other_to_others(
+    write: Write, auditor: Access, globex: Workspace
+) -> None:
+    initech = create_workspace("initech", "Initech", actor=SYSTEM)
     write(1)
-    streams = [begin_export(auditor, ask()) for _ in range(MAX_EXPORTS_AT_ONCE)]
-    with pytest.raises(TooManyExportsError, match="2 exports are under way already"):
+    write(1, "globex")
+    write(1, "initech")
+    theirs, third = access_of(globex, Role.AUDITOR), access_of(initech, Role.AUDITOR)
+    stream = begin_export(auditor, ask())
+    with pytest.raises(TooManyExportsError, match="An export of this log is under way already"):
         begin_export(auditor, ask())
+    other = begin_export(theirs, ask())
+    with pytest.raises(TooManyExportsError, match="2 exports are under way already"):
+        begin_export(third, ask())
     assert LogExport.objects.count() == 2
-    streams[0].close()
+    stream.close()
+    read(begin_export(third, ask()))
     read(begin_export(auditor, ask()))
-    streams[1].close()
+    other.close()
+
+
+def test_an_answer_that_comes_to_nothing_before_it_is_sent_keeps_no_place(
+    write: Write, auditor: Access
+) -> None:
+    write(1)
+    for _ in range(MAX_EXPORTS_AT_ONCE + 1):
+        # A middleware failed, and nobody closed what was to be streamed.
+        export_log(auditor, ask())
+        gc.collect()
+    stream = begin_export(auditor, ask())
+    next(stream)
+    del stream
+    gc.collect()
+    read(begin_export(auditor, ask()))
+
+
+@pytest.mark.parametrize("broken", ["count_unsealed", "_name"])
+def test_an_answer_that_cannot_be_made_stops_its_export(
+    write: Write, auditor: Access, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    write(1)
+
+    def fail(*_: object) -> None:
+        raise DatabaseError("gone")
+
+    monkeypatch.setattr(export_module, broken, fail)
+    failures = []
+    for _ in range(MAX_EXPORTS_AT_ONCE + 1):
+        # Kept, and what was under way when it failed with it.
+        with pytest.raises(DatabaseError) as failure:
+            export_log(auditor, ask())
+        failures.append(failure)
+    assert {row.state for row in LogExport.objects.all()} == {"stopped"}
 
 
 @pytest.mark.parametrize("broken", ["current_checkpoint", "_begin_row"])

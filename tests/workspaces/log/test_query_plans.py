@@ -150,4 +150,9 @@ def test_a_telling_digest_is_looked_for_by_its_own_index_even_where_many_are_exp
     )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE workspaces_lockevent")
-    assert "event_by_time" not in read_plan(auditor, digest=AA)
+    assert "event_by_time" not in read_plan(auditor, digest=AA[:20])
+    # Of a whole digest the database knows how many there are: it need not sort them all.
+    if is_postgresql():
+        plan = read_plan(auditor, digest=AA)
+        assert "event_by_time" in plan
+        assert "Sort" not in plan

@@ -61,7 +61,7 @@ def test_the_last_line_of_json_is_the_checkpoint_and_a_table_has_rows_alone() ->
 def test_a_table_has_a_row_of_names_first_and_a_row_for_each_event() -> None:
     text = begin_file(ExportFormat.CSV) + write_events(ExportFormat.CSV, [sealed()] * 3)
     lines = text.split("\r\n")
-    assert lines[0] == ",".join(CSV_COLUMNS)
+    assert lines[0] == ",".join(f'"{name}"' for name in CSV_COLUMNS)
     assert len(lines) == 5
     assert lines[-1] == ""
 
@@ -94,3 +94,28 @@ def test_no_cell_begins_as_a_formula(start: str, column: str) -> None:
 def test_other_cells_are_as_they_are(text: str) -> None:
     (row,) = read_csv(sealed(reason=text))
     assert row["reason"] == text
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+@pytest.mark.parametrize("inside", [";", "\t", "\n", "\r\n", ';"', ';""', ","])
+def test_whatever_a_spreadsheet_splits_at_no_cell_begins_as_a_formula(
+    separator: str, inside: str
+) -> None:
+    payload = f'x{inside}=HYPERLINK("http://evil.example","x")'
+    event = sealed(actor=payload, reason=payload, details={"text": payload})
+    text = begin_file(ExportFormat.CSV) + write_events(ExportFormat.CSV, [event])
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    cells = [cell for row in rows for cell in row]
+    assert not [cell for cell in cells if cell.startswith("=")]
+
+
+def test_a_semicolon_before_a_formula_gets_an_apostrophe_behind_it() -> None:
+    (row,) = read_csv(sealed(reason=';=HYPERLINK("http://evil.example";"x"); a;b', actor="a,=1"))
+    assert row["reason"] == ';\'=HYPERLINK("http://evil.example";"x"); a;b'
+    assert row["actor"] == "a,=1"
+
+
+def test_every_cell_has_quotes_around_it() -> None:
+    text = write_events(ExportFormat.CSV, [sealed(reason='a "b"')])
+    assert text.startswith('"7","2026-03-12T14:02:33.000120Z","",')
+    assert ',"a ""b""",' in text

@@ -106,6 +106,24 @@ def test_the_page_says_what_is_not_sealed_yet(acme: Workspace, admin: Browser) -
     assert "All events are sealed." in admin.open(PAGE).main.text
 
 
+def test_how_many_queries_page_progress_and_download_take(
+    acme: Workspace,
+    auditor: Browser,
+    django_assert_num_queries: Callable[..., Any],
+    django_assert_max_num_queries: Callable[..., Any],
+) -> None:
+    with django_assert_num_queries(6):
+        auditor.open(PAGE)
+    read_file(auditor.client.get(f"{DOWNLOAD}?format=jsonl"))
+    # Most of them look for what is to be sealed, one database with more than another.
+    with django_assert_max_num_queries(30):
+        response = auditor.client.get(f"{DOWNLOAD}?format=jsonl&tag=v3")
+    with django_assert_num_queries(2):
+        read_file(response)
+    with django_assert_num_queries(5):
+        auditor.client.get(f"{PAGE}{LogExport.objects.latest('started_at').id}/")
+
+
 # Progress.
 
 
@@ -175,12 +193,11 @@ def test_an_empty_export_is_done_and_its_bar_is_full(acme: Workspace, admin: Bro
 
 @pytest.fixture
 def no_place() -> Iterator[None]:
-    """Two exports are under way."""
-    for _ in range(export_module.MAX_EXPORTS_AT_ONCE):
-        export_module._places.acquire()
+    """Two exports of others are under way."""
+    places = [export_module._places.take(slug) for slug in ("globex", "initech")]
     yield
-    for _ in range(export_module.MAX_EXPORTS_AT_ONCE):
-        export_module._places.release()
+    for place in places:
+        export_module._places.give_back(place)
 
 
 @pytest.mark.usefixtures("no_place")

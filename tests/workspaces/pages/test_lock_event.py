@@ -370,3 +370,21 @@ def test_odd_details_break_nothing(
 ) -> None:
     event = record(Event(EventKind.SETTINGS_CHANGED, "acme", details=details))
     assert admin.open(f"{LOG}{event.ref}").heading == "Settings changed"
+
+
+@pytest.mark.parametrize("repeats", [0, 3])
+def test_how_many_queries_an_event_takes(
+    acme: Workspace,
+    member: Browser,
+    django_assert_num_queries: Callable[..., Any],
+    repeats: int,
+) -> None:
+    event = record(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1", digest=AA))
+    hour = event.at.replace(minute=0, second=0, microsecond=0)
+    for number in range(repeats):
+        EventRepeat.objects.create(
+            workspace="acme", fingerprint=f"{number}", hour=hour, event=event, count=2
+        )
+    seal_events()
+    with django_assert_num_queries(5):
+        member.open(f"{LOG}{event.ref}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -349,3 +350,22 @@ def test_times_are_in_utc_whoever_reads(acme: Workspace, member: Browser) -> Non
     time = member.open(LOG).main.find("time")
     assert time.text == "2026-03-12 14:02 UTC"
     assert time["title"] == "2026-03-12 14:02:33 UTC"
+
+
+# Queries.
+
+
+@pytest.mark.parametrize("role", ["admin", "auditor", "member"])
+def test_a_page_takes_as_many_queries_however_many_events_it_has(
+    request: pytest.FixtureRequest,
+    acme: Workspace,
+    role: str,
+    django_assert_num_queries: Callable[..., Any],
+) -> None:
+    browser: Browser = request.getfixturevalue(role)
+    for tags in (["v1"], [f"t{number}" for number in range(EVENTS_PER_PAGE)]):
+        record(*(tag_event(tag) for tag in tags))
+        with django_assert_num_queries(8):
+            browser.open(LOG)
+        with django_assert_num_queries(8):
+            browser.open(f"{LOG}?kind=tag.locked&digest=aaaa")

@@ -1,0 +1,54 @@
+"""How many exports a process writes at once: each takes a thread and a connection all the while."""
+
+from threading import Lock
+from weakref import WeakSet
+
+MAX_EXPORTS_AT_ONCE = 2
+
+
+class TooManyExportsError(Exception):
+    """This process writes as many exports as it may. The message says what to do."""
+
+
+class Place:
+    """What an export holds from its beginning to its end."""
+
+    def __init__(self, slug: str) -> None:
+        self.slug = slug
+
+
+class Places:
+    """Those that are taken: one of each workspace, and so many in all.
+
+    They are held weakly: a place that nobody has any more is free, also where the answer that it
+    was taken for came to nothing before a server could close it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._taken: WeakSet[Place] = WeakSet()
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def take(self, slug: str) -> Place:
+        """Return a place for an export of a workspace. Raises TooManyExportsError."""
+        with self._lock:
+            slugs = [place.slug for place in self._taken]
+            if slug in slugs:
+                raise TooManyExportsError(
+                    "An export of this log is under way already. Try again when it has ended."
+                )
+            if len(slugs) >= MAX_EXPORTS_AT_ONCE:
+                raise TooManyExportsError(
+                    f"{MAX_EXPORTS_AT_ONCE} exports are under way already. Try again when one has "
+                    "ended."
+                )
+            place = Place(slug)
+            self._taken.add(place)
+            return place
+
+    def give_back(self, place: Place) -> None:
+        """Let somebody else have it."""
+        with self._lock:
+            self._taken.discard(place)
