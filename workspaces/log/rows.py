@@ -92,7 +92,9 @@ def _to_cell(value: Any) -> str:
     """Return the text of a cell, which no spreadsheet takes for a formula."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = (
+        value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    )
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 

@@ -75,7 +75,7 @@ def test_the_script_for_auditors_verifies_it(
     write(5)
     file = tmp_path / "acme.jsonl"
     file.write_text(read(begin_export(auditor, ask(**wanted))))
-    command = [sys.executable, SCRIPT, file, "--key", verifier_key(), *options]
+    command: list[str | Path] = [sys.executable, SCRIPT, file, "--key", verifier_key(), *options]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     file.write_text(file.read_text().replace('"v1"', '"v2"'))
