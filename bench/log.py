@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import resource
+import signal
 import statistics
 import sys
 import tempfile
@@ -56,6 +57,8 @@ def main() -> int:
     if bin_dir is None:
         print("bench: MISSING: PostgreSQL's server (Debian: postgresql)", file=sys.stderr)
         return 3
+    # Its server is stopped and its data go, however it ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="taglock-bench-") as name, postgresql(bin_dir) as url:
         os.environ |= {"DATABASE_URL": url, "DATA_DIR": name, "LOG_LEVEL": "ERROR"}
         os.environ["DJANGO_SETTINGS_MODULE"] = "packages_site.settings"
