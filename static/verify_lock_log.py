@@ -73,6 +73,10 @@ class Progress:
     events: int = 0
     workspace: str = ""
     latest_at: datetime | None = None
+    # Of events in a row that are long before that: the first one, its finding, the latest time.
+    early_first: int = 0
+    early_text: str = ""
+    early_at: datetime | None = None
     is_ended: bool = False
 
 
@@ -151,6 +155,8 @@ def _decode(text: str) -> bytes:
 
 def read_line(line: bytes) -> dict[str, Any]:
     """Return the object that a line is. Raises BadInputError."""
+    if len(line) > MAX_LINE_BYTES:
+        raise BadInputError(f"it is longer than {MAX_LINE_BYTES} bytes: what follows was not read")
     try:
         value = json.loads(
             line, object_pairs_hook=_without_doubles, parse_float=_refuse, parse_constant=_refuse
@@ -214,7 +220,7 @@ def verify_export(
     for number, line in enumerate(lines, start=1):
         if progress.is_ended:
             yield f"line {number}: something follows the checkpoint, which is to be the last line"
-            return
+            break
         try:
             value = read_line(line)
             if "checkpoint" in value:
@@ -227,6 +233,7 @@ def verify_export(
                 yield from _check_checkpoints(value, progress, left, is_filtered=is_filtered)
         except BadInputError as error:
             yield f"line {number}: {error}"
+    yield from _end_run(progress)
     if not progress.is_ended:
         yield "the export was cut off: the last line is to be a checkpoint"
     for each in left:
@@ -264,12 +271,37 @@ def _follow(event: dict[str, Any], progress: Progress, *, is_filtered: bool) -> 
         )
     if hash_event(event) != event["hash"]:
         yield f"{place} was changed: its hash is another"
-    at = _read_time(event["at"])
-    if progress.latest_at is not None and at < progress.latest_at - LATE_AFTER:
-        yield f"{place} was inserted in the past: it says {event['at']}"
-    progress.latest_at = max(at, progress.latest_at or at)
+    yield from _check_time(event, progress, f"{place} was inserted in the past: it says ")
     progress.sequence, progress.hash = sequence, event["hash"]
     progress.events += 1
+
+
+def _check_time(event: dict[str, Any], progress: Progress, text: str) -> Iterator[str]:
+    """Hold a time against those before. A clock that once was ahead makes a run, said once."""
+    at = _read_time(event["at"])
+    if progress.latest_at is None or at >= progress.latest_at - LATE_AFTER:
+        yield from _end_run(progress)
+        progress.latest_at = max(at, progress.latest_at or at)
+        return
+    if progress.early_at is None:
+        progress.early_first, progress.early_text = event["sequence"], f"{text}{event['at']}"
+    elif at < progress.early_at - LATE_AFTER:
+        yield f"{text}{event['at']}"
+    progress.early_at = max(at, progress.early_at or at)
+
+
+def _end_run(progress: Progress) -> Iterator[str]:
+    first, last = progress.early_first, progress.sequence
+    if progress.early_at is not None:
+        yield (
+            progress.early_text
+            if first == last
+            else (
+                f"events {first} to {last} have times more than an hour before what stands before "
+                "them: the clock had been ahead and stepped back, or they were inserted in the past"
+            )
+        )
+    progress.early_at = None
 
 
 def _check_checkpoints(
@@ -312,30 +344,21 @@ def _check_end(last: Checkpoint, progress: Progress, *, is_filtered: bool) -> It
 
 
 def iterate_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of an export. Raises BadInputError for one that no event can be."""
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        if len(line) > MAX_LINE_BYTES:
-            raise BadInputError(f"a line is longer than {MAX_LINE_BYTES} bytes")
+    """Yield the lines of an export. Ends with a part of one that is longer than it may be."""
+    line = b""
+    while len(line) <= MAX_LINE_BYTES and (line := file.readline(MAX_LINE_BYTES + 1)):
         yield line
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Verify an export of a Taglock lock log.")
     parser.add_argument("export", help='the export in JSON lines; "-" for standard input')
-    parser.add_argument(
-        "--key",
-        action="append",
-        default=[],
-        metavar="VERIFIER_KEY",
-        help="the verifier key that you were given, and not by this export; several times too",
-    )
-    parser.add_argument(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="an older checkpoint that you kept, and that the log has to continue; several too",
-    )
+    for name, metavar, text in (
+        ("--key", "VERIFIER_KEY", "the verifier key that you were given, and not by this export"),
+        ("--checkpoint", "FILE", "an older checkpoint that you kept, which the log continues"),
+    ):
+        more = f"{text}; several times too"
+        parser.add_argument(name, action="append", default=[], metavar=metavar, help=more)
     parser.add_argument("--after", metavar="FILE", help="the export begins behind this checkpoint")
     parser.add_argument("--filtered", action="store_true", help="the export leaves events out")
     return parser.parse_args(arguments)
@@ -365,8 +388,9 @@ def main(arguments: list[str] | None = None) -> int:
             )
         findings = 0
         with sys.stdin.buffer if options.export == "-" else Path(options.export).open("rb") as file:
+            lines = iterate_lines(file)
             for finding in verify_export(
-                iterate_lines(file), progress, keys, older, is_filtered=options.filtered
+                lines, progress, keys, older, is_filtered=options.filtered
             ):
                 findings += 1
                 out.write(f"{finding}\n")
@@ -376,9 +400,11 @@ def main(arguments: list[str] | None = None) -> int:
     of = f" of {progress.workspace}" if progress.workspace else ""
     out.write(f"{findings} findings; {progress.events} events{of}.\n")
     if not options.key and keys:
+        name, key_id, public = keys[0]
+        shown = f"{name}+{key_id.hex()}+{base64.b64encode(bytes([1]) + public).decode()}"
         out.write(
             "The signature is that of the key which the export itself names. Whoever could forge "
-            f"the one could name the other: compare it, and give it with --key:\n{_show(keys[0])}\n"
+            f"the one could name the other: compare it, and give it with --key:\n{shown}\n"
         )
     if options.filtered:
         out.write(
@@ -386,11 +412,6 @@ def main(arguments: list[str] | None = None) -> int:
             "is missing, and that the hashes are in the log, only a whole export shows.\n"
         )
     return 1 if findings else 0
-
-
-def _show(key: tuple[str, bytes, bytes]) -> str:
-    name, key_id, public = key
-    return f"{name}+{key_id.hex()}+{base64.b64encode(bytes([1]) + public).decode()}"
 
 
 if __name__ == "__main__":

@@ -305,8 +305,13 @@ def test_a_checkpoint_of_another_workspace_is_found(export: Export, write: Write
 
 def test_a_line_without_an_end_is_given_up(export: Export) -> None:
     result = export.verify_text("[" * 2_000_000)
-    assert result.status == 2
-    assert "longer than" in result.said
+    assert result.status == 1
+    assert result.findings[0].startswith("line 1: it is longer than 1000000 bytes")
+    last = {"checkpoint": export.note, "verifier_key": export.key}
+    lines = [*export.events[:2], {"x": "y" * 1_000_000}, *export.events[2:], last]
+    result = export.verify_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert result.status == 1
+    assert result.findings[0].startswith("line 3: it is longer than 1000000 bytes")
 
 
 @pytest.mark.parametrize(

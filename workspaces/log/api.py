@@ -20,12 +20,12 @@ from workspaces.log.current import NothingSealedError, current_checkpoint
 from workspaces.log.export import (
     RETRY_AFTER_SECONDS,
     ExportForm,
-    TooManyExportsError,
     export_log,
 )
 from workspaces.log.keys import KeyFileError, verifier_key
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import Checkpoint, LockEvent
+from workspaces.log.places import TooManyExportsError
 from workspaces.log.query import (
     EVENTS_PER_PAGE,
     MAX_EVENTS_PER_PAGE,

@@ -23,12 +23,13 @@ from workspaces.log.canonical import format_time
 from workspaces.log.files import write_once
 from workspaces.log.keys import read_signing_key, verifier_key
 from workspaces.log.models import Checkpoint, EventSeal
-from workspaces.log.notes import BadNoteError
+from workspaces.log.notes import BadNoteError, VerifierKey, open_note
 from workspaces.log.seal import count_unsealed, seal_for
 
 __all__ = [
     "Statement",
     "checkpoint_path",
+    "is_current",
     "latest_checkpoint",
     "make_checkpoint",
     "make_due_checkpoints",
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 # Of older ones the files are not looked for any more: verify_lock_log names what is missing.
 FILES_TRIED_FOR = timedelta(days=31)
+# So that whoever asks for one again and again fills no disk.
+REUSED_FOR = timedelta(minutes=1)
 _BATCH = 500
 
 _TIME = re.compile(r"time (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)")
@@ -84,11 +87,15 @@ def make_checkpoint(slug: str) -> Checkpoint | None:
 
     Seals first, for some seconds at most. The time that is signed is the database's, or that of the
     oldest event that is not sealed yet: up to then the chain is whole. A file that cannot be
-    written is logged: the row is there, and the next run writes the file. Raises KeyFileError.
+    written is logged: the row is there, and the next run writes the file. Returns the latest one
+    where it is younger than a minute, and says what a new one would. Raises KeyFileError.
     """
     key = read_signing_key()
     origin = f"{urlsplit(settings.PUBLIC_URL).netloc}/{slug}/lock-log"
     seal_for()
+    young = _find_young(slug)
+    if young is not None and is_current(young, key.verifier):
+        return young
     with transaction.atomic():
         # In this order: what is sealed in between is in the chain, and the time only too early.
         unsealed_at = count_unsealed(slug).oldest_at
@@ -101,13 +108,15 @@ def make_checkpoint(slug: str) -> Checkpoint | None:
         if head is None:
             return None
         sequence, digest, now = head
+        # What is never sealed, because it cannot be, puts the time back that is signed, and not
+        # the moment that says when the next one is due.
         statement = Statement(origin, sequence, digest, min(now, unsealed_at or now))
         checkpoint = Checkpoint.objects.create(
             workspace=slug,
             sequence=statement.sequence,
             hash=statement.hash,
             note=key.sign(statement.to_text()),
-            made_at=statement.time,
+            made_at=now,
         )
     _write_file(checkpoint)
     return checkpoint
@@ -116,6 +125,20 @@ def make_checkpoint(slug: str) -> Checkpoint | None:
 def latest_checkpoint(slug: str) -> Checkpoint | None:
     """Return the newest checkpoint of a workspace, or None."""
     return Checkpoint.objects.filter(workspace=slug).order_by("-id").first()
+
+
+def is_current(checkpoint: Checkpoint, key: VerifierKey) -> bool:
+    """Return whether the chain has not moved since a checkpoint, and `key` has signed it."""
+    later = EventSeal.objects.filter(
+        workspace=checkpoint.workspace, sequence__gt=checkpoint.sequence
+    )
+    if later.exists():
+        return False
+    try:
+        open_note(checkpoint.note, [key])
+    except BadNoteError:
+        return False
+    return True
 
 
 def make_due_checkpoints() -> int:
@@ -152,6 +175,14 @@ def checkpoint_path(checkpoint: Checkpoint) -> Path:
     moment = checkpoint.made_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     name = f"{checkpoint.sequence}-{moment}.note"
     return Path(settings.CHECKPOINT_DIR) / checkpoint.workspace / name
+
+
+def _find_young(slug: str) -> Checkpoint | None:
+    """Return the newest checkpoint, where it was made within the last minute."""
+    young = Checkpoint.objects.filter(
+        workspace=slug, made_at__gt=Now() - REUSED_FOR, made_at__lte=Now()
+    )
+    return young.order_by("-id").first()
 
 
 def _write_file(checkpoint: Checkpoint) -> bool:

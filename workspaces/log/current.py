@@ -1,9 +1,8 @@
 """The checkpoint of a chain as it is at this moment, for whoever is about to take it away."""
 
-from workspaces.log.checkpoints import latest_checkpoint, make_checkpoint
+from workspaces.log.checkpoints import is_current, latest_checkpoint, make_checkpoint
 from workspaces.log.keys import read_signing_key
-from workspaces.log.models import Checkpoint, EventSeal
-from workspaces.log.notes import BadNoteError, open_note
+from workspaces.log.models import Checkpoint
 from workspaces.log.seal import seal_for
 
 # What was just recorded is sealed first; a larger backlog is the worker's.
@@ -25,22 +24,9 @@ def current_checkpoint(slug: str) -> Checkpoint:
     """
     seal_for(_SEAL_SECONDS)
     latest = latest_checkpoint(slug)
-    if latest is not None and _is_current(latest):
+    if latest is not None and is_current(latest, read_signing_key().verifier):
         return latest
     checkpoint = make_checkpoint(slug)
     if checkpoint is None:
         raise NothingSealedError
     return checkpoint
-
-
-def _is_current(checkpoint: Checkpoint) -> bool:
-    later = EventSeal.objects.filter(
-        workspace=checkpoint.workspace, sequence__gt=checkpoint.sequence
-    )
-    if later.exists():
-        return False
-    try:
-        open_note(checkpoint.note, [read_signing_key().verifier])
-    except BadNoteError:
-        return False
-    return True

@@ -32,20 +32,28 @@ SWEEP_EVERY = timedelta(days=1)
 RUN_SECONDS = 5.0
 # A sealer that stands still is cut off by the database after so long, and another one goes on.
 HUNG_AFTER_SECONDS = 30
+# Where more wait, how many is no longer the question; every page of the log counts them.
+MOST_COUNTED = 10_000
 # Most events that are committed out of order are so few ids behind the newest one. The rest is
 # found by looking through everything that is not settled, which costs more, and is done less often.
 _NEAR_IDS = 1000
 # How many ids such a look takes at once: well below a second's work.
 _RANGE_IDS = 50_000
+# How many events are sealed in one transaction: on SQLite nobody else writes meanwhile.
+_EVENTS_AT_ONCE = 1000
+# Who waits there to write asks again every tenth of a second, and is to find nobody then.
+_PAUSE_SECONDS = 0.11
+_SMALLEST_ID = -(2**63)
 _PROGRESS_ID = 1
 
 
 @dataclass(frozen=True)
 class Unsealed:
-    """The tail of a workspace's log that no seal covers yet."""
+    """The tail of a workspace's log that no seal covers yet. With `is_more`, it is longer."""
 
     count: int
     oldest_at: datetime | None
+    is_more: bool = False
 
 
 class _Link(NamedTuple):
@@ -55,7 +63,7 @@ class _Link(NamedTuple):
     hash: str
 
 
-def seal_events(at_most: int = 1000) -> int:
+def seal_events(at_most: int = _EVENTS_AT_ONCE) -> int:
     """Seal the next unsealed events, of all workspaces, in the order of their ids; return how many.
 
     Returns 0 where nothing new is to be sealed, and where another process is at it. What was
@@ -65,16 +73,20 @@ def seal_events(at_most: int = 1000) -> int:
     with transaction.atomic():
         if not _take_progress():
             return 0
-        return _seal(_unsealed(_find_start()).order_by("id")[:at_most])
+        sealed = _seal(_unsealed(_find_start())[:at_most])
+    if sealed == at_most:
+        _let_others_write()
+    return sealed
 
 
 def seal_late_events() -> int:
     """Look through all that is not settled for unsealed events, and seal them; return how many.
 
-    Moves the mark past events that nothing can come before any more.
+    Moves the mark past events that nothing can come before any more. What has an id below 1, which
+    the database gives to none, is looked for too: no mark is before it.
     """
     _make_progress()
-    return _look_through(_read_settled_id(), is_settling=True)
+    return _look_through(None, last=0) + _look_through(_read_settled_id(), is_settling=True)
 
 
 def seal_for(seconds: float = RUN_SECONDS) -> int:
@@ -105,20 +117,19 @@ def sweep() -> int:
     Finds what was committed more than SETTLED_AFTER after it was written.
     """
     _make_progress()
-    return _look_through(0, is_settling=False)
+    return _look_through(None)
 
 
 def count_unsealed(slug: str) -> Unsealed:
     """Return how many events of a workspace no seal covers yet, and when the oldest one was.
 
-    Leaves out what was committed much later than it was written; that is sealed within a minute.
+    Counts the first MOST_COUNTED of them. Leaves out what was committed much later than it was
+    written; that is sealed within a minute.
     """
-    found = (
-        _unsealed(_find_start())
-        .filter(workspace=slug)
-        .aggregate(count=Count("id"), oldest_at=Min("at"))
-    )
-    return Unsealed(found["count"], found["oldest_at"])
+    unsealed = _unsealed(_find_start()).filter(workspace=slug)
+    found = unsealed[: MOST_COUNTED + 1].aggregate(count=Count("id"), oldest_at=Min("at"))
+    count = min(found["count"], MOST_COUNTED)
+    return Unsealed(count, found["oldest_at"], is_more=found["count"] > MOST_COUNTED)
 
 
 def _find_start() -> int:
@@ -132,30 +143,69 @@ def _read_settled_id() -> int:
     return settled_ids.first() or 0
 
 
-def _unsealed(after_id: int) -> QuerySet[LockEvent]:
+def _unsealed(after_id: int, last_id: int | None = None) -> QuerySet[LockEvent]:
+    """Return the events behind `after_id`, in order, that no chain has a place for."""
     # Both sides are told where to begin: neither table is read from its start.
     seal = EventSeal.objects.filter(event_id=OuterRef("id"), event_id__gt=after_id)
-    return LockEvent.objects.filter(~Exists(seal), id__gt=after_id)
+    events = LockEvent.objects.filter(~Exists(seal), id__gt=after_id).order_by("id")
+    return events if last_id is None else events.filter(id__lte=last_id)
 
 
-def _look_through(start: int, *, is_settling: bool) -> int:
-    """Seal what is unsealed behind `start`, range by range of ids; return how many events.
+def _look_through(
+    after_id: int | None, *, last: int | None = None, is_settling: bool = False
+) -> int:
+    """Seal what is unsealed behind `after_id`, range by range of ids; return how many events.
 
-    Moves the mark as long as everything up to there is settled. Ends where another one seals.
+    None: from the first event, or up to the last one. Moves the mark as long as everything up to
+    there is settled. Ends where another one seals.
     """
     total = 0
-    last = LockEvent.objects.aggregate(last=Max("id"))["last"] or 0
-    for after_id in range(start, last, _RANGE_IDS):
-        last_id = min(after_id + _RANGE_IDS, last)
-        missing = _unsealed(after_id).filter(id__lte=last_id)
-        if missing.exists():
-            with transaction.atomic():
-                if not _take_progress():
-                    return total
-                # Looked for anew: whoever sealed until now may have sealed them.
-                total += _seal(missing.order_by("id"))
-        is_settling = is_settling and _settle(after_id, last_id)
+    if last is None:
+        last = LockEvent.objects.aggregate(last=Max("id"))["last"]
+    while last is not None and (first := _find_next_id(after_id, last)) is not None:
+        # Not the ids that nothing has: there may be more of them than anybody could look through.
+        start = max(first - 1, _SMALLEST_ID)
+        last_id = min(start + _RANGE_IDS, last)
+        sealed, is_through = _seal_range(start, last_id)
+        total += sealed
+        if not is_through:
+            return total
+        is_settling = is_settling and _settle(start, last_id)
+        after_id = last_id
     return total
+
+
+def _find_next_id(after_id: int | None, last: int) -> int | None:
+    events = LockEvent.objects.filter(id__lte=last).order_by("id")
+    if after_id is not None:
+        events = events.filter(id__gt=after_id)
+    return events.values_list("id", flat=True).first()
+
+
+def _seal_range(after_id: int, last_id: int) -> tuple[int, bool]:
+    """Seal what is unsealed in a range of ids, a thousand events in a transaction.
+
+    Returns how many were sealed, and whether that was all; otherwise another process seals.
+    """
+    total = 0
+    while (first := _unsealed(after_id, last_id).values_list("id", flat=True).first()) is not None:
+        with transaction.atomic():
+            if not _take_progress():
+                return total, False
+            # Looked for anew: whoever sealed until now may have sealed them.
+            events = list(_unsealed(first - 1, last_id)[:_EVENTS_AT_ONCE])
+            total += _seal(events)
+        if len(events) == _EVENTS_AT_ONCE:
+            _let_others_write()
+        # Not from the beginning: what cannot be sealed is still there.
+        after_id = events[-1].id if events else first
+    return total, True
+
+
+def _let_others_write() -> None:
+    """Wait a little before the next transaction, where one writer keeps out all others."""
+    if connection.vendor == "sqlite":
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _make_progress() -> None:

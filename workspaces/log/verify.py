@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from workspaces.log.canonical import (
@@ -118,6 +118,8 @@ class Verification:
             yield f"{place} was removed: its seal is there, and it is not"
         else:
             place = f"{place} ({event.ref})"
+            if event.workspace != self.slug:
+                yield f"{place} is of another workspace: {event.workspace!a}"
             if seal.hash != self._expect_hash(event, seal.sequence):
                 yield f"{place} was changed, or what is before it: its hash is not the seal's"
             if origin is not None and event.origin_hash != hash_origin(
@@ -130,6 +132,7 @@ class Verification:
         yield from self._check_statements_at(seal)
 
     def _check_time(self, event: LockEvent, seal: EventSeal, place: str) -> Iterator[str]:
+        yield from self._check_clock(seal, place)
         if event.at > seal.sealed_at + CLOCK_TOLERANCE:
             yield f"{place} says {format_time(event.at)}, later than it was sealed"
         else:
@@ -140,10 +143,26 @@ class Verification:
                 )
             if self._latest_at is None or event.at > self._latest_at:
                 self._latest_at, self._latest_at_place = event.at, place
-        if self._sealed_at is not None and seal.sealed_at < self._sealed_at - CLOCK_TOLERANCE:
+        self.last_at = event.at
+
+    def _check_clock(self, seal: EventSeal, place: str) -> Iterator[str]:
+        """Hold the time of a seal against what the log had come to.
+
+        Where it steps back, that is said once, and times are compared from there on: otherwise a
+        clock that once was ahead would make everything look inserted in the past.
+        """
+        moments = [each for each in (self._latest_at, self._sealed_at) if each is not None]
+        latest = max(moments, default=seal.sealed_at)
+        if seal.sealed_at < latest - LATE_AFTER:
+            yield (
+                f"the clock stepped back after event {self._sequence}, or {place} was inserted in "
+                f"the past: it was sealed at {format_time(seal.sealed_at)}, and the log had come "
+                f"to {format_time(latest)}"
+            )
+            self._latest_at, self._latest_at_place = None, ""
+        elif self._sealed_at is not None and seal.sealed_at < self._sealed_at - CLOCK_TOLERANCE:
             yield f"{place} was sealed earlier than the one before it, as the seals say"
         self._sealed_at = seal.sealed_at
-        self.last_at = event.at
 
     def _describe_step(self, sequence: int) -> str:
         """Say what is wrong where `sequence` is not the one that follows."""
@@ -208,12 +227,20 @@ class Verification:
             yield f"{count['seals'] - count['events']} events are sealed at more than one place"
 
     def _check_unsealed(self) -> Iterator[str]:
-        sealed = EventSeal.objects.filter(event_id=OuterRef("id"))
-        missing = LockEvent.objects.filter(~Exists(sealed), workspace=self.slug)
+        seal = EventSeal.objects.filter(event_id=OuterRef("id"))
+        events = LockEvent.objects.filter(workspace=self.slug)
+        missing = events.filter(~Exists(seal))
         self.unsealed = missing.count()
-        last_id = 0
-        old = missing.filter(at__lt=Now() - UNSEALED_AFTER).order_by("id")
-        while batch := list(old.filter(id__gt=last_id)[:_BATCH]):
-            for event in batch:
-                yield f"event {event.ref} of {format_time(event.at)} is not sealed"
-            last_id = batch[-1].id
+        for event in _iterate(missing.filter(at__lt=Now() - UNSEALED_AFTER)):
+            yield f"event {event.ref} of {format_time(event.at)} is not sealed"
+        # A seal of another chain keeps it from this one, and shows nobody that it was put in.
+        for event in _iterate(events.filter(Exists(seal.exclude(workspace=self.slug)))):
+            yield f"event {event.ref} of {format_time(event.at)} is sealed in another chain"
+
+
+def _iterate(events: QuerySet[LockEvent]) -> Iterator[LockEvent]:
+    """Yield events by id, whatever ids they were given, some at a time."""
+    rest = events = events.order_by("id")
+    while batch := list(rest[:_BATCH]):
+        yield from batch
+        rest = events.filter(id__gt=batch[-1].id)

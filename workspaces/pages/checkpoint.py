@@ -35,6 +35,7 @@ def checkpoint(request: HtmxRequest, access: Access) -> HttpResponse:
 
 
 def _make(request: HtmxRequest, slug: str) -> None:
+    before = latest_checkpoint(slug)
     try:
         made = make_checkpoint(slug)
     except KeyFileError:
@@ -42,6 +43,10 @@ def _make(request: HtmxRequest, slug: str) -> None:
         return
     if made is None:
         messages.error(request, "No event is sealed yet. Try again in a moment.")
+    elif made == before:
+        messages.success(
+            request, f"The checkpoint of event {made.sequence} still says what is there."
+        )
     else:
         messages.success(request, f"The checkpoint of event {made.sequence} is made.")
 

@@ -10,8 +10,8 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from tests.workspaces.log.conftest import Write
-from tests.workspaces.log.tampering import without_triggers
+from tests.workspaces.log.conftest import Verify, Write
+from tests.workspaces.log.tampering import without_triggers, write_at
 from workspaces.log.checkpoints import (
     Statement,
     checkpoint_path,
@@ -133,6 +133,56 @@ def test_a_log_in_which_nothing_happened_gets_one_too(write: Write) -> None:
         Checkpoint.objects.update(made_at=F("made_at") - timedelta(days=1))
     make_checkpoints()
     assert list(Checkpoint.objects.values_list("sequence", flat=True)) == [2, 2]
+
+
+def test_none_is_made_again_within_a_minute_where_nothing_happened(
+    write: Write, log_files: Path
+) -> None:
+    write(2)
+    first = make()
+    assert [make() for _ in range(3)] == [first] * 3
+    assert len(list((log_files / "checkpoints" / "acme").iterdir())) == 1
+    write(1, "globex")
+    assert make() == first
+    write(1)
+    second = make()
+    assert second.sequence == 3
+    with without_triggers():
+        Checkpoint.objects.update(made_at=F("made_at") - timedelta(seconds=61))
+    third = make()
+    assert third not in (first, second)
+    with without_triggers():
+        Checkpoint.objects.filter(id=third.id).update(made_at=timezone.now() + timedelta(hours=1))
+    assert make() not in (first, second, third)
+
+
+def test_what_is_never_sealed_puts_back_the_time_that_is_signed_and_no_other(
+    write: Write, verify: Verify
+) -> None:
+    """Otherwise one would be due again every hour, and two of the same moment share a file."""
+    write(2)
+    seal_events()
+    stuck = write_at(timezone.now() - timedelta(days=2), details={"share": 0.5})
+    assert [make_due_checkpoints() for _ in range(3)] == [1, 0, 0]
+    first = Checkpoint.objects.get()
+    rotate_key()
+    second = make()
+    for checkpoint in (first, second):
+        assert abs(timezone.now() - checkpoint.made_at) < timedelta(minutes=1)
+        text = open_note(checkpoint.note, read_known_keys())
+        assert parse_statement(text).time == stuck.at
+        assert checkpoint_path(checkpoint).read_text() == checkpoint.note
+    assert [each for each in verify() if "checkpoint" in each] == []
+
+
+def test_a_row_that_was_made_before_the_time_of_its_note_is_found(
+    write: Write, verify: Verify
+) -> None:
+    write(1)
+    checkpoint = make()
+    with without_triggers():
+        Checkpoint.objects.update(made_at=checkpoint.made_at - timedelta(microseconds=1))
+    assert any("the row says something else than its note" in each for each in verify())
 
 
 # Where it is kept.

@@ -1,12 +1,14 @@
 """Sealing: every event gets the next place of its workspace's chain, once."""
 
 import logging
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from tests.conftest import is_postgresql
 from tests.workspaces.log.conftest import Verify, Write
 from tests.workspaces.log.tampering import write_at
 from workspaces.log import seal
@@ -100,6 +102,16 @@ def test_the_unsealed_tail_is_counted_for_each_workspace(write: Write) -> None:
     write(1, "globex")
     assert count_unsealed("acme") == Unsealed(3, rows[0].at)
     assert count_unsealed("nowhere") == Unsealed(0, None)
+
+
+def test_of_many_unsealed_events_no_more_are_counted_than_have_to_be(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "MOST_COUNTED", 3)
+    rows = write(3)
+    assert count_unsealed("acme") == Unsealed(3, rows[0].at)
+    write(2)
+    assert count_unsealed("acme") == Unsealed(3, rows[0].at, is_more=True)
 
 
 def test_an_event_that_cannot_be_sealed_is_named_and_keeps_nobody_waiting(
@@ -213,6 +225,85 @@ def test_the_look_through_everything_takes_many_ids_in_pieces(
     write(10)
     assert sweep() == 10
     assert verify() == []
+
+
+@pytest.mark.parametrize("look", [seal_late_events, sweep])
+def test_a_backlog_is_sealed_in_short_transactions(
+    write: Write, monkeypatch: pytest.MonkeyPatch, verify: Verify, look: Callable[[], int]
+) -> None:
+    monkeypatch.setattr(seal, "_EVENTS_AT_ONCE", 3)
+    inner, sizes, depth = seal._seal, [], len(connection.savepoint_ids)
+
+    def count(events: Iterable[LockEvent]) -> int:
+        assert len(connection.savepoint_ids) == depth + 1
+        sizes.append(inner(events))
+        return sizes[-1]
+
+    monkeypatch.setattr(seal, "_seal", count)
+    rows = write(8)
+    assert look() == 8
+    assert sizes == [3, 3, 2]
+    assert chain() == [(number, row.ref) for number, row in enumerate(rows, start=1)]
+    assert verify() == []
+
+
+def test_between_the_slices_others_may_write(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seal, "_EVENTS_AT_ONCE", 2)
+    pauses: list[float] = []
+    monkeypatch.setattr("workspaces.log.seal.time.sleep", pauses.append)
+    expected = [] if is_postgresql() else [seal._PAUSE_SECONDS] * 2
+    write(5)
+    assert sweep() == 5
+    assert pauses == expected
+    pauses.clear()
+    write(5)
+    assert [seal_events(2) for _ in range(3)] == [2, 2, 1]
+    assert pauses == expected
+
+
+def test_what_cannot_be_sealed_keeps_no_slice_of_a_backlog_waiting(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "_EVENTS_AT_ONCE", 2)
+    for _ in range(5):
+        write_at(timezone.now(), details={"share": 0.5})
+    rows = write(3)
+    assert sweep() == 3
+    assert [ref for _, ref in chain()] == [row.ref for row in rows]
+
+
+def test_the_mark_stays_where_another_one_seals_what_is_left_of_a_range(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "_EVENTS_AT_ONCE", 2)
+    for _ in range(5):
+        write_at(OLD)
+    turns = iter((True, False))
+    with monkeypatch.context() as patch:
+        patch.setattr(seal, "_take_progress", lambda: next(turns))
+        assert seal_late_events() == 2
+    assert settled_id() == 0
+    assert seal_late_events() == 3
+    assert settled_id() > 0
+
+
+def test_ids_that_nothing_has_are_not_looked_through(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner, ranges = seal._seal_range, []
+
+    def count(after_id: int, last_id: int) -> tuple[int, bool]:
+        ranges.append((after_id, last_id))
+        assert len(ranges) < 10
+        return inner(after_id, last_id)
+
+    monkeypatch.setattr(seal, "_seal_range", count)
+    rows = write(2)
+    huge = write_at(timezone.now(), id=2**63 - 1)
+    assert sweep() == 3
+    assert [ref for _, ref in chain()] == [*[row.ref for row in rows], huge.ref]
+    assert len(ranges) == 2
+    assert seal_late_events() == 0
 
 
 # What keeps a chain from forking.

@@ -26,10 +26,11 @@ from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
 from workspaces.log.canonical import format_time
-from workspaces.log.checkpoints import make_checkpoint
+from workspaces.log.checkpoints import make_checkpoint, parse_statement
 from workspaces.log.erase import erase_origins
 from workspaces.log.keys import read_known_keys
 from workspaces.log.models import EventOrigin, EventSeal, LockEvent
+from workspaces.log.notes import open_note
 from workspaces.log.seal import seal_events
 from workspaces.log.verify import Verification
 from workspaces.models import AccessToken, Membership, User, Workspace
@@ -286,7 +287,8 @@ def test_what_was_sealed_while_the_sealer_was_away_does_not_look_put_in_later(
     monkeypatch.setattr("workspaces.log.checkpoints.seal_for", lambda: 0)
     checkpoint = make_checkpoint("acme")
     assert checkpoint is not None
-    assert (checkpoint.sequence, checkpoint.made_at) == (1, waiting.at)
+    statement = parse_statement(open_note(checkpoint.note, read_known_keys()))
+    assert (statement.sequence, statement.time) == (1, waiting.at)
 
 
 # What may be deleted without a trace in the log.

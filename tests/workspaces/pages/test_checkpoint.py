@@ -1,13 +1,19 @@
 """The page of the latest checkpoint: what to keep, and the button that makes one."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from tests.page import Browser
+from workspaces.access import SYSTEM
+from workspaces.log import seal
+from workspaces.log.append import Event, append_event, append_events
 from workspaces.log.checkpoints import make_checkpoint
 from workspaces.log.keys import KeyFileError, verifier_key
+from workspaces.log.kinds import EventKind
 from workspaces.log.models import Checkpoint
 from workspaces.models import User, Workspace
 
@@ -39,12 +45,20 @@ def test_the_page_shows_what_to_keep_as_it_is(acme: Workspace, auditor: Browser)
     assert command == "python manage.py verify_lock_log acme"
 
 
-def test_each_press_makes_one_and_the_latest_is_shown(acme: Workspace, admin: Browser) -> None:
+def test_a_press_makes_one_where_something_happened_and_the_latest_is_shown(
+    acme: Workspace, globex: Workspace, admin: Browser
+) -> None:
     admin.open(PAGE)
     admin.press("Make a checkpoint now")
     page = admin.press("Make a checkpoint now")
+    first = Checkpoint.objects.get()
+    assert page.banners == [f"The checkpoint of event {first.sequence} still says what is there."]
+    with transaction.atomic():
+        append_event(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1"), actor=SYSTEM)
+    page = admin.press("Make a checkpoint now")
     latest = Checkpoint.objects.latest("id")
     assert Checkpoint.objects.count() == 2
+    assert page.banners == [f"The checkpoint of event {latest.sequence} is made."]
     assert page.main.find_all("pre")[0].raw_text == latest.note
 
 
@@ -90,7 +104,26 @@ def test_where_another_process_is_sealing_for_the_first_time_it_says_to_try_agai
     ]
 
 
+def test_of_very_many_unsealed_events_it_says_that_there_are_more(
+    acme: Workspace, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "MOST_COUNTED", 2)
+    with transaction.atomic():
+        events = [Event(EventKind.TAG_LOCKED, "acme", "acme/api", f"v{n}") for n in range(3)]
+        append_events(events, actor=SYSTEM)
+    assert "More than 2 events are not sealed yet, the oldest" in admin.open(PAGE).main.text
+
+
 def test_strangers_find_no_page(
     acme: Workspace, mallory: User, sign_in: Callable[[User], Client]
 ) -> None:
     Browser(sign_in(mallory)).open(PAGE, 404)
+
+
+def test_how_many_queries_the_page_takes(
+    acme: Workspace, auditor: Browser, django_assert_num_queries: Callable[..., Any]
+) -> None:
+    for _ in range(2):
+        make_checkpoint("acme")
+        with django_assert_num_queries(7):
+            auditor.open(PAGE)
