@@ -48,6 +48,22 @@ def skip_or_fail(missing: str) -> None:
     pytest.skip(line)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run on PostgreSQL what touches a database: the rest has run on SQLite already."""
+    if not is_postgresql():
+        return
+    bare = [item for item in items if not _needs_database(item)]
+    if bare:
+        items[:] = [item for item in items if _needs_database(item)]
+        config.hook.pytest_deselected(items=bare)
+
+
+def _needs_database(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    is_marked = item.get_closest_marker("django_db") is not None
+    return is_marked or bool(fixtures & {"db", "transactional_db", "django_db_setup"})
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _flush_the_append_only_log() -> None:
     """Let the tests, and nobody else, empty the tables whose triggers refuse it."""
