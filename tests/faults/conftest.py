@@ -28,6 +28,16 @@ MOST_CONNECTIONS = 16
 DEADLINE_SECONDS = 1.0
 # Fixtures that there are on one kind of database alone, and with them the tests that use them.
 ONLY_ON = {"connections": "postgresql", "database_file": "sqlite"}
+# Minutes of killing and starting gates, at points that are the same whatever the database is: where
+# there are two gates.
+ONLY_ON_POSTGRESQL = (
+    "test_clocks.py",
+    "test_crashed_deletes.py",
+    "test_interleavings.py",
+    "test_late_deletes.py",
+    "test_settings_meanwhile.py",
+    "test_stalls.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,9 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item
         for item in items
         if item.path.is_relative_to(here)
-        and any(
-            ONLY_ON.get(name, connection.vendor) != connection.vendor
-            for name in getattr(item, "fixturenames", ())
+        and (
+            (item.path.name in ONLY_ON_POSTGRESQL and not is_postgresql())
+            or any(
+                ONLY_ON.get(name, connection.vendor) != connection.vendor
+                for name in getattr(item, "fixturenames", ())
+            )
         )
     ]
     if others:

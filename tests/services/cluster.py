@@ -126,6 +126,10 @@ class Cluster:
         # Each of them finds out by itself that its connections to the database are of no use.
         for port in (*self.gate_ports, self.ports.site):
             wait_until(partial(is_answering, f"http://127.0.0.1:{port}/readyz"))
+        # And the edge, that gates are back which it has left alone for a while.
+        writes = f"http://127.0.0.1:{self.ports.edge}/v2/"
+        looks = 2 * len(self.gates)
+        wait_until(lambda: all(is_answering(writes, "DELETE") for _ in range(looks)))
 
     def mend_after_a_kill(self) -> None:
         """Wait until one of its processes is dead, and mend: a killed one takes a moment to die."""
