@@ -1,16 +1,10 @@
-"""What the registry holds, as far as it was seen: manifests, what they list, pushes."""
+"""What is known of manifests: what they list, and what lists them."""
 
 from collections.abc import Collection
 
-from containers.known_tags import remember_tags
-from containers.models import Manifest, ManifestReference, Push
-from containers.models import Repository as KnownRepository
-from containers.reference import Digest, Repository, Tag
-from containers.registry.manifest import (
-    ManifestFacts,
-    UnreadableManifestError,
-    read_manifest,
-)
+from containers.models import Manifest, ManifestReference
+from containers.reference import Digest, Repository
+from containers.registry.manifest import ManifestFacts
 from workspaces.models import Workspace
 
 
@@ -19,9 +13,6 @@ def record_manifest(
 ) -> None:
     """Keep what a manifest lists, within the caller's transaction."""
     place = {"workspace": workspace, "repository": repository.name}
-    KnownRepository.objects.bulk_create(
-        [KnownRepository(workspace=workspace, name=repository.name)], ignore_conflicts=True
-    )
     Manifest.objects.bulk_create(
         [
             Manifest(
@@ -30,9 +21,12 @@ def record_manifest(
                 media_type=facts.media_type,
                 size=facts.size,
                 subject=facts.subject.value if facts.subject else "",
+                is_read=True,
             )
         ],
-        ignore_conflicts=True,
+        update_conflicts=True,
+        unique_fields=["workspace", "repository", "digest"],
+        update_fields=["media_type", "size", "subject", "is_read"],
     )
     ManifestReference.objects.bulk_create(
         [
@@ -41,48 +35,6 @@ def record_manifest(
         ],
         ignore_conflicts=True,
     )
-
-
-def record_seen(
-    workspace: Workspace, repository: Repository, digest: Digest, body: bytes, media_type: str
-) -> None:
-    """Keep what a manifest lists, within the caller's transaction.
-
-    One that cannot be read stays unknown, which deletes heed.
-    """
-    try:
-        facts = read_manifest(body, media_type)
-    except UnreadableManifestError:
-        return
-    record_manifest(workspace, repository, digest, facts)
-
-
-def record_pushes(
-    workspace: Workspace,
-    repository: Repository,
-    tags: Collection[Tag],
-    digest: Digest,
-    actor: str,
-) -> None:
-    """Keep that a push of these tags landed, within the caller's transaction."""
-    remember_tags(workspace, repository, tags, digest)
-    Push.objects.bulk_create(
-        Push(
-            workspace=workspace,
-            repository=repository.name,
-            tag=tag.name,
-            digest=digest.value,
-            actor=actor,
-        )
-        for tag in sorted(tags)
-    )
-
-
-def forget_manifest(workspace: Workspace, repository: Repository, digest: Digest) -> None:
-    """Forget a manifest that was deleted, and what it lists."""
-    place = {"workspace": workspace, "repository": repository.name}
-    Manifest.objects.filter(**place, digest=digest.value).delete()
-    ManifestReference.objects.filter(**place, parent=digest.value).delete()
 
 
 def find_ancestors(workspace: Workspace, repository: Repository, digest: Digest) -> set[Digest]:
@@ -126,7 +78,9 @@ def find_unknown(
     while generation:
         seen |= generation
         known = set(
-            Manifest.objects.filter(**place, digest__in=generation).values_list("digest", flat=True)
+            Manifest.objects.filter(**place, digest__in=generation, is_read=True).values_list(
+                "digest", flat=True
+            )
         )
         unknown |= generation - known
         children = ManifestReference.objects.filter(**place, parent__in=known)

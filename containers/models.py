@@ -1,13 +1,17 @@
-"""What is known of the registry's contents: a projection, never the authority for a lock.
-
-Written by the gate for everything that passes, and by checks for unlocked tags.
-"""
+"""What is known of the registry: its repositories, tags and manifests, and the writes in flight."""
 
 from django.db import models
 from django.db.models.functions import Now
 
 from containers.reference import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH
 from workspaces.models import Workspace
+
+
+class WriteKind(models.TextChoices):
+    """What a write does: moves tags to a manifest, or removes them."""
+
+    PUSH = "push"
+    DELETE = "delete"
 
 
 class Repository(models.Model):
@@ -18,6 +22,8 @@ class Repository(models.Model):
     # Whoever wants may pull, without signing in.
     is_public = models.BooleanField(db_default=False, default=False)
     created_at = models.DateTimeField(db_default=Now())
+    # When every tag that the registry has in it was last read into records; null: never wholly.
+    listed_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -29,20 +35,59 @@ class Repository(models.Model):
 
 
 class Tag(models.Model):
-    """What a tag pointed at when a push of it was last allowed, or seen to land."""
+    """A tag's record: what the registry showed last, and the writes that may still change it.
+
+    Records are never removed. Whatever changes one holds it (`containers/writes.py`) and raises its
+    revision.
+    """
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="tags")
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     name = models.CharField(max_length=MAX_TAG_LENGTH)
-    digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
-    pushed_at = models.DateTimeField(db_default=Now())
+    # Empty where the registry has no such tag, and where it has never been looked at.
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    shown_at = models.DateTimeField(null=True)
+    revision = models.PositiveBigIntegerField(default=0)
+    changed_at = models.DateTimeField(null=True)
+    pushed_at = models.DateTimeField(null=True)
+
+    # The write in flight: one at a time.
+    write_id = models.UUIDField(null=True)
+    write_kind = models.CharField(max_length=8, blank=True, default="")
+    write_digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    write_begun_at = models.DateTimeField(null=True)
+    # After this it is not sent any more.
+    write_expires_at = models.DateTimeField(null=True)
+    # The write of a two-phase check: only its caller or an admin ends it.
+    write_is_external = models.BooleanField(default=False)
+
+    # A write that got no answer and may still land until then. The digest is empty for a delete,
+    # and for several writes of different images.
+    stray_until = models.DateTimeField(null=True)
+    stray_digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["workspace", "repository", "name"], name="tag_once"),
+            models.CheckConstraint(
+                condition=models.Q(write_kind__in=["", *WriteKind]), name="tag_write_kind"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(write_id__isnull=True, write_kind="")
+                | models.Q(write_id__isnull=False) & ~models.Q(write_kind=""),
+                name="tag_write_whole",
+            ),
         ]
         indexes = [
             models.Index(fields=["workspace", "repository", "digest"], name="tag_digest"),
+            models.Index(
+                fields=["write_id"], name="tag_write", condition=models.Q(write_id__isnull=False)
+            ),
+            models.Index(
+                fields=["stray_until"],
+                name="tag_stray",
+                condition=models.Q(stray_until__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -57,6 +102,7 @@ class Push(models.Model):
     tag = models.CharField(max_length=MAX_TAG_LENGTH)
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
     actor = models.CharField(max_length=255)
+    actor_kind = models.CharField(max_length=16)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -69,15 +115,24 @@ class Push(models.Model):
 
 
 class Manifest(models.Model):
-    """A manifest that the registry has taken, or was seen to have."""
+    """What is known of a manifest: whether it is there, what it lists, and a delete of it."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="manifests")
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
-    media_type = models.CharField(max_length=255)
-    size = models.PositiveBigIntegerField()
-    subject = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
-    seen_at = models.DateTimeField(db_default=Now())
+    media_type = models.CharField(max_length=255, blank=True, default="")
+    size = models.PositiveBigIntegerField(default=0)
+    subject = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    # The registry has taken or shown it, and no delete of it has landed since.
+    is_there = models.BooleanField(default=False)
+    # False for one that only another manifest names: what it lists is not known.
+    is_read = models.BooleanField(default=False)
+    # Raised by each delete of it that begins.
+    revision = models.PositiveBigIntegerField(default=0)
+    delete_id = models.UUIDField(null=True)
+    delete_expires_at = models.DateTimeField(null=True)
+    # A delete of it that got no answer may still land until then.
+    stray_until = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [

@@ -1,10 +1,9 @@
-"""Container settings, rules, locked tags and attempts."""
-
-import uuid
+"""Container settings, rules, locked tags, claims and jobs."""
 
 from django.db import models
 from django.db.models.functions import Length, Lower, Now
 
+from containers.models import Tag as TagRecord
 from containers.reference import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest
 from immutability.patterns import MAX_PATTERN_LENGTH
 from immutability.protection import (
@@ -22,6 +21,8 @@ from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
 
 models.CharField.register_lookup(Length)
+
+MAX_IDEMPOTENCY_KEY_LENGTH = 128
 
 
 class ContainerSettings(models.Model):
@@ -85,8 +86,13 @@ class Rule(models.Model):
 
 
 class LockedTag(models.Model):
-    """A lock: the promise that a tag points to one digest. The unique constraint is the promise."""
+    """A lock: the promise that a tag points to one digest. One at most for each tag's record.
 
+    Repository and tag repeat what the record says, which never changes, so that locks are found and
+    sorted without it.
+    """
+
+    record = models.OneToOneField(TagRecord, models.PROTECT, related_name="lock")
     workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="locked_tags")
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     tag = models.CharField(max_length=MAX_TAG_LENGTH)
@@ -98,16 +104,21 @@ class LockedTag(models.Model):
     rule_name = models.CharField(max_length=MAX_RULE_NAME_LENGTH, blank=True)
     rule_pattern = models.CharField(max_length=MAX_PATTERN_LENGTH, blank=True)
     settings_version = models.PositiveIntegerField()
-    pushed_by = models.CharField(max_length=255)
+    pushed_by = models.CharField(max_length=255, blank=True)
     pushed_by_kind = models.CharField(
         max_length=16, choices=[(kind.value, kind.value) for kind in ActorKind]
     )
     locked_at = models.DateTimeField(db_default=Now())
     deleted_by = models.CharField(max_length=255, blank=True)
+    deleted_by_kind = models.CharField(max_length=16, blank=True)
     deleted_at = models.DateTimeField(null=True)
-    # What a claim goes back to when its push comes to nothing: empty where there was no lock.
-    replaced_state = models.CharField(max_length=8, blank=True)
-    replaced_digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
+    # Why an admin deletes, for the event once the delete has landed.
+    delete_reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
+    # What a claim, or a delete, goes back to where it comes to nothing: the columns of the lock
+    # that it replaces, or null where there was no lock.
+    replaced = models.JSONField(null=True)
+    # The registry refused to point, or to delete, while an earlier write of the tag may still land.
+    refused_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -133,7 +144,13 @@ class LockedTag(models.Model):
 
     def to_lock(self) -> Lock:
         """Return what a decision needs to know."""
-        return Lock(LockState(self.state), Digest(self.digest))
+        replaced = self.replaced or {}
+        return Lock(
+            LockState(self.state),
+            Digest(self.digest),
+            LockState(replaced["state"]) if replaced else None,
+            Digest(replaced["digest"]) if replaced else None,
+        )
 
     def to_event(
         self,
@@ -175,76 +192,40 @@ class LockedTag(models.Model):
         )
 
 
-class Attempt(models.Model):
-    """One write on its way to the registry, committed before it is sent.
+class Claim(models.Model):
+    """What a two-phase check was told: its id is the id of the write in flight.
 
-    While it is open, nobody knows whether the write landed. One that the gate sends carries what is
-    needed to send it again; one that an API caller announced does not.
+    The records and locks say what it holds; this row answers a caller that reports it again.
     """
-
-    class Kind(models.TextChoices):
-        ANNOUNCED = "announced"
-        PUSH = "push"
-        DELETE = "delete"
-        # Nothing is sent: it says who is about to lock what the registry has already.
-        ADOPT = "adopt"
-        # Likewise: a check of one call that looks at the registry before it locks.
-        CHECK = "check"
 
     class Outcome(models.TextChoices):
         OPEN = "open"
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
+        CONFIRMED = "confirmed"
+        ABANDONED = "abandoned"
         DROPPED = "dropped"
-        # An unprotected write whose end stayed unknown until it could not land any more.
-        LAPSED = "lapsed"
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="attempts")
-    kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.ANNOUNCED)
+    id = models.UUIDField(primary_key=True, editable=False)
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="claims")
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
-    digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
-    is_by_digest = models.BooleanField(default=False)
-    # When it was last sent, committed before it leaves: one that was never sent needs no repeating.
-    sent_at = models.DateTimeField(null=True)
-    # Some sending of it had no definite answer: that one may land even after the attempt has ended.
-    is_doubted = models.BooleanField(default=False)
-    # Why an admin deletes, for the event that is due when the delete is known to have landed.
-    reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
-    manifest = models.BinaryField(default=b"")
-    media_type = models.CharField(max_length=255, blank=True)
-    settings_version = models.PositiveIntegerField()
+    tags = models.JSONField()
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
     actor = models.CharField(max_length=255)
     actor_kind = models.CharField(
         max_length=16, choices=[(kind.value, kind.value) for kind in ActorKind]
     )
+    # The caller's own name for the push, so that a repeated begin gets the same claim.
+    idempotency_key = models.CharField(max_length=MAX_IDEMPOTENCY_KEY_LENGTH, blank=True)
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.OPEN)
-    opened_at = models.DateTimeField(db_default=Now())
-    # Until then its sender may be at work on it; after that anybody may send it again.
+    begun_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True)
-
-    # By when this process must have sent it, on its monotonic clock. Not stored.
-    leaves_by = 0.0
 
     class Meta:
-        indexes = [
-            models.Index(
-                fields=["expires_at"],
-                name="attempt_open",
-                condition=models.Q(outcome="open"),
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "actor_kind", "actor", "idempotency_key"],
+                name="claim_key_once",
+                condition=~models.Q(idempotency_key=""),
             ),
-            models.Index(
-                fields=["workspace", "repository", "digest"],
-                name="attempt_delete",
-                condition=models.Q(kind="delete"),
-            ),
-            models.Index(
-                fields=["workspace", "repository", "sent_at"],
-                name="attempt_doubted",
-                condition=models.Q(is_doubted=True),
-            ),
-            models.Index(fields=["ended_at"], name="attempt_ended"),
         ]
 
     def __str__(self) -> str:
@@ -258,8 +239,8 @@ class Job(models.Model):
     """
 
     class Kind(models.TextChoices):
-        # Lock the covered tags that the registry had already.
-        ADOPT = "adopt"
+        # Read what the registry has into records, and lock the covered tags among them.
+        INVENTORY = "inventory"
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -287,26 +268,3 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.workspace_id}"
-
-
-class AttemptTag(models.Model):
-    """A tag that an attempt writes."""
-
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="attempt_tags")
-    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="tags")
-    repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
-    tag = models.CharField(max_length=MAX_TAG_LENGTH)
-    is_covered = models.BooleanField(default=True)
-    rule_name = models.CharField(max_length=MAX_RULE_NAME_LENGTH, blank=True)
-    rule_pattern = models.CharField(max_length=MAX_PATTERN_LENGTH, blank=True)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["workspace", "attempt", "tag"], name="attempt_tag_once")
-        ]
-        indexes = [
-            models.Index(fields=["workspace", "repository", "tag"], name="attempt_tag_by_tag")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.repository}:{self.tag}"

@@ -108,10 +108,12 @@ class LockState(StrEnum):
 
 @dataclass(frozen=True)
 class Lock:
-    """What a decision needs to know of a lock."""
+    """What a decision needs to know of a lock, and of what it goes back to."""
 
     state: LockState
     digest: Digest
+    replaced_state: LockState | None = None
+    replaced_digest: Digest | None = None
 
 
 class Outcome(StrEnum):
@@ -131,84 +133,6 @@ class Outcome(StrEnum):
         return self not in (Outcome.LOCKED, Outcome.RESERVED, Outcome.CLAIM_PENDING)
 
 
-class Step(StrEnum):
-    """What has to be written before a push may be allowed."""
-
-    NOTHING = "nothing"
-    REMEMBER = "remember what the unprotected tag points at"
-    END_LOCK = "end the suspended lock"
-    RESTORE = "lock the reserved tag again, whose image comes back"
-    CLAIM = "claim the tag"
-    RECLAIM = "claim the reserved or released tag"
-    JOIN = "join the claim"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The answer for one tag. A covered, new tag is FREE until its claim is won."""
-
-    outcome: Outcome
-    step: Step
-    coverage: Coverage
-
-
-def decide_push(policy: Policy, tag: Tag, digest: Digest | None, lock: Lock | None) -> Decision:
-    """Decide a push of `digest` under `tag`.
-
-    `digest` is None where somebody asks before there is an image: then no push is identical.
-    `lock` is the tag's lock, or None.
-    """
-    coverage = cover(policy, tag)
-    if not coverage.is_covered:
-        return Decision(Outcome.UNPROTECTED, _step_of_uncovered(digest, lock), coverage)
-    outcome, step = _decide_covered(policy, digest, lock)
-    return Decision(outcome, step, coverage)
-
-
-def _step_of_uncovered(digest: Digest | None, lock: Lock | None) -> Step:
-    """A lock that the policy does not cover is suspended: it lasts until another image lands.
-
-    A claim stays: whether its own write lands is not known yet.
-    """
-    if lock is None:
-        return Step.REMEMBER
-    if lock.state is LockState.RESERVED and lock.digest == digest:
-        return Step.RESTORE
-    if lock.digest == digest or lock.state in (LockState.CLAIMED, LockState.DELETING):
-        return Step.NOTHING
-    return Step.END_LOCK
-
-
-def _decide_covered(
-    policy: Policy, digest: Digest | None, lock: Lock | None
-) -> tuple[Outcome, Step]:
-    if lock is None:
-        return Outcome.FREE, Step.CLAIM
-    is_same = lock.digest == digest
-    match lock.state:
-        case LockState.LOCKED if is_same and not policy.refuse_identical_pushes:
-            return Outcome.UNCHANGED, Step.NOTHING
-        case LockState.LOCKED:
-            return Outcome.LOCKED, Step.NOTHING
-        case LockState.CLAIMED if is_same:
-            return Outcome.FREE, Step.JOIN
-        case LockState.RESERVED if is_same:
-            return Outcome.FREE, Step.RECLAIM
-        case LockState.RESERVED:
-            return Outcome.RESERVED, Step.NOTHING
-        case LockState.RELEASED:
-            return Outcome.FREE, Step.RECLAIM
-        case LockState.CLAIMED | LockState.DELETING:
-            return Outcome.CLAIM_PENDING, Step.NOTHING
-
-
-def decide_adoption(policy: Policy, digest: Digest | None, present: Digest) -> Outcome:
-    """Decide a push of `digest` under a covered tag that the registry had already at `present`."""
-    if digest == present and not policy.refuse_identical_pushes:
-        return Outcome.UNCHANGED
-    return Outcome.LOCKED
-
-
 class DeleteOutcome(StrEnum):
     """What becomes of the delete of a tag."""
 
@@ -216,23 +140,10 @@ class DeleteOutcome(StrEnum):
     SUSPENDED = "suspended"
     DELETED = "deleted"
     LOCKED = "locked"
+    # A manifest that a locked index lists.
+    IN_USE = "in_use"
     CLAIM_PENDING = "claim_pending"
 
     @property
     def is_allowed(self) -> bool:
-        return self not in (DeleteOutcome.LOCKED, DeleteOutcome.CLAIM_PENDING)
-
-
-def decide_delete(policy: Policy, tag: Tag, lock: Lock | None, *, is_admin: bool) -> DeleteOutcome:
-    """Decide the delete of `tag`: what a lock in force holds is for admins alone.
-
-    DELETED leaves the name reserved. SUSPENDED is allowed and ends the lock: the tag does not
-    stay what it was. Raises PatternError or PatternEvaluationError.
-    """
-    if lock is None or lock.state is LockState.RESERVED:
-        return DeleteOutcome.NOT_LOCKED
-    if lock.state in (LockState.CLAIMED, LockState.DELETING):
-        return DeleteOutcome.CLAIM_PENDING
-    if not cover(policy, tag).is_covered:
-        return DeleteOutcome.SUSPENDED
-    return DeleteOutcome.DELETED if is_admin else DeleteOutcome.LOCKED
+        return self in (DeleteOutcome.NOT_LOCKED, DeleteOutcome.SUSPENDED, DeleteOutcome.DELETED)

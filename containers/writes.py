@@ -1,0 +1,327 @@
+"""Hold a tag's record, begin a write, settle it: one write per tag at a time.
+
+A hold is one short transaction: insert what is missing, lock the manifests, lock the records, then
+read everything else that decides. No transaction is open while the registry is called. The
+database's clock times leases; `sent_by` is this machine's clock that goes on while it is suspended.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from containers.connection import release_database
+from containers.models import Manifest, WriteKind
+from containers.models import Repository as RepositoryRow
+from containers.models import Tag as TagRecord
+from containers.reference import Digest, Repository, Tag
+from containers.registry.client import (
+    UPSTREAM_DEADLINE_SECONDS,
+    RegistryAnswer,
+    RegistryUnavailableError,
+)
+from workspaces.models import Workspace
+
+# Longer than a sender can be at work on a write. After it, anybody may send it again.
+WRITE_LEASE = timedelta(seconds=1.5 * UPSTREAM_DEADLINE_SECONDS)
+# Longer than a write can linger between Taglock and the registry, counted from when it left.
+STRAY_LIFE = timedelta(minutes=15)
+# The same image need not wait longer than this for a sender that may be dead.
+TAKE_OVER_AFTER = timedelta(seconds=5)
+
+
+class RecordMovedError(Exception):
+    """What was read before the hold is not there any more: read again, decide again."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write in flight: its id on the records, and when it must have left at the latest."""
+
+    id: uuid.UUID
+    kind: WriteKind
+    digest: Digest | None
+    sent_by: float
+
+
+class Result(StrEnum):
+    """What became of one request to the registry."""
+
+    LANDED = "landed"
+    REFUSED = "refused"
+    # It never left, so it cannot land.
+    NOT_SENT = "not sent"
+    NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one request, with the registry's answer where it gave a whole one."""
+
+    result: Result
+    answer: RegistryAnswer | None = None
+    why: str = ""
+
+
+def read_clock() -> float:
+    """Return seconds of a clock that never jumps, and goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+# ---- hold ------------------------------------------------------------------------------------
+
+
+def insert_missing(
+    workspace: Workspace,
+    repository: Repository,
+    tags: Collection[Tag],
+    digests: Collection[Digest] = (),
+) -> None:
+    """Insert records and manifests that are missing, sorted, within the hold and before its locks.
+
+    Others that insert the same wait for this transaction, while they hold nothing.
+    """
+    place = {"workspace": workspace, "repository": repository.name}
+    Manifest.objects.bulk_create(
+        [Manifest(**place, digest=digest.value) for digest in sorted(digests)],
+        ignore_conflicts=True,
+    )
+    if tags:
+        RepositoryRow.objects.bulk_create(
+            [RepositoryRow(workspace=workspace, name=repository.name)], ignore_conflicts=True
+        )
+        TagRecord.objects.bulk_create(
+            [TagRecord(**place, name=tag.name) for tag in sorted(tags)], ignore_conflicts=True
+        )
+
+
+def lock_manifests(
+    workspace: Workspace, repository: Repository, digests: Collection[Digest]
+) -> dict[Digest, Manifest]:
+    """Lock these manifests, in order, and return them. Raises RecordMovedError where one is gone.
+
+    A push and a delete that need the same manifest follow one another.
+    """
+    rows = list(
+        Manifest.objects.select_for_update(no_key=True)
+        .filter(
+            workspace=workspace,
+            repository=repository.name,
+            digest__in=[digest.value for digest in digests],
+        )
+        .order_by("digest")
+    )
+    if len(rows) < len(set(digests)):
+        raise RecordMovedError("a manifest has no row yet")
+    return {Digest(row.digest): row for row in rows}
+
+
+def lock_records(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag]
+) -> dict[Tag, TagRecord]:
+    """Lock the records of these tags, in order of their names, and return them.
+
+    Raises RecordMovedError where one has no row yet.
+    """
+    rows = list(
+        TagRecord.objects.select_for_update(no_key=True)
+        .filter(
+            workspace=workspace,
+            repository=repository.name,
+            name__in=[tag.name for tag in tags],
+        )
+        .order_by("name")
+    )
+    if len(rows) < len(set(tags)):
+        raise RecordMovedError("a tag has no record yet")
+    return {Tag(row.name): row for row in rows}
+
+
+def lock_record(record_id: int) -> TagRecord:
+    """Lock one record by its id, and return it as it is now."""
+    return (
+        TagRecord.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("workspace")
+        .get(id=record_id)
+    )
+
+
+# ---- begin -----------------------------------------------------------------------------------
+
+
+def new_write(kind: WriteKind, digest: Digest | None) -> Write:
+    """Return a write that is about to begin; its time counts from now."""
+    leaves_within = WRITE_LEASE.total_seconds() - UPSTREAM_DEADLINE_SECONDS
+    return Write(uuid.uuid4(), kind, digest, read_clock() + leaves_within)
+
+
+def begin_write(
+    write: Write,
+    records: Iterable[TagRecord],
+    now: datetime,
+    *,
+    lasts: timedelta | None = None,
+    is_external: bool = False,
+) -> None:
+    """Put the write in flight on these records, which are held and have none."""
+    for record in records:
+        if record.write_id is not None:
+            raise AssertionError(f"{record} has a write in flight already")
+        record.write_id = write.id
+        record.write_kind = write.kind
+        record.write_digest = write.digest.value if write.digest else ""
+        record.write_begun_at = now
+        record.write_expires_at = now + (lasts or WRITE_LEASE)
+        record.write_is_external = is_external
+        save_record(record, now)
+
+
+def save_record(record: TagRecord, now: datetime) -> None:
+    """Write a held record that has changed: its revision says so to everybody who has looked."""
+    record.revision += 1
+    record.changed_at = now
+    record.save()
+
+
+def begin_delete(write: Write, manifest: Manifest, now: datetime) -> None:
+    """Put the delete of a manifest in flight on its row, which is held."""
+    manifest.delete_id = write.id
+    manifest.delete_expires_at = now + WRITE_LEASE
+    manifest.revision += 1
+    manifest.save()
+
+
+# ---- send ------------------------------------------------------------------------------------
+
+
+def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
+    """Call the registry once, if the write may still leave, and say what became of it."""
+    release_database()
+    if read_clock() > write.sent_by:
+        return Sent(Result.NOT_SENT, why="Taglock was delayed too long to send it")
+    try:
+        answer = call()
+    except RegistryUnavailableError as error:
+        result = Result.NO_ANSWER if error.was_sent else Result.NOT_SENT
+        return Sent(result, why=f"the registry gave no answer ({error})")
+    if answer.is_success:
+        is_other = write.kind == WriteKind.PUSH and answer.digest != str(write.digest)
+        if is_other:
+            return Sent(Result.NO_ANSWER, answer, "the registry named another digest")
+        return Sent(Result.LANDED, answer)
+    if write.kind == WriteKind.DELETE and answer.is_absent:
+        return Sent(Result.LANDED, answer)
+    if answer.is_refusal:
+        return Sent(Result.REFUSED, answer, f"the registry answered {answer.status}")
+    return Sent(Result.NO_ANSWER, answer, f"the registry answered {answer.status}")
+
+
+# ---- settle ----------------------------------------------------------------------------------
+
+
+def lock_records_of(write: Write) -> list[TagRecord]:
+    """Lock the records that still name this write, in order; nobody else settles it."""
+    return list(
+        TagRecord.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("workspace")
+        .filter(write_id=write.id)
+        .order_by("name")
+    )
+
+
+def end_write(record: TagRecord, sent: Sent, now: datetime, *, shown: Digest | None = None) -> None:
+    """Settle the write in flight of a held record. The caller decides what it means for the lock.
+
+    `shown` is what the tag points at if the write landed. A write without an answer becomes a
+    stray; it was sent before `now`, by whoever settles it here.
+    """
+    if sent.result is Result.LANDED:
+        record.digest = shown.value if shown else ""
+        record.shown_at = now
+        if record.write_kind == WriteKind.PUSH:
+            record.pushed_at = now
+    elif sent.result is Result.NO_ANSWER:
+        add_stray(record, record.write_digest if _is_push(record) else "", now + STRAY_LIFE)
+    _clear_write(record)
+    save_record(record, now)
+
+
+def add_stray(record: TagRecord, digest: str, until: datetime) -> None:
+    """Note on a held record that a write of `digest` may land until then (empty: a delete).
+
+    Of two, the later end counts; of different images, none in particular. The caller saves.
+    """
+    if record.stray_until is None:
+        record.stray_digest, record.stray_until = digest, until
+        return
+    record.stray_until = max(record.stray_until, until)
+    if record.stray_digest != digest:
+        record.stray_digest = ""
+
+
+def expire_write(record: TagRecord, now: datetime, *, same_image: Digest | None = None) -> bool:
+    """Make a stray of a held record's write where its sender is late; return whether it was.
+
+    A push of the same image does so sooner: its own write can do that one no harm.
+    """
+    if record.write_id is None or record.write_is_external or record.write_expires_at is None:
+        return False
+    is_mine = same_image is not None and _is_push(record)
+    is_mine = is_mine and record.write_digest == str(same_image)
+    is_late = record.write_expires_at <= now or bool(
+        is_mine and record.write_begun_at and record.write_begun_at + TAKE_OVER_AFTER <= now
+    )
+    if is_late:
+        make_stray(record)
+        save_record(record, now)
+    return is_late
+
+
+def make_stray(record: TagRecord) -> None:
+    """Turn the write in flight into a stray: it can be sent until it expires. The caller saves."""
+    if record.write_expires_at is None:
+        raise AssertionError(f"{record} has no write in flight")
+    digest = record.write_digest if _is_push(record) else ""
+    add_stray(record, digest, record.write_expires_at + STRAY_LIFE)
+    _clear_write(record)
+
+
+def _is_push(record: TagRecord) -> bool:
+    return record.write_kind == WriteKind.PUSH
+
+
+def _clear_write(record: TagRecord) -> None:
+    record.write_id = None
+    record.write_kind = record.write_digest = ""
+    record.write_begun_at = record.write_expires_at = None
+    record.write_is_external = False
+
+
+# ---- manifests -------------------------------------------------------------------------------
+
+
+def has_open_delete(manifest: Manifest, now: datetime) -> bool:
+    """Whether a delete of this manifest is in flight, or may still land."""
+    return open_delete_ends(manifest, now) is not None
+
+
+def open_delete_ends(manifest: Manifest, now: datetime) -> datetime | None:
+    """Return when the last open delete of this manifest can land no more; None where none is open."""
+    ends = [manifest.stray_until] if manifest.stray_until else []
+    if manifest.delete_id is not None and manifest.delete_expires_at is not None:
+        ends.append(manifest.delete_expires_at + STRAY_LIFE)
+    latest = max(ends, default=now)
+    return latest if latest > now else None
+
+
+def end_delete(manifest: Manifest, sent: Sent, now: datetime) -> None:
+    """Settle the delete of a held manifest; it stays open for STRAY_LIFE where no answer came."""
+    manifest.delete_id = manifest.delete_expires_at = None
+    if sent.result is Result.LANDED:
+        manifest.is_there = False
+    elif sent.result is Result.NO_ANSWER:
+        until = now + STRAY_LIFE
+        manifest.stray_until = max(until, manifest.stray_until or until)
+    manifest.save()

@@ -1,0 +1,237 @@
+"""What a delete has to do, tag by tag, decided while the records are held.
+
+Gate, check-delete and the admins' pages make the same plan.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q
+
+from containers import writes
+from containers.inventory import find_ancestors
+from containers.models import Manifest
+from containers.models import Tag as TagRecord
+from containers.reference import Digest, Repository, Tag
+from immutability import locks
+from immutability.answers import Refusal
+from immutability.models import LockedTag
+from immutability.policy.decisions import (
+    DeleteDecision,
+    DeleteStep,
+    DigestDecision,
+    DigestStep,
+    decide_delete,
+    decide_delete_by_digest,
+)
+from immutability.protection import LockState, Policy, cover
+from immutability.push.plan import TakenLook
+from immutability.reading import read_policy_and_time, record_facts
+from immutability.refuse import (
+    record_in_use,
+    record_refused_delete,
+    relay_in_use,
+    relay_refused_delete,
+    relay_wait,
+)
+from workspaces.access import Actor
+from workspaces.models import Workspace
+
+
+@dataclass(frozen=True)
+class DeleteQuestion:
+    """A delete of a tag, or of a manifest and with it every tag that points at it."""
+
+    workspace: Workspace
+    repository: Repository
+    target: Tag | Digest
+    is_admin: bool = False
+
+
+@dataclass
+class DeletePlan:
+    """The decision on each tag that a delete concerns, and the held rows that it was made by."""
+
+    question: DeleteQuestion
+    policy: Policy
+    now: datetime
+    records: dict[Tag, TagRecord]
+    locks: dict[Tag, LockedTag]
+    decisions: dict[Tag, DeleteDecision] | dict[Tag, DigestDecision]
+    # Of a delete by digest: the manifest's row, which is held.
+    manifest: Manifest | None = None
+
+    def tags_with(self, *steps: str) -> list[Tag]:
+        """Return the tags whose next step is one of these, in order."""
+        return [tag for tag, each in sorted(self.decisions.items()) if each.step in steps]
+
+    @property
+    def refused(self) -> list[Tag]:
+        """The tags that refuse the delete for good."""
+        return self.tags_with(DeleteStep.LOCKED, DigestStep.IN_USE)
+
+    @property
+    def waiting(self) -> list[Tag]:
+        """The tags on which something else has to end first."""
+        return self.tags_with(DeleteStep.WAIT)
+
+    @property
+    def taken(self) -> list[Tag]:
+        """The tags that go."""
+        return self.tags_with(DeleteStep.SEND, DigestStep.TAKE, DeleteStep.RESERVE)
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether something else has to end first."""
+        return bool(self.waiting) or self.open_delete_ends is not None
+
+    @property
+    def open_delete_ends(self) -> datetime | None:
+        """When another delete of the same manifest can land no more; None where none is open."""
+        return writes.open_delete_ends(self.manifest, self.now) if self.manifest else None
+
+    def relay_wait(self) -> Refusal:
+        """Return the answer to a delete that has waited long enough."""
+        for tag in self.waiting:
+            return relay_wait(
+                self.question.repository,
+                tag,
+                self.locks.get(tag),
+                self.decisions[tag].stray,
+                self.now,
+            )
+        return relay_wait(
+            self.question.repository, None, None, None, self.now, until=self.open_delete_ends
+        )
+
+    # ---- what follows, within the hold --------------------------------------------------------
+
+    def adopt_present(self) -> None:
+        """Lock what is there already under the covered tags: they count as locked."""
+        for tag, decision in self.decisions.items():
+            if decision.adopt is None:
+                continue
+            record = self.records[tag]
+            record.digest, record.shown_at = decision.adopt.value, self.now
+            writes.save_record(record, self.now)
+            self.locks[tag] = locks.adopt(
+                record, decision.adopt, decision.coverage, self.policy, self.now
+            )
+
+    def refuse(self, *, actor: Actor) -> Refusal:
+        """Record every refusal, and return the first of them."""
+        refusals = []
+        workspace, target = self.question.workspace, self.question.target
+        for tag in self.refused:
+            row = self.locks[tag]
+            facts = row.to_facts(workspace.slug)
+            if self.decisions[tag].step == DigestStep.IN_USE and isinstance(target, Digest):
+                ref = record_in_use(row, target, workspace, actor=actor)
+                refusals.append(relay_in_use(facts, target, ref))
+            else:
+                ref = record_refused_delete(row, workspace, actor=actor)
+                refusals.append(relay_refused_delete(facts, ref))
+        return refusals[0]
+
+    def begin(self, *, actor: Actor, reason: str) -> None:
+        """Say of each lock what the delete that is about to leave means for it.
+
+        An admin's delete makes a covered tag `deleting`; any other ends the lock that it has. A
+        delete by digest leaves a reserved name.
+        """
+        is_by_digest = isinstance(self.question.target, Digest)
+        for tag in self.taken:
+            row = self.locks.get(tag)
+            if row is None:
+                continue
+            if self.decisions[tag].step == DeleteStep.RESERVE:
+                locks.begin_deleting(row, reason, self.now, actor=actor)
+            elif not (is_by_digest and row.state == LockState.RESERVED):
+                locks.end(row, locks.DELETED_UNPROTECTED, self.policy.version, actor=actor)
+                del self.locks[tag]
+
+
+@contextmanager
+def hold_delete(question: DeleteQuestion, look: TakenLook | None = None) -> Iterator[DeletePlan]:
+    """Hold what a delete concerns, and decide; commit what the caller writes.
+
+    `look` is what the registry showed under the tag that is to be deleted. Raises PatternError and
+    PatternEvaluationError, and RecordMovedError where a record is made at the same moment.
+    """
+    with transaction.atomic():
+        if isinstance(question.target, Tag):
+            yield _hold_tag(question, question.target, look)
+        else:
+            yield _hold_digest(question, question.target)
+
+
+def _hold_tag(question: DeleteQuestion, tag: Tag, look: TakenLook | None) -> DeletePlan:
+    writes.insert_missing(question.workspace, question.repository, [tag])
+    records = writes.lock_records(question.workspace, question.repository, [tag])
+    policy, now, rows = _read_held(question, records)
+    record, row = records[tag], rows.get(tag)
+    decision = decide_delete(
+        cover(policy, tag),
+        record_facts(record),
+        row.to_lock() if row else None,
+        look.look if look and look.revision == record.revision else None,
+        is_admin=question.is_admin,
+    )
+    return DeletePlan(question, policy, now, records, rows, {tag: decision})
+
+
+def _hold_digest(question: DeleteQuestion, digest: Digest) -> DeletePlan:
+    """Hold the manifest first: from then on no record comes to name it."""
+    place = (question.workspace, question.repository)
+    writes.insert_missing(*place, (), [digest])
+    manifest = writes.lock_manifests(*place, [digest])[digest]
+    parents = frozenset(find_ancestors(*place, digest))
+    tags = find_concerned(question, digest, parents)
+    records = writes.lock_records(*place, tags)
+    policy, now, rows = _read_held(question, records)
+    decisions = {
+        tag: decide_delete_by_digest(
+            cover(policy, tag),
+            record_facts(record),
+            rows[tag].to_lock() if tag in rows else None,
+            digest,
+            parents,
+            is_admin=question.is_admin,
+        )
+        for tag, record in records.items()
+    }
+    return DeletePlan(question, policy, now, records, rows, decisions, manifest)
+
+
+def find_concerned(
+    question: DeleteQuestion, digest: Digest, parents: frozenset[Digest]
+) -> list[Tag]:
+    """Return the tags whose digest, write, stray or lock names the manifest, or what lists it."""
+    named = [digest.value, *(parent.value for parent in parents)]
+    rows = TagRecord.objects.filter(
+        Q(digest__in=named)
+        | Q(write_digest__in=named)
+        | Q(write_id__isnull=False, write_digest="")
+        | Q(stray_until__isnull=False, stray_digest__in=["", *named])
+        | Q(lock__digest__in=named),
+        workspace=question.workspace,
+        repository=question.repository.name,
+    )
+    return [Tag(name) for name in rows.order_by("name").values_list("name", flat=True)]
+
+
+def _read_held(
+    question: DeleteQuestion, records: dict[Tag, TagRecord]
+) -> tuple[Policy, datetime, dict[Tag, LockedTag]]:
+    policy, now = read_policy_and_time(question.workspace)
+    for record in records.values():
+        record.workspace = question.workspace
+        writes.expire_write(record, now)
+    by_record = {record.id: tag for tag, record in records.items()}
+    rows = {by_record[row.record_id]: row for row in LockedTag.objects.filter(record__in=by_record)}
+    for row in rows.values():
+        row.workspace = question.workspace
+    return policy, now, rows

@@ -1,0 +1,20 @@
+"""What keeps a question from being answered. A refusal is a value, never one of these."""
+
+
+class TryAgainError(Exception):
+    """Nothing can be decided now, so nothing is allowed. The message says what has to happen first.
+
+    `seconds` is when to ask again.
+    """
+
+    def __init__(self, message: str, seconds: int = 10) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class PermissionRevokedError(Exception):
+    """Whoever is acting was allowed to when they began, and is not any more."""
+
+
+class ConflictError(Exception):
+    """The state in which this was to be done has changed, or never allowed it. It says what does."""

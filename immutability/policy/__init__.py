@@ -1,0 +1,1 @@
+"""What may be pushed and deleted: pure values and decisions. No Django, no clock, no database."""

@@ -1,0 +1,275 @@
+"""What a push has to do, tag by tag: read without a lock to choose the way, held to decide.
+
+Gate and check-push make the same plan. Whatever is answered or written is decided in a hold.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from django.db import transaction
+
+from containers import writes
+from containers.inventory import find_descendants
+from containers.models import Manifest
+from containers.models import Tag as TagRecord
+from containers.reference import Digest, Repository, Tag
+from immutability import locks
+from immutability.answers import Refusal
+from immutability.models import LockedTag
+from immutability.policy.decisions import Look, PushDecision, Step, decide_push, ends_lock
+from immutability.protection import LockState, Outcome, Policy, cover
+from immutability.reading import read_policy_and_time, record_facts
+from immutability.refuse import record_refused_push, relay_refused_push, relay_wait
+from workspaces.access import Actor
+from workspaces.log.append import Event, append_repeatable_event
+from workspaces.log.kinds import EventKind
+from workspaces.models import Workspace
+
+
+@dataclass(frozen=True)
+class TakenLook:
+    """A look at the registry, and the revision that the tag's record had before it."""
+
+    look: Look
+    revision: int
+
+
+@dataclass(frozen=True)
+class PushQuestion:
+    """A push of one image under some tags, which are distinct and sorted.
+
+    `children` are the manifests that the pushed one lists, where they are known. With `is_check`
+    it is a registry that asks before it writes.
+    """
+
+    workspace: Workspace
+    repository: Repository
+    tags: tuple[Tag, ...]
+    digest: Digest
+    children: tuple[Digest, ...] = ()
+    is_check: bool = False
+
+    def find_needed(self) -> list[Digest]:
+        """Return the manifest and all that it lists, to any depth, as far as that is known."""
+        return sorted(
+            find_descendants(self.workspace, self.repository, {self.digest, *self.children})
+        )
+
+
+@dataclass
+class PushPlan:
+    """The decision on each tag of a push, and the rows that it was made by."""
+
+    question: PushQuestion
+    policy: Policy
+    now: datetime
+    records: dict[Tag, TagRecord]
+    locks: dict[Tag, LockedTag]
+    looks: Mapping[Tag, TakenLook]
+    # Of what the push needs; in a hold they are locked.
+    manifests: dict[Digest, Manifest] = field(default_factory=dict)
+    decisions: dict[Tag, PushDecision] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Decide. Raises PatternError or PatternEvaluationError."""
+        self.decisions = {tag: self._decide(tag) for tag in self.question.tags}
+
+    def _decide(self, tag: Tag) -> PushDecision:
+        record, row = self.records.get(tag), self.locks.get(tag)
+        taken = self.looks.get(tag)
+        revision = record.revision if record else 0
+        decision = decide_push(
+            cover(self.policy, tag),
+            record_facts(record),
+            row.to_lock() if row else None,
+            self.question.digest,
+            taken.look if taken and taken.revision == revision else None,
+            is_check=self.question.is_check,
+        )
+        is_released = row is not None and row.state == LockState.RELEASED
+        if (
+            decision.step is Step.UNCHANGED
+            and self.policy.refuse_identical_pushes
+            and not is_released
+        ):
+            return replace(decision, step=Step.LOCKED)
+        return decision
+
+    def decide_again(self, looks: Mapping[Tag, TakenLook]) -> "PushPlan":
+        """Return the plan by the same rows and these looks."""
+        return replace(self, looks=looks)
+
+    def tags_with(self, *steps: Step) -> list[Tag]:
+        """Return the tags whose next step is one of these, in order."""
+        return [tag for tag, each in self.decisions.items() if each.step in steps]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether some tag refuses the push for good: then nothing else is done."""
+        return bool(self.tags_with(Step.LOCKED, Step.RESERVED))
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether something else has to end first."""
+        return bool(self.tags_with(Step.WAIT)) or (
+            not self.is_refused and self.open_delete_ends is not None
+        )
+
+    @property
+    def open_delete_ends(self) -> datetime | None:
+        """When a delete of what the push needs can land no more; None where none is open."""
+        ends = [writes.open_delete_ends(each, self.now) for each in self.manifests.values()]
+        return max((each for each in ends if each), default=None)
+
+    def relay_wait(self) -> Refusal:
+        """Return the answer to a push that has waited long enough: what for, and how long yet."""
+        for tag in self.tags_with(Step.WAIT):
+            return relay_wait(
+                self.question.repository,
+                tag,
+                self.locks.get(tag),
+                self.decisions[tag].stray,
+                self.now,
+            )
+        return relay_wait(
+            self.question.repository, None, None, None, self.now, until=self.open_delete_ends
+        )
+
+    # ---- what follows, within the hold --------------------------------------------------------
+
+    def adopt_present(self) -> None:
+        """Lock what the registry has already under the covered tags; note what a look showed."""
+        for tag, decision in self.decisions.items():
+            record = self.records[tag]
+            if decision.adopt is not None:
+                record.digest, record.shown_at = decision.adopt.value, self.now
+                writes.save_record(record, self.now)
+                self.locks[tag] = locks.adopt(
+                    record, decision.adopt, decision.coverage, self.policy, self.now
+                )
+            elif decision.shown:
+                record.digest, record.shown_at = self.question.digest.value, self.now
+                writes.save_record(record, self.now)
+
+    def refuse(self, *, actor: Actor) -> Refusal:
+        """Record every refusal, and return the first of them."""
+        refusals = []
+        for tag in self.tags_with(Step.LOCKED, Step.RESERVED):
+            row = self.locks[tag]
+            outcome = self.outcome(tag)
+            ref = record_refused_push(
+                row, outcome, self.question.digest, self.question.workspace, actor=actor
+            )
+            facts = row.to_facts(self.question.workspace.slug)
+            refusals.append(relay_refused_push(outcome, facts, self.question.digest, ref))
+        return refusals[0]
+
+    def record_unchanged(self, *, actor: Actor) -> None:
+        """Record the tags that are at this image already."""
+        for tag in self.tags_with(Step.UNCHANGED):
+            append_repeatable_event(self.event(EventKind.PUSH_IDENTICAL, tag), actor=actor)
+
+    def claim(self, *, actor: Actor) -> None:
+        """Write the claims, and end the locks that an unprotected push of another image ends."""
+        for tag, decision in self.decisions.items():
+            record, row = self.records[tag], self.locks.get(tag)
+            if decision.step is Step.CLAIM:
+                self.locks[tag] = locks.claim(
+                    record,
+                    row,
+                    self.question.digest,
+                    decision.coverage,
+                    self.policy,
+                    self.now,
+                    actor=actor,
+                )
+        self.end_locks(actor=actor)
+
+    def end_locks(self, *, actor: Actor) -> None:
+        """End the locks under which an unprotected push of another image is about to leave."""
+        for tag in self.tags_with(Step.SEND):
+            row = self.locks.get(tag)
+            if row is not None and ends_lock(row.to_lock(), self.question.digest):
+                locks.end(
+                    row,
+                    locks.ANOTHER_IMAGE,
+                    self.policy.version,
+                    actor=actor,
+                    other=self.question.digest,
+                )
+                del self.locks[tag]
+
+    def outcome(self, tag: Tag) -> Outcome:
+        """Return what is told of a tag that is not claimed or locked by this push."""
+        return _OUTCOMES[self.decisions[tag].step]
+
+    def event(self, kind: EventKind, tag: Tag) -> Event:
+        """Return an event of this push on one of its tags."""
+        rule = self.decisions[tag].coverage.rule
+        return Event(
+            kind,
+            self.question.workspace.slug,
+            self.question.repository.name,
+            tag.name,
+            digest=self.question.digest.value,
+            rule_name=rule.name if rule else "",
+            rule_pattern=rule.pattern if rule else "",
+            settings_version=self.policy.version,
+        )
+
+
+_OUTCOMES = {
+    Step.SEND: Outcome.UNPROTECTED,
+    Step.LOOK: Outcome.CLAIM_PENDING,
+    Step.WAIT: Outcome.CLAIM_PENDING,
+    Step.CLAIM: Outcome.FREE,
+    Step.POINT: Outcome.FREE,
+    Step.UNCHANGED: Outcome.UNCHANGED,
+    Step.LOCKED: Outcome.LOCKED,
+    Step.RESERVED: Outcome.RESERVED,
+}
+
+
+def read_plan(question: PushQuestion, looks: Mapping[Tag, TakenLook]) -> PushPlan:
+    """Read and decide, to choose the way: nothing is answered by it.
+
+    Raises PatternError or PatternEvaluationError.
+    """
+    policy, now = read_policy_and_time(question.workspace)
+    rows = TagRecord.objects.select_related("lock").filter(
+        workspace=question.workspace,
+        repository=question.repository.name,
+        name__in=[tag.name for tag in question.tags],
+    )
+    records = {Tag(row.name): row for row in rows}
+    held = {tag: row.lock for tag, row in records.items() if hasattr(row, "lock")}
+    return PushPlan(question, policy, now, records, held, looks)
+
+
+@contextmanager
+def hold_plan(
+    question: PushQuestion, looks: Mapping[Tag, TakenLook], known: Collection[Tag]
+) -> Iterator[PushPlan]:
+    """Hold what the push concerns, and decide; commit what the caller writes.
+
+    `known` are the tags that have a record. Raises RecordMovedError where another one is made at
+    the same moment, PatternError and PatternEvaluationError.
+    """
+    needed = question.find_needed()
+    with transaction.atomic():
+        missing = [tag for tag in question.tags if tag not in known]
+        writes.insert_missing(question.workspace, question.repository, missing, needed)
+        manifests = writes.lock_manifests(question.workspace, question.repository, needed)
+        records = writes.lock_records(question.workspace, question.repository, question.tags)
+        policy, now = read_policy_and_time(question.workspace)
+        for record in records.values():
+            record.workspace = question.workspace
+            writes.expire_write(record, now, same_image=question.digest)
+        by_record = {record.id: tag for tag, record in records.items()}
+        rows = LockedTag.objects.filter(record__in=by_record)
+        held = {by_record[row.record_id]: row for row in rows}
+        for row in held.values():
+            row.workspace = question.workspace
+        yield PushPlan(question, policy, now, records, held, looks, manifests)

@@ -1,0 +1,63 @@
+"""Read what decides: the policy, with the database's time, and what the rows say as values."""
+
+from datetime import datetime
+
+from django.db.models.functions import Now
+
+from containers.models import Tag as TagRecord
+from containers.models import WriteKind
+from containers.reference import Digest
+from immutability.policy.decisions import RecordFacts, Stray, WriteInFlight
+from immutability.protection import Policy, PolicyRule, Protection
+from workspaces.models import Workspace
+
+
+def read_policy(workspace: Workspace) -> Policy:
+    """Return the workspace's policy."""
+    return read_policy_and_time(workspace)[0]
+
+
+def read_policy_and_time(workspace: Workspace) -> tuple[Policy, datetime]:
+    """Return the policy and the database's time, in one statement, so that all of it agrees.
+
+    Nothing is kept between calls: a saved change is in force for the very next push.
+    """
+    rows = list(
+        Workspace.objects.filter(pk=workspace.pk)
+        .annotate(now=Now())
+        .order_by("container_settings__rules__position")
+        .values_list(
+            "now",
+            "container_settings__version",
+            "container_settings__protection",
+            "container_settings__refuse_identical_pushes",
+            "container_settings__protect_signature_tags",
+            "container_settings__rules__name",
+            "container_settings__rules__pattern",
+        )
+    )
+    now, version, protection, refuse_identical_pushes, protect_signature_tags, *_ = rows[0]
+    if version is None:
+        return Policy(), now
+    rules = tuple(PolicyRule(row[5], row[6]) for row in rows if row[5] is not None)
+    policy = Policy(
+        version, Protection(protection), rules, refuse_identical_pushes, protect_signature_tags
+    )
+    return policy, now
+
+
+def record_facts(record: TagRecord | None) -> RecordFacts:
+    """Return what a decision needs to know of a record."""
+    if record is None:
+        return RecordFacts()
+    write = stray = None
+    if record.write_id is not None:
+        is_push = record.write_kind == WriteKind.PUSH
+        write = WriteInFlight(_digest(record.write_digest) if is_push else None)
+    if record.stray_until is not None:
+        stray = Stray(_digest(record.stray_digest), record.stray_until)
+    return RecordFacts(_digest(record.digest), record.shown_at is not None, write, stray)
+
+
+def _digest(value: str) -> Digest | None:
+    return Digest(value) if value else None

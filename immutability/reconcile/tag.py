@@ -1,0 +1,184 @@
+"""Finish what was left behind on one tag: an expired write, a stray, a claim, a delete.
+
+The lock is the desired state and the record is what was observed. Each step holds the record,
+decides by what it says in that moment, and commits before the registry is called.
+"""
+
+from datetime import datetime
+
+from django.db import transaction
+
+from containers import writes
+from containers.inventory import find_descendants
+from containers.models import Tag as TagRecord
+from containers.models import WriteKind
+from containers.reference import Digest, Repository, Tag
+from containers.registry.client import RegistryAnswer, RegistryClient
+from containers.writes import RecordMovedError, Write
+from immutability import locks
+from immutability.delete.settle import settle_delete
+from immutability.errors import TryAgainError
+from immutability.look import fetch_manifest, learn, look_at_tag
+from immutability.models import LockedTag
+from immutability.policy.decisions import AfterStray, Look, decide_after_stray
+from immutability.protection import LockState
+from immutability.push.settle import settle_push
+from immutability.reading import read_policy_and_time, record_facts
+
+
+def reconcile_record(record_id: int, registry: RegistryClient | None) -> bool:
+    """Do what can be done now for one tag; return whether anything has changed.
+
+    Without a registry there is nothing to look at: a stray just ends. A registry that gives no
+    answer leaves all as it is.
+    """
+    with transaction.atomic():
+        record = writes.lock_record(record_id)
+        policy, now = read_policy_and_time(record.workspace)
+        has_changed = writes.expire_write(record, now)
+        row = LockedTag.objects.filter(record=record).first()
+    if record.write_id is not None:
+        return has_changed
+    try:
+        if record.stray_until is not None and record.stray_until <= now:
+            return _end_stray(record, registry) or has_changed
+        if registry is None or row is None or (row.refused_at and record.stray_until):
+            return has_changed
+        if row.state == LockState.CLAIMED:
+            return _point(record, row, registry) or has_changed
+        if row.state == LockState.DELETING:
+            return _delete_again(record, row, registry) or has_changed
+    except (TryAgainError, RecordMovedError):
+        return has_changed
+    return has_changed
+
+
+def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
+    """Look once the stray can land no more: what the registry shows is the truth."""
+    look = None
+    if registry is not None:
+        look = look_at_tag(Repository(record.repository), Tag(record.name), registry)
+    with transaction.atomic():
+        held = writes.lock_record(record.id)
+        if held.revision != record.revision or held.write_id is not None:
+            return False
+        policy, now = read_policy_and_time(held.workspace)
+        row = LockedTag.objects.select_related("workspace").filter(record=held).first()
+        facts = record_facts(held)
+        held.stray_until, held.stray_digest = None, ""
+        if look is not None:
+            _apply_look(
+                held,
+                row,
+                decide_after_stray(facts, row.to_lock() if row else None, look),
+                look,
+                policy.version,
+                now,
+            )
+        writes.save_record(held, now)
+    return True
+
+
+def _apply_look(
+    record: TagRecord,
+    row: LockedTag | None,
+    decided: AfterStray,
+    look: Look,
+    version: int,
+    now: datetime,
+) -> None:
+    record.digest = look.digest.value if look.digest else ""
+    record.shown_at = now
+    if row is None:
+        return
+    match decided:
+        case AfterStray.LOCKED:
+            locks.confirm(row, now)
+        case AfterStray.RESERVED:
+            locks.reserve(row)
+        case AfterStray.ENDS:
+            reason = locks.SHOWS_ANOTHER if look.digest else locks.NOT_THERE
+            locks.end(row, reason, version, other=look.digest)
+        case AfterStray.STANDS if row.refused_at is not None:
+            # What was refused while a stray was open is tried once more.
+            row.refused_at = None
+            row.save(update_fields=["refused_at"])
+
+
+def _point(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
+    """Point a claimed tag at its image: fetch the manifest by digest, send it under the tag."""
+    repository, tag, digest = Repository(record.repository), Tag(record.name), Digest(row.digest)
+    manifest = fetch_manifest(repository, digest, registry)
+    if manifest is None:
+        return _give_up(record, row, registry)
+    learn(record.workspace, repository, digest, manifest)
+    write = _begin(record, row, WriteKind.PUSH)
+    if write is None:
+        return False
+    media_type = manifest.headers.get("Content-Type", "")
+
+    def put() -> RegistryAnswer:
+        return registry.put_manifest(repository, tag, manifest.body, media_type)
+
+    sent = writes.send(write, put)
+    return settle_push(write, record.workspace, repository, {tag: sent})
+
+
+def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
+    """A claim whose manifest is gone goes back to what it replaced, once no stray may land.
+
+    A 404 alone is weak: the tag, too, must not show the image.
+    """
+    repository, tag = Repository(record.repository), Tag(record.name)
+    if look_at_tag(repository, tag, registry).digest == Digest(row.digest):
+        return False
+    with transaction.atomic():
+        held, lock, now = _hold_unchanged(record, row)
+        if held is None or lock is None or held.stray_until is not None:
+            return False
+        locks.take_back(lock)
+        writes.save_record(held, now)
+    return True
+
+
+def _delete_again(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
+    """Send an admin's delete again, by tag: by digest it would take other tags too."""
+    repository, tag = Repository(record.repository), Tag(record.name)
+    write = _begin(record, row, WriteKind.DELETE)
+    if write is None:
+        return False
+    sent = writes.send(write, lambda: registry.delete_manifest(repository, tag))
+    return settle_delete(write, record.workspace, repository, sent)
+
+
+def _begin(record: TagRecord, row: LockedTag, kind: WriteKind) -> Write | None:
+    """Put the write in flight if the tag is still as it was read; None where it is not."""
+    repository, digest = Repository(record.repository), Digest(row.digest)
+    needed = sorted(find_descendants(record.workspace, repository, {digest}))
+    write = writes.new_write(kind, digest if kind is WriteKind.PUSH else None)
+    with transaction.atomic():
+        manifests = {}
+        if kind is WriteKind.PUSH:
+            writes.insert_missing(record.workspace, repository, (), needed)
+            manifests = writes.lock_manifests(record.workspace, repository, needed)
+        held, lock, now = _hold_unchanged(record, row)
+        if held is None or lock is None:
+            return None
+        if any(writes.has_open_delete(each, now) for each in manifests.values()):
+            return None
+        writes.begin_write(write, [held], now)
+    return write
+
+
+def _hold_unchanged(
+    record: TagRecord, row: LockedTag
+) -> tuple[TagRecord | None, LockedTag | None, datetime]:
+    """Hold the record and its lock; None for both where the record has changed since it was read."""
+    held = writes.lock_record(record.id)
+    _, now = read_policy_and_time(held.workspace)
+    lock = (
+        LockedTag.objects.select_related("workspace").filter(record=held, state=row.state).first()
+    )
+    if held.revision != record.revision or lock is None or lock.digest != row.digest:
+        return None, None, now
+    return held, lock, now
