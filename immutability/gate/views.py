@@ -155,13 +155,15 @@ def _find_problem(body: bytes, media_type: str) -> str:
     """Return what is wrong with a manifest that no registry can take, or nothing."""
     if len(media_type) > MAX_MEDIA_TYPE_LENGTH or find_bad_character(media_type):
         return "The Content-Type is no media type."
-    known = media_type.partition(";")[0].strip().lower()
-    if known and known not in MANIFEST_MEDIA_TYPES:
-        return ""  # A kind that is not ours to judge: the registry knows.
+    kind = media_type.partition(";")[0].strip().lower()
     try:
-        read_manifest(body, media_type)
+        facts = read_manifest(body, media_type)
     except UnreadableManifestError as error:
+        if kind and kind not in MANIFEST_MEDIA_TYPES:
+            return ""  # A kind that is not ours to judge: the registry knows.
         return f"The manifest cannot be read: {error}."
+    if facts.is_schema_1:
+        return "Manifests of Docker's schema 1 cannot be pushed. Push schema 2 or an OCI image."
     return ""
 
 
