@@ -17,7 +17,7 @@ from workspaces.text import quote
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
-_SCHEMA_1_MEDIA_TYPES = (
+SCHEMA_1_MEDIA_TYPES = (
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
     "application/vnd.docker.distribution.manifest.v1+json",
 )
@@ -30,7 +30,7 @@ MANIFEST_MEDIA_TYPES = (
     "application/vnd.oci.artifact.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
-    *_SCHEMA_1_MEDIA_TYPES,
+    *SCHEMA_1_MEDIA_TYPES,
 )
 
 _IMAGE_MEDIA_TYPES = (
@@ -111,7 +111,7 @@ def read_manifest(body: bytes, media_type: str) -> ManifestFacts:
         size=len(body),
         children=tuple(dict.fromkeys(listed)),
         subject=_digest_of(subject) if subject is not None else None,
-        is_schema_1=kind in _SCHEMA_1_MEDIA_TYPES or document.get("schemaVersion") == 1,
+        is_schema_1=kind in SCHEMA_1_MEDIA_TYPES or document.get("schemaVersion") == 1,
     )
 
 

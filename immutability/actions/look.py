@@ -27,7 +27,7 @@ def look(
     if answer.is_success and answer.digest:
         return answer
     if not answer.is_absent:
-        raise UndecidedError(f"the registry answered {answer.status} when asked for the tag")
+        raise UndecidedError(f"{answer.reason} when asked for the tag")
     if read_known_tags(workspace, repository, [tag]):
         raise UndecidedError(f'the registry says that it has no tag "{tag}", but it was seen there')
     return None
@@ -40,12 +40,12 @@ def ask(repository: Repository, target: Tag | Digest, registry: RegistryClient) 
     """
     release_database()
     try:
-        answer = registry.head_manifest(repository, target)
+        answer = registry.ask_manifest(repository, target)
     except RegistryUnavailableError as error:
         raise UndecidedError(f"the registry gave no answer ({error})") from error
     if answer.is_success or answer.status == 404:
         return answer
-    raise UndecidedError(f"the registry answered {answer.status}")
+    raise UndecidedError(answer.reason)
 
 
 def learn_lists(

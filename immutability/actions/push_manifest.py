@@ -248,7 +248,7 @@ def _forward_by_digest(push: ManifestPush, registry: RegistryClient) -> Registry
     except RegistryUnavailableError as error:
         raise UndecidedError(f"the registry gave no answer ({error})") from error
     if not (answer.is_success or 400 <= answer.status < 500) or answer.status == 401:
-        raise UndecidedError(f"the registry answered {answer.status}")
+        raise UndecidedError(answer.reason)
     if answer.is_success:
         with transaction.atomic():
             record_seen(push.workspace, push.repository, push.digest, push.body, push.media_type)

@@ -111,7 +111,7 @@ def _adopt_lists(
 
 def _require_done(answer: RegistryAnswer) -> RegistryAnswer:
     if not (answer.is_success or answer.is_absent):
-        raise CannotRemoveError(f"The registry refused the delete ({answer.status}).")
+        raise CannotRemoveError(f"The registry refused the delete: {answer.reason}.")
     return answer
 
 
@@ -171,7 +171,7 @@ def _find_siblings(row: LockedTag, registry: RegistryClient) -> list[str] | None
         if names is None:
             return None
         others = [Tag(name) for name in names if name != row.tag]
-        answers = {tag.name: registry.head_manifest(repository, tag) for tag in others}
+        answers = {tag.name: registry.ask_manifest(repository, tag) for tag in others}
     except RegistryUnavailableError:
         return None
     if any(not answer.is_success and answer.status != 404 for answer in answers.values()):

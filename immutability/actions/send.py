@@ -31,7 +31,7 @@ def send_push(
         abandon_claim(attempt)
         return answer
     leave_open(attempt)
-    raise UndecidedError(f"the registry answered {answer.status}")
+    raise UndecidedError(answer.reason)
 
 
 def _put(attempt: Attempt, tags: tuple[Tag, ...], registry: RegistryClient) -> RegistryAnswer:
@@ -107,7 +107,7 @@ def ask_delete(attempt: Attempt, target: Tag | Digest, registry: RegistryClient)
         raise UndecidedError(f"the registry gave no answer ({error})") from error
     if not (answer.is_success or answer.is_refusal):
         leave_open(attempt)
-        raise UndecidedError(f"the registry answered {answer.status}")
+        raise UndecidedError(answer.reason)
     return answer
 
 
