@@ -214,8 +214,8 @@ def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
     if write.kind == WriteKind.DELETE and answer.is_absent:
         return Sent(Result.LANDED, answer)
     if answer.is_refusal:
-        return Sent(Result.REFUSED, answer, f"the registry answered {answer.status}")
-    return Sent(Result.NO_ANSWER, answer, f"the registry answered {answer.status}")
+        return Sent(Result.REFUSED, answer, answer.reason)
+    return Sent(Result.NO_ANSWER, answer, answer.reason)
 
 
 # ---- settle ----------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def has_open_delete(manifest: Manifest, now: datetime) -> bool:
 
 
 def open_delete_ends(manifest: Manifest, now: datetime) -> datetime | None:
-    """Return when the last open delete of this manifest can land no more; None where none is open."""
+    """Return when the last open delete of this manifest is over; None where none is open."""
     ends = [manifest.stray_until] if manifest.stray_until else []
     if manifest.delete_id is not None and manifest.delete_expires_at is not None:
         ends.append(manifest.delete_expires_at + STRAY_LIFE)

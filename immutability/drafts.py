@@ -111,9 +111,12 @@ def describe_bad_pattern(pattern: str) -> str | None:
 
 # One of each first digit: a pattern may ask for some digits only.
 _SIGNATURE_TAGS = tuple(
-    Tag(f"sha256-{64 * digit}{suffix}")
-    for digit in "0123456789abcdef"
-    for suffix in ("", ".sig", ".att", ".sbom")
+    Tag(name)
+    for digits in (64 * digit for digit in "0123456789abcdef")
+    for name in (
+        *(f"sha256-{digits}{suffix}" for suffix in ("", ".sig", ".att", ".sbom")),
+        *(f"{algorithm}-{digits}" for algorithm in ("sha384", "sha512", "blake3")),
+    )
 )
 
 

@@ -17,4 +17,4 @@ class PermissionRevokedError(Exception):
 
 
 class ConflictError(Exception):
-    """The state in which this was to be done has changed, or never allowed it. It says what does."""
+    """The state does not allow this, or has changed since it was shown. The message says so."""

@@ -1,13 +1,19 @@
 """Look what the registry has. No look happens in a transaction."""
 
 from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from django.db import transaction
 
 from containers.connection import release_database
 from containers.inventory import find_unknown, record_manifest
 from containers.reference import Digest, Repository, Tag
-from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
+from containers.registry.client import (
+    Descriptor,
+    FetchedManifest,
+    RegistryClient,
+    RegistryUnavailableError,
+)
 from containers.registry.manifest import UnreadableManifestError, read_manifest
 from immutability.errors import TryAgainError
 from immutability.policy.decisions import Look
@@ -16,44 +22,33 @@ from workspaces.models import Workspace
 # More lists than this are not read within one request.
 MAX_LISTS_READ = 200
 
+Answer = TypeVar("Answer")
+
 
 def look_at_tag(repository: Repository, tag: Tag, registry: RegistryClient) -> Look:
     """Return what the registry has under a tag. Raises TryAgainError where it does not say."""
-    answer = head_manifest(repository, tag, registry)
-    return Look(Digest(answer.digest) if answer.is_success else None)
+    found = head_manifest(repository, tag, registry)
+    return Look(found.digest if found else None)
 
 
 def head_manifest(
     repository: Repository, reference: Tag | Digest, registry: RegistryClient
-) -> RegistryAnswer:
-    """Ask for a manifest: a success with its digest, or a 404 that is the registry's own word.
+) -> Descriptor | None:
+    """Return what the registry has under a tag or digest; None where it says that it has nothing.
 
     Raises TryAgainError where it does not say.
     """
-    answer = _ask(lambda: registry.head_manifest(repository, reference))
-    if answer.status == 404 and "Docker-Distribution-Api-Version" not in answer.headers:
-        # An answer to HEAD has no body: ask once more, so that it can say that it is a registry.
-        answer = _ask(lambda: registry.get_manifest(repository, reference))
-        if answer.status == 404 and not answer.is_absent:
-            raise TryAgainError("the registry answered 404 and did not say what is missing")
-    if answer.status == 404 or (answer.is_success and answer.digest):
-        return answer
-    raise TryAgainError(f"the registry answered {answer.status} when asked for {reference}")
+    return _ask(lambda: registry.head_manifest(repository, reference))
 
 
 def fetch_manifest(
     repository: Repository, digest: Digest, registry: RegistryClient
-) -> RegistryAnswer | None:
+) -> FetchedManifest | None:
     """Fetch a manifest by its digest; None where the registry says that it has none.
 
     Raises TryAgainError where it does not say.
     """
-    answer = _ask(lambda: registry.get_manifest(repository, digest))
-    if answer.is_success:
-        return answer
-    if answer.is_absent:
-        return None
-    raise TryAgainError(f"the registry answered {answer.status} when asked for {digest.short}")
+    return _ask(lambda: registry.fetch_manifest(repository, digest))
 
 
 def learn_lists(
@@ -73,26 +68,25 @@ def learn_lists(
             read += 1
             if read > MAX_LISTS_READ:
                 raise TryAgainError("Taglock is still reading what the images of this list")
-            answer = fetch_manifest(repository, digest, registry)
-            if answer is None or not learn(workspace, repository, digest, answer):
+            manifest = fetch_manifest(repository, digest, registry)
+            if manifest is None or not learn(workspace, repository, manifest):
                 unread.add(digest)
     return unread
 
 
-def learn(
-    workspace: Workspace, repository: Repository, digest: Digest, answer: RegistryAnswer
-) -> bool:
+def learn(workspace: Workspace, repository: Repository, manifest: FetchedManifest) -> bool:
     """Keep what a fetched manifest lists; return whether it could be read."""
+    descriptor = manifest.descriptor
     try:
-        facts = read_manifest(answer.body, answer.headers.get("Content-Type", ""))
+        facts = read_manifest(manifest.body, descriptor.media_type)
     except UnreadableManifestError:
         return False
     with transaction.atomic():
-        record_manifest(workspace, repository, digest, facts)
+        record_manifest(workspace, repository, descriptor.digest, facts)
     return True
 
 
-def _ask(call: Callable[[], RegistryAnswer]) -> RegistryAnswer:
+def _ask(call: Callable[[], Answer]) -> Answer:
     release_database()
     try:
         return call()

@@ -1,14 +1,22 @@
-"""How long a push or a delete waits for another write of the same tag."""
+"""Wait for another write of the same tag: how long, how many at once, and what helps it end."""
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from containers.connection import release_database
+from containers.registry.client import RegistryClient
+from immutability.answers import Refusal
+from immutability.errors import TryAgainError
+from immutability.reconcile.tag import reconcile_record
+
+Answer = TypeVar("Answer")
 
 MAX_WAIT_SECONDS = 10.0
 # One waiting request does not reconcile a tag more often than this.
-RECONCILE_AGAIN_SECONDS = 1.0
+_RECONCILE_AGAIN_SECONDS = 1.0
 _TURN_SECONDS = 0.1
 _SHORT_TURNS = 3
 _SHORT_TURN_SECONDS = 0.01
@@ -39,6 +47,13 @@ class Patience:
     reconcile_at: float = 0.0
     turns: int = 0
 
+    def may_reconcile(self) -> bool:
+        """Whether this request may reconcile again."""
+        if time.monotonic() < self.reconcile_at:
+            return False
+        self.reconcile_at = time.monotonic() + _RECONCILE_AGAIN_SECONDS
+        return True
+
     def is_left(self) -> bool:
         """Wait a moment; return False where the request has waited long enough.
 
@@ -59,3 +74,42 @@ class Patience:
         """Give back what was taken."""
         if self.has_slot:
             self.slots.give_back()
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """Something else has to end first, or what was read has changed: read again.
+
+    `refusal` is the answer where it takes too long, and `records` are those to be reconciled.
+    """
+
+    refusal: Refusal | None = None
+    records: list[int] = field(default_factory=list)
+
+
+def always_allowed() -> None:
+    """Confirm for those whose rights do not change while they act."""
+
+
+def wait_for(
+    work: Callable[[], Answer | NotYet], registry: RegistryClient, slots: WaitSlots
+) -> Answer | Refusal:
+    """Call `work` until it has an answer, some seconds at most; return that.
+
+    What others left behind on the tags that it waits for is finished, if that is possible. Raises
+    TryAgainError where too much changes at once, and what `work` raises.
+    """
+    patience = Patience(slots)
+    try:
+        while isinstance(answer := work(), NotYet):
+            if patience.may_reconcile():
+                is_helped = [reconcile_record(each, registry) for each in answer.records]
+                if any(is_helped):
+                    continue
+            if not patience.is_left():
+                if answer.refusal is not None:
+                    return answer.refusal
+                raise TryAgainError("too many changes of this tag at once")
+        return answer
+    finally:
+        patience.end()

@@ -1,6 +1,7 @@
 """Read what decides: the policy, with the database's time, and what the rows say as values."""
 
 from datetime import datetime
+from typing import Any
 
 from django.db.models.functions import Now
 
@@ -36,7 +37,9 @@ def read_policy_and_time(workspace: Workspace) -> tuple[Policy, datetime]:
             "container_settings__rules__pattern",
         )
     )
-    now, version, protection, refuse_identical_pushes, protect_signature_tags, *_ = rows[0]
+    # Of a workspace that has never saved any, all but the time is null.
+    first: tuple[Any, ...] = rows[0]
+    now, version, protection, refuse_identical_pushes, protect_signature_tags, *_ = first
     if version is None:
         return Policy(), now
     rules = tuple(PolicyRule(row[5], row[6]) for row in rows if row[5] is not None)

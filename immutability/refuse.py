@@ -89,12 +89,12 @@ def relay_absent_tag(repository: Repository, tag: Tag) -> Refusal:
 
 
 def relay_shared_tag(repository: Repository, tag: Tag, others: list[Tag]) -> Refusal:
-    """Return the final answer to a delete of one tag that only its image's delete could carry out."""
+    """Return the final answer to the delete of a tag that shares its image with others."""
     named = ", ".join(f'"{each}"' for each in others[:MAX_TAGS_NAMED])
     more = f" and {len(others) - MAX_TAGS_NAMED} more" if len(others) > MAX_TAGS_NAMED else ""
     message = (
-        f'tag "{tag}" of {repository} was not deleted: the registry cannot delete a single tag, and '
-        f"{named}{more} would go with its image. Delete those first, or push another image "
+        f'tag "{tag}" of {repository} was not deleted: the registry cannot delete a single tag, '
+        f"and {named}{more} would go with its image. Delete those first, or push another image "
         "under this tag."
     )
     detail = {"reason": "SHARED_IMAGE", "tag": tag.name, "tags": [each.name for each in others]}

@@ -4,19 +4,22 @@ Nothing is sent twice and no redirect is followed: a write that was sent is sett
 announced it, never by a library. Every call has one total deadline.
 """
 
-import json
-import socket
-import threading
+import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from containers.reference import Digest, Repository, Tag
-from containers.registry.manifest import MANIFEST_MEDIA_TYPES, MAX_MANIFEST_BYTES
+from containers.reference import Digest, InvalidReferenceError, Repository, Tag, parse_digest
+from containers.registry.manifest import (
+    MANIFEST_MEDIA_TYPES,
+    MAX_MANIFEST_BYTES,
+    SCHEMA_1_MEDIA_TYPES,
+)
+from containers.registry.strict_json import parse_json
+from containers.registry.transport import Deadline, make_pool
 from containers.tokens.grants import (
     CATALOG_ACCESS,
     DELETE,
@@ -25,28 +28,64 @@ from containers.tokens.grants import (
     ResourceAccess,
     repository_access,
 )
+from workspaces.text import find_bad_character
 
 # Shorter than the edge's and the gate's own patience, so that they hear the answer.
 UPSTREAM_DEADLINE_SECONDS = 30.0
+# Of what a registry says, in one line of ours.
+MAX_REASON_LENGTH = 300
+_MAX_REASONS = 3
 _CHUNK_BYTES = 64 * 1024
 _PAGE_SIZE = 100
 _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
 # 401 means that the registry does not believe Taglock's own token. That is for an operator to mend,
 # and says nothing of an earlier sending of the same write.
 _INDEFINITE = frozenset({401, 408, 425, 429})
+# No connection was made, so nothing has left.
+_NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+_HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 
 
 class RegistryUnavailableError(Exception):
-    """No whole answer came: nobody knows whether the registry did what it was asked."""
+    """The registry gave no answer, or none that says anything.
+
+    After a write nobody knows whether the registry did what it was asked, unless it was never sent:
+    then `was_sent` is false.
+    """
+
+    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a registry says of a manifest that it has. `size` is in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
+@dataclass(frozen=True)
+class FetchedManifest:
+    """A manifest as the registry sent it: the bytes have the descriptor's digest."""
+
+    descriptor: Descriptor
+    body: bytes
 
 
 @dataclass(frozen=True)
 class RegistryAnswer:
-    """A whole answer of the registry."""
+    """A whole answer of the registry.
+
+    A body that is larger than any manifest was read to its end and dropped.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    is_body_dropped: bool = False
 
     @property
     def is_success(self) -> bool:
@@ -64,17 +103,53 @@ class RegistryAnswer:
     @property
     def error_codes(self) -> frozenset[str]:
         """The OCI error codes in the body; empty where it is no OCI error."""
-        try:
-            errors = json.loads(self.body)["errors"]
-            return frozenset(str(error["code"]) for error in errors)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return frozenset()
+        return frozenset(str(error["code"]) for error in _read_errors(self.body) if "code" in error)
 
     @property
     def is_absent(self) -> bool:
         """Whether the registry says that it has no such manifest. Any other 404 says nothing."""
         codes = self.error_codes
         return self.status == 404 and bool(codes & {"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
+
+    @property
+    def reason(self) -> str:
+        """What the registry answered, as a part of a sentence of ours; see registry_reason."""
+        return registry_reason(self.status, self.body)
+
+
+def registry_reason(status: int, body: bytes) -> str:
+    """Return "the registry answered 500 (MANIFEST_BLOB_UNKNOWN: blob unknown to registry)".
+
+    In the brackets stand the codes, messages and plain details of the OCI errors in `body`; without
+    any, there are no brackets. One line, without control characters, of bounded length.
+    """
+    errors = _read_errors(body)
+    telling = [error for error in errors if error.get("code") != "UNKNOWN"] or errors
+    reasons = "; ".join(dict.fromkeys(map(_describe, telling[:_MAX_REASONS])))
+    if len(reasons) > MAX_REASON_LENGTH:
+        reasons = f"{reasons[: MAX_REASON_LENGTH - 1]}…"
+    return f"the registry answered {status}" + (f" ({reasons})" if reasons else "")
+
+
+def _read_errors(body: bytes) -> list[dict[str, Any]]:
+    """Return the OCI errors in a body; none where it is something else."""
+    try:
+        errors = parse_json(body)["errors"]
+        return errors if all(isinstance(error, dict) for error in errors) else []
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def _describe(error: dict[str, Any]) -> str:
+    code, message, detail = (_plain(error.get(key)) for key in ("code", "message", "detail"))
+    text = ": ".join(part for part in (code, message) if part)
+    return f"{text} ({detail})" if detail else text
+
+
+def _plain(value: Any) -> str:
+    """Return a text as one plain line, empty where it is none."""
+    text = value[:MAX_REASON_LENGTH] if isinstance(value, str) else ""
+    return " ".join("".join(" " if find_bad_character(each) else each for each in text).split())
 
 
 class RegistryClient:
@@ -95,11 +170,53 @@ class RegistryClient:
         self._authorize = authorize
         self._prefix = parts.path.rstrip("/")
         self._deadline_seconds = deadline_seconds
-        pool_class = _SecurePool if parts.scheme == "https" else _Pool
-        self._pool = pool_class(parts.hostname or "", parts.port, maxsize=32, retries=False)
+        self._pool = make_pool(parts)
+
+    def head_manifest(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
+        """Return what the registry has under a tag or a digest; None where it says it has nothing.
+
+        Raises RegistryUnavailableError where it does not say.
+        """
+        with Deadline(self._deadline_seconds):
+            answer = self.ask_manifest(repository, reference)
+            length = answer.headers.get("Content-Length", "")
+            if (
+                answer.status == 200
+                and length.isdigit()
+                and (answer.digest or isinstance(reference, Digest))
+            ):
+                return _read_descriptor(answer, reference, int(length))
+            content_type = answer.headers.get("Content-Type", "")
+            if answer.status == 404 and content_type.startswith("application/json"):
+                return None
+            if answer.status not in (200, 404):
+                raise RegistryUnavailableError(answer.reason)
+            # A 404 of a proxy, say. The answer to GET has a body that tells.
+            fetched = self.fetch_manifest(repository, reference)
+            return fetched.descriptor if fetched else None
+
+    def fetch_manifest(
+        self, repository: Repository, reference: Tag | Digest
+    ) -> FetchedManifest | None:
+        """Return a manifest; None where the registry says that it has none.
+
+        Raises RegistryUnavailableError where it does not say, and where it sends other bytes than
+        those of the digest.
+        """
+        answer = self.get_manifest(repository, reference)
+        if answer.is_absent:
+            return None
+        if answer.status != 200:
+            raise RegistryUnavailableError(answer.reason)
+        descriptor = _read_descriptor(answer, reference, len(answer.body))
+        # Those of schema 1 are signed while they are sent: their digest is of a part.
+        is_checked = descriptor.media_type not in SCHEMA_1_MEDIA_TYPES
+        if is_checked and _compute_digest(descriptor.digest, answer.body) != descriptor.digest:
+            raise RegistryUnavailableError(f"what it sent for {reference} has another digest")
+        return FetchedManifest(descriptor, answer.body)
 
     def get_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
-        """Fetch a manifest. Raises RegistryUnavailableError."""
+        """Ask for a manifest, and return the answer. Raises RegistryUnavailableError."""
         return self._send(
             "GET",
             _path(repository, reference),
@@ -119,8 +236,8 @@ class RegistryClient:
         if not answer.is_success or "Link" in answer.headers:
             return None
         try:
-            names = json.loads(answer.body)["tags"] or []
-        except (ValueError, KeyError, TypeError, RecursionError):
+            names = parse_json(answer.body)["tags"] or []
+        except (ValueError, KeyError, TypeError):
             return None
         return names if all(isinstance(name, str) for name in names) else None
 
@@ -149,15 +266,15 @@ class RegistryClient:
         if answer.is_absent:
             return [], False
         try:
-            names = json.loads(answer.body)[key] or [] if answer.is_success else None
-        except (ValueError, KeyError, TypeError, RecursionError):
+            names = parse_json(answer.body)[key] or [] if answer.is_success else None
+        except (ValueError, KeyError, TypeError):
             names = None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise RegistryUnavailableError(f"the registry answered {answer.status} to {path}")
         return names, "Link" in answer.headers
 
-    def head_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
-        """Ask for a manifest's digest. Raises RegistryUnavailableError."""
+    def ask_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+        """Ask for a manifest's head, and return the answer. Raises RegistryUnavailableError."""
         headers = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
         access = repository_access(repository.name, PULL)
         return self._send("HEAD", _path(repository, reference), access, headers)
@@ -196,7 +313,8 @@ class RegistryClient:
         own = {"User-Agent": "taglock"}
         if self._authorize is not None:
             own["Authorization"] = self._authorize(access)
-        with _Call(self._deadline_seconds) as call:
+        is_read = method in ("GET", "HEAD")
+        with Deadline(self._deadline_seconds):
             try:
                 response = self._pool.urlopen(
                     method,
@@ -205,97 +323,20 @@ class RegistryClient:
                     headers={**own, **(headers or {})},
                     retries=False,
                     redirect=False,
-                    timeout=urllib3.Timeout(
-                        connect=min(5.0, self._deadline_seconds), read=self._deadline_seconds
-                    ),
                     preload_content=False,
                     decode_content=False,
                 )
                 try:
                     _require_length(method, response)
-                    received = _read(response)
+                    received = _read(response, is_wanted=is_read and response.status < 300)
                 except BaseException:
                     response.close()
                     raise
-                # From here on the connection may be somebody else's.
-                call.end()
                 response.release_conn()
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                raise RegistryUnavailableError(f"{method}: {error}") from error
-        return RegistryAnswer(response.status, response.headers, received)
-
-
-class _Call:
-    """A call with one total deadline, after which its connection is cut.
-
-    The timeouts of sockets are for each wait: an answer that dribbles in would never meet them.
-    """
-
-    def __init__(self, deadline_seconds: float) -> None:
-        self._lock = threading.Lock()
-        self._connection: urllib3.connection.HTTPConnection | None = None
-        self._has_ended = False
-        self._timer = threading.Timer(deadline_seconds, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> "_Call":
-        _calls.current = self
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-        _calls.current = None
-
-    def use(self, connection: urllib3.connection.HTTPConnection) -> None:
-        """Say which connection the call is on."""
-        self._connection = connection
-
-    def end(self) -> None:
-        """Stop the clock: the connection is left alone from now on."""
-        self._timer.cancel()
-        with self._lock:
-            self._has_ended = True
-
-    def _cut(self) -> None:
-        with self._lock:
-            sock = getattr(self._connection, "sock", None)
-            if self._has_ended or sock is None:
-                return
-            # Where it is closed already, whoever reads from it has noticed.
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-
-_calls = threading.local()
-
-
-class _Connection(urllib3.connection.HTTPConnection):
-    """A plain connection that tells its call of itself."""
-
-    def connect(self) -> None:
-        super().connect()
-        _calls.current.use(self)
-
-    def putrequest(self, *args: Any, **options: Any) -> None:
-        _calls.current.use(self)
-        super().putrequest(*args, **options)
-
-
-class _SecureConnection(urllib3.connection.HTTPSConnection):
-    """A TLS connection that tells its call of itself."""
-
-    def putrequest(self, *args: Any, **options: Any) -> None:
-        _calls.current.use(self)
-        super().putrequest(*args, **options)
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+                was_sent = not isinstance(error, _NEVER_SENT)
+                raise RegistryUnavailableError(f"{method}: {error}", was_sent=was_sent) from error
+        return RegistryAnswer(response.status, response.headers, received or b"", received is None)
 
 
 def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
@@ -307,14 +348,49 @@ def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
         raise RegistryUnavailableError("the answer may be cut short: it does not say its length")
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """Read a whole body of bounded size."""
+def _read(response: urllib3.BaseHTTPResponse, *, is_wanted: bool) -> bytes | None:
+    """Read a whole body. One that is too large is dropped (None): the status is what counts.
+
+    Raises RegistryUnavailableError for such a one that is wanted.
+    """
     received = bytearray()
+    is_dropped = False
     while chunk := response.read1(_CHUNK_BYTES):
+        if is_dropped:
+            continue
         received += chunk
         if len(received) > _MAX_ANSWER_BYTES:
-            raise RegistryUnavailableError("the answer is too large")
-    return bytes(received)
+            if is_wanted:
+                raise RegistryUnavailableError("the answer is too large")
+            is_dropped = True
+            received.clear()
+    return None if is_dropped else bytes(received)
+
+
+def _read_descriptor(answer: RegistryAnswer, reference: Tag | Digest, size: int) -> Descriptor:
+    """Read the head of a manifest. Raises RegistryUnavailableError."""
+    try:
+        named = parse_digest(answer.digest) if answer.digest else None
+    except InvalidReferenceError as error:
+        raise RegistryUnavailableError(f"its digest is none: {error.message}") from error
+    digest = reference if isinstance(reference, Digest) else named
+    if digest is None:
+        digest = _compute_digest(Digest("sha256:"), answer.body)
+    elif named is not None and named != digest and _algorithm(named) == _algorithm(digest):
+        raise RegistryUnavailableError(f"it answered with {named} when asked for {digest}")
+    return Descriptor(digest, answer.headers.get("Content-Type", ""), size)
+
+
+def _compute_digest(like: Digest, body: bytes) -> Digest:
+    """Return the digest of `body` by the algorithm of `like`. Raises RegistryUnavailableError."""
+    algorithm = _algorithm(like)
+    if algorithm not in _HASHES:
+        raise RegistryUnavailableError(f"its digest is by {algorithm}, which is not known here")
+    return Digest(f"{algorithm}:{_HASHES[algorithm](body).hexdigest()}")
+
+
+def _algorithm(digest: Digest) -> str:
+    return digest.value.partition(":")[0]
 
 
 def _path(repository: Repository, reference: Tag | Digest) -> str:

@@ -2,15 +2,25 @@
 
 Source: https://github.com/opencontainers/image-spec/blob/main/image-index.md and manifest.md, and
 Docker's manifest list and image manifest of schema version 2.
+
+Registries that are written in Go match keys whatever their case (encoding/json, Unmarshal). What a
+registry reads as a reference is read here too, or the manifest is refused: a reference that was
+overlooked could be deleted from under a locked index.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from containers.reference import Digest, InvalidReferenceError, parse_digest
+from containers.registry.strict_json import InvalidJsonError, parse_json
+from workspaces.text import quote
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+
+SCHEMA_1_MEDIA_TYPES = (
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.docker.distribution.manifest.v1+json",
+)
 
 # Every kind of manifest. A registry that is asked without these may answer 404 for a manifest that
 # it has, or convert one to another digest.
@@ -20,21 +30,41 @@ MANIFEST_MEDIA_TYPES = (
     "application/vnd.oci.artifact.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    "application/vnd.docker.distribution.manifest.v1+json",
+    *SCHEMA_1_MEDIA_TYPES,
 )
 
+_IMAGE_MEDIA_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
 
-_KEYS = frozenset({"manifests", "config", "layers", "subject"})
-_INDEX = ("manifests",)
-_IMAGE = ("config", "layers")
-# Without these a registry may fail (500) instead of refusing, and nobody learns what it did.
-_REQUIRED = {
-    "application/vnd.oci.image.index.v1+json": _INDEX,
-    "application/vnd.docker.distribution.manifest.list.v2+json": _INDEX,
-    "application/vnd.oci.image.manifest.v1+json": _IMAGE,
-    "application/vnd.docker.distribution.manifest.v2+json": _IMAGE,
-}
+# The keys of manifests and descriptors, as the specifications write them.
+_KEYS = frozenset(
+    {
+        "annotations",
+        "artifactType",
+        "blobSum",
+        "blobs",
+        "config",
+        "data",
+        "digest",
+        "fsLayers",
+        "history",
+        "layers",
+        "manifests",
+        "mediaType",
+        "platform",
+        "schemaVersion",
+        "signatures",
+        "size",
+        "subject",
+        "urls",
+    }
+)
+# Go folds these two to ASCII letters, and no other character from outside of ASCII.
+_GO_FOLDS = str.maketrans({"\N{LATIN SMALL LETTER LONG S}": "s", "\N{KELVIN SIGN}": "k"})
+_KEY_OF = {key.lower(): key for key in _KEYS}
+_ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
 
 
 @dataclass(frozen=True)
@@ -45,6 +75,8 @@ class ManifestFacts:
     size: int
     children: tuple[Digest, ...]
     subject: Digest | None
+    # Docker's oldest format, whose digest is not that of its bytes.
+    is_schema_1: bool = False
 
 
 class UnreadableManifestError(ValueError):
@@ -52,38 +84,76 @@ class UnreadableManifestError(ValueError):
 
 
 def read_manifest(body: bytes, media_type: str) -> ManifestFacts:
-    """Return what the manifest refers to. Raises UnreadableManifestError."""
+    """Return what the manifest refers to. Raises UnreadableManifestError.
+
+    An absent list and null are an empty list, as registries take them.
+    """
+    if len(body) > MAX_MANIFEST_BYTES:
+        raise UnreadableManifestError(f"it has more than {MAX_MANIFEST_BYTES} bytes")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableManifestError(f"not JSON: {error}") from error
+        document = parse_json(body)
+    except InvalidJsonError as error:
+        raise UnreadableManifestError(str(error)) from error
     if not isinstance(document, dict):
         raise UnreadableManifestError("not a JSON object")
-    _require_shape(document, media_type)
-    listed = document.get("manifests", [])
-    if not isinstance(listed, list):
-        raise UnreadableManifestError('"manifests" is not a list')
-    children = tuple(dict.fromkeys(_digest_of(descriptor) for descriptor in listed))
+    _require_spellings(document)
+    kind = media_type.partition(";")[0].strip().lower()
+    listed = [_digest_of(descriptor) for descriptor in _list_of(document, "manifests")]
+    for blob in _blobs_of(document, kind):
+        # A registry looks for these among its manifests, and clients may do so too.
+        if blob.get("mediaType") in MANIFEST_MEDIA_TYPES:
+            listed.append(_digest_of(blob))
+        elif not blob.get("urls"):
+            _digest_of(blob)
     subject = document.get("subject")
     return ManifestFacts(
         media_type=media_type,
         size=len(body),
-        children=children,
+        children=tuple(dict.fromkeys(listed)),
         subject=_digest_of(subject) if subject is not None else None,
+        is_schema_1=kind in SCHEMA_1_MEDIA_TYPES or document.get("schemaVersion") == 1,
     )
 
 
-def _require_shape(document: dict[str, Any], media_type: str) -> None:
-    for key in document:
-        # Registries that are written in Go read a key in any case, and we must not overlook it.
-        if key.casefold() in _KEYS and key not in _KEYS:
-            raise UnreadableManifestError(f'"{key}" is no key of a manifest')
-    for name in _REQUIRED.get(media_type.partition(";")[0].strip().lower(), ()):
-        if name not in document:
-            raise UnreadableManifestError(f'"{name}" is missing')
-    if "config" in document and "layers" in document and isinstance(document["layers"], list):
-        for descriptor in [document["config"], *document["layers"]]:
-            _digest_of(descriptor)
+def _require_spellings(document: dict[str, Any]) -> None:
+    """Raise UnreadableManifestError for a second spelling of a known key, at any depth.
+
+    Not within annotations: their keys are free, and Go reads the keys of a map as they are.
+    """
+    pending: list[Any] = [document]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, dict):
+            for key, held in value.items():
+                known = key if key in _KEYS else _KEY_OF.get(key.translate(_GO_FOLDS).lower(), key)
+                if known != key:
+                    raise UnreadableManifestError(f'write the key {quote(key)} as "{known}"')
+                if key != "annotations":
+                    pending.append(held)
+
+
+def _blobs_of(document: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Return the descriptors of what an image consists of."""
+    blobs = [*_list_of(document, "layers"), *_list_of(document, "blobs")]
+    config = document.get("config")
+    if config is not None:
+        blobs.append(config)
+    elif kind in _IMAGE_MEDIA_TYPES:
+        raise UnreadableManifestError('"config" is missing')
+    if not all(isinstance(blob, dict) for blob in blobs):
+        raise UnreadableManifestError('something in "config", "layers" or "blobs" is no descriptor')
+    return blobs
+
+
+def _list_of(document: dict[str, Any], key: str) -> list[Any]:
+    listed = document.get(key)
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        raise UnreadableManifestError(f'"{key}" is not a list')
+    return listed
 
 
 def _digest_of(descriptor: Any) -> Digest:
@@ -93,6 +163,6 @@ def _digest_of(descriptor: Any) -> Digest:
         digest = parse_digest(descriptor["digest"])
     except InvalidReferenceError as error:
         raise UnreadableManifestError(error.message) from error
-    if digest.value.partition(":")[0] not in ("sha256", "sha384", "sha512"):
+    if digest.value.partition(":")[0] not in _ALGORITHMS:
         raise UnreadableManifestError(f"{digest} is by no algorithm that registries know")
     return digest

@@ -6,9 +6,9 @@ A restored backup, a write past the gate, a storage that was lost: this is how t
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from containers.known_tags import forget_tags, iterate_known_tags
 from django.db import transaction
 
-from containers.known_tags import forget_tags, iterate_known_tags
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.stock import iterate_repositories, iterate_tags

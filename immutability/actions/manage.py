@@ -2,10 +2,10 @@
 
 from enum import StrEnum
 
+from containers.known_tags import forget_tags
 from django.db import transaction
 from django.db.models.functions import Now
 
-from containers.known_tags import forget_tags
 from containers.reference import Repository, Tag
 from containers.registry.client import RegistryClient
 from immutability.actions.attempts import QUARANTINE

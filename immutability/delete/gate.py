@@ -4,12 +4,11 @@
 while a delete waits.
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-
 from containers import writes
+from containers.models import Tag as TagRecord
 from containers.models import WriteKind
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient
@@ -21,13 +20,12 @@ from immutability.delete.settle import settle_delete
 from immutability.errors import TryAgainError
 from immutability.look import learn_lists, look_at_tag
 from immutability.models import LockedTag
-from immutability.patience import RECONCILE_AGAIN_SECONDS, Patience, WaitSlots
+from immutability.patience import NotYet, WaitSlots, always_allowed, wait_for
 from immutability.policy.decisions import DeleteStep
-from immutability.protection import LockState, Protection
+from immutability.protection import LockState, Protection, cover
 from immutability.push.plan import TakenLook
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import find_unread_digests, require_listed
-from immutability.reconcile.tag import reconcile_record
 from immutability.refuse import relay_absent_tag, relay_changed_tag, relay_shared_tag
 from workspaces.access import Actor
 from workspaces.models import Workspace
@@ -36,10 +34,6 @@ from workspaces.models import Workspace
 DELETED_AT_REGISTRY = "deleted through the registry"
 # By these a registry says that it cannot delete a single tag.
 _UNSUPPORTED = (400, 405)
-
-
-def _always_allowed() -> None:
-    """Confirm for those whose rights do not change while they act."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class ManifestDelete:
     target: Tag | Digest
     is_admin: bool = False
     reason: str = DELETED_AT_REGISTRY
-    confirm: Callable[[], None] = _always_allowed
+    confirm: Callable[[], None] = always_allowed
     only: Tag | None = None
 
     @property
@@ -73,69 +67,73 @@ def delete_manifest(
     Raises TryAgainError, PatternError or PatternEvaluationError where nothing could be decided, and
     PermissionRevokedError.
     """
-    if isinstance(delete.target, Digest):
+    looks: dict[Tag, TakenLook] = {}
+    answer: RegistryAnswer | Refusal | _Unsupported = wait_for(
+        lambda: _delete(delete, looks, registry, actor), registry, slots
+    )
+    if isinstance(answer, _Unsupported):
+        return _delete_by_image(delete, answer.tag, registry, slots, actor)
+    return answer
+
+
+@dataclass(frozen=True)
+class _Unsupported:
+    """The registry cannot delete a single tag."""
+
+    tag: Tag
+
+
+def _delete(
+    delete: ManifestDelete, looks: dict[Tag, TakenLook], registry: RegistryClient, actor: Actor
+) -> RegistryAnswer | Refusal | NotYet | _Unsupported:
+    # 1. Look, where nothing is known; learn what lists the manifest, and what the tags list.
+    if isinstance(delete.target, Tag):
+        looks |= _look(delete, delete.target, registry)
+    else:
         _read_lists(delete, registry)
-    patience = Patience(slots)
-    look: TakenLook | None = None
-    try:
-        while True:
-            # 1. Decide, while what it concerns is held, and begin the write.
-            begun = _begin(delete, look, actor)
-            if isinstance(begun, _MustLook) and isinstance(delete.target, Tag):
-                shown = look_at_tag(delete.repository, delete.target, registry)
-                look = TakenLook(shown, begun.revision)
-                continue
-            if isinstance(begun, _MustWait):
-                if _reconcile(begun, registry, patience) or patience.is_left():
-                    continue
-                return begun.refusal
-            if not isinstance(begun, Write):
-                return begun
-            # 2. Send. 3. Settle by the answer.
-            sent = writes.send(
-                begun, lambda: registry.delete_manifest(delete.repository, delete.target)
-            )
-            settle_delete(begun, delete.workspace, delete.repository, sent, actor=actor)
-            if _is_unsupported(sent) and isinstance(delete.target, Tag):
-                return _delete_by_image(delete, delete.target, registry, slots, actor)
-            return _answer(sent)
-    finally:
-        patience.end()
+    # 2. Decide, while what it concerns is held, and begin the write.
+    write = _begin(delete, looks, actor)
+    if not isinstance(write, Write):
+        return write
+    # 3. Send.
+    sent = writes.send(write, lambda: registry.delete_manifest(delete.repository, delete.target))
+    # 4. Settle by the answer.
+    settle_delete(write, delete.workspace, delete.repository, sent, actor=actor)
+    if isinstance(delete.target, Tag) and _is_unsupported(sent):
+        return _Unsupported(delete.target)
+    return _answer(sent)
 
 
-@dataclass(frozen=True)
-class _MustLook:
-    """Nothing is known of the tag: look, and decide again if the record keeps this revision."""
-
-    revision: int
-
-
-@dataclass(frozen=True)
-class _MustWait:
-    """Other writes have to end first; `records` are those that they are on."""
-
-    refusal: Refusal
-    records: list[int]
+def _look(delete: ManifestDelete, tag: Tag, registry: RegistryClient) -> dict[Tag, TakenLook]:
+    """Look at a tag of which nothing is known, if it is protected."""
+    policy = read_policy(delete.workspace)
+    if not cover(policy, tag).is_covered:
+        return {}
+    record = TagRecord.objects.filter(
+        workspace=delete.workspace, repository=delete.repository.name, name=tag.name
+    ).first()
+    if record is not None and record.digest:
+        return {}
+    look = look_at_tag(delete.repository, tag, registry)
+    return {tag: TakenLook(look, record.revision if record else 0)}
 
 
 def _begin(
-    delete: ManifestDelete, look: TakenLook | None, actor: Actor
-) -> Write | Refusal | _MustLook | _MustWait:
+    delete: ManifestDelete, looks: Mapping[Tag, TakenLook], actor: Actor
+) -> Write | Refusal | NotYet:
     """Hold, decide, and write what follows: a refusal, or the write that is about to leave."""
     by_digest = delete.target if isinstance(delete.target, Digest) else None
     write = writes.new_write(WriteKind.DELETE, by_digest)
     try:
-        with hold_delete(delete.question, look) as plan:
+        with hold_delete(delete.question, looks) as plan:
             delete.confirm()
-            if plan.tags_with(DeleteStep.LOOK):
-                return _MustLook(max(record.revision for record in plan.records.values()))
             if delete.only and (others := [tag for tag in _on_it(plan) if tag != delete.only]):
                 return relay_shared_tag(delete.repository, delete.only, others)
             if plan.refused:
                 plan.adopt_present()
                 return plan.refuse(actor=actor)
-            if plan.must_wait:
-                return _MustWait(plan.relay_wait(), [plan.records[tag].id for tag in plan.waiting])
+            if plan.must_wait or plan.tags_with(DeleteStep.LOOK):
+                return plan.not_yet()
             if isinstance(delete.target, Tag) and not plan.taken:
                 return relay_absent_tag(delete.repository, delete.target)
             plan.adopt_present()
@@ -143,22 +141,14 @@ def _begin(
             if plan.manifest is not None:
                 writes.begin_delete(write, plan.manifest, plan.now)
             writes.begin_write(write, [plan.records[tag] for tag in plan.taken], plan.now)
-    except RecordMovedError as error:
-        raise TryAgainError("too many changes at once") from error
+    except RecordMovedError:
+        return NotYet()
     return write
 
 
 def _on_it(plan: DeletePlan) -> list[Tag]:
     """Return the tags that point at the manifest, or may."""
     return [tag for tag, each in sorted(plan.decisions.items()) if each.step != DeleteStep.PASS]
-
-
-def _reconcile(wait: _MustWait, registry: RegistryClient, patience: Patience) -> bool:
-    """Finish what others left behind on the tags that the delete waits for, if that is possible."""
-    if time.monotonic() < patience.reconcile_at:
-        return False
-    patience.reconcile_at = time.monotonic() + RECONCILE_AGAIN_SECONDS
-    return any([reconcile_record(record_id, registry) for record_id in wait.records])
 
 
 def _read_lists(delete: ManifestDelete, registry: RegistryClient) -> None:
@@ -200,7 +190,7 @@ def _reserve_absent(delete: ManifestDelete, tag: Tag, actor: Actor) -> RegistryA
     with hold_delete(delete.question) as plan:
         delete.confirm()
         if plan.must_wait:
-            return plan.relay_wait()
+            raise TryAgainError("another write of the tag is in flight")
         row = plan.locks.get(tag)
         if plan.tags_with(DeleteStep.RESERVE) and row is not None:
             locks.begin_deleting(row, delete.reason, plan.now, actor=actor)
@@ -216,5 +206,4 @@ def _answer(sent: Sent) -> RegistryAnswer:
     """Return what the client is told. Raises TryAgainError where the registry did not say."""
     if sent.answer is not None and sent.result in (Result.LANDED, Result.REFUSED):
         return sent.answer
-    reason = sent.answer.reason if sent.answer else ""
-    raise TryAgainError(f"{sent.why}: {reason}" if reason else sent.why)
+    raise TryAgainError(sent.why)

@@ -3,7 +3,7 @@
 Gate, check-delete and the admins' pages make the same plan.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from containers.reference import Digest, Repository, Tag
 from immutability import locks
 from immutability.answers import Refusal
 from immutability.models import LockedTag
+from immutability.patience import NotYet
 from immutability.policy.decisions import (
     DeleteDecision,
     DeleteStep,
@@ -28,7 +29,7 @@ from immutability.policy.decisions import (
     decide_delete_by_digest,
 )
 from immutability.protection import LockState, Policy, cover
-from immutability.push.plan import TakenLook
+from immutability.push.plan import TakenLook, ends_at
 from immutability.reading import read_policy_and_time, record_facts
 from immutability.refuse import (
     record_in_use,
@@ -39,6 +40,8 @@ from immutability.refuse import (
 )
 from workspaces.access import Actor
 from workspaces.models import Workspace
+
+NO_LOOKS: Mapping[Tag, TakenLook] = {}
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class DeletePlan:
     now: datetime
     records: dict[Tag, TagRecord]
     locks: dict[Tag, LockedTag]
-    decisions: dict[Tag, DeleteDecision] | dict[Tag, DigestDecision]
+    decisions: Mapping[Tag, DeleteDecision | DigestDecision]
     # Of a delete by digest: the manifest's row, which is held.
     manifest: Manifest | None = None
 
@@ -93,19 +96,14 @@ class DeletePlan:
         """When another delete of the same manifest can land no more; None where none is open."""
         return writes.open_delete_ends(self.manifest, self.now) if self.manifest else None
 
-    def relay_wait(self) -> Refusal:
-        """Return the answer to a delete that has waited long enough."""
-        for tag in self.waiting:
-            return relay_wait(
-                self.question.repository,
-                tag,
-                self.locks.get(tag),
-                self.decisions[tag].stray,
-                self.now,
-            )
-        return relay_wait(
-            self.question.repository, None, None, None, self.now, until=self.open_delete_ends
-        )
+    def not_yet(self) -> NotYet:
+        """Return what the delete waits for, and the answer if it waits in vain."""
+        place, now = self.question.repository, self.now
+        if not self.waiting:
+            return NotYet(relay_wait(place, None, None, None, now, until=self.open_delete_ends))
+        tag = max(self.waiting, key=lambda tag: ends_at(self.decisions[tag].stray, now))
+        refusal = relay_wait(place, tag, self.locks.get(tag), self.decisions[tag].stray, now)
+        return NotYet(refusal, [self.records[tag].id for tag in self.waiting])
 
     # ---- what follows, within the hold --------------------------------------------------------
 
@@ -155,24 +153,26 @@ class DeletePlan:
 
 
 @contextmanager
-def hold_delete(question: DeleteQuestion, look: TakenLook | None = None) -> Iterator[DeletePlan]:
+def hold_delete(
+    question: DeleteQuestion, looks: Mapping[Tag, TakenLook] = NO_LOOKS
+) -> Iterator[DeletePlan]:
     """Hold what a delete concerns, and decide; commit what the caller writes.
 
-    `look` is what the registry showed under the tag that is to be deleted. Raises PatternError and
+    `looks` has what the registry showed under the tag to be deleted. Raises PatternError and
     PatternEvaluationError, and RecordMovedError where a record is made at the same moment.
     """
     with transaction.atomic():
         if isinstance(question.target, Tag):
-            yield _hold_tag(question, question.target, look)
+            yield _hold_tag(question, question.target, looks)
         else:
             yield _hold_digest(question, question.target)
 
 
-def _hold_tag(question: DeleteQuestion, tag: Tag, look: TakenLook | None) -> DeletePlan:
+def _hold_tag(question: DeleteQuestion, tag: Tag, looks: Mapping[Tag, TakenLook]) -> DeletePlan:
     writes.insert_missing(question.workspace, question.repository, [tag])
     records = writes.lock_records(question.workspace, question.repository, [tag])
     policy, now, rows = _read_held(question, records)
-    record, row = records[tag], rows.get(tag)
+    record, row, look = records[tag], rows.get(tag), looks.get(tag)
     decision = decide_delete(
         cover(policy, tag),
         record_facts(record),

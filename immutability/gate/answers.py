@@ -5,7 +5,8 @@ from django.http import HttpResponse, JsonResponse
 from containers.reference import Repository
 from containers.registry.client import RegistryAnswer
 from immutability.answers import Refusal
-from immutability.refusals import RETRY_AFTER_SECONDS, oci_error
+from immutability.policy.waiting import RETRY_AFTER_SECONDS
+from immutability.refusals import oci_error
 
 # What a client may want to know of the registry's answer; everything else stays behind.
 _PASSED_ON = (
@@ -23,12 +24,12 @@ def error_answer(status: int, code: str, message: str) -> HttpResponse:
     return JsonResponse(oci_error(code, message, {}), status=status)
 
 
-def undecided_answer(why: str) -> HttpResponse:
+def undecided_answer(why: str, seconds: int = RETRY_AFTER_SECONDS) -> HttpResponse:
     """Answer that nothing was decided, so the write was not, or not certainly, carried out."""
     response = error_answer(
         503, "UNAVAILABLE", f"Taglock cannot decide this now: {why}. Try again."
     )
-    response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    response["Retry-After"] = str(seconds)
     return response
 
 
@@ -39,6 +40,8 @@ def refusal_answer(refusal: Refusal) -> HttpResponse:
 
 def relayed_answer(answer: RegistryAnswer, repository: Repository) -> HttpResponse:
     """Pass the registry's answer on. Its Location, made anew, leads through the edge."""
+    if answer.is_body_dropped and not answer.is_success:
+        return error_answer(answer.status, "MANIFEST_INVALID", f"Refused: {answer.reason}.")
     response = HttpResponse(answer.body, status=answer.status)
     del response["Content-Type"]
     for name in _PASSED_ON:

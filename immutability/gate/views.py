@@ -16,15 +16,15 @@ from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.manifest import (
     MANIFEST_MEDIA_TYPES,
     MAX_MANIFEST_BYTES,
+    ManifestFacts,
     UnreadableManifestError,
     read_manifest,
 )
 from containers.tokens.grants import DELETE, PULL, PUSH
 from containers.tokens.keys import KeyFileError
-from immutability.actions.delete_manifest import ManifestDelete, delete_manifest
-from immutability.actions.push_manifest import Holds, ManifestPush, push_manifest
-from immutability.actions.read import NoLongerAllowedError, UndecidedError
 from immutability.answers import Refusal
+from immutability.delete.gate import ManifestDelete, delete_manifest
+from immutability.errors import PermissionRevokedError, TryAgainError
 from immutability.gate import GATE_THREADS
 from immutability.gate.answers import (
     error_answer,
@@ -32,17 +32,19 @@ from immutability.gate.answers import (
     relayed_answer,
     undecided_answer,
 )
-from immutability.gate.callers import Standing, authorize, denial
+from immutability.gate.auth import AuthorizedCaller, authorize, denial
 from immutability.gate.route import ManifestRoute, parse_route, parse_tags
+from immutability.patience import WaitSlots
 from immutability.patterns import PatternError, PatternEvaluationError
+from immutability.push.gate import ManifestPush, push_manifest
 from workspaces.access import Permission
 from workspaces.text import find_bad_character
 
 MAX_MEDIA_TYPE_LENGTH = 255
 # The edge lets 5 MiB through.
-_MOST_READ_IN_VAIN = 8 * 1024 * 1024
+_MAX_DRAINED_BYTES = 8 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-_HOLDS = Holds(GATE_THREADS // 4)
+_WAIT_SLOTS = WaitSlots(GATE_THREADS // 4)
 _HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 
 
@@ -55,9 +57,11 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return _let_through(request, path)
     except InvalidReferenceError as error:
         return error_answer(400, error.code, error.message)
-    except NoLongerAllowedError:
+    except PermissionRevokedError:
         return denial()
-    except (UndecidedError, PatternError, PatternEvaluationError) as error:
+    except TryAgainError as error:
+        return undecided_answer(str(error).rstrip("."), error.seconds)
+    except (PatternError, PatternEvaluationError) as error:
         return undecided_answer(str(error).rstrip("."))
     except TooManyFieldsSent:
         return error_answer(400, "NAME_INVALID", "The query has too many parts.")
@@ -72,20 +76,21 @@ def _let_through(request: HttpRequest, path: str) -> HttpResponse:
     route = parse_route(path)
     if route is None or work is None:
         return error_answer(405, "UNSUPPORTED", f"{request.method} is not allowed here.")
-    standing = authorize(request, route.repository, work.actions)
-    if isinstance(standing, HttpResponse):
-        _read_in_vain(request)
-        return standing
-    return work.carry_out(request, standing, route)
+    caller = authorize(request, route.repository, work.actions)
+    if isinstance(caller, HttpResponse):
+        _drain_body(request)
+        return caller
+    return work.carry_out(request, caller, route)
 
 
-def _push(request: HttpRequest, standing: Standing, route: ManifestRoute) -> HttpResponse:
+def _push(request: HttpRequest, caller: AuthorizedCaller, route: ManifestRoute) -> HttpResponse:
     body = _read_body(request)
     if isinstance(body, HttpResponse):
         return body
     media_type = request.headers.get("Content-Type", "")
-    if problem := _find_problem(body, media_type):
-        return error_answer(400, "MANIFEST_INVALID", problem)
+    facts = _read_facts(body, media_type)
+    if isinstance(facts, str):
+        return error_answer(400, "MANIFEST_INVALID", facts)
     digest = _digest(body, route.reference)
     is_by_digest = isinstance(route.reference, Digest)
     if is_by_digest and digest != route.reference:
@@ -97,28 +102,33 @@ def _push(request: HttpRequest, standing: Standing, route: ManifestRoute) -> Htt
         if isinstance(route.reference, Tag)
         else parse_tags(request.GET.getlist("tag"))
     )
+    if tags and not digest.value.startswith("sha256:"):
+        return error_answer(400, "DIGEST_INVALID", "Push tags with a sha256 digest.")
     push = ManifestPush(
-        workspace=standing.access.workspace,
+        workspace=caller.access.workspace,
         repository=route.repository,
         tags=tags,
         digest=digest,
         body=body,
         media_type=media_type,
         is_by_digest=is_by_digest,
-        confirm=standing.confirm,
+        facts=facts,
+        confirm=caller.confirm,
     )
-    return _answer(route, push_manifest(push, _registry(), _HOLDS, actor=standing.access.actor))
+    return _answer(route, push_manifest(push, _registry(), _WAIT_SLOTS, actor=caller.access.actor))
 
 
-def _delete(request: HttpRequest, standing: Standing, route: ManifestRoute) -> HttpResponse:
+def _delete(request: HttpRequest, caller: AuthorizedCaller, route: ManifestRoute) -> HttpResponse:
     delete = ManifestDelete(
-        standing.access.workspace,
+        caller.access.workspace,
         route.repository,
         route.reference,
-        is_admin=standing.access.may(Permission.MANAGE_LOCKED_TAGS),
-        confirm=standing.confirm,
+        is_admin=caller.access.may(Permission.MANAGE_LOCKED_TAGS),
+        confirm=caller.confirm,
     )
-    return _answer(route, delete_manifest(delete, _registry(), actor=standing.access.actor))
+    return _answer(
+        route, delete_manifest(delete, _registry(), _WAIT_SLOTS, actor=caller.access.actor)
+    )
 
 
 def _answer(route: ManifestRoute, answer: RegistryAnswer | Refusal) -> HttpResponse:
@@ -133,7 +143,7 @@ def _read_body(request: HttpRequest) -> bytes | HttpResponse:
     if not (length.isascii() and length.isdigit() and len(length) < 20):
         return error_answer(411, "SIZE_INVALID", "Send the manifest with a Content-Length.")
     if int(length) > MAX_MANIFEST_BYTES:
-        _read_in_vain(request)
+        _drain_body(request)
         return error_answer(
             413, "SIZE_INVALID", f"A manifest has at most {MAX_MANIFEST_BYTES} bytes."
         )
@@ -143,26 +153,31 @@ def _read_body(request: HttpRequest) -> bytes | HttpResponse:
     return body
 
 
-def _read_in_vain(request: HttpRequest) -> None:
+def _drain_body(request: HttpRequest) -> None:
     """Read a body to its end: an answer in the middle of one is one that the edge may not see."""
     length = request.META.get("CONTENT_LENGTH") or ""
     if length.isascii() and length.isdigit():
-        for _ in range(min(int(length), _MOST_READ_IN_VAIN) // _CHUNK_BYTES + 1):
+        for _ in range(min(int(length), _MAX_DRAINED_BYTES) // _CHUNK_BYTES + 1):
             request.read(_CHUNK_BYTES)
 
 
-def _find_problem(body: bytes, media_type: str) -> str:
-    """Return what is wrong with a manifest that no registry can take, or nothing."""
+def _read_facts(body: bytes, media_type: str) -> ManifestFacts | str | None:
+    """Return what a manifest lists, or what is wrong with one that no registry can take.
+
+    None for a kind of manifest that is not ours to judge: the registry knows.
+    """
     if len(media_type) > MAX_MEDIA_TYPE_LENGTH or find_bad_character(media_type):
         return "The Content-Type is no media type."
-    known = media_type.partition(";")[0].strip().lower()
-    if known and known not in MANIFEST_MEDIA_TYPES:
-        return ""  # A kind that is not ours to judge: the registry knows.
+    kind = media_type.partition(";")[0].strip().lower()
     try:
-        read_manifest(body, media_type)
+        facts = read_manifest(body, media_type)
     except UnreadableManifestError as error:
+        if kind and kind not in MANIFEST_MEDIA_TYPES:
+            return None
         return f"The manifest cannot be read: {error}."
-    return ""
+    if facts.is_schema_1:
+        return "Manifests of Docker's schema 1 cannot be pushed. Push schema 2 or an OCI image."
+    return facts
 
 
 def _digest(body: bytes, reference: Tag | Digest) -> Digest:
@@ -178,7 +193,7 @@ def _digest(body: bytes, reference: Tag | Digest) -> Digest:
 def _registry() -> RegistryClient:
     registry = find_registry()
     if registry is None:
-        raise UndecidedError("no registry is connected")
+        raise TryAgainError("no registry is connected")
     return registry
 
 
@@ -187,7 +202,7 @@ class _Work:
     """What a method asks for: the actions that its caller needs, and who carries it out."""
 
     actions: tuple[str, ...]
-    carry_out: Callable[[HttpRequest, Standing, ManifestRoute], HttpResponse]
+    carry_out: Callable[[HttpRequest, AuthorizedCaller, ManifestRoute], HttpResponse]
 
 
 # The actions are those that the registry wants for these methods.

@@ -6,9 +6,7 @@ each; then the registry's answers settle them. No transaction is open while the 
 or while a push waits.
 """
 
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,11 +23,10 @@ from containers.writes import RecordMovedError, Result, Sent, Write
 from immutability.answers import Refusal
 from immutability.errors import TryAgainError
 from immutability.look import head_manifest, learn_lists, look_at_tag
-from immutability.patience import RECONCILE_AGAIN_SECONDS, Patience, WaitSlots
+from immutability.patience import NotYet, WaitSlots, always_allowed, wait_for
 from immutability.policy.decisions import Step
 from immutability.push.plan import PushPlan, PushQuestion, TakenLook, hold_plan, read_plan
 from immutability.push.settle import settle_push
-from immutability.reconcile.tag import reconcile_record
 from immutability.reading import read_policy_and_time
 from immutability.refuse import relay_missing_manifest, relay_wait
 from workspaces.access import Actor
@@ -42,10 +39,6 @@ _NEVER_TAKEN = {
     "MANIFEST_UNVERIFIED",
     "DIGEST_INVALID",
 }
-
-
-def _always_allowed() -> None:
-    """Confirm for those whose rights do not change while they act."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class ManifestPush:
     media_type: str
     is_by_digest: bool
     facts: ManifestFacts | None = None
-    confirm: Callable[[], None] = _always_allowed
+    confirm: Callable[[], None] = always_allowed
 
     @property
     def question(self) -> PushQuestion:
@@ -100,64 +93,45 @@ class _Claimed:
     tags: tuple[Tag, ...]
 
 
-class _AgainError(Exception):
-    """Something has to end first, or what was read has changed: read again.
-
-    `refusal` is the answer where the push has waited long enough.
-    """
-
-    def __init__(self, refusal: Refusal | None = None) -> None:
-        super().__init__("too many changes at once")
-        self.refusal = refusal
-
-
 def push_manifest(
     push: ManifestPush, registry: RegistryClient, slots: WaitSlots, *, actor: Actor
 ) -> RegistryAnswer | Refusal:
     """Decide a push and carry it out; return the registry's answer, or the refusal.
 
-    A push that meets another write of one of its tags waits for it, some seconds at most.
-    Raises TryAgainError, PatternError or PatternEvaluationError where nothing could be decided,
+    A push that meets another write of one of its tags waits for it, some seconds at most. Raises
+    TryAgainError, PatternError or PatternEvaluationError where nothing could be decided,
     PermissionRevokedError, and database errors as they come: the client is told to try again.
     """
-    question = push.question
     looks: dict[Tag, TakenLook] = {}
-    patience = Patience(slots)
-    try:
-        if not push.tags:
-            return _push_by_digest(push, registry, patience)
-        while True:
-            # 1. Read, to choose the way.
-            plan = read_plan(question, looks)
-            # 2. Look at the tags of which nothing is known.
-            if to_look := plan.tags_with(Step.LOOK):
-                looks |= _look(plan, to_look, registry)
-                plan = plan.decide_again(looks)
-            if plan.must_wait and not plan.is_refused:
-                if _reconcile(plan, registry, patience) or patience.is_left():
-                    continue
-                return plan.relay_wait()
-            try:
-                # 3. Store the manifest under its digest, before any of its tags is claimed.
-                stored = _store(push, plan, registry)
-                if isinstance(stored, RegistryAnswer | Refusal):
-                    return stored
-                # 4. Claim, or answer.
-                held = _claim(push, plan, looks, stored, actor)
-            except _AgainError as error:
-                if patience.is_left():
-                    continue
-                if error.refusal is not None:
-                    return error.refusal
-                raise TryAgainError(str(error)) from error
-            if not isinstance(held, _Claimed):
-                return held
-            # 5. Point each tag. 6. Settle by the answers.
-            results = _point(push, held, registry)
-            is_ours = settle_push(held.write, push.workspace, push.repository, results, actor=actor)
-            return _answer(push, results, is_ours=is_ours)
-    finally:
-        patience.end()
+    return wait_for(lambda: _push(push, looks, registry, actor), registry, slots)
+
+
+def _push(
+    push: ManifestPush, looks: dict[Tag, TakenLook], registry: RegistryClient, actor: Actor
+) -> RegistryAnswer | Refusal | NotYet:
+    if not push.tags:
+        return _push_by_digest(push, registry)
+    # 1. Read, to choose the way.
+    plan = read_plan(push.question, looks)
+    # 2. Look at the tags of which nothing is known.
+    if to_look := plan.tags_with(Step.LOOK):
+        looks |= _look(plan, to_look, registry)
+        plan = plan.decide_again(looks)
+    if plan.must_wait and not plan.is_refused:
+        return plan.not_yet()
+    # 3. Store the manifest under its digest, before any of its tags is claimed.
+    stored = _store(push, plan, registry)
+    if isinstance(stored, RegistryAnswer | Refusal | NotYet):
+        return stored
+    # 4. Claim, or answer.
+    claimed = _claim(push, plan, looks, stored, actor)
+    if not isinstance(claimed, _Claimed):
+        return claimed
+    # 5. Point each tag.
+    results = _point(push, claimed, registry)
+    # 6. Settle by the answers.
+    is_ours = settle_push(claimed.write, push.workspace, push.repository, results, actor=actor)
+    return _answer(push, results, is_ours=is_ours)
 
 
 def _look(plan: PushPlan, tags: Collection[Tag], registry: RegistryClient) -> dict[Tag, TakenLook]:
@@ -170,18 +144,9 @@ def _look(plan: PushPlan, tags: Collection[Tag], registry: RegistryClient) -> di
     return looks
 
 
-def _reconcile(plan: PushPlan, registry: RegistryClient, patience: Patience) -> bool:
-    """Finish what others left behind on the tags that the push waits for, if that is possible."""
-    if time.monotonic() < patience.reconcile_at:
-        return False
-    patience.reconcile_at = time.monotonic() + RECONCILE_AGAIN_SECONDS
-    waiting = [plan.records[tag].id for tag in plan.tags_with(Step.WAIT)]
-    return any([reconcile_record(record_id, registry) for record_id in waiting])
-
-
 def _store(
     push: ManifestPush, plan: PushPlan, registry: RegistryClient
-) -> _Stored | RegistryAnswer | Refusal | None:
+) -> _Stored | RegistryAnswer | Refusal | NotYet | None:
     """Store the manifest where a tag is to be claimed, or is at it already; None where none is.
 
     Returns the registry's refusal where it does not take the manifest. Raises TryAgainError where
@@ -192,7 +157,8 @@ def _store(
     if push.facts and push.facts.children:
         learn_lists(push.workspace, push.repository, push.facts.children, registry)
     known = _find_manifests(push)
-    _require_no_delete(push, known)
+    if (not_yet := _find_open_delete(push, known)) is not None:
+        return not_yet
     revisions = {digest: row.revision for digest, row in known.items()}
     missing = _find_missing_below(push, known, registry)
     if missing is not None:
@@ -202,7 +168,7 @@ def _store(
         is_claimed = bool(plan.tags_with(Step.CLAIM, Step.POINT))
         if is_claimed and row is not None and row.is_there:
             return _Stored(revisions)
-        if not is_claimed and head_manifest(push.repository, push.digest, registry).is_success:
+        if not is_claimed and head_manifest(push.repository, push.digest, registry) is not None:
             return _Stored(revisions)
     answer = _put_by_digest(push, registry)
     return _Stored(revisions, answer) if answer.is_success else answer
@@ -218,15 +184,16 @@ def _find_manifests(push: ManifestPush) -> dict[Digest, Manifest]:
     return {Digest(row.digest): row for row in rows}
 
 
-def _require_no_delete(push: ManifestPush, known: Mapping[Digest, Manifest]) -> None:
-    """Raise _AgainError where a delete of what the push needs is in flight, or may still land."""
+def _find_open_delete(push: ManifestPush, known: Mapping[Digest, Manifest]) -> NotYet | None:
+    """Return what to wait for where a delete of what the push needs may still land."""
     if not any(row.delete_id or row.stray_until for row in known.values()):
-        return
+        return None
     _, now = read_policy_and_time(push.workspace)
     ends = [writes.open_delete_ends(row, now) for row in known.values()]
     until = max((each for each in ends if each), default=None)
-    if until is not None:
-        raise _AgainError(relay_wait(push.repository, None, None, None, now, until=until))
+    if until is None:
+        return None
+    return NotYet(relay_wait(push.repository, None, None, None, now, until=until))
 
 
 def _find_missing_below(
@@ -241,7 +208,7 @@ def _find_missing_below(
     for digest in sorted(below):
         if known[digest].is_there:
             continue
-        if not head_manifest(push.repository, digest, registry).is_success:
+        if head_manifest(push.repository, digest, registry) is None:
             return digest
     return None
 
@@ -258,7 +225,7 @@ def _put_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnsw
     if answer.error_codes & _NEVER_TAKEN:
         # Distribution answers 500 to some images that it never takes; nothing was moved.
         return replace(answer, status=400)
-    raise TryAgainError(f"the registry answered {answer.status}{_reason(answer)}")
+    raise TryAgainError(answer.reason)
 
 
 def _claim(
@@ -267,42 +234,31 @@ def _claim(
     looks: Mapping[Tag, TakenLook],
     stored: _Stored | None,
     actor: Actor,
-) -> _Claimed | Refusal | RegistryAnswer:
-    """Hold the tags, decide, and write what follows: refusals, unchanged tags, or claims.
-
-    Raises _AgainError where what was read, looked at or stored does not count any more.
-    """
+) -> _Claimed | Refusal | RegistryAnswer | NotYet:
+    """Hold the tags, decide, and write what follows: refusals, unchanged tags, or claims."""
     write = writes.new_write(WriteKind.PUSH, push.digest)
-    with _hold(push, plan, looks) as held:
-        push.confirm()
-        if held.is_refused:
-            held.adopt_present()
-            return held.refuse(actor=actor)
-        if held.must_wait:
-            raise _AgainError(held.relay_wait())
-        if held.tags_with(Step.LOOK):
-            raise _AgainError
-        if held.tags_with(Step.CLAIM, Step.POINT, Step.UNCHANGED):
-            if stored is None or not stored.still_counts(held.manifests):
-                raise _AgainError
-        _record_manifest(push, held.manifests[push.digest], is_there=stored is not None)
-        held.adopt_present()
-        held.record_unchanged(actor=actor)
-        to_send = held.tags_with(Step.SEND, Step.CLAIM, Step.POINT)
-        if not to_send:
-            return _unchanged(push, stored)
-        held.claim(actor=actor)
-        writes.begin_write(write, [held.records[tag] for tag in to_send], held.now)
-    return _Claimed(write, tuple(to_send))
-
-
-@contextmanager
-def _hold(push: ManifestPush, plan: PushPlan, looks: Mapping[Tag, TakenLook]) -> Iterator[PushPlan]:
     try:
         with hold_plan(push.question, looks, plan.records) as held:
-            yield held
-    except RecordMovedError as error:
-        raise _AgainError from error
+            push.confirm()
+            if held.is_refused:
+                held.adopt_present()
+                return held.refuse(actor=actor)
+            if held.must_wait or held.tags_with(Step.LOOK):
+                return held.not_yet()
+            needs_store = held.tags_with(Step.CLAIM, Step.POINT, Step.UNCHANGED)
+            if needs_store and not (stored and stored.still_counts(held.manifests)):
+                return NotYet()
+            _record_manifest(push, held.manifests[push.digest], is_there=stored is not None)
+            held.adopt_present()
+            held.record_unchanged(actor=actor)
+            to_send = held.tags_with(Step.SEND, Step.CLAIM, Step.POINT)
+            if not to_send:
+                return _unchanged(push, stored)
+            held.claim(actor=actor)
+            writes.begin_write(write, [held.records[tag] for tag in to_send], held.now)
+    except RecordMovedError:
+        return NotYet()
+    return _Claimed(write, tuple(to_send))
 
 
 def _record_manifest(push: ManifestPush, row: Manifest, *, is_there: bool) -> None:
@@ -339,7 +295,7 @@ def _answer(
                 continue
             if sent.answer is not None and result is Result.REFUSED:
                 return sent.answer
-            raise TryAgainError(sent.why + (_reason(sent.answer) if sent.answer else ""))
+            raise TryAgainError(sent.why)
     answer = next(iter(results.values())).answer
     return _name_tags(push, answer or RegistryAnswer(201))
 
@@ -360,17 +316,12 @@ def _name_tags(push: ManifestPush, answer: RegistryAnswer) -> RegistryAnswer:
 
 
 def _push_by_digest(
-    push: ManifestPush, registry: RegistryClient, patience: Patience
-) -> RegistryAnswer | Refusal:
+    push: ManifestPush, registry: RegistryClient
+) -> RegistryAnswer | Refusal | NotYet:
     """Store a manifest under no tag; it waits for deletes of what it needs."""
-    while True:
-        known = _find_manifests(push)
-        try:
-            _require_no_delete(push, known)
-            break
-        except _AgainError as error:
-            if error.refusal is not None and not patience.is_left():
-                return error.refusal
+    known = _find_manifests(push)
+    if (not_yet := _find_open_delete(push, known)) is not None:
+        return not_yet
     stored = _Stored({digest: row.revision for digest, row in known.items()})
     push.confirm()
     answer = _put_by_digest(push, registry)
@@ -382,8 +333,3 @@ def _push_by_digest(
             is_there = stored.still_counts(manifests)
             _record_manifest(push, manifests[push.digest], is_there=is_there)
     return answer
-
-
-def _reason(answer: RegistryAnswer) -> str:
-    """Return the registry's own words, where it gave any."""
-    return f": {answer.reason}" if answer.reason else ""

@@ -18,7 +18,8 @@ from containers.reference import Digest, Repository, Tag
 from immutability import locks
 from immutability.answers import Refusal
 from immutability.models import LockedTag
-from immutability.policy.decisions import Look, PushDecision, Step, decide_push, ends_lock
+from immutability.patience import NotYet
+from immutability.policy.decisions import Look, PushDecision, Step, Stray, decide_push, ends_lock
 from immutability.protection import LockState, Outcome, Policy, cover
 from immutability.reading import read_policy_and_time, record_facts
 from immutability.refuse import record_refused_push, relay_refused_push, relay_wait
@@ -123,19 +124,21 @@ class PushPlan:
         ends = [writes.open_delete_ends(each, self.now) for each in self.manifests.values()]
         return max((each for each in ends if each), default=None)
 
-    def relay_wait(self) -> Refusal:
-        """Return the answer to a push that has waited long enough: what for, and how long yet."""
-        for tag in self.tags_with(Step.WAIT):
-            return relay_wait(
-                self.question.repository,
-                tag,
-                self.locks.get(tag),
-                self.decisions[tag].stray,
-                self.now,
-            )
-        return relay_wait(
-            self.question.repository, None, None, None, self.now, until=self.open_delete_ends
+    def not_yet(self) -> NotYet:
+        """Return what the push waits for, and the answer if it waits in vain."""
+        waiting = self.tags_with(Step.WAIT)
+        return NotYet(
+            self._relay_wait(waiting),
+            [self.records[tag].id for tag in waiting if tag in self.records],
         )
+
+    def _relay_wait(self, waiting: list[Tag]) -> Refusal:
+        place, now = self.question.repository, self.now
+        if not waiting:
+            return relay_wait(place, None, None, None, now, until=self.open_delete_ends)
+        # The one that takes longest.
+        tag = max(waiting, key=lambda tag: ends_at(self.decisions[tag].stray, now))
+        return relay_wait(place, tag, self.locks.get(tag), self.decisions[tag].stray, now)
 
     # ---- what follows, within the hold --------------------------------------------------------
 
@@ -218,6 +221,11 @@ class PushPlan:
             rule_pattern=rule.pattern if rule else "",
             settings_version=self.policy.version,
         )
+
+
+def ends_at(stray: Stray | None, now: datetime) -> datetime:
+    """Return when a wait is over, as far as that is known."""
+    return stray.until if stray else now
 
 
 _OUTCOMES = {

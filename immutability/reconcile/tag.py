@@ -34,7 +34,7 @@ def reconcile_record(record_id: int, registry: RegistryClient | None) -> bool:
     """
     with transaction.atomic():
         record = writes.lock_record(record_id)
-        policy, now = read_policy_and_time(record.workspace)
+        _, now = read_policy_and_time(record.workspace)
         has_changed = writes.expire_write(record, now)
         row = LockedTag.objects.filter(record=record).first()
     if record.write_id is not None:
@@ -111,14 +111,14 @@ def _point(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
     manifest = fetch_manifest(repository, digest, registry)
     if manifest is None:
         return _give_up(record, row, registry)
-    learn(record.workspace, repository, digest, manifest)
+    learn(record.workspace, repository, manifest)
     write = _begin(record, row, WriteKind.PUSH)
     if write is None:
         return False
-    media_type = manifest.headers.get("Content-Type", "")
+    body, media_type = manifest.body, manifest.descriptor.media_type
 
     def put() -> RegistryAnswer:
-        return registry.put_manifest(repository, tag, manifest.body, media_type)
+        return registry.put_manifest(repository, tag, body, media_type)
 
     sent = writes.send(write, put)
     return settle_push(write, record.workspace, repository, {tag: sent})
@@ -173,7 +173,7 @@ def _begin(record: TagRecord, row: LockedTag, kind: WriteKind) -> Write | None:
 def _hold_unchanged(
     record: TagRecord, row: LockedTag
 ) -> tuple[TagRecord | None, LockedTag | None, datetime]:
-    """Hold the record and its lock; None for both where the record has changed since it was read."""
+    """Hold the record and its lock; None for both where it has changed since it was read."""
     held = writes.lock_record(record.id)
     _, now = read_policy_and_time(held.workspace)
     lock = (

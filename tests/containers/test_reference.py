@@ -474,6 +474,13 @@ def test_what_is_a_signature_tag(suffix: str) -> None:
     assert parse_tag("sha256-" + "0a" * 32 + suffix).is_signature
 
 
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512", "blake3"])
+def test_a_referrers_tag_of_another_algorithm_is_a_signature_tag_too(algorithm: str) -> None:
+    assert parse_tag(f"{algorithm}-" + "0a" * 32).is_signature
+    for suffix in (".sig", ".att", ".sbom", "0a"):
+        assert not parse_tag(f"{algorithm}-" + "0a" * 32 + suffix).is_signature
+
+
 @pytest.mark.parametrize(
     "tag",
     [
@@ -484,7 +491,10 @@ def test_what_is_a_signature_tag(suffix: str) -> None:
         "sha256-" + "0" * 65,
         "sha256-" + "A" * 64,
         "sha256-" + "g" * 64,
-        "sha512-" + "0" * 64,
+        "sha512-" + "0" * 63,
+        "sha512-" + "A" * 64,
+        "md5-" + "0" * 64,
+        "release-" + "0" * 64,
         "SHA256-" + "0" * 64,
         "sha256-" + "0" * 64 + ".",
         "sha256-" + "0" * 64 + ".SIG",

@@ -182,7 +182,7 @@ class LateRegistry:
         """Answer as the registry client does."""
         return self._read(lambda: self._get(str(reference)))
 
-    def head_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+    def ask_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
         """Answer as the registry client does."""
         return self._read(lambda: self._get(str(reference)))
 

@@ -227,7 +227,7 @@ def test_a_pattern_that_cannot_be_saved_gets_no_hint(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["^sha256-[0-9a-f]{64}$", "^sha256-a", "[1-9a-f]{64}", "^sha256-[0-9a-f]{64}[.]att"]
+    "pattern", ["^sha256-[0-9a-f]{64}$", "^sha256-a", "[1-9a-f]{64}", "^sha512-", "[.]att"]
 )
 def test_a_pattern_that_matches_only_some_signature_tags_gets_a_hint_too(pattern: str) -> None:
     assert describe_pattern_hint(pattern) == HINT

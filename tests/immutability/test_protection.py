@@ -32,7 +32,10 @@ SAME = Digest(AA)
 OTHER = Digest(BB)
 NO_IMAGE = None
 
-SIGNATURE_TAGS = ["sha256-" + "0" * 64 + suffix for suffix in ("", ".sig", ".att", ".sbom")]
+SIGNATURE_TAGS = [
+    *("sha256-" + "0" * 64 + suffix for suffix in ("", ".sig", ".att", ".sbom")),
+    "sha512-" + "0" * 64,
+]
 
 
 def lock_in(state: LockState | None) -> Lock | None:
@@ -300,7 +303,7 @@ def test_the_switch_protects_signature_tags_too(tag: str) -> None:
 def test_some_covers_exactly_what_a_rule_matches_signature_tags_or_not(
     *, tag: str, switch: bool
 ) -> None:
-    rule = PolicyRule("Signatures", "^sha256-")
+    rule = PolicyRule("Signatures", "^sha(256|512)-")
     policy = Policy(protection=Protection.SOME, rules=(rule,), protect_signature_tags=switch)
     assert cover(policy, Tag(tag)) == Coverage(Why.RULE, rule)
     elsewhere = Policy(protection=Protection.SOME, rules=(SEMVER,), protect_signature_tags=switch)
@@ -313,7 +316,9 @@ def test_some_covers_exactly_what_a_rule_matches_signature_tags_or_not(
         "sha256-" + "0" * 63,
         "sha256-" + "0" * 65,
         "sha256-" + "A" * 64,
-        "sha512-" + "0" * 64,
+        "sha512-" + "0" * 128,
+        "sha512-" + "0" * 64 + ".sig",
+        "release-" + "0" * 64,
         "sha256-" + "0" * 64 + ".txt",
         "sha256-" + "0" * 64 + ".sig.old",
         "x-sha256-" + "0" * 64,

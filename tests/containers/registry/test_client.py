@@ -155,7 +155,7 @@ def test_a_manifest_is_asked_for_in_every_form(serve: Callable[..., Server]) -> 
 
 CALLS: list[tuple[Callable[[RegistryClient], Any], tuple[str, str, tuple[str, ...]]]] = [
     (lambda client: client.get_manifest(API, V1), ("repository", "acme/api", ("pull",))),
-    (lambda client: client.head_manifest(API, V1), ("repository", "acme/api", ("pull",))),
+    (lambda client: client.ask_manifest(API, V1), ("repository", "acme/api", ("pull",))),
     (lambda client: client.list_tags(API, 10), ("repository", "acme/api", ("pull",))),
     (lambda client: client.page_tags(API), ("repository", "acme/api", ("pull",))),
     (lambda client: client.page_repositories(), ("registry", "catalog", ("*",))),

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from tests.immutability.gate.upstream import (
+    INDEX_TYPE,
     GateClient,
     Upstream,
     digest_of,
     error_of,
     image,
+    message_of,
 )
 from workspaces.models import Workspace
 
@@ -71,6 +73,27 @@ def test_the_largest_manifest_passes_and_one_byte_more_is_413(
     assert gate.push("v1", ONE.ljust(most)).status_code == 201
     upstream.calls.clear()
     assert error_of(gate.push("v1", b" " * (most + 1))) == (413, "SIZE_INVALID")
+    assert upstream.calls == []
+
+
+def test_an_index_that_the_registry_would_read_otherwise_is_refused(
+    acme: Workspace, gate: GateClient, upstream: Upstream
+) -> None:
+    """Registries in Go would take the second digest, and nobody would know of that child."""
+    entry = f'{{"digest": "{digest_of(ONE)}", "dige\u017ft": "{digest_of(TWO)}"}}'
+    body = f'{{"schemaVersion": 2, "manifests": [{entry}]}}'.encode()
+    response = gate.push("v1", body, media_type=INDEX_TYPE)
+    assert error_of(response) == (400, "MANIFEST_INVALID")
+    assert 'write the key "dige\\u017ft" as "digest"' in message_of(response)
+    assert upstream.calls == []
+
+
+def test_docker_s_schema_1_is_refused(
+    acme: Workspace, gate: GateClient, upstream: Upstream
+) -> None:
+    """A registry would store another digest than that of the bytes."""
+    response = gate.push("v1", b'{"schemaVersion": 1}', media_type="application/json")
+    assert error_of(response) == (400, "MANIFEST_INVALID")
     assert upstream.calls == []
 
 

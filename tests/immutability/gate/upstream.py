@@ -112,7 +112,7 @@ class Upstream:
         asked = _within(repository, reference)
         return self._reply(Call("GET", asked), lambda: self._get(asked))
 
-    def head_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+    def ask_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
         """Answer as the registry client does."""
         asked = _within(repository, reference)
         return self._reply(Call("HEAD", asked), lambda: self._get(asked))

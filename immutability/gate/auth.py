@@ -1,4 +1,4 @@
-"""Who stands at the gate: verified before anything is claimed, read or told."""
+"""Who is calling the gate: verified before anything is claimed, read or told."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from containers.tokens.challenge import challenge
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.tokens import Caller, InvalidTokenError, read_token
-from immutability.actions.read import NoLongerAllowedError
+from immutability.errors import PermissionRevokedError
 from immutability.gate.answers import error_answer
 from workspaces.access import Permission
 from workspaces.callers import Access, read_origin
@@ -18,8 +18,8 @@ from workspaces.callers import Access, read_origin
 
 def authorize(
     request: HttpRequest, repository: Repository, actions: tuple[str, ...]
-) -> "Standing | HttpResponse":
-    """Return how the caller stands in the repository's workspace, or the answer that says no.
+) -> "AuthorizedCaller | HttpResponse":
+    """Return the caller and what they may do in the repository's workspace, or the answer to them.
 
     The token has to grant `actions`, and the database has to allow them still: what a token was
     given for may have been taken away since. Raises KeyFileError, and database errors.
@@ -41,11 +41,11 @@ def authorize(
     needed = {PERMISSION_OF[action] for action in actions}
     if access.may(Permission.MANAGE_LOCKED_TAGS):
         needed.add(Permission.MANAGE_LOCKED_TAGS)
-    return Standing(access, claims.caller, frozenset(needed))
+    return AuthorizedCaller(access, claims.caller, frozenset(needed))
 
 
 @dataclass(frozen=True)
-class Standing:
+class AuthorizedCaller:
     """A caller who was let through, and the permissions that this was for."""
 
     access: Access
@@ -53,13 +53,13 @@ class Standing:
     needed: frozenset[Permission]
 
     def confirm(self) -> None:
-        """Look whether the caller has these permissions still. Raises NoLongerAllowedError."""
+        """Ask whether the caller still has these permissions. Raises PermissionRevokedError."""
         workspace = self.access.workspace.slug
         access = find_access_now(self.caller, workspace, self.access.actor.origin)
         if access is None or not self.needed <= access.permissions:
-            raise NoLongerAllowedError
+            raise PermissionRevokedError
 
 
 def denial() -> HttpResponse:
-    """Answer somebody who may not do this, or not any more."""
+    """Answer a caller who may not do this."""
     return error_answer(403, "DENIED", "requested access to the resource is denied")

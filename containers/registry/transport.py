@@ -1,0 +1,143 @@
+"""Connections that keep to one total deadline for each call, without a thread for it.
+
+The timeouts of sockets are for each wait: an answer that dribbles in would never meet them. So
+these sockets set theirs before every operation, to what is left of the call.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from types import TracebackType
+from typing import Any
+from urllib.parse import SplitResult
+
+import urllib3
+
+# Of one address of the registry: another one may answer within the deadline.
+MAX_CONNECT_SECONDS = 5.0
+# A connection that was not used for so long is not used again. Servers and proxies close idle ones,
+# most after a minute or more, and a write that meets the closing has no answer.
+MAX_IDLE_SECONDS = 30.0
+_MAX_CONNECTIONS_KEPT = 32
+
+
+class _Call(threading.local):
+    """The call of this thread: when it ends, by time.monotonic()."""
+
+    ends_at: float | None = None
+
+    def seconds_left(self) -> float:
+        """Return how long the call may still take. Raises TimeoutError."""
+        if self.ends_at is None:
+            raise RuntimeError("the connection is used outside of a call")
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        return left
+
+
+_call = _Call()
+
+
+class Deadline:
+    """A call with a total deadline, as a context. One within another ends with the outer one."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._is_outer = False
+
+    def __enter__(self) -> None:
+        self._is_outer = _call.ends_at is None
+        if self._is_outer:
+            _call.ends_at = time.monotonic() + self._seconds
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_outer:
+            _call.ends_at = None
+
+
+class _Socket(socket.socket):
+    """A socket whose every wait ends with the call. Its `sendall` is one wait."""
+
+    def recv_into(self, *args: Any, **options: Any) -> int:
+        self.settimeout(_call.seconds_left())
+        return super().recv_into(*args, **options)
+
+    def send(self, *args: Any, **options: Any) -> int:
+        self.settimeout(_call.seconds_left())
+        return super().send(*args, **options)
+
+    def sendall(self, *args: Any, **options: Any) -> None:
+        self.settimeout(_call.seconds_left())
+        super().sendall(*args, **options)
+
+
+class _SecureSocket(_Socket, ssl.SSLSocket):
+    """The same over TLS, where `sendall` is several times `send`."""
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """A connection over such a socket."""
+
+    _used_at = 0.0
+
+    def _new_conn(self) -> socket.socket:
+        error: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self._dns_host, self.port, type=socket.SOCK_STREAM
+        ):
+            sock = _Socket(family, kind, protocol)
+            try:
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(min(MAX_CONNECT_SECONDS, _call.seconds_left()))
+                sock.connect(address)
+                # For the handshake of TLS, which comes next.
+                sock.settimeout(_call.seconds_left())
+                return sock
+            except OSError as failed:
+                sock.close()
+                error = failed
+        raise error or OSError("the registry's name has no address")
+
+    def putrequest(self, *args: Any, **options: Any) -> None:
+        self._used_at = time.monotonic()
+        super().putrequest(*args, **options)
+
+    @property
+    def is_connected(self) -> bool:
+        is_fresh = time.monotonic() - self._used_at < MAX_IDLE_SECONDS
+        return is_fresh and super().is_connected
+
+
+class _SecureConnection(_Connection, urllib3.connection.HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def make_pool(address: SplitResult) -> urllib3.HTTPConnectionPool:
+    """Return the connections to a server, for many threads.
+
+    They are used within a Deadline alone.
+    """
+    host, port = address.hostname or "", address.port
+    if address.scheme != "https":
+        return _Pool(host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False)
+    context = ssl.create_default_context()
+    context.sslsocket_class = _SecureSocket
+    return _SecurePool(
+        host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False, ssl_context=context
+    )

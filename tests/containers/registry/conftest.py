@@ -1,0 +1,63 @@
+"""Real registries, to which the tests of this folder talk without a gate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from containers.registry.client import RegistryClient
+from containers.tokens.keys import KeyFolder
+from containers.tokens.tokens import TAGLOCK
+from packages_site.local import find_free_ports, find_missing, registry_command
+from tests.conftest import skip_or_fail
+from tests.services.accounts import Account, keys_of, taglocks_own
+from tests.services.parts import Part, is_answering
+from tests.services.registry_user import Repository
+
+
+@dataclass(frozen=True)
+class BareRegistry:
+    """A running registry, and the keys whose tokens it accepts."""
+
+    name: str
+    url: str
+    keys: KeyFolder
+
+    @property
+    def client(self) -> RegistryClient:
+        """Our client of it."""
+        return RegistryClient(self.url, authorize=taglocks_own(self.keys))
+
+    def repository(self, name: str) -> Repository:
+        """A repository in it, for raw requests."""
+        return Repository(int(self.url.rpartition(":")[2]), name, Account(self.keys, TAGLOCK))
+
+
+@pytest.fixture(scope="session")
+def debians_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareRegistry]:
+    if "docker-registry" in find_missing():
+        skip_or_fail("Debian's docker-registry")
+    folder = tmp_path_factory.mktemp("bare-registry")
+    keys = keys_of(folder)
+    (port,) = find_free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    part = Part(
+        registry_command(folder, port, keys, "http://127.0.0.1:8000"),
+        folder / "registry.out",
+        is_ready=lambda: is_answering(f"{url}/v2/"),
+    )
+    try:
+        part.start()
+        yield BareRegistry("docker-registry", url, keys)
+    finally:
+        part.stop()
+
+
+@pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
+def bare_registry(request: pytest.FixtureRequest) -> BareRegistry:
+    """Either registry."""
+    if request.param == "docker-registry":
+        registry: BareRegistry = request.getfixturevalue("debians_registry")
+        return registry
+    built = request.getfixturevalue("distribution_3")
+    return BareRegistry("distribution-3", built.url, keys_of(built.data_dir))
