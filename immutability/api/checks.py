@@ -17,16 +17,19 @@ from containers.reference import (
     parse_repository,
     parse_tag,
 )
-from immutability.actions.check_delete import DeleteCheck, check_delete
-from immutability.actions.check_push import NOT_TOLD, PushCheck, ask_push, check_push
-from immutability.actions.read import UndecidedError
 from immutability.answers import DeleteAnswer, PushAnswer, Refusal
+from immutability.delete.check import check_delete
+from immutability.delete.plan import DeleteQuestion
+from immutability.errors import ConflictError, TryAgainError
+from immutability.models import MAX_IDEMPOTENCY_KEY_LENGTH
 from immutability.patterns import PatternError, PatternEvaluationError
 from immutability.protection import DeleteOutcome, Outcome
+from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
+from immutability.push.plan import PushQuestion
 from workspaces.access import Actor, ActorKind, Permission, permissions_of_scopes
 from workspaces.callers import Access, find_access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
-from workspaces.problems import PlainTextField, StrictSerializer, undecided
+from workspaces.problems import PlainTextField, Problem, StrictSerializer, undecided
 from workspaces.schema import TOO_MANY_CALLS
 from workspaces.throttles import ASKING_PER_CALLER, CHECKS_PER_TOKEN, count_call
 
@@ -71,8 +74,9 @@ class CheckPushSerializer(StrictSerializer):
         parse_digest,
         required=False,
         allow_null=True,
-        help_text="What your registry has under the tag now; null for nothing. Left out: the "
-        "connected registry is asked; without one, it is what the last allowed check put there.",
+        help_text="What your registry has under the tag, read within the last minute; null for "
+        "nothing. Left out: the connected registry is asked; without one, it is what the last "
+        "allowed check put there.",
     )
     actor = PlainTextField(
         required=False, max_length=255, help_text="Who is pushing, for the message and the log."
@@ -80,6 +84,11 @@ class CheckPushSerializer(StrictSerializer):
     dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
     two_phase = serializers.BooleanField(
         default=False, help_text="Claim now; confirm or abandon the claim when you know more."
+    )
+    idempotency_key = PlainTextField(
+        required=False,
+        max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
+        help_text="Your own name for a two-phase push. Asking again with it gets the same claim.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +100,10 @@ class CheckPushSerializer(StrictSerializer):
         if attrs.get("current_digest") is not None and len(attrs.get("tags", ())) > 1:
             raise ValidationError(
                 {"current_digest": ["With several tags, check those that exist one by one."]}
+            )
+        if "idempotency_key" in attrs and (not attrs["two_phase"] or attrs["dry_run"]):
+            raise ValidationError(
+                {"idempotency_key": ["Only a check with two_phase, and no dry run, takes a key."]}
             )
         return attrs
 
@@ -107,6 +120,7 @@ class CheckDeleteSerializer(StrictSerializer):
         help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
         "name: no admin.",
     )
+    dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require exactly one of tag and digest."""
@@ -180,19 +194,25 @@ class CheckPushView(APIView):
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
         check = PushCheck(
-            workspace=access.workspace,
-            repository=asked["repository"],
-            tags=tuple(sorted(set(asked.get("tags") or [asked["tag"]]))),
-            digest=asked.get("digest"),
-            current=asked.get("current_digest", NOT_TOLD),
+            PushQuestion(
+                access.workspace,
+                asked["repository"],
+                tuple(sorted(set(asked.get("tags") or [asked["tag"]]))),
+                asked.get("digest", NEW_IMAGE),
+                is_check=True,
+            ),
+            asked.get("current_digest", NOT_TOLD),
             is_two_phase=asked["two_phase"],
+            idempotency_key=asked.get("idempotency_key", ""),
         )
         if asked["dry_run"]:
-            answer = decide_or_refuse(lambda: ask_push(check, find_registry()))
+            answer = decide_or_refuse(lambda: ask_push(check, registry=find_registry()))
         else:
             actor = _named_actor(access, asked.get("actor", ""))
             answer = decide_or_refuse(
-                lambda: check_push(check, actor=actor, registry=find_registry())
+                lambda: check_push(
+                    check, actor=actor, caller=access.actor, registry=find_registry()
+                )
             )
         return Response(_render_push(answer))
 
@@ -210,18 +230,20 @@ class CheckDeleteView(APIView):
         count_check(request)
         asked = _validated(CheckDeleteSerializer, request)
         access = find_access(request, asked["repository"].workspace)
-        access.require(Permission.CHECK)
+        access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
         name = asked.get("actor", "")
         is_admin = bool(name) and is_admin_name(access.workspace, name)
-        check = DeleteCheck(
-            workspace=access.workspace,
-            repository=asked["repository"],
-            target=asked.get("tag") or asked["digest"],
+        question = DeleteQuestion(
+            access.workspace,
+            asked["repository"],
+            asked.get("tag") or asked["digest"],
             is_admin=is_admin,
         )
         actor = _named_actor(access, name)
         answer = decide_or_refuse(
-            lambda: check_delete(check, actor=actor, registry=find_registry())
+            lambda: check_delete(
+                question, actor=actor, registry=find_registry(), is_dry_run=asked["dry_run"]
+            )
         )
         return Response(_render_delete(answer))
 
@@ -236,15 +258,22 @@ def count_check(request: Request) -> None:
 
 
 def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
-    """Return the decision. Raises Problem 503 where there is none: never a guess."""
+    """Return the decision. Raises Problem 503 where there is none: never a guess.
+
+    And 409 where an idempotency key stands for something else.
+    """
     try:
         return decide()
     except (PatternError, PatternEvaluationError) as error:
         raise undecided(
             f"A rule could not be evaluated, so nothing was decided. {error}"
         ) from error
-    except UndecidedError as error:
-        raise undecided(f"Nothing was decided: {error}. Try again.") from error
+    except TryAgainError as error:
+        problem = undecided(f"Nothing was decided: {error}. Try again.")
+        problem.headers["Retry-After"] = str(error.seconds)
+        raise problem from error
+    except ConflictError as error:
+        raise Problem(409, "idempotency_key_used", str(error)) from error
 
 
 def _validated(serializer_class: type[StrictSerializer], request: Request) -> dict[str, Any]:
