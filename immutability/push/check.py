@@ -91,7 +91,7 @@ def check_push(
 def ask_push(check: PushCheck, *, registry: RegistryClient | None) -> PushAnswer:
     """Say what check_push would answer at this moment, and change nothing.
 
-    The digest may be NEW_IMAGE. Raises TryAgainError, PatternError or PatternEvaluationError.
+    Deletes of manifests that the push needs are left out. The digest may be NEW_IMAGE. Raises TryAgainError, PatternError or PatternEvaluationError.
     """
     plan = _prefer_told(check, read_plan(check.push, {}), registry)
     plan = plan.decide_again(_look(check, plan, registry))
