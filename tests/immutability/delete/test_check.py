@@ -105,7 +105,7 @@ BY_TAG = [
     (foreign_stray, "claim_pending", "claim_pending", "none"),
 ]
 # Whatever else lists tags, a delete by digest names only those that point at it.
-BY_DIGEST = {
+BY_DIGEST: dict[Callable[[Checks], None], tuple[str, str]] = {
     nothing: ("", ""),
     reserved: ("", ""),
     there_unseen: ("", ""),
