@@ -129,6 +129,9 @@ UNKNOWN = {"code": "UNKNOWN", "message": "unknown error", "detail": {"a": 1}}
         (b'{"errors":null}', ""),
         (b'{"errors":[]}', ""),
         (b'{"errors":"x"}', ""),
+        (b'{"errors":""}', ""),
+        (b'{"errors":{}}', ""),
+        (b'{"errors":{"code":"X"}}', ""),
         (b'{"errors":["x"]}', ""),
         (b'{"errors":[{}]}', ""),
         (b'{"errors":[{"code":5,"message":["x"],"detail":null}]}', ""),
@@ -288,6 +291,16 @@ def test_other_bytes_than_those_of_the_digest_are_no_answer(
     server = serve(_answer(200, BODY, f"Docker-Content-Digest: {header}"))
     with pytest.raises(RegistryUnavailableError):
         _client(server).fetch_manifest(API, reference)
+
+
+def test_a_page_of_a_proxy_is_no_manifest(serve: Callable[..., Server]) -> None:
+    page = _answer(200, b"<html>Please sign in</html>", "Content-Type: text/html")
+    scripted = Scripted(serve, head=page, get=page)
+    client = _client(scripted.server)
+    for reference in (V1, Digest(DIGEST)):
+        for call in (client.head_manifest, client.fetch_manifest):
+            with pytest.raises(RegistryUnavailableError):
+                call(API, reference)
 
 
 def test_the_head_of_another_digest_is_no_answer(serve: Callable[..., Server]) -> None:
