@@ -47,7 +47,7 @@ _HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib
 class RegistryUnavailableError(Exception):
     """The registry gave no answer, or none that says anything.
 
-    After a write nobody knows whether the registry did what it was asked.
+    After a write it is not known whether the registry did what it was asked.
     """
 
 
