@@ -502,7 +502,8 @@ def test_a_bad_environment_stops_the_start_with_one_line(
 READ_HSTS = (
     "from django.http import HttpResponse; from django.test import RequestFactory; "
     "from django.middleware.security import SecurityMiddleware; "
-    "answer = SecurityMiddleware(lambda _: HttpResponse())(RequestFactory().get('/', secure=True)); "
+    "answer = SecurityMiddleware(lambda _: HttpResponse())"
+    "(RequestFactory().get('/', secure=True)); "
     "print(answer.headers.get('Strict-Transport-Security'))"
 )
 
