@@ -592,6 +592,17 @@ def test_a_secret_key_that_is_a_folder_is_told(tmp_path: Path) -> None:
         read_or_make_secret_key(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["DATA_DIR", "DATABASE_URL"])
+def test_a_folder_that_may_not_be_written_to_is_told(
+    variables: Set, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / "locked"
+    variables(**{name: f"sqlite:///{folder}/db" if name == "DATABASE_URL" else str(folder)})
+    monkeypatch.setattr("os.access", lambda path, _: path != folder)
+    with pytest.raises(BadSettingError, match=f"^{name} cannot be used: .* written to"):
+        read_environment()
+
+
 def test_token_keys_that_cannot_be_read_are_told(variables: Set, tmp_path: Path) -> None:
     (tmp_path / "current.pem").mkdir()
     variables(TOKEN_KEYS_DIR=str(tmp_path))

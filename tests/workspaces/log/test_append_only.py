@@ -196,6 +196,7 @@ if is_postgresql():
     @pytest.mark.parametrize("table", TABLES)
     def test_a_session_that_is_a_replica_cannot_change_or_delete(table: str) -> None:
         """Ordinary triggers do not fire in one."""
+        run("SET CONSTRAINTS ALL IMMEDIATE")
         run("SET LOCAL session_replication_role = replica")
         for statement in (
             "UPDATE {} SET workspace = workspace",

@@ -1,13 +1,18 @@
 """Triggers and constraints that an operator has put out of force."""
 
+from pathlib import Path
+
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from tests.conftest import is_postgresql
 from tests.workspaces.log.conftest import Verify
-from tests.workspaces.log.tampering import write_at
-from workspaces.log.models import EventSeal, LockEvent
+from tests.workspaces.log.tampering import without_triggers, write_at
+from workspaces.access import SYSTEM
+from workspaces.log.append import Event, append_repeatable_event
+from workspaces.log.kinds import EventKind
+from workspaces.log.models import EventRepeat, EventSeal, LockEvent
 
 PAST_THE_TRIGGERS = (
     [
@@ -55,6 +60,18 @@ def test_a_trigger_that_does_not_guard_is_found(
         for statement in statements.split(" ;; "):
             cursor.execute(statement)
     assert any("does not guard the table" in each for each in verify())
+
+
+def test_a_counter_that_the_owner_of_the_database_lowered_is_not_found(
+    log_files: Path, undone: None, verify: Verify
+) -> None:
+    """As docs/lock-log.md says: until it is an event, a counter is not part of the chain."""
+    refusal = Event(EventKind.PUSH_REFUSED, "acme", "acme/api", "v1")
+    for _ in range(3):
+        append_repeatable_event(refusal, actor=SYSTEM)
+    with without_triggers():
+        EventRepeat.objects.update(count=0)
+    assert verify() == []
 
 
 if is_postgresql():
