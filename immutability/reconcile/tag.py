@@ -67,7 +67,7 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
         facts = record_facts(held)
         held.stray_until, held.stray_digest = None, ""
         if look is not None:
-            _apply_look(
+            apply_look(
                 held,
                 row,
                 decide_after_stray(facts, row.to_lock() if row else None, look),
@@ -79,7 +79,7 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
     return True
 
 
-def _apply_look(
+def apply_look(
     record: TagRecord,
     row: LockedTag | None,
     decided: AfterStray,
@@ -87,6 +87,7 @@ def _apply_look(
     version: int,
     now: datetime,
 ) -> None:
+    """Write what a look decided about a held record and its lock. The caller saves the record."""
     record.digest = look.digest.value if look.digest else ""
     record.shown_at = now
     if row is None:
