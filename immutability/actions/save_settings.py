@@ -8,8 +8,8 @@ from django.db.models.functions import Now
 
 from containers.connection import find_registry
 from containers.reference import Tag
-from immutability.actions.jobs import ask_for_adoption, call_off_adoption
-from immutability.actions.read import read_policy
+from immutability.reconcile.jobs import ask_for_inventory, call_off_inventory
+from immutability.reading import read_policy
 from immutability.drafts import Draft, DraftProblem, find_draft_problems
 from immutability.models import ContainerSettings, LockedTag, Rule
 from immutability.protection import LockState, Policy, Protection, cover
@@ -127,9 +127,9 @@ def _save(
             actor=actor,
         )
     if after.protection is Protection.NONE:
-        call_off_adoption(workspace)
+        call_off_inventory(workspace)
     elif find_registry() is not None:
-        ask_for_adoption(workspace)
+        ask_for_inventory(workspace)
     return after
 
 
