@@ -52,7 +52,7 @@ def iterate_tags(
 
 
 def parse_tags(names: Iterable[str]) -> list[Tag]:
-    """Return the tags with these names. What is no proper name cannot be pushed, and is left out."""
+    """Return the tags with these names, without those that cannot be pushed."""
     tags = []
     for name in names:
         with suppress(InvalidReferenceError):

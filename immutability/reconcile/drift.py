@@ -142,7 +142,7 @@ def _compare(
     else:
         for missing in _find_missing(workspace, repository, held, registry, there):
             yield drift(
-                f"locked to {held.short}, which lists {missing}, and the registry does not have that"
+                f"locked to {held.short}, which lists {missing}: the registry does not have that"
             )
 
 

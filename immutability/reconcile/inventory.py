@@ -207,9 +207,7 @@ def require_listed(workspace: Workspace, repository: Repository, registry: Regis
         names, has_more = registry.page_tags(repository)
         tags = parse_tags(names)
         has_more = has_more or len(tags) > MAX_TAGS_PER_REQUEST
-        unknown = _read_within_request(
-            workspace, repository, tags[:MAX_TAGS_PER_REQUEST], registry
-        )
+        unknown = _read_within_request(workspace, repository, tags[:MAX_TAGS_PER_REQUEST], registry)
     except RegistryUnavailableError as error:
         raise TryAgainError(f"the registry gave no answer ({error})") from error
     if not has_more and not unknown:

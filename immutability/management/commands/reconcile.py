@@ -36,7 +36,9 @@ class Command(BaseCommand):
         left, until = count_open()
         self.stdout.write(f"{_tags(finished)} reconciled, {left} not finished.")
         if until is not None:
-            self.stdout.write(f"A write without an answer may still land until {until:%H:%M:%S} UTC.")
+            self.stdout.write(
+                f"A write without an answer may still land until {until:%H:%M:%S} UTC."
+            )
 
     def _settle_restored(self, registry: RegistryClient | None) -> int:
         if registry is None:
