@@ -21,9 +21,9 @@ from immutability.protection import (
     Policy,
     Protection,
 )
-from immutability.tester import MAX_SAMPLE_TAGS
 from immutability.reading import read_policy
 from immutability.reconcile.jobs import find_inventory
+from immutability.tester import MAX_SAMPLE_TAGS
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page

@@ -35,14 +35,13 @@ def ask_for_inventory(workspace: Workspace) -> None:
 
 
 def ask_to_list(workspace: Workspace, repository: Repository) -> None:
-    """Have a repository read, unless a job is at work already: this one first."""
-    job, is_new = Job.objects.get_or_create(
+    """Have a repository read: by the job that is at work, or by one that begins with it."""
+    job, _ = Job.objects.get_or_create(
         workspace=workspace, kind=Job.Kind.INVENTORY, defaults=_from_beginning()
     )
-    if is_new or job.done_at is not None:
-        Job.objects.filter(id=job.id, lease=None).update(
-            **_from_beginning() | {"repository": repository.name}
-        )
+    Job.objects.filter(id=job.id, done_at__isnull=False).update(
+        **_from_beginning() | {"repository": repository.name}
+    )
 
 
 def find_inventory(workspace: Workspace) -> Job | None:

@@ -130,12 +130,16 @@ def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> boo
 
     A 404 alone is weak: the tag, too, must not show the image.
     """
-    repository, tag = Repository(record.repository), Tag(record.name)
-    if look_at_tag(repository, tag, registry).digest == Digest(row.digest):
+    repository, tag, digest = Repository(record.repository), Tag(record.name), Digest(row.digest)
+    if look_at_tag(repository, tag, registry).digest == digest:
         return False
     with transaction.atomic():
+        writes.insert_missing(record.workspace, repository, (), [digest])
+        manifest = writes.lock_manifests(record.workspace, repository, [digest])[digest]
         held, lock, now = _hold_unchanged(record, row)
         if held is None or lock is None or held.stray_until is not None:
+            return False
+        if writes.has_open_delete(manifest, now):
             return False
         locks.take_back(lock)
         writes.save_record(held, now)

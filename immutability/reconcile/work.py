@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 # A worker turns to something else after so long, and goes on with the rest next time.
 RUN_SECONDS = 5.0
 MAX_JOBS_PER_RUN = 100
+# A job's place behind every tag of its repository: no tag has this name.
+_END = "~"
 
 
 def run_jobs(
@@ -91,7 +93,7 @@ def _read_batch(
         # Only the worker that has the lease has read all that comes before.
         write_progress(job, expires_at=Now() + JOB_LEASE)
         reading = finish_repository(job.workspace, repository, registry)
-        place = {"repository": repository.name}
+        place = {"repository": repository.name, "tag": _END}
     write_progress(
         job,
         **place,
@@ -110,7 +112,7 @@ def _iterate_batches(
     Raises RegistryUnavailableError.
     """
     slug = job.workspace.slug
-    if job.repository:
+    if job.repository and job.tag != _END:
         yield from _iterate_repository(slug, Repository(job.repository), registry, job.tag)
     for repository in iterate_repositories(registry, slug, job.repository):
         yield from _iterate_repository(slug, repository, registry)
