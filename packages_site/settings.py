@@ -282,19 +282,15 @@ CELERY_BEAT_SCHEDULE = {
         "task": "workspaces.erase_old_origins",
         "schedule": crontab(hour="3", minute="27"),
     },
-    "resolve-attempts": {
-        "task": "immutability.resolve_attempts",
-        "schedule": 10.0,
+    "reconcile": {
+        "task": "immutability.reconcile",
+        "schedule": 2.0,
         "options": _message_life,
     },
     "run-jobs": {
         "task": "immutability.run_jobs",
         "schedule": 10.0,
         "options": _message_life,
-    },
-    "forget-attempts": {
-        "task": "immutability.forget_attempts",
-        "schedule": crontab(hour="3", minute="17"),
     },
     "forget-log-exports": {
         "task": "workspaces.forget_log_exports",

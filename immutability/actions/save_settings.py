@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from containers.connection import find_registry
 from containers.reference import Tag
-from immutability.reconcile.jobs import ask_for_inventory, call_off_inventory
+from immutability.reconcile.jobs import ask_for_inventory
 from immutability.reading import read_policy
 from immutability.drafts import Draft, DraftProblem, find_draft_problems
 from immutability.models import ContainerSettings, LockedTag, Rule
@@ -126,9 +126,7 @@ def _save(
             [row.to_event(kind, workspace.slug, settings_version=after.version) for row in rows],
             actor=actor,
         )
-    if after.protection is Protection.NONE:
-        call_off_inventory(workspace)
-    elif find_registry() is not None:
+    if after.protection is not Protection.NONE and find_registry() is not None:
         ask_for_inventory(workspace)
     return after
 
