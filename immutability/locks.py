@@ -47,17 +47,7 @@ def adopt(
 
     Who pushed it is told where a push of this image passed Taglock.
     """
-    push = (
-        Push.objects.filter(
-            workspace=record.workspace_id,
-            repository=record.repository,
-            tag=record.name,
-            digest=digest.value,
-        )
-        .order_by("-id")
-        .first()
-    )
-    actor = Actor(push.actor, ActorKind(push.actor_kind)) if push else Actor("", ActorKind.SYSTEM)
+    actor = _find_pusher(record, digest)
     row = _new(record, LockState.LOCKED, digest, coverage, policy, actor, now)
     row.save(force_insert=True)
     append_event(row.to_event(EventKind.TAG_ADOPTED, record.workspace.slug), actor=SYSTEM)
@@ -162,6 +152,32 @@ def reserve(row: LockedTag, *, origin: Origin = Origin()) -> None:  # noqa: B008
     _record(EventKind.TAG_DELETED, row, actor, reason=reason)
 
 
+def release(row: LockedTag, record: TagRecord, shown: Digest, reason: str, *, actor: Actor) -> None:
+    """An admin lets the tag be pushed once more, from what the registry has under it.
+
+    That is another image than the lock's where a check locked the tag and its push never came.
+    """
+    promised = row.digest
+    row.state = LockState.RELEASED
+    if shown.value != promised:
+        pusher = _find_pusher(record, shown)
+        row.digest, row.pushed_by, row.pushed_by_kind = shown.value, pusher.name, pusher.kind
+    row.save()
+    event = row.to_event(
+        EventKind.LOCK_RELEASED,
+        row.workspace.slug,
+        other_digest=shown.value if shown.value != promised else "",
+        reason=reason,
+    )
+    append_event(_with_digest(event, promised), actor=actor)
+
+
+def free(row: LockedTag, reason: str, *, actor: Actor) -> None:
+    """An admin gives the name up: nothing holds it."""
+    _record(EventKind.LOCK_FREED, row, actor, reason=reason)
+    row.delete()
+
+
 def end(
     row: LockedTag,
     reason: str,
@@ -195,6 +211,21 @@ def keep(row: LockedTag) -> dict[str, Any]:
     for name in ("locked_at", "deleted_at"):
         kept[name] = kept[name].isoformat() if kept[name] else None
     return kept
+
+
+def _find_pusher(record: TagRecord, digest: Digest) -> Actor:
+    """Return who pushed this image under the tag last; nobody where none passed Taglock."""
+    push = (
+        Push.objects.filter(
+            workspace=record.workspace_id,
+            repository=record.repository,
+            tag=record.name,
+            digest=digest.value,
+        )
+        .order_by("-id")
+        .first()
+    )
+    return Actor(push.actor, ActorKind(push.actor_kind)) if push else Actor("", ActorKind.SYSTEM)
 
 
 def _with_digest(event: Event, digest: str) -> Event:

@@ -6,14 +6,12 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
-from immutability.actions.jobs import find_adoption
-from immutability.actions.read import read_policy
 from immutability.actions.save_settings import (
     LocksWouldSuspendError,
     StaleSettingsError,
     save_container_settings,
 )
-from immutability.models import ContainerSettings
+from immutability.models import ContainerSettings, Job
 from immutability.pages.settings_form import EXAMPLES, SettingsForm
 from immutability.pages.tester import run_tester
 from immutability.patterns import MAX_PATTERN_LENGTH
@@ -23,9 +21,11 @@ from immutability.protection import (
     Policy,
     Protection,
 )
+from immutability.reading import read_policy
 from immutability.tester import MAX_SAMPLE_TAGS
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
+from workspaces.models import Workspace
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.text import read_number
 
@@ -104,7 +104,7 @@ def _render(
             "max_name_length": MAX_RULE_NAME_LENGTH,
             "max_pattern_length": MAX_PATTERN_LENGTH,
             "max_sample_tags": MAX_SAMPLE_TAGS,
-            "adoption": find_adoption(access.workspace),
+            "inventory": _find_inventory(access.workspace),
         }
         | (context or {}),
         status=status,
@@ -116,6 +116,11 @@ _OPTIONS = (
     (Protection.ALL, "Every tag becomes immutable after it’s first pushed."),
     (Protection.SOME, "Only tags matching custom rules become immutable."),
 )
+
+
+def _find_inventory(workspace: Workspace) -> Job | None:
+    """Return how far the inventory of the registry is; None where none was asked for."""
+    return Job.objects.filter(workspace=workspace, kind=Job.Kind.INVENTORY).first()
 
 
 def _describe_newer(access: Access, policy: Policy) -> dict[str, Any]:
