@@ -261,22 +261,27 @@ def add_stray(record: TagRecord, digest: str, until: datetime) -> None:
         record.stray_digest = ""
 
 
-def expire_write(record: TagRecord, now: datetime, *, same_image: Digest | None = None) -> bool:
-    """Make a stray of a held record's write where its sender is late; return whether it was.
+def is_late(record: TagRecord, now: datetime, same_image: Digest | None = None) -> bool:
+    """Whether others need not wait any longer for the sender of a record's write in flight.
 
-    A push of the same image does so sooner: its own write can do that one no harm.
+    A push of the same image waits less: its own write can do that one no harm.
     """
     if record.write_id is None or record.write_is_external or record.write_expires_at is None:
         return False
-    is_mine = same_image is not None and _is_push(record)
-    is_mine = is_mine and record.write_digest == str(same_image)
-    is_late = record.write_expires_at <= now or bool(
-        is_mine and record.write_begun_at and record.write_begun_at + TAKE_OVER_AFTER <= now
-    )
-    if is_late:
-        make_stray(record)
-        save_record(record, now)
-    return is_late
+    if record.write_expires_at <= now:
+        return True
+    is_same = _is_push(record) and record.write_digest == str(same_image)
+    begun_at = record.write_begun_at
+    return is_same and begun_at is not None and begun_at + TAKE_OVER_AFTER <= now
+
+
+def expire_write(record: TagRecord, now: datetime, *, same_image: Digest | None = None) -> bool:
+    """Make a stray of a held record's write where its sender is late; return whether it was."""
+    if not is_late(record, now, same_image):
+        return False
+    make_stray(record)
+    save_record(record, now)
+    return True
 
 
 def make_stray(record: TagRecord) -> None:

@@ -16,10 +16,10 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
+from immutability.reading import read_policy
 from immutability.actions.save_settings import save_container_settings
 from immutability.drafts import Draft
 from immutability.protection import Policy, PolicyRule, Protection
-from immutability.reading import read_policy
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member

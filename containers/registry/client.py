@@ -31,7 +31,7 @@ from containers.tokens.grants import (
 from workspaces.text import find_bad_character
 
 # Shorter than the edge's and the gate's own patience, so that they hear the answer.
-UPSTREAM_DEADLINE_SECONDS = 30.0
+UPSTREAM_DEADLINE_SECONDS = 20.0
 # Of what a registry says, in one line of ours.
 MAX_REASON_LENGTH = 300
 _MAX_REASONS = 3

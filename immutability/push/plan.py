@@ -252,6 +252,9 @@ def read_plan(question: PushQuestion, looks: Mapping[Tag, TakenLook]) -> PushPla
         name__in=[tag.name for tag in question.tags],
     )
     records = {Tag(row.name): row for row in rows}
+    for row in records.values():
+        if writes.is_late(row, now, question.digest):
+            writes.make_stray(row)  # As the hold will.
     held = {tag: row.lock for tag, row in records.items() if hasattr(row, "lock")}
     return PushPlan(question, policy, now, records, held, looks)
 

@@ -1,0 +1,23 @@
+"""The core on a registry in memory; nothing waits."""
+
+from collections.abc import Callable
+
+import pytest
+
+from immutability import patience
+from immutability.protection import Policy
+from tests.immutability.core import Core
+from tests.immutability.registry_double import RegistryDouble
+from workspaces.models import Workspace
+
+
+@pytest.fixture
+def core(
+    acme: Workspace, protect: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch
+) -> Core:
+    """Acme with all tags protected, before an empty registry."""
+    monkeypatch.setattr(patience, "MAX_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "_SHORT_TURN_SECONDS", 0.0)
+    core = Core(acme, RegistryDouble(), protect)
+    core.protect()
+    return core

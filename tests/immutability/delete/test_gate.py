@@ -1,0 +1,224 @@
+"""Deletes through the gate: by tag, by digest, by an admin, on registries that delete no tags."""
+
+import pytest
+
+from containers.models import Manifest
+from containers.registry.client import RegistryAnswer
+from immutability.protection import PolicyRule, Protection
+from tests.immutability.core import Core, named
+from tests.immutability.registry_double import (
+    NO_ANSWER,
+    NOT_REACHED,
+    REFUSED,
+    Carry,
+    answer,
+    digest_of,
+    image,
+    index,
+    lands_without_answer,
+)
+
+pytestmark = pytest.mark.django_db
+
+ONE, TWO = named("one", image("one")), named("two", image("two"))
+LIST = named("list", index(ONE))
+VERSIONS = PolicyRule("Versions", r"^v\d+$")
+
+
+def test_a_member_deletes_no_locked_tag(core: Core) -> None:
+    core.push("v1", image=ONE)
+    assert core.delete("v1") == "403 locked"
+    assert core.delete(ONE) == "403 locked"
+    assert (core.lock(), core.shown()) == ("locked one", "one")
+    assert core.registry.sent("DELETE") == []
+    assert core.events() == ["tag.locked", "delete.refused"]
+
+
+@pytest.mark.parametrize("target", ["v1", ONE])
+def test_an_admins_delete_leaves_the_name_reserved(core: Core, target: str | bytes) -> None:
+    core.push("v1", image=ONE)
+    assert core.delete(target, is_admin=True, reason="bad build") == "202"
+    assert (core.lock(), core.shown()) == ("reserved one", "nothing")
+    assert core.push("v1", image=TWO) == "403 reserved"
+    assert core.push("v1", image=ONE) == "201"
+    assert core.lock() == "locked one"
+    assert core.events() == ["tag.locked", "tag.deleted", "push.refused", "tag.locked"]
+
+
+def test_the_tag_is_being_deleted_while_the_delete_is_in_flight(core: Core) -> None:
+    def check(carry: Carry) -> RegistryAnswer:
+        assert core.lock() == "deleting one"
+        assert core.push("v1", image=ONE) == "503 CLAIM_PENDING"
+        return carry()
+
+    core.push("v1", image=ONE)
+    core.registry.script("DELETE", check)
+    assert core.delete("v1", is_admin=True) == "202"
+
+
+def test_a_covered_tag_from_before_is_locked_for_a_delete(core: Core) -> None:
+    core.registry.store(ONE, "v1")
+    assert core.delete("v1") == "403 locked"
+    assert core.lock() == "locked one"
+
+
+@pytest.mark.parametrize("is_admin", [False, True])
+def test_a_covered_tag_that_is_not_there_is_told_so(core: Core, *, is_admin: bool) -> None:
+    assert core.delete("v1", is_admin=is_admin) == "404 None"
+    assert core.registry.sent("DELETE") == []
+
+
+def test_an_unprotected_delete_ends_the_lock_whether_it_lands_or_not(core: Core) -> None:
+    core.push("v1", image=ONE)
+    core.protect(Protection.NONE)
+    core.registry.script("DELETE", REFUSED, NO_ANSWER)
+    core.registry.deletes_tags = False
+    assert core.delete("v1") == "503"
+    assert core.lock() == "none"
+    assert core.events() == ["tag.locked", "lock.ended"]
+
+
+# ---- no answer -------------------------------------------------------------------------------
+
+
+def test_a_delete_that_landed_without_an_answer_reserves_the_name(core: Core) -> None:
+    core.push("v1", image=ONE)
+    core.registry.script("DELETE", lands_without_answer)
+    assert core.delete("v1", is_admin=True) == "503"
+    assert (core.lock(), core.stray()) == ("deleting one", "delete or several")
+    core.reconcile()
+    assert core.lock() == "reserved one"
+    assert core.push("v1", image=ONE) == "503 CLAIM_PENDING"
+    core.let_pass(minutes=16)
+    assert core.push("v1", image=TWO) == "403 reserved"
+    assert core.push("v1", image=ONE) == "201"
+
+
+def test_a_delete_that_never_left_changes_nothing(core: Core) -> None:
+    core.push("v1", image=ONE)
+    core.registry.script("DELETE", NOT_REACHED)
+    assert core.delete("v1", is_admin=True) == "503"
+    assert (core.lock(), core.stray()) == ("locked one", "none")
+
+
+def test_a_refused_delete_changes_nothing(core: Core) -> None:
+    core.push("v1", image=ONE)
+    core.registry.script("DELETE", answer(403, "DENIED"))
+    assert core.delete("v1", is_admin=True) == "403"
+    assert core.lock() == "locked one"
+    assert core.push("v1", image=TWO) == "403 locked"
+
+
+def test_a_repeated_delete_that_is_refused_waits_for_the_first(core: Core) -> None:
+    core.push("v1", image=ONE)
+    core.registry.script("DELETE", NO_ANSWER, REFUSED, REFUSED)
+    core.delete("v1", is_admin=True)
+    core.reconcile()
+    assert core.lock() == "deleting one"
+    core.let_pass(minutes=16)
+    while core.reconcile():
+        pass
+    assert core.lock() == "locked one"
+
+
+# ---- by digest -------------------------------------------------------------------------------
+
+
+def test_a_delete_by_digest_is_refused_where_one_of_its_tags_is_locked(core: Core) -> None:
+    core.protect(Protection.SOME, VERSIONS)
+    core.push("v1", image=ONE)
+    core.push("latest", image=ONE)
+    assert core.delete(ONE) == "403 locked"
+    assert core.delete(ONE, is_admin=True) == "202"
+    assert (core.lock("v1"), core.lock("latest")) == ("reserved one", "none")
+    assert core.record("latest").digest == ""
+
+
+def test_an_unprotected_image_is_deleted_with_its_tags(core: Core) -> None:
+    core.protect(Protection.NONE)
+    core.push("a", "b", image=ONE)
+    assert core.delete(ONE) == "202"
+    assert not Manifest.objects.get(digest=digest_of(ONE)).is_there
+    core.protect()
+    assert core.push("a", image=TWO) == "201"
+
+
+def test_a_delete_by_digest_without_an_answer_holds_up_what_needs_the_image(core: Core) -> None:
+    core.protect(Protection.NONE)
+    core.push("a", image=ONE)
+    core.registry.script("DELETE", NO_ANSWER)
+    assert core.delete(ONE) == "503"
+    assert core.push("b", image=ONE) == "503 CLAIM_PENDING"
+    assert core.push("b", image=TWO) == "201"
+    core.let_pass(minutes=16)
+    assert core.push("b", image=ONE) == "201"
+
+
+def test_what_a_claimed_index_lists_waits(core: Core) -> None:
+    core.push(image=ONE)
+
+    def check(carry: Carry) -> RegistryAnswer:
+        assert core.delete(ONE) == "503 CLAIM_PENDING"
+        return carry()
+
+    core.registry.script("PUT v1", check)
+    assert core.push("v1", image=LIST) == "201"
+
+
+def test_an_unlocked_index_that_is_covered_counts_as_locked(core: Core) -> None:
+    core.protect(Protection.NONE)
+    core.push(image=ONE)
+    core.push("v1", image=LIST)
+    core.protect()
+    assert core.delete(ONE) == "403 locked"
+    assert core.lock() == "locked list"
+
+
+# ---- registries that delete no single tags ---------------------------------------------------
+
+
+@pytest.fixture
+def no_tag_deletes(core: Core) -> Core:
+    core.registry.deletes_tags = False
+    return core
+
+
+def test_a_tag_alone_on_its_image_is_deleted_by_digest(no_tag_deletes: Core) -> None:
+    core = no_tag_deletes
+    core.push("v1", image=ONE)
+    assert core.delete("v1", is_admin=True) == "202"
+    assert (core.lock(), core.shown()) == ("reserved one", "nothing")
+    core.protect(Protection.NONE)
+    core.push("v2", image=TWO)
+    assert core.delete("v2") == "202"
+    assert core.shown("v2") == "nothing"
+
+
+@pytest.mark.parametrize("protection", [Protection.ALL, Protection.NONE])
+def test_a_tag_that_shares_its_image_says_with_which(
+    no_tag_deletes: Core, protection: Protection
+) -> None:
+    core = no_tag_deletes
+    core.push("v1", "v2", image=ONE)
+    core.protect(protection)
+    assert core.delete("v1", is_admin=True) == "405 SHARED_IMAGE"
+    assert (core.shown("v1"), core.shown("v2")) == ("one", "one")
+    assert core.lock("v2") == "locked one"
+
+
+def test_a_locked_tag_whose_image_is_lost_can_be_deleted(no_tag_deletes: Core) -> None:
+    core = no_tag_deletes
+    core.push("v1", image=ONE)
+    core.registry.manifests.clear()
+    core.registry.tags.clear()
+    assert core.delete("v1", is_admin=True) == "202"
+    assert core.lock() == "reserved one"
+
+
+def test_a_members_delete_never_uses_up_a_release(core: Core) -> None:
+    core.push("v1", image=ONE)
+    row = core.record().lock
+    row.state = "released"
+    row.save()
+    assert core.delete("v1") == "403 locked"
+    assert core.lock() == "released one"
