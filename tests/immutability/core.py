@@ -12,6 +12,9 @@ from containers.models import Tag as TagRecord
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer
 from containers.registry.manifest import read_manifest
+from immutability.actions.free import free_name
+from immutability.actions.hold import LockChange
+from immutability.actions.release import release_locked_tag
 from immutability.answers import Refusal
 from immutability.delete.gate import ManifestDelete, delete_manifest
 from immutability.errors import TryAgainError
@@ -88,6 +91,17 @@ class Core:
         detail = given.body["errors"][0]["detail"]
         state = detail.get("state") or detail.get("reason")
         return f"{given.status} {state}"
+
+    def release(self, tag: str = "v1") -> None:
+        """Release a locked tag, as Alice."""
+        release_locked_tag(self._change(tag), self._registry)
+
+    def free(self, tag: str = "v1") -> None:
+        """Free a reserved name, as Alice."""
+        free_name(self._change(tag), self._registry)
+
+    def _change(self, tag: str) -> LockChange:
+        return LockChange(self.workspace, self.record(tag).lock.id, "because", ALICE)
 
     def reconcile(self, tag: str = "v1") -> bool:
         """Do for one tag what the scheduler does."""

@@ -1,370 +1,426 @@
-"""Pushes, deletes, admins, settings, crashes and a late registry, at random, against the promise.
+"""Pushes, deletes, admins, saves, crashes and late landings, at random, against the promise.
 
-What became of everything is checked after each step, and every movement of a tag at the moment at
-which it happens. At the end everything works again, and nothing may be left behind.
+What is told is remembered, and every movement of a tag in the registry is checked against it at the
+moment it happens. At the end the faults stop, time passes, and nothing may be left behind. The
+model excuses nothing.
 """
 
-import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from django.db import connection, connections
-from django.db.models import DateTimeField, F, QuerySet
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from immutability.actions import push_manifest
-from immutability.actions.manage import WrongStateError, delete_locked_tag, release_locked_tag
-from immutability.actions.read import MovedError, UndecidedError, read_policy
-from immutability.actions.resolve import resolve_attempts
+from containers import writes
+from containers.models import Tag as TagRecord
+from containers.registry.client import RegistryAnswer
+from immutability import patience
 from immutability.actions.save_settings import save_container_settings
 from immutability.drafts import Draft
-from immutability.gate import views
-from immutability.models import Attempt, LockedTag
-from immutability.protection import Protection
-from tests.conftest import SEMVER
-from tests.immutability.gate.upstream import IMAGE_TYPE, INDEX_TYPE, GateClient, digest_of
-from tests.immutability.late_registry import (
-    End,
-    Interruption,
-    KilledError,
-    LateWrite,
-    Process,
-    Where,
+from immutability.errors import ConflictError, TryAgainError
+from immutability.models import LockedTag
+from immutability.protection import LockState, Policy, PolicyRule, Protection
+from immutability.reading import read_policy
+from tests.immutability.core import Core, named
+from tests.immutability.registry_double import (
+    NO_ANSWER,
+    NOT_REACHED,
+    REFUSED,
+    Call,
+    Carry,
+    RegistryDouble,
+    digest_of,
+    image,
+    index,
 )
-from tests.immutability.operations import (
-    DIGESTS,
-    IMAGES,
-    MEETINGS,
-    STORIES,
-    TAGS,
-    Delete,
-    Land,
-    Operation,
-    Push,
-    Release,
-    Remove,
-    Resolve,
-    Save,
-    Stall,
-    changes,
-    ends,
-    interruptions,
-    pushes,
-    reads_lost,
-)
-from tests.immutability.promise import QUARANTINE_SECONDS, SENT, Promise
-from tests.services.accounts import make_admin, make_pusher
-from workspaces.access import SYSTEM
+from workspaces.access import SYSTEM, Role
+from workspaces.actions.members import add_member
+from workspaces.actions.workspaces import create_workspace
+from workspaces.models import User, Workspace
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
-# Most of what goes wrong takes a handful of steps, so many short examples find more.
-EXAMPLES = 60
-STEPS = 8
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
+STEPS = 9
 
-LEASE_SECONDS = 61
-STRANDED_SECONDS = 5 * 60 + 1
+IMAGES = {
+    "one": named("one", image("one")),
+    "two": named("two", image("two")),
+}
+IMAGES["list"] = named("list", index(IMAGES["one"]))
+DIGESTS = {name: digest_of(body) for name, body in IMAGES.items()}
+NEEDS = {DIGESTS[name]: {DIGESTS[name]} for name in IMAGES}
+NEEDS[DIGESTS["list"]].add(DIGESTS["one"])
+TAGS = ("v1", "v2")
+ONLY_V1 = PolicyRule("v1", "^v1$")
+SETTINGS = {
+    "all": (Protection.ALL, ()),
+    "none": (Protection.NONE, ()),
+    "v1": (Protection.SOME, (ONLY_V1,)),
+}
 
 
-class Machine(Promise):
-    """All that can happen."""
+class KilledError(BaseException):
+    """The process that was at work ends here."""
 
-    def __init__(self) -> None:
+
+@dataclass(frozen=True)
+class Operation:
+    """Something that somebody does, and how the registry answers the writes of it in turn.
+
+    `meanwhile` is done by others while the call with that number is on its way.
+    """
+
+    kind: str
+    what: Any = None
+    replies: tuple[str, ...] = ()
+    meanwhile: tuple["Operation", ...] = ()
+    at_call: int = 0
+
+
+@dataclass
+class Promise:
+    """What was told: each tag's announced digest, and whether it was told to be there.
+
+    A reserved name is remembered until it is freed, or its image comes back.
+    """
+
+    announced: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    reserved: dict[str, str] = field(default_factory=dict)
+
+    def forget(self, tag: str) -> None:
+        self.announced.pop(tag, None)
+
+
+class WatchedRegistry(RegistryDouble):
+    """A registry that checks the promise whenever a tag moves."""
+
+    def __init__(self, world: "World") -> None:
         super().__init__()
-        self.gate = GateClient(make_pusher(self.workspace))
-        self.admin_gate = GateClient(make_admin(self.workspace))
-        self.client: Any = self.registry
-        self.answered, self.said = 0, ""
-        self._patch = pytest.MonkeyPatch()
-        self._patch.setattr(views, "_registry", lambda: self.registry)
+        self.world = world
 
-    @initialize(
-        before=st.sampled_from([Protection.ALL, Protection.NONE]),
-        image=st.sampled_from([None, "one", "index"]),
-        after=st.sampled_from([Protection.ALL, Protection.ALL, Protection.SOME, Protection.NONE]),
-    )
-    def begin(self, before: Protection, image: str | None, after: Protection) -> None:
-        """Begin with a tag that is absent, there, locked, or locked and suspended."""
-        self._carry_out(Save(before))
-        if image is not None:
-            self._carry_out(Push((TAGS[0],), image))
-        self._carry_out(Save(after))
+    def _put(self, call: Call) -> RegistryAnswer:
+        answered = super()._put(call)
+        if answered.is_success and ":" not in call.reference:
+            self.world.has_moved(call.reference, digest_of(call.body))
+        return answered
 
-    @rule(
-        operation=pushes,
-        ends=ends,
-        reads_lost=reads_lost,
-        interruption=interruptions,
-        is_resolved=st.booleans(),
-    )
-    def push(self, *, is_resolved: bool, **what: Any) -> None:
-        """Push a tag, and let the worker come by soon afterwards, or not yet."""
-        self.run(**what)
-        if is_resolved:
-            self.check_promise()
-            self.run(Resolve())
+    def _delete(self, reference: str) -> RegistryAnswer:
+        before = dict(self.tags)
+        answered = super()._delete(reference)
+        for tag in before.keys() - self.tags.keys():
+            self.world.has_gone(tag)
+        if ":" in reference and answered.is_success:
+            self.world.has_lost(reference)
+        return answered
 
-    @rule(
-        operation=changes,
-        ends=ends,
-        reads_lost=reads_lost,
-        interruption=interruptions,
-        is_resolved=st.booleans(),
-    )
-    def change(self, *, is_resolved: bool, **what: Any) -> None:
-        """Likewise, for whatever else people do."""
-        self.run(**what)
-        if is_resolved:
-            self.check_promise()
-            self.run(Resolve())
+    def _reply(self, call: Call, carry: Carry) -> RegistryAnswer:
+        return self.world.answer(call, lambda: super(WatchedRegistry, self)._reply(call, carry))
 
-    @precondition(lambda self: self.is_something_open)
-    @rule(ends=ends, reads_lost=reads_lost, interruption=interruptions)
-    def resolve(self, **what: Any) -> None:
-        self.run(Resolve(), **what)
 
-    @precondition(lambda self: self.registry.late)
-    @rule(which=st.integers(0, 2), lands=st.booleans())
-    def end_late_write(self, *, which: int, lands: bool) -> None:
-        if lands:
-            self.run(Land(which))
-        elif self.registry.late:
-            self.registry.late.pop(which % len(self.registry.late))
+class World:
+    """A workspace, its registry, what was told, and the time."""
 
-    @precondition(lambda self: self.is_something_open)
-    @rule(
-        seconds=st.sampled_from([LEASE_SECONDS, STRANDED_SECONDS, QUARANTINE_SECONDS + 1]),
-        lands=st.booleans(),
-    )
-    def pass_time(self, *, seconds: int, lands: bool) -> None:
-        """Let time pass. No write can land later than the longest delay."""
-        for late in list(self.registry.late):
-            late.seconds_left -= seconds
-            if late.seconds_left < 0:
-                self._land(late) if lands else self.registry.late.remove(late)
-        for model in (Attempt, LockedTag):
-            self._age(model.objects.filter(workspace=self.workspace), seconds)
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.registry = WatchedRegistry(self)
+        self.core = Core(workspace, self.registry, self._save)
+        self.promise = Promise()
+        self.now = 0.0
+        self.late: list[tuple[float, Carry]] = []
+        self.running: list[tuple[Operation, list[str], list[int]]] = []
 
-    def teardown(self) -> None:
+    # ---- what happens -------------------------------------------------------------------------
+
+    def run(self, operation: Operation) -> None:
+        """Carry an operation out; it may crash, and then nothing more of it happens."""
+        self.running.append((operation, list(operation.replies), [0]))
+        note(f"{'  ' * len(self.running)}{operation.kind} {operation.what}")
         try:
-            self._recover()
-            held = {lock.tag for lock in self._locks() if lock.state == "locked"}
-            for tag in sorted(
-                {*self.registry.tags, *(lock.tag for lock in self._locks()), TAGS[0]}
-            ):
-                if tag in held and self._is_covered(tag):
-                    continue
-                self._carry_out(Push((tag,), "two"))
-                assert self.answered in (201, 403), f"{tag} is burned: {self.answered} {self.said}"
+            getattr(self, operation.kind)(operation.what)
+        except KilledError:
+            note(f"{'  ' * len(self.running)}killed")
         finally:
-            self._patch.undo()
+            self.running.pop()
 
-    def _recover(self) -> None:
-        """Everything works again, for as long as it takes."""
-        self._carry_out(Resolve())
-        self.check_promise()
-        while self.registry.late:
-            self._land(self.registry.late[0])
-            self.check_promise()
-        for _ in range(4):
-            self.pass_time(seconds=QUARANTINE_SECONDS + 1, lands=True)
-            self._carry_out(Resolve())
-            self.check_promise()
-            if not self._open().exists():
-                break
-        # What was in doubt is certain now.
-        self.pass_time(seconds=QUARANTINE_SECONDS + 1, lands=True)
-        stuck = [lock for lock in self._locks() if lock.state in ("claimed", "deleting")]
-        assert not stuck, f"{stuck[0]} is {stuck[0].state} for ever"
-        left = self._open().first()
-        assert left is None, f"{left.kind} of {left.digest} is open for ever" if left else ""
+    def push(self, what: tuple[tuple[str, ...], str]) -> None:
+        tags, name = what
+        covered = {tag: self.is_covered(tag) for tag in tags}
+        told = self.core.push(*tags, image=IMAGES[name])
+        note(f"{'  ' * len(self.running)}push {tags} {name}: {told}")
+        for tag in tags:
+            row = LockedTag.objects.filter(tag=tag).first()
+            if row is None or not (covered[tag] and self.is_covered(tag)):
+                continue
+            if told == "201" and row.state == LockState.LOCKED and row.digest == DIGESTS[name]:
+                self.announce(tag, row.digest, is_there=True)
+            elif told == "403 locked" and row.state == LockState.LOCKED:
+                if row.digest != DIGESTS[name]:
+                    self.announce(tag, row.digest, is_there=False)
 
-    def run(
-        self,
-        operation: Operation,
-        ends: Sequence[End] = (),
-        reads_lost: Sequence[bool] = (),
-        interruption: Interruption[Operation] | None = None,
-    ) -> bool:
-        """Carry out an operation in a process; return whether it was interrupted."""
-        self.registry.ends, self.registry.reads_lost = list(ends), list(reads_lost)
-        self.process = process = Process(interruption, self._carry_out, self._watch)
-        try:
-            with connection.execute_wrapper(process.execute), suppress(KilledError):
-                self._carry_out(operation)
-        finally:
-            self.process = None
-            self.registry.ends, self.registry.reads_lost = [], []
-        assert not connection.in_atomic_block, "a transaction is left open"
-        return process.is_interrupted
+    def push_by_digest(self, name: str) -> None:
+        self.core.push(image=IMAGES[name])
 
-    def _carry_out(self, operation: Operation) -> None:
-        match operation:
-            case Push():
-                self._push(operation)
-            case Delete():
-                self._delete(operation)
-            case Save(protection):
-                self._save(protection)
-            case Land(which):
-                if self.registry.late:
-                    self._land(self.registry.late[which % len(self.registry.late)])
-            case _:
-                self._work(operation)
+    def delete(self, what: tuple[str, bool]) -> None:
+        target, is_admin = what
+        told = self.core.delete(IMAGES.get(target, target), is_admin=is_admin)
+        note(f"{'  ' * len(self.running)}delete {target}: {told}")
 
-    def _work(self, operation: Operation) -> None:
-        match operation:
-            case Release(tag):
-                self._manage(tag, release_locked_tag)
-            case Remove(tag, name_after):
-                delete = partial(delete_locked_tag, name_after=name_after, registry=self.client)
-                self._manage(tag, delete)
-            case Resolve():
-                attempts = Attempt.objects.filter(workspace=self.workspace)
-                resolve_attempts(self.client, attempts)
-            case Stall():
-                self._age(self._open().filter(~SENT), LEASE_SECONDS)
-                self._carry_out(Resolve())
+    def save(self, name: str) -> None:
+        self.core.protect(SETTINGS[name][0], *SETTINGS[name][1])
+        for tag in TAGS:
+            if not self.is_covered(tag):
+                self.promise.forget(tag)
+                self.promise.reserved.pop(tag, None)
 
-    def _push(self, push: Push) -> None:
-        body = IMAGES[push.image]
-        reference = push.tags[0] if len(push.tags) == 1 else digest_of(body)
-        query = "" if len(push.tags) == 1 else "&".join(f"tag={tag}" for tag in push.tags)
-        response = self.gate.push(
-            reference,
-            body,
-            query=query,
-            media_type=INDEX_TYPE if push.image == "index" else IMAGE_TYPE,
-            repository=self.repository,
+    def release(self, tag: str) -> None:
+        with suppress(TryAgainError, ConflictError, LockedTag.DoesNotExist, TagRecord.DoesNotExist):
+            self.core.release(tag)
+            self.promise.forget(tag)
+
+    def free(self, tag: str) -> None:
+        with suppress(TryAgainError, ConflictError, LockedTag.DoesNotExist, TagRecord.DoesNotExist):
+            self.core.free(tag)
+            self.promise.forget(tag)
+            self.promise.reserved.pop(tag, None)
+
+    def reconcile(self, tag: str) -> None:
+        with suppress(TagRecord.DoesNotExist):
+            self.core.reconcile(tag)
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass; what is on its way for longer than a stray lives does not land."""
+        self.now += seconds
+        self.core.let_pass(seconds=seconds)
+        life = writes.STRAY_LIFE.total_seconds()
+        self.late = [(sent, carry) for sent, carry in self.late if self.now - sent < life]
+
+    def land(self, which: int) -> None:
+        """Let a write that got no answer land now."""
+        if self.late:
+            _, carry = self.late.pop(which % len(self.late))
+            carry()
+
+    # ---- how the registry answers -------------------------------------------------------------
+
+    def answer(self, call: Call, carry: Carry) -> RegistryAnswer:
+        """Let others act while the call is on its way, then answer it as the operation says."""
+        if not self.running:
+            return carry()
+        operation, replies, count = self.running[-1]
+        if operation.meanwhile and count[0] == operation.at_call:
+            for each in operation.meanwhile:
+                self.run(each)
+        count[0] += 1
+        is_write = call.method in ("PUT", "DELETE")
+        reply = replies.pop(0) if is_write and replies else "ok"
+        if reply != "ok":
+            note(f"{'  ' * len(self.running)}{call.method} {call.reference[:12]}: {reply}")
+        return self._answer(reply, carry)
+
+    def _answer(self, reply: str, carry: Carry) -> RegistryAnswer:
+        match reply:
+            case "refused":
+                return REFUSED
+            case "not reached":
+                raise NOT_REACHED
+            case "late":
+                self.late.append((self.now, carry))
+                raise NO_ANSWER
+            case "killed before":
+                raise KilledError
+            case "killed, late":
+                self.late.append((self.now, carry))
+                raise KilledError
+        answered = carry()
+        if reply == "lost":
+            raise NO_ANSWER
+        if reply == "killed after":
+            raise KilledError
+        return answered
+
+    # ---- the promise --------------------------------------------------------------------------
+
+    def announce(self, tag: str, digest: str, *, is_there: bool) -> None:
+        """Somebody was told that the tag is locked to this image."""
+        if is_there:
+            assert self.registry.tags.get(tag) == digest, f"201 for {tag}, which is not there"
+            for each in NEEDS[digest]:
+                assert each in self.registry.manifests, f"201 for {tag}, whose image is not whole"
+        before = self.promise.announced.get(tag)
+        was_there = before is not None and before == (digest, True)
+        self.promise.announced[tag] = (digest, is_there or was_there)
+
+    def has_moved(self, tag: str, digest: str) -> None:
+        """The registry has another image under the tag now."""
+        told = self.promise.announced.get(tag)
+        assert told is None or told[0] == digest, f"{tag} moved, announced as locked"
+        reserved = self.promise.reserved.pop(tag, digest)
+        assert reserved == digest, f"{tag} was reserved, and takes another image"
+
+    def has_gone(self, tag: str) -> None:
+        """The registry does not have the tag any more."""
+        row = LockedTag.objects.filter(tag=tag).first()
+        if row is not None and row.state == LockState.DELETING:
+            self.promise.forget(tag)
+            self.promise.reserved[tag] = row.digest
+        assert tag not in self.promise.announced, f"{tag} vanished, announced as locked"
+
+    def has_lost(self, digest: str) -> None:
+        """The registry does not have the manifest any more."""
+        for tag, (held, is_there) in self.promise.announced.items():
+            row = LockedTag.objects.filter(tag=tag, state=LockState.LOCKED).first()
+            if row is not None and is_there:
+                assert digest not in NEEDS[held], f"what {tag} is locked to was deleted"
+
+    def settle(self) -> None:
+        """The faults stop, and time passes: nothing is left behind."""
+        for each in list(self.late):
+            self.late.remove(each)
+            each[1]()
+        for _ in range(12):
+            self.wait(16 * 60)
+            for record in TagRecord.objects.all():
+                self.core.reconcile(record.name)
+        for record in TagRecord.objects.all():
+            shown = self.registry.tags.get(record.name, "")
+            row = LockedTag.objects.filter(tag=record.name).first()
+            assert record.write_id is None, f"{record.name}: a write is left"
+            assert record.stray_until is None, f"{record.name}: a stray is left"
+            assert not record.digest or record.digest == shown, f"{record.name}: not {shown}"
+            state = LockState(row.state) if row else None
+            assert state not in (LockState.CLAIMED, LockState.DELETING), f"{record.name}: {state}"
+            if row and state in (LockState.LOCKED, LockState.RELEASED):
+                assert row.digest == shown, f"{record.name} is {state} to what is not there"
+            if state is LockState.RESERVED:
+                assert not shown, f"{record.name} is reserved, and there"
+            told = self.promise.announced.get(record.name)
+            assert told is None or told[0] == shown, f"{record.name} was announced as another image"
+            kept = self.promise.reserved.get(record.name)
+            if kept and self.is_covered(record.name) and not shown:
+                assert state is LockState.RESERVED, f"{record.name} was reserved, and is free"
+
+    def is_covered(self, tag: str) -> bool:
+        policy = read_policy(self.workspace)
+        return policy.protection is Protection.ALL or (
+            policy.protection is Protection.SOME and tag == "v1"
         )
-        self.answered, self.said = response.status_code, response.content.decode()
-        if self._is_disturbed():
-            return
-        with self._looking():
-            covered = [tag for tag in push.tags if self._is_covered(tag)]
-            held = {
-                lock.tag: (lock.state, lock.digest)
-                for lock in self._locks().filter(tag__in=covered)
-            }
-            mine = ("locked", digest_of(body))
-            if self.answered == 201:
-                assert held == dict.fromkeys(covered, mine), "201, but it is not locked"
-            elif self.answered == 403:
-                states = [state for state, digest in held.values() if digest != mine[1]]
-                assert {"locked", "reserved"} & {*states}, "403, but nothing locks it"
-            else:
-                assert self.answered in (400, 405, 409, 500, 503, 504), self.answered
 
-    def _delete(self, delete: Delete) -> None:
-        target = delete.target
-        reference = DIGESTS.get(target, target)
-        gate = self.admin_gate if delete.is_admin else self.gate
-        response = gate.delete(reference, repository=self.repository)
-        if self._is_disturbed():
-            return
-        with self._looking():
-            if response.status_code == 202:
-                has = {**self.registry.tags, **self.registry.manifests}
-                assert reference not in has, f"202, but {target} is there"
-            elif response.status_code == 403:
-                lost = {reference, DIGESTS["index"]} if target == "one" else {reference}
-                assert any(
-                    self._is_covered(lock.tag) and lock.state != "reserved"
-                    for lock in self._locks()
-                    if lock.tag == target or lock.digest in lost
-                ), "403, but nothing locks it"
-
-    def _save(self, protection: Protection) -> None:
-        save_container_settings(
-            self.workspace,
-            Draft(protection, (SEMVER,)),
-            expected_version=read_policy(self.workspace).version,
+    def _save(self, workspace: Workspace, protection: Protection, *rules: Any) -> Policy:
+        return save_container_settings(
+            workspace,
+            Draft(protection, rules),
+            expected_version=read_policy(workspace).version,
             may_suspend_locks=True,
             actor=SYSTEM,
         )
 
-    def _manage(self, tag: str, change: Any) -> None:
-        lock = self._locks().filter(tag=tag).first()
-        if lock is not None:
-            with suppress(WrongStateError, UndecidedError, MovedError, LockedTag.DoesNotExist):
-                change(self.workspace, lock.id, reason="because", actor=SYSTEM)
 
-    def _land(self, late: LateWrite) -> None:
-        with self._looking():
-            self.registry.land(late)
+replies = st.lists(
+    st.sampled_from(
+        [
+            "ok",
+            "ok",
+            "lost",
+            "late",
+            "refused",
+            "not reached",
+            "killed before",
+            "killed after",
+            "killed, late",
+        ]
+    ),
+    max_size=3,
+).map(tuple)
+tags = st.sampled_from(TAGS)
 
-    def _age(self, rows: QuerySet[Any], seconds: int) -> None:
-        fields = [f.name for f in rows.model._meta.get_fields() if isinstance(f, DateTimeField)]
-        rows.update(**{name: F(name) - timedelta(seconds=seconds) for name in fields})
+
+def operations(meanwhile: st.SearchStrategy[tuple[Operation, ...]]) -> st.SearchStrategy[Operation]:
+    """Return operations during which others happen."""
+
+    def some(kind: str, what: st.SearchStrategy[Any]) -> st.SearchStrategy[Operation]:
+        return st.builds(
+            Operation,
+            kind=st.just(kind),
+            what=what,
+            replies=replies,
+            meanwhile=meanwhile,
+            at_call=st.integers(0, 3),
+        )
+
+    pushed = st.tuples(
+        st.sampled_from([("v1",), ("v1",), ("v2",), ("v1", "v2")]), st.sampled_from(list(IMAGES))
+    )
+    push = some("push", pushed)
+    return st.one_of(
+        push,
+        push,
+        push,
+        some("push_by_digest", st.sampled_from(["one", "two"])),
+        some("delete", st.tuples(st.sampled_from(["v1", "v1", "one", "two"]), st.booleans())),
+        some("save", st.sampled_from(list(SETTINGS))),
+        some("release", tags),
+        some("free", tags),
+        some("reconcile", tags),
+        some("reconcile", tags),
+        some("wait", st.sampled_from([6, 40, 16 * 60])),
+        some("land", st.integers(0, 2)),
+    )
+
+
+def _short_waits(operation: Operation) -> bool:
+    """A process that stands still for longer than a stray lives is nobody's to rule out."""
+    return not (operation.kind == "wait" and operation.what > 60)
+
+
+leaves = operations(st.just(()))
+nested = operations(
+    st.lists(leaves.filter(_short_waits), max_size=2).map(tuple)
+)
 
 
 @pytest.fixture
-def _in_one_process(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    settings.REGISTRY_URL = "http://registry.internal:5000"
-    monkeypatch.setattr(push_manifest, "HOLD_SECONDS", 0.0)
-    # Every "try again" is a line, and nobody wants to read thousands of them.
-    monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
-    # What interrupts a statement uses its connection too, which is therefore never given back.
-    monkeypatch.setattr(connections["default"], "close", lambda: None)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], None]:
+    monkeypatch.setattr(patience, "MAX_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "_SHORT_TURN_SECONDS", 0.0)
+
+    def follow(world: World) -> None:
+        monkeypatch.setattr(writes, "read_clock", lambda: world.now)
+
+    return follow
 
 
-@pytest.mark.usefixtures("_in_one_process")
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
-def test_the_promise_holds_in_what_went_wrong_once(
-    story: tuple[tuple[Operation, tuple[End, ...]], ...],
+def _play(steps: list[Operation], begins_with: str, follow: Callable[[World], None]) -> None:
+    workspace = create_workspace("acme", "Acme", actor=SYSTEM)
+    user = User.objects.create(username="alice", password=make_password(None))
+    add_member(workspace, user, Role.ADMIN, actor=SYSTEM)
+    world = World(workspace)
+    follow(world)
+    world.registry.store(IMAGES["one"])
+    world.save(begins_with)
+    for step in steps:
+        world.run(step)
+    world.running.clear()
+    world.settle()
+
+
+@given(
+    steps=st.lists(nested, min_size=2, max_size=STEPS), begins_with=st.sampled_from(["all", "none"])
+)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_the_promise_holds_whatever_happens(
+    clock: Callable[[World], None], steps: list[Operation], begins_with: str
 ) -> None:
-    machine = Machine()
-    machine.run(Save(Protection.ALL))
-    try:
-        for operation, its_ends in story:
-            machine.run(operation, its_ends)
-            machine.check_promise()
-    finally:
-        machine.teardown()
-
-
-@pytest.mark.usefixtures("_in_one_process")
-@pytest.mark.parametrize("its_ends", [(), (End.LATE,)], ids=["answered", "late"])
-@pytest.mark.parametrize(("before", "operation", "other"), MEETINGS.values(), ids=MEETINGS)
-def test_the_promise_holds_wherever_two_operations_meet(
-    before: tuple[Operation, ...],
-    operation: Operation,
-    other: Operation | None,
-    its_ends: tuple[End, ...],
-) -> None:
-    for statement in range(1, 200):
-        machine = Machine()
-        try:
-            for each in (Save(Protection.ALL), *before):
-                machine.run(each)
-            is_interrupted = machine.run(
-                operation, its_ends, interruption=Interruption(Where.DATABASE, statement, other)
-            )
-            machine.check_promise()
-        finally:
-            machine.teardown()
-        if not is_interrupted:
-            return
-    pytest.fail("no operation takes as many statements as that")
-
-
-@pytest.mark.usefixtures("_in_one_process")
-def test_the_promise_holds_whatever_happens() -> None:
-    run_state_machine_as_test(
-        Machine,
-        settings=hypothesis_settings(
-            derandomize=True,
-            database=None,
-            deadline=None,
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    with transaction.atomic():
+        _play(steps, begins_with, clock)
+        transaction.set_rollback(True)
