@@ -53,7 +53,11 @@ def find_locked_tags(
     limit: int = LOCKED_TAGS_PER_PAGE,
 ) -> LockedTagPage:
     """Return one page of the locks that match, from the newest below id `before`."""
-    rows = LockedTag.objects.filter(_to_condition(query), workspace=workspace).order_by("-id")
+    rows = (
+        LockedTag.objects.select_related("record")
+        .filter(_to_condition(query), workspace=workspace)
+        .order_by("-id")
+    )
     found: list[tuple[LockedTag, str]] = []
     for _ in range(_MAX_SCANNED_PER_PAGE // _CHUNK):
         chunk = list((rows.filter(id__lt=before) if before else rows)[:_CHUNK])

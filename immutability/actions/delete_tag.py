@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from django.db import transaction
+
 from containers import writes
 from containers.reference import Repository, Tag
 from containers.registry.client import RegistryClient
@@ -55,9 +57,10 @@ def delete_locked_tag(
     row = find_lock(change)
     change.require_expected(row)
     match LockState(row.state):
+        case LockState.CLAIMED if row.record.write_is_external:
+            return _drop(change)
         case LockState.CLAIMED:
-            drop_claim(change.workspace, change.lock_id, change.reason, actor=change.actor)
-            return LockedTag.objects.filter(id=change.lock_id).first()
+            return change_lock(change, lambda held: refuse_state(held.row), registry)
         case LockState.RESERVED if name_after is NameAfter.RESERVE:
             raise ConflictError("The tag is deleted and its name is reserved. Free the name?")
         case LockState.RESERVED:
@@ -71,6 +74,14 @@ def delete_locked_tag(
         _free_deleted(change, registry)
         return None
     return left
+
+
+def _drop(change: LockChange) -> LockedTag | None:
+    """Drop the claim of a two-phase check, if the admin is one still when its tags are held."""
+    with transaction.atomic():
+        drop_claim(change.workspace, change.lock_id, change.reason, actor=change.actor)
+        change.confirm()
+    return LockedTag.objects.filter(id=change.lock_id).first()
 
 
 def _reserve(held: HeldLock, change: LockChange, name_after: NameAfter) -> LockedTag | None:

@@ -133,7 +133,7 @@ def delete_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpRespo
 
 _DONE = {
     LockState.RESERVED.value: "is free: the next push can bring any image.",
-    LockState.CLAIMED.value: "is no longer claimed.",
+    LockState.CLAIMED.value: "stays claimed until the dropped push can no longer land.",
     NameAfter.RESERVE.value: "is deleted. Its name is reserved for the same image.",
     NameAfter.FREE.value: "is deleted, and its name is free.",
 }

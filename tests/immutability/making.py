@@ -63,7 +63,7 @@ def set_record(row: LockedTag, **fields: Any) -> None:
     TagRecord.objects.filter(id=row.record_id).update(**fields)
 
 
-def put_in_flight(row: LockedTag, kind: str = "push", digest: str = AA) -> None:
+def put_in_flight(row: LockedTag, kind: str = "push", digest: str = AA, **fields: Any) -> None:
     """Put a write in flight on the tag of a lock."""
     set_record(
         row,
@@ -72,6 +72,7 @@ def put_in_flight(row: LockedTag, kind: str = "push", digest: str = AA) -> None:
         write_digest=digest,
         write_begun_at=timezone.now(),
         write_expires_at=timezone.now() + timedelta(minutes=1),
+        **fields,
     )
 
 

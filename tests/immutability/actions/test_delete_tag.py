@@ -9,7 +9,13 @@ from immutability.models import LockedTag
 from immutability.protection import Protection
 from tests.immutability.actions.conftest import Act
 from tests.immutability.core import Core
-from tests.immutability.making import make_lock, set_record, tag_event_kinds, tag_events
+from tests.immutability.making import (
+    make_lock,
+    put_in_flight,
+    set_record,
+    tag_event_kinds,
+    tag_events,
+)
 from tests.immutability.registry_double import (
     NO_ANSWER,
     Carry,
@@ -190,6 +196,7 @@ def test_a_claim_is_dropped(
     acme: Workspace, act: Act, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     row = make_lock(acme, "v1", "claimed")
+    put_in_flight(row, write_is_external=True)
     dropped = []
 
     def drop(workspace: Workspace, lock_id: int, reason: str, *, actor: object) -> None:
@@ -199,6 +206,26 @@ def test_a_claim_is_dropped(
     monkeypatch.setattr(delete_tag, "drop_claim", drop)
     assert act(what, row, reason="the runner died") is None
     assert dropped == [(acme, row.id, "the runner died")]
+
+
+@pytest.mark.parametrize("what", ["reserve", "delete and free"])
+def test_the_claim_of_a_push_through_the_gate_is_waited_for(
+    acme: Workspace, act: Act, what: str
+) -> None:
+    row = make_lock(acme, "v1", "claimed")
+    with nothing_written(), pytest.raises(TryAgainError, match="is being pushed at this moment"):
+        act(what, row)
+
+
+def test_a_demoted_admin_drops_no_claim(
+    acme: Workspace, act: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = make_lock(acme, "v1", "claimed")
+    put_in_flight(row, write_is_external=True)
+    Membership.objects.update(role="member")
+    monkeypatch.setattr(delete_tag, "drop_claim", lambda *_, **__: row.delete())
+    with nothing_written(), pytest.raises(PermissionRevokedError):
+        act("reserve", row)
 
 
 def test_a_lock_that_ended_and_came_back_is_not_deleted(core: Core, act: Act) -> None:
