@@ -22,10 +22,10 @@ from immutability.protection import (
     Protection,
 )
 from immutability.reading import read_policy
+from immutability.reconcile.jobs import find_inventory
 from immutability.tester import MAX_SAMPLE_TAGS
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
-from workspaces.models import Workspace
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.text import read_number
 
@@ -104,11 +104,18 @@ def _render(
             "max_name_length": MAX_RULE_NAME_LENGTH,
             "max_pattern_length": MAX_PATTERN_LENGTH,
             "max_sample_tags": MAX_SAMPLE_TAGS,
-            "inventory": _find_inventory(access.workspace),
+            "adoption": _find_adoption(access),
         }
         | (context or {}),
         status=status,
     )
+
+
+def _find_adoption(access: Access) -> Job | None:
+    """Return how far the locking of what was there already is; None where nothing is protected."""
+    if read_policy(access.workspace).protection is Protection.NONE:
+        return None
+    return find_inventory(access.workspace)
 
 
 _OPTIONS = (
@@ -116,11 +123,6 @@ _OPTIONS = (
     (Protection.ALL, "Every tag becomes immutable after it’s first pushed."),
     (Protection.SOME, "Only tags matching custom rules become immutable."),
 )
-
-
-def _find_inventory(workspace: Workspace) -> Job | None:
-    """Return how far the inventory of the registry is; None where none was asked for."""
-    return Job.objects.filter(workspace=workspace, kind=Job.Kind.INVENTORY).first()
 
 
 def _describe_newer(access: Access, policy: Policy) -> dict[str, Any]:
