@@ -100,7 +100,7 @@ class ReasonField(PlainTextField):
         """Return the reason. Raises ValidationError for a blank one."""
         reason = super().to_internal_value(data).strip()
         if not reason:
-            raise ValidationError("Enter a reason. It is recorded in the lock log.")
+            raise ValidationError("Enter a reason.")
         return reason
 
 

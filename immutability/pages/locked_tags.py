@@ -44,9 +44,9 @@ class ReasonForm(forms.Form):
     """Why an admin does this."""
 
     reason = forms.CharField(
+        label="Reason (recorded in the lock log)",
         max_length=MAX_REASON_LENGTH,
-        help_text="Recorded in the lock log.",
-        error_messages={"required": "Enter a reason. It is recorded in the lock log."},
+        error_messages={"required": "Enter a reason."},
     )
 
     def clean_reason(self) -> str:
