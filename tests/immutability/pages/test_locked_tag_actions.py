@@ -25,6 +25,7 @@ from tests.page import Browser, Page, read_errors
 from tests.problems import nothing_written
 from workspaces.models import Workspace
 
+REASON = "Reason (recorded in the lock log)"
 LIST = "/acme/locked-tags/"
 GONE = "This lock has ended in the meantime."
 
@@ -178,9 +179,7 @@ def test_a_delete_needs_a_reason(acme: Workspace, admin: Browser, state: str, re
     button = page.main.find("button").text
     with nothing_written():
         page = admin.press(button, 422, reason=reason)
-    assert read_errors(page) == {
-        "id_reason": "Reason: Enter a reason. It is recorded in the lock log."
-    }
+    assert read_errors(page) == {"id_reason": f"{REASON}: Enter a reason."}
     assert page.heading.endswith("?")
 
 
@@ -188,9 +187,7 @@ def test_a_release_needs_a_reason(acme: Workspace, admin: Browser) -> None:
     open_release(admin, lock(acme))
     with nothing_written():
         page = admin.press("Release", 422)
-    assert read_errors(page) == {
-        "id_reason": "Reason: Enter a reason. It is recorded in the lock log."
-    }
+    assert read_errors(page) == {"id_reason": f"{REASON}: Enter a reason."}
 
 
 @pytest.mark.parametrize(
@@ -359,7 +356,7 @@ def test_what_happens_while_the_lock_is_not_held_yet_is_said(
     monkeypatch.setattr(f"immutability.pages.locked_tags.{button.lower()}_locked_tag", be_late)
     with nothing_written():
         page = admin.press(button, status, reason="second")
-    assert said in [*page.banners, page.main.text][0] + page.main.text
+    assert said in "".join([*page.banners, page.main.text])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from containers.reference import Tag
 from immutability.models import ContainerSettings
 from immutability.patterns import PatternEvaluationError
 from immutability.protection import Policy, PolicyRule, Protection, cover
+from immutability.reading import read_policy
 from immutability.tester import MAX_SAMPLE_TAGS
 from tests.conftest import SEMVER
 from tests.page import Browser, Element, Page, parse
