@@ -39,8 +39,16 @@ def record_manifest(
 
 def find_ancestors(workspace: Workspace, repository: Repository, digest: Digest) -> set[Digest]:
     """Return every manifest that lists `digest`, directly or through others."""
+    found = find_all_ancestors(workspace, repository, {digest.value})
+    return {Digest(value) for value in found}
+
+
+def find_all_ancestors(
+    workspace: Workspace, repository: Repository, digests: Collection[str]
+) -> set[str]:
+    """Return every manifest that lists one of `digests`, directly or through others."""
     ancestors: set[str] = set()
-    generation = {digest.value}
+    generation = set(digests)
     while generation:
         parents = set(
             ManifestReference.objects.filter(
@@ -49,7 +57,7 @@ def find_ancestors(workspace: Workspace, repository: Repository, digest: Digest)
         )
         generation = parents - ancestors
         ancestors |= parents
-    return {Digest(value) for value in ancestors}
+    return ancestors
 
 
 def find_descendants(

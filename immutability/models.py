@@ -137,6 +137,8 @@ class LockedTag(models.Model):
         indexes = [
             models.Index(fields=["workspace", "repository", "digest"], name="locked_tag_digest"),
             models.Index(fields=["workspace", "id"], name="locked_tag_page"),
+            # The scheduler asks for claims and deletes, of which there are few.
+            models.Index(fields=["state"], name="locked_tag_state_index"),
         ]
 
     def __str__(self) -> str:
@@ -250,7 +252,7 @@ class Job(models.Model):
     tag = models.CharField(max_length=MAX_TAG_LENGTH, blank=True)
     looked_at_count = models.PositiveIntegerField(default=0)
     adopted_count = models.PositiveIntegerField(default=0)
-    # Tags with a write under way, or that the registry cannot show: their next push adopts them.
+    # Tags with a write in flight, or that the registry cannot show: their next push adopts them.
     left_out_count = models.PositiveIntegerField(default=0)
     lease = models.UUIDField(null=True)
     expires_at = models.DateTimeField(db_default=Now())

@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                 ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='locked_tags', to='workspaces.workspace')),
             ],
             options={
-                'indexes': [models.Index(fields=['workspace', 'repository', 'digest'], name='locked_tag_digest'), models.Index(fields=['workspace', 'id'], name='locked_tag_page')],
+                'indexes': [models.Index(fields=['workspace', 'repository', 'digest'], name='locked_tag_digest'), models.Index(fields=['workspace', 'id'], name='locked_tag_page'), models.Index(fields=['state'], name='locked_tag_state_index')],
                 'constraints': [models.UniqueConstraint(fields=('workspace', 'repository', 'tag'), name='locked_tag_once'), models.CheckConstraint(condition=models.Q(('state__in', ['claimed', 'locked', 'reserved', 'released', 'deleting'])), name='locked_tag_state'), models.CheckConstraint(condition=models.Q(('digest__length__gte', 1), ('tag__length__gte', 1)), name='locked_tag_whole')],
             },
         ),

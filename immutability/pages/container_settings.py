@@ -6,14 +6,12 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
-from immutability.actions.jobs import find_adoption
-from immutability.actions.read import read_policy
 from immutability.actions.save_settings import (
     LocksWouldSuspendError,
     StaleSettingsError,
     save_container_settings,
 )
-from immutability.models import ContainerSettings
+from immutability.models import ContainerSettings, Job
 from immutability.pages.settings_form import EXAMPLES, SettingsForm
 from immutability.pages.tester import run_tester
 from immutability.patterns import MAX_PATTERN_LENGTH
@@ -23,6 +21,8 @@ from immutability.protection import (
     Policy,
     Protection,
 )
+from immutability.reading import read_policy
+from immutability.reconcile.jobs import find_inventory
 from immutability.tester import MAX_SAMPLE_TAGS
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
@@ -104,11 +104,18 @@ def _render(
             "max_name_length": MAX_RULE_NAME_LENGTH,
             "max_pattern_length": MAX_PATTERN_LENGTH,
             "max_sample_tags": MAX_SAMPLE_TAGS,
-            "adoption": find_adoption(access.workspace),
+            "adoption": _find_adoption(access),
         }
         | (context or {}),
         status=status,
     )
+
+
+def _find_adoption(access: Access) -> Job | None:
+    """Return how far the locking of what was there already is; None where nothing is protected."""
+    if read_policy(access.workspace).protection is Protection.NONE:
+        return None
+    return find_inventory(access.workspace)
 
 
 _OPTIONS = (

@@ -1,14 +1,300 @@
-"""Placeholder until the inventory is merged."""
+"""Read what the registry has into records, and lock the covered tags among them.
 
-from containers.reference import Digest, Repository
-from containers.registry.client import RegistryClient
+For each tag: read its record, look, hold the record, and record what was shown if the look still
+counts. Nothing here waits for a write in flight: such a tag is left to its next push.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
+from containers import writes
+from containers.catalog import parse_tags, split
+from containers.connection import release_database
+from containers.inventory import find_all_ancestors, find_unknown
+from containers.models import Manifest, ManifestReference
+from containers.models import Repository as RepositoryRow
+from containers.models import Tag as TagRecord
+from containers.reference import Digest, Repository, Tag
+from containers.registry.client import RegistryClient, RegistryUnavailableError
+from immutability import locks
+from immutability.errors import TryAgainError
+from immutability.look import learn_lists, look_at_tag
+from immutability.models import LockedTag
+from immutability.protection import LockState, Policy, cover
+from immutability.push.plan import TakenLook
+from immutability.reading import read_policy, read_policy_and_time, record_facts
+from immutability.reconcile.jobs import ask_to_list
 from workspaces.models import Workspace
+
+# A request reads no more tags than this, and no longer.
+MAX_TAGS_PER_REQUEST = 100
+MAX_REQUEST_SECONDS = 10.0
+TAGS_PER_BATCH = 20
+MAX_DIGESTS_PER_QUERY = 500
+# At the end of a repository, so many tags that are still unknown are looked at once more.
+MAX_TAGS_TRIED_AGAIN = 100
+# A write in flight ends within moments, most of the time.
+_TRIES = 3
+_TURN_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came of looking at some tags: how many were locked, and how many looks did not count."""
+
+    adopted_count: int = 0
+    left_out_count: int = 0
+
+
+def read_tags(
+    workspace: Workspace,
+    repository: Repository,
+    tags: Collection[Tag],
+    registry: RegistryClient,
+) -> Reading:
+    """Look at these tags, record what the registry shows, and lock those that are covered.
+
+    A tag with a write in flight, or that the registry cannot show, is left out. Raises
+    RegistryUnavailableError where the registry does not answer at all, PatternError and
+    PatternEvaluationError.
+    """
+    known = _read_records(workspace, repository, tags)
+    looks = _look(repository, tags, known, registry)
+    missing = [tag for tag in tags if tag not in known]
+    recorded = _record(workspace, repository, missing, looks)
+    _learn(workspace, repository, recorded.covered, registry)
+    return Reading(recorded.adopted_count, len(tags) - recorded.count)
+
+
+def _read_records(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag]
+) -> dict[Tag, TagRecord]:
+    rows = TagRecord.objects.filter(
+        workspace=workspace, repository=repository.name, name__in=[tag.name for tag in tags]
+    )
+    return {Tag(row.name): row for row in rows}
+
+
+def _look(
+    repository: Repository,
+    tags: Collection[Tag],
+    known: Mapping[Tag, TagRecord],
+    registry: RegistryClient,
+) -> dict[Tag, TakenLook]:
+    """Look at those without a write in flight, each with the revision from before the look."""
+    looks = {}
+    for tag in tags:
+        record = known.get(tag)
+        if record is not None and record.write_id is not None:
+            continue
+        try:
+            look = look_at_tag(repository, tag, registry)
+        except TryAgainError:
+            release_database()
+            registry.page_tags(repository)  # Whether it answers at all.
+            continue
+        looks[tag] = TakenLook(look, record.revision if record else 0)
+    return looks
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """How many looks counted, how many tags were locked, and the images of the covered ones."""
+
+    count: int
+    adopted_count: int
+    covered: frozenset[Digest]
+
+
+@transaction.atomic
+def _record(
+    workspace: Workspace,
+    repository: Repository,
+    missing: Collection[Tag],
+    looks: Mapping[Tag, TakenLook],
+) -> _Recorded:
+    """Hold the tags; record the looks that still count, and adopt what nothing holds.
+
+    One that could not be looked at gets its record, too: it is known to be unknown.
+    """
+    writes.insert_missing(workspace, repository, missing)
+    records = writes.lock_records(workspace, repository, looks)
+    policy, now = read_policy_and_time(workspace)
+    rows = LockedTag.objects.filter(record__in=[record.id for record in records.values()])
+    locked = {row.record_id for row in rows}
+    covered = set()
+    count = adopted = 0
+    for tag, record in records.items():
+        taken = looks[tag]
+        shown = taken.look.digest
+        if record.write_id is not None or record.revision != taken.revision:
+            continue
+        if shown is None and record.digest:
+            # What is gone is for people to judge: a registry that has lost its storage says this
+            # of every tag. `check_drift` names it.
+            continue
+        count += 1
+        record.workspace = workspace
+        if record.digest != str(shown or "") or record.shown_at is None:
+            record.digest, record.shown_at = str(shown or ""), now
+            writes.save_record(record, now)
+        coverage = cover(policy, tag)
+        if shown is None or not coverage.is_covered:
+            continue
+        covered.add(shown)
+        stray = record_facts(record).stray
+        if record.id not in locked and (stray is None or stray.digest == shown):
+            locks.adopt(record, shown, coverage, policy, now)
+            writes.save_record(record, now)
+            adopted += 1
+    return _Recorded(count, adopted, frozenset(covered))
+
+
+def _learn(
+    workspace: Workspace,
+    repository: Repository,
+    digests: Collection[Digest],
+    registry: RegistryClient,
+) -> None:
+    """Read what these manifests list, where it is not known; what cannot be read now is left."""
+    if not find_unknown(workspace, repository, digests):
+        return
+    for digest in sorted(digests):
+        with suppress(TryAgainError):
+            learn_lists(workspace, repository, {digest}, registry)
+
+
+def finish_repository(
+    workspace: Workspace, repository: Repository, registry: RegistryClient
+) -> Reading:
+    """Note that a repository was read wholly, once each of its tags has been.
+
+    Tags that are still unknown are looked at once more, some at most. Where one stays unknown, the
+    repository is not noted as read: nobody may take its tag for absent. Raises
+    RegistryUnavailableError.
+    """
+    tags = _find_unknown_tags(workspace, repository, MAX_TAGS_TRIED_AGAIN)
+    adopted = 0
+    for turn in range(_TRIES):
+        if not tags:
+            _note_listed(workspace, repository)
+            break
+        time.sleep(_TURN_SECONDS if turn else 0.0)
+        adopted += read_tags(workspace, repository, tags, registry).adopted_count
+        tags = _filter_unknown(workspace, repository, tags)
+    return Reading(adopted)
 
 
 def require_listed(workspace: Workspace, repository: Repository, registry: RegistryClient) -> None:
-    """Do nothing yet."""
+    """Return if the records have every tag that the registry has in a repository.
+
+    Otherwise one page of the registry's tags is read. Raises TryAgainError where that is not all:
+    the job reads the rest.
+    """
+    is_listed = RepositoryRow.objects.filter(
+        workspace=workspace, name=repository.name, listed_at__isnull=False
+    )
+    if is_listed.exists():
+        return
+    release_database()
+    try:
+        names, has_more = registry.page_tags(repository)
+        tags = parse_tags(names)
+        has_more = has_more or len(tags) > MAX_TAGS_PER_REQUEST
+        unknown = _read_within_request(workspace, repository, tags[:MAX_TAGS_PER_REQUEST], registry)
+    except RegistryUnavailableError as error:
+        raise TryAgainError(f"the registry gave no answer ({error})") from error
+    if not has_more and not unknown:
+        _note_listed(workspace, repository)
+        return
+    if has_more:
+        ask_to_list(workspace, repository)
+        raise TryAgainError(_describe_progress(workspace, repository))
+    raise TryAgainError(
+        f'Taglock does not know yet what tag "{unknown[0]}" of {repository} points at'
+    )
+
+
+def _read_within_request(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag], registry: RegistryClient
+) -> list[Tag]:
+    """Read those of the tags that are unknown, while there is time; return those that stay so."""
+    ends_at = time.monotonic() + MAX_REQUEST_SECONDS
+    unknown = _filter_unknown(workspace, repository, tags)
+    for batch in split(unknown, TAGS_PER_BATCH):
+        if time.monotonic() >= ends_at:
+            break
+        read_tags(workspace, repository, batch, registry)
+    return _filter_unknown(workspace, repository, unknown)
+
+
+def _describe_progress(workspace: Workspace, repository: Repository) -> str:
+    known = TagRecord.objects.filter(
+        workspace=workspace, repository=repository.name, shown_at__isnull=False
+    ).count()
+    return f"Taglock is still reading the tags of {repository} ({known} so far)"
+
+
+def _find_unknown_tags(workspace: Workspace, repository: Repository, at_most: int) -> list[Tag]:
+    """Return tags of which nothing is known: never shown, and nothing promised."""
+    rows = TagRecord.objects.filter(
+        workspace=workspace, repository=repository.name, shown_at__isnull=True, lock__isnull=True
+    )
+    return [Tag(name) for name in rows.order_by("name").values_list("name", flat=True)[:at_most]]
+
+
+def _filter_unknown(
+    workspace: Workspace, repository: Repository, tags: Collection[Tag]
+) -> list[Tag]:
+    """Return those of the tags that the registry has never shown, in order."""
+    rows = TagRecord.objects.filter(
+        workspace=workspace,
+        repository=repository.name,
+        name__in=[tag.name for tag in tags],
+        shown_at__isnull=False,
+    )
+    known = set(rows.values_list("name", flat=True))
+    return [tag for tag in tags if tag.name not in known]
+
+
+def _note_listed(workspace: Workspace, repository: Repository) -> None:
+    place = {"workspace": workspace, "name": repository.name}
+    RepositoryRow.objects.bulk_create([RepositoryRow(**place)], ignore_conflicts=True)
+    RepositoryRow.objects.filter(**place).update(listed_at=Now())
 
 
 def find_unread_digests(workspace: Workspace, repository: Repository) -> set[Digest]:
-    """Return nothing yet."""
-    return set()
+    """Return the manifests under covered tags, listed ones included, whose lists are not known.
+
+    Raises PatternError or PatternEvaluationError.
+    """
+    place = {"workspace": workspace, "repository": repository.name}
+    policy = read_policy(workspace)
+    is_read = Manifest.objects.filter(**place, is_read=True)
+    unread_children = ManifestReference.objects.filter(
+        ~Exists(is_read.filter(digest=OuterRef("child"))), **place
+    )
+    children = set(unread_children.values_list("child", flat=True).distinct())
+    above = find_all_ancestors(workspace, repository, children)
+    unread = ~Exists(is_read.filter(digest=OuterRef("digest")))
+    roots = set()
+    for rows in (
+        TagRecord.objects.filter(**place).exclude(digest="").values_list("name", "digest"),
+        LockedTag.objects.filter(**place)
+        .exclude(state=LockState.RESERVED)
+        .values_list("tag", "digest"),
+    ):
+        roots |= _find_covered(policy, rows.filter(unread))
+        for some in split(sorted(above), MAX_DIGESTS_PER_QUERY):
+            roots |= _find_covered(policy, rows.filter(digest__in=some))
+    return find_unknown(workspace, repository, roots)
+
+
+def _find_covered(policy: Policy, rows: Iterable[tuple[str, str]]) -> set[Digest]:
+    return {Digest(digest) for name, digest in rows if cover(policy, Tag(name)).is_covered}

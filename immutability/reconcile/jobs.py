@@ -1,11 +1,98 @@
-"""Placeholder until the inventory is merged."""
+"""Background work stands in rows: any worker may do the next piece, and no message is needed."""
 
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
+from containers.reference import Repository
+from immutability.models import Job
 from workspaces.models import Workspace
+
+# A worker writes down how far it is after each batch, and has the job for so long again.
+JOB_LEASE = timedelta(minutes=2)
+# So many workspaces without a job get one at once.
+MAX_JOBS_BEGUN = 1000
+
+
+class LostLeaseError(Exception):
+    """Another worker has the job, or it was asked for again."""
+
+
+# ---- ask -------------------------------------------------------------------------------------
 
 
 def ask_for_inventory(workspace: Workspace) -> None:
-    """Do nothing yet."""
+    """Have everything that the registry has read, from the beginning, and what is covered locked.
+
+    Within the transaction that covers it.
+    """
+    Job.objects.update_or_create(
+        workspace=workspace, kind=Job.Kind.INVENTORY, defaults=_from_beginning()
+    )
 
 
-def call_off_inventory(workspace: Workspace) -> None:
-    """Do nothing yet."""
+def ask_to_list(workspace: Workspace, repository: Repository) -> None:
+    """Have a repository read: by the job that is at work, or by one that begins with it."""
+    job, _ = Job.objects.get_or_create(
+        workspace=workspace, kind=Job.Kind.INVENTORY, defaults=_from_beginning()
+    )
+    Job.objects.filter(id=job.id, done_at__isnull=False).update(
+        **_from_beginning() | {"repository": repository.name}
+    )
+
+
+def find_inventory(workspace: Workspace) -> Job | None:
+    """Return how far the reading of what the registry has is; None where it was never begun."""
+    return Job.objects.filter(workspace=workspace, kind=Job.Kind.INVENTORY).first()
+
+
+def begin_missing() -> None:
+    """Begin the inventory of every workspace that has none yet: a registry was just connected."""
+    job = Job.objects.filter(workspace=OuterRef("pk"), kind=Job.Kind.INVENTORY)
+    without = Workspace.objects.filter(~Exists(job)).order_by("pk")[:MAX_JOBS_BEGUN]
+    Job.objects.bulk_create(
+        [Job(workspace=workspace, kind=Job.Kind.INVENTORY) for workspace in without],
+        ignore_conflicts=True,
+    )
+
+
+def _from_beginning() -> dict[str, Any]:
+    return {
+        "asked_at": Now(),
+        "repository": "",
+        "tag": "",
+        "looked_at_count": 0,
+        "adopted_count": 0,
+        "left_out_count": 0,
+        "lease": None,
+        "expires_at": Now(),
+        "done_at": None,
+    }
+
+
+# ---- leases ----------------------------------------------------------------------------------
+
+
+def take_lease(job: Job) -> bool:
+    """Take the job's lease; return whether it was won. What is read of it then is its truth."""
+    lease = uuid.uuid4()
+    is_mine = Job.objects.filter(id=job.id, done_at__isnull=True, expires_at__lte=Now()).update(
+        lease=lease, expires_at=Now() + JOB_LEASE
+    )
+    if is_mine:
+        job.refresh_from_db()
+    return bool(is_mine) and job.lease == lease
+
+
+def write_progress(job: Job, **changes: object) -> None:
+    """Write how far the job is. Raises LostLeaseError where somebody else has it."""
+    if not Job.objects.filter(id=job.id, lease=job.lease).update(**changes):
+        raise LostLeaseError
+
+
+def give_back_lease(job: Job) -> None:
+    """Leave the rest for the next time. Raises LostLeaseError where somebody else has it."""
+    write_progress(job, lease=None, expires_at=Now())

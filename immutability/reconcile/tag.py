@@ -67,7 +67,7 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
         facts = record_facts(held)
         held.stray_until, held.stray_digest = None, ""
         if look is not None:
-            _apply_look(
+            apply_look(
                 held,
                 row,
                 decide_after_stray(facts, row.to_lock() if row else None, look),
@@ -82,7 +82,7 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
     return True
 
 
-def _apply_look(
+def apply_look(
     record: TagRecord,
     row: LockedTag | None,
     decided: AfterStray,
@@ -90,6 +90,7 @@ def _apply_look(
     version: int,
     now: datetime,
 ) -> None:
+    """Write what a look decided about a held record and its lock. The caller saves the record."""
     record.digest = look.digest.value if look.digest else ""
     record.shown_at = now
     if row is None:
@@ -132,12 +133,16 @@ def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> boo
 
     A 404 alone is weak: the tag, too, must not show the image.
     """
-    repository, tag = Repository(record.repository), Tag(record.name)
-    if look_at_tag(repository, tag, registry).digest == Digest(row.digest):
+    repository, tag, digest = Repository(record.repository), Tag(record.name), Digest(row.digest)
+    if look_at_tag(repository, tag, registry).digest == digest:
         return False
     with transaction.atomic():
+        writes.insert_missing(record.workspace, repository, (), [digest])
+        manifest = writes.lock_manifests(record.workspace, repository, [digest])[digest]
         held, lock, now = _hold_unchanged(record, row)
         if held is None or lock is None or held.stray_until is not None:
+            return False
+        if writes.has_open_delete(manifest, now):
             return False
         locks.take_back(lock)
         writes.save_record(held, now)

@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from containers.connection import find_registry
-from immutability.actions.drift import find_drift, forget_gone, record_drift
-from immutability.actions.read import UndecidedError
+from immutability.errors import TryAgainError
+from immutability.reconcile.drift import find_drift, forget_gone, record_drift
 from workspaces.access import SYSTEM
 from workspaces.management.find import find_workspaces
 
@@ -39,11 +39,11 @@ class Command(BaseCommand):
                 for drift in find_drift(workspace, registry):
                     record_drift(workspace, drift, actor=SYSTEM)
                     self.stdout.write(str(drift))
-                    if options["forget_gone"] and forget_gone(workspace, drift):
+                    if options["forget_gone"] and forget_gone(drift):
                         self.stdout.write("    forgotten")
                     else:
                         count += 1
-        except UndecidedError as error:
+        except TryAgainError as error:
             raise CommandError(f"Stopped before the end: {error}. Run it again.") from error
         self.stdout.write(f"{count} difference{'' if count == 1 else 's'} found.")
         if count:

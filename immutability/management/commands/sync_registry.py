@@ -8,10 +8,9 @@ from django.db import transaction
 
 from containers.connection import find_registry
 from containers.registry.client import RegistryClient
-from immutability.actions.jobs import ask_for_adoption, run_jobs
-from immutability.actions.read import read_policy
 from immutability.models import Job
-from immutability.protection import Protection
+from immutability.reconcile.jobs import ask_for_inventory
+from immutability.reconcile.work import run_jobs
 from workspaces.management.find import find_workspaces
 from workspaces.models import Workspace
 
@@ -19,30 +18,27 @@ PROGRESS_SECONDS = 5.0
 
 
 class Command(BaseCommand):
-    help = "Lock the covered tags that the registry has and that are not locked yet."
+    help = "Read the registry's tags, and lock those that are protected and not locked yet."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
         parser.add_argument("workspace", nargs="*", help="slugs; left out, every workspace")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Adopt them, and say every few seconds how far it is."""
+        """Read them, and say every few seconds how far it is."""
         registry = find_registry()
         if registry is None:
             raise CommandError("No registry is connected: set REGISTRY_URL.")
         for workspace in find_workspaces(options["workspace"]):
-            if read_policy(workspace).protection is Protection.NONE:
-                self.stdout.write(f"{workspace.slug}: no tags are protected.")
-            else:
-                self._sync(workspace, registry)
+            self._sync(workspace, registry)
 
     def _sync(self, workspace: Workspace, registry: RegistryClient) -> None:
         with transaction.atomic():
-            ask_for_adoption(workspace)
-        looked_at = -1
+            ask_for_inventory(workspace)
+        place = None
         while True:
-            run_jobs(registry, PROGRESS_SECONDS)
-            job = Job.objects.get(workspace=workspace, kind=Job.Kind.ADOPT)
+            run_jobs(registry, PROGRESS_SECONDS, workspace)
+            job = Job.objects.get(workspace=workspace, kind=Job.Kind.INVENTORY)
             self.stdout.write(
                 f"{workspace.slug}: {job.looked_at_count} tags looked at, "
                 f"{job.adopted_count} locked, {job.left_out_count} left to their next push"
@@ -51,11 +47,11 @@ class Command(BaseCommand):
             if job.done_at:
                 return
             if job.lease is not None:
-                # A worker is at it.
+                # A worker has it.
                 time.sleep(PROGRESS_SECONDS)
-            if job.lease is None and job.looked_at_count == looked_at:
+            elif place == (job.repository, job.tag):
                 raise CommandError(
                     "The registry does not say what it has. The worker goes on with it, or run "
                     "this again."
                 )
-            looked_at = job.looked_at_count
+            place = (job.repository, job.tag)

@@ -1,7 +1,9 @@
-"""Take stock: go through what the registry has, page by page."""
+"""Go through the repositories and tags that the registry has, page by page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
+from typing import TypeVar
 
 from containers.connection import release_database
 from containers.reference import (
@@ -15,6 +17,8 @@ from containers.registry.client import RegistryClient, RegistryUnavailableError
 
 # A registry that never stops naming further pages is not followed for ever.
 MAX_PAGES = 100_000
+
+Item = TypeVar("Item")
 
 
 def iterate_repositories(
@@ -44,8 +48,23 @@ def iterate_tags(
     """Yield a repository's tags in order, from behind `after`. Raises RegistryUnavailableError."""
     for name in _iterate(lambda last: registry.page_tags(repository, last), after):
         if name > after:
-            with suppress(InvalidReferenceError):
-                yield parse_tag(name)
+            yield from parse_tags([name])
+
+
+def parse_tags(names: Iterable[str]) -> list[Tag]:
+    """Return the tags with these names, without those that cannot be pushed."""
+    tags = []
+    for name in names:
+        with suppress(InvalidReferenceError):
+            tags.append(parse_tag(name))
+    return tags
+
+
+def split(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """Yield the items in batches of this size."""
+    iterator = iter(items)
+    while batch := tuple(islice(iterator, size)):
+        yield batch
 
 
 def _iterate(page: Callable[[str], tuple[list[str], bool]], after: str) -> Iterator[str]:
@@ -56,4 +75,4 @@ def _iterate(page: Callable[[str], tuple[list[str], bool]], after: str) -> Itera
         if not has_more or not names:
             return
         after = names[-1]
-    raise RegistryUnavailableError("the registry names ever more pages")
+    raise RegistryUnavailableError("the registry returned too many pages")

@@ -6,7 +6,7 @@ import pytest
 
 from containers.reference import Repository
 from containers.registry.client import RegistryClient
-from containers.stock import iterate_repositories, iterate_tags
+from containers.catalog import iterate_repositories, iterate_tags
 from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import TAGLOCK
 from packages_site.local import find_free_ports, registry_command
@@ -27,7 +27,7 @@ def debians_registry(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[str, KeyFolder]]:
     """Its address, and the keys that it believes."""
-    folder = tmp_path_factory.mktemp("stock")
+    folder = tmp_path_factory.mktemp("catalog")
     keys = keys_of(folder)
     (port,) = find_free_ports(1)
     url = f"http://127.0.0.1:{port}"

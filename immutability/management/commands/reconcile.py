@@ -1,0 +1,54 @@
+"""manage.py reconcile [--after-restore]"""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from containers.connection import find_registry
+from containers.registry.client import RegistryClient
+from immutability.errors import TryAgainError
+from immutability.reconcile.due import count_open, reconcile_due
+from immutability.reconcile.restored import distrust_records, settle_restored
+
+
+class Command(BaseCommand):
+    help = "Finish what was left behind on tags: writes without an answer, claims, deletes."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument(
+            "--after-restore",
+            action="store_true",
+            help=(
+                "send nothing: look at each tag that was being written when the backup was made, "
+                "take the registry's word, and have everything read again. Only after a backup was "
+                "restored, and only while nothing else runs."
+            ),
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Finish them, and say how many tags are finished and how many are not yet."""
+        registry = find_registry()
+        if options["after_restore"]:
+            finished = self._settle_restored(registry)
+        else:
+            finished = reconcile_due(registry)
+        left, until = count_open()
+        self.stdout.write(f"{_tags(finished)} reconciled, {left} not finished.")
+        if until is not None:
+            self.stdout.write(
+                f"A write without an answer may still land until {until:%H:%M:%S} UTC."
+            )
+
+    def _settle_restored(self, registry: RegistryClient | None) -> int:
+        if registry is None:
+            raise CommandError("No registry is connected: set REGISTRY_URL.")
+        distrust_records()
+        try:
+            return settle_restored(registry)
+        except TryAgainError as error:
+            raise CommandError(f"Stopped before the end: {error}. Run it again.") from error
+
+
+def _tags(count: int) -> str:
+    return f"{count} tag" if count == 1 else f"{count} tags"

@@ -1,0 +1,82 @@
+"""Find the tags on which something was left behind, and finish it: the scheduler's part."""
+
+import math
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from containers.models import Tag as TagRecord
+from containers.registry.client import RegistryClient
+from immutability.models import LockedTag
+from immutability.protection import LockState
+from immutability.reconcile.tag import reconcile_record
+
+# Other work has to have its turn: a registry that hangs takes half a minute for each call.
+RECONCILE_SECONDS = 5.0
+# So many of each kind are read at once.
+MAX_RECORDS_PER_RUN = 1000
+
+Reconcile = Callable[[int, RegistryClient | None], bool]
+
+
+def reconcile_due(registry: RegistryClient | None, seconds: float = math.inf) -> int:
+    """Reconcile the tags that need it; return on how many something has changed.
+
+    Begins none after `seconds`. They come in no order, so that tags for which the registry gives no
+    answer do not keep the others waiting for ever.
+    """
+    ends_at = time.monotonic() + seconds
+    due = find_due(registry)
+    random.shuffle(due)
+    changed = 0
+    for record_id in due:
+        if time.monotonic() >= ends_at:
+            break
+        changed += reconcile_record(record_id, registry)
+    return changed
+
+
+def find_due(registry: RegistryClient | None) -> list[int]:
+    """Return records with something that can be done now: some of each kind, at most.
+
+    An expired write, a stray that is over, a claim or a delete that nobody is at work on.
+    """
+    records: list[QuerySet[TagRecord, int]] = [
+        TagRecord.objects.filter(
+            write_id__isnull=False, write_is_external=False, write_expires_at__lte=Now()
+        ).values_list("id", flat=True),
+        TagRecord.objects.filter(write_id__isnull=True, stray_until__lte=Now()).values_list(
+            "id", flat=True
+        ),
+    ]
+    due = {record_id for rows in records for record_id in rows[:MAX_RECORDS_PER_RUN]}
+    if registry is not None:
+        due.update(_unfinished_locks().values_list("record_id", flat=True)[:MAX_RECORDS_PER_RUN])
+    return list(due)
+
+
+def _unfinished_locks() -> QuerySet[LockedTag]:
+    """Return claims and deletes without a write in flight.
+
+    What the registry refused while another write may still land waits for the end of that.
+    """
+    return LockedTag.objects.filter(
+        Q(refused_at__isnull=True) | Q(record__stray_until__isnull=True),
+        state__in=[LockState.CLAIMED, LockState.DELETING],
+        record__write_id__isnull=True,
+    )
+
+
+def count_open() -> tuple[int, datetime | None]:
+    """Return how many tags are not finished, and when the last of their strays is over."""
+    writes = TagRecord.objects.filter(
+        Q(write_id__isnull=False, write_is_external=False)
+        | Q(stray_until__isnull=False)
+        | Q(lock__state__in=[LockState.CLAIMED, LockState.DELETING], write_id__isnull=True)
+    )
+    last = writes.filter(stray_until__isnull=False).order_by(F("stray_until").desc()).first()
+    return writes.count(), last.stray_until if last else None
