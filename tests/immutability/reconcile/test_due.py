@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,7 +171,8 @@ def test_tags_without_an_answer_do_not_keep_the_others_waiting(
         library.script(what, *[NO_ANSWER] * 100)
     done = []
     # Each run has time for one: soon, those that can be finished are.
-    monkeypatch.setattr(due.time, "monotonic", iter(range(100000)).__next__)
+    clock = iter(range(100_000))
+    monkeypatch.setattr(due, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     for _ in range(100):
         reconcile_due(client, 1.5)
         done = list(LockedTag.objects.filter(state="locked").values_list("tag", flat=True))
@@ -184,12 +186,12 @@ def test_what_is_due_is_found_by_indexes(gate: Core, client: RegistryClient) -> 
         pytest.skip("PostgreSQL reads a small table whole")
     plans = []
 
-    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    def explain(execute: Any, sql: str, params: Any, *rest: Any) -> Any:
         if sql.startswith("SELECT"):
             with connection.cursor() as cursor:
                 cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
                 plans.append(" ".join(str(row) for row in cursor.fetchall()))
-        return execute(sql, params, many, context)
+        return execute(sql, params, *rest)
 
     with connection.execute_wrapper(explain):
         find_due(client)
@@ -232,6 +234,7 @@ def test_the_task_reconciles_with_a_registry_and_without(
     library: Library,
     client: RegistryClient,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     is_connected: bool,
 ) -> None:
     library.script("PUT v1", _die)

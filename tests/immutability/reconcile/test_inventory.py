@@ -135,12 +135,13 @@ def test_a_look_does_not_count_if_the_tag_has_changed_since(
     library: Library,
     client: RegistryClient,
     change: Callable[[Core], Any],
+    *,
     is_known: bool,
 ) -> None:
     if is_known:
         unprotected.push("v1", image=ONE)
     library.store(ONE, "v1")
-    after = []
+    after: list[Any] = []
 
     def act() -> None:
         change(unprotected)
@@ -399,7 +400,7 @@ def test_lists_below_what_was_read_are_asked_for(gate: Core, library: Library) -
     [("locked", True), ("released", True), ("claimed", True), ("reserved", False)],
 )
 def test_the_image_of_a_lock_counts_beside_that_of_its_record(
-    gate: Core, state: str, is_asked_for: bool
+    gate: Core, state: str, *, is_asked_for: bool
 ) -> None:
     gate.push("v1", image=ONE)
     Manifest.objects.all().delete()

@@ -352,7 +352,7 @@ def test_sync_registry_names_what_is_missing(
 
 @pytest.mark.parametrize("is_connected", [True, False])
 def test_the_task_works_on_jobs_where_a_registry_is_connected(
-    acme: Workspace, client: RegistryClient, monkeypatch: pytest.MonkeyPatch, is_connected: bool
+    acme: Workspace, client: RegistryClient, monkeypatch: pytest.MonkeyPatch, *, is_connected: bool
 ) -> None:
     monkeypatch.setattr(tasks, "find_registry", lambda: client if is_connected else None)
     tasks.run_due_jobs()
