@@ -9,10 +9,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.services.guards import without_guards
 from tests.services.postgresql import find_bin, postgresql
 
 SMALL = 1000
@@ -107,7 +109,16 @@ class _Log:
     def fill(self, count: int) -> None:
         """Let there be so many events, all of them sealed."""
         first, self.count = self.count + 1, count
-        self.execute("SET session_replication_role = replica")
+        with self._without_guards():
+            self._refill(first, count)
+        self.execute("DELETE FROM workspaces_sealprogress")
+        self.execute(
+            "INSERT INTO workspaces_sealprogress (id, settled_id, swept_at) "
+            "SELECT 1, max(id), now() FROM workspaces_lockevent"
+        )
+        self.execute("VACUUM ANALYZE")
+
+    def _refill(self, first: int, count: int) -> None:
         self.execute("SET maintenance_work_mem = '512MB'")
         indexes = self._drop_indexes()
         self.execute(_FILL, first=first, last=count, digests=max(count // 20, 50))
@@ -115,13 +126,17 @@ class _Log:
         self.execute(_SEAL)
         for index in indexes:
             self.execute(index)
-        self.execute("SET session_replication_role = DEFAULT")
-        self.execute("DELETE FROM workspaces_sealprogress")
-        self.execute(
-            "INSERT INTO workspaces_sealprogress (id, settled_id, swept_at) "
-            "SELECT 1, max(id), now() FROM workspaces_lockevent"
-        )
-        self.execute("VACUUM ANALYZE")
+
+    def forget_newer_than(self, last: int) -> None:
+        """Remove the events behind an id, and every seal."""
+        with self._without_guards():
+            self.execute("DELETE FROM workspaces_eventseal")
+            self.execute("DELETE FROM workspaces_lockevent WHERE id > %(last)s", last=last)
+
+    @contextmanager
+    def _without_guards(self) -> Iterator[None]:
+        with self.connection.cursor() as cursor, without_guards(cursor, is_postgresql=True):
+            yield
 
     def _drop_indexes(self) -> list[str]:
         """Drop what can be made again in one go, many times faster; return how."""
@@ -243,10 +258,7 @@ def _measure(count: int) -> None:
         appends.append(log.append())
         print(f"append: {appends[-1]:,.0f} events/s; seal: {log.seal():,.0f} events/s", flush=True)
         # So that the next filling goes on where this one ended.
-        log.execute("SET session_replication_role = replica")
-        log.execute("DELETE FROM workspaces_eventseal")
-        log.execute("DELETE FROM workspaces_lockevent WHERE id > %(last)s", last=_last_filled(log))
-        log.execute("SET session_replication_role = DEFAULT")
+        log.forget_newer_than(_last_filled(log))
     print(f"\n| page | {SMALL:,} events | {count:,} events | ratio |\n|---|---|---|---|")
     for name, few in pages[0].items():
         many = pages[1][name]

@@ -9,12 +9,16 @@ from django.db.models import Q, QuerySet
 
 from containers.models import Push
 from containers.reference import Repository, Tag
-from immutability.actions.claims import ANOTHER_IMAGE
+from immutability.locks import ANOTHER_IMAGE, DELETED_UNPROTECTED, NOT_THERE, SHOWS_ANOTHER
+from immutability.policy.details import from_details
+from immutability.protection import cover
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
 ENTRIES_PER_PAGE = 50
+# More saved settings than these are not read to find since when a lock was suspended.
+MAX_SETTINGS_READ = 1000
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Sort(StrEnum):
     SEEN = "seen"
     DELETED = "deleted"
     MISSING = "missing"
-    # A push was announced, and nobody said whether it landed.
+    # A push or a delete was allowed, and nothing says whether it landed.
     DOUBTFUL = "doubtful"
     UNKNOWN = "unknown"
 
@@ -89,9 +93,8 @@ _TELLING = (
     EventKind.CLAIM_DROPPED,
     EventKind.DRIFT_FOUND,
 )
-# These say what a lock is worth and what it holds, not where the tag points: a tag may be deleted,
-# or seen elsewhere, while its lock is suspended or released.
-_OF_THE_LOCK = (EventKind.LOCK_SUSPENDED, EventKind.LOCK_RESUMED, EventKind.LOCK_RELEASED)
+# A release says where the tag points only if the registry had another image than the lock's.
+_TELLS = Q(kind__in=_TELLING) | Q(kind=EventKind.LOCK_RELEASED) & ~Q(other_digest="")
 
 
 def find_history(
@@ -137,21 +140,37 @@ def find_pointed(
 ) -> Pointed:
     """Return what a tag pointed at at `moment`, as far as pushes and events tell."""
     until_then = _events(workspace, repository, tag).filter(at__lte=moment).order_by("-at", "-id")
-    latest = list(until_then.filter(kind__in=_TELLING)[:2])
-    event = latest[0] if latest else None
+    event = until_then.filter(_TELLS).first()
     push = _pushes(workspace, repository, tag).filter(at__lte=moment).order_by("-id").first()
     if push is not None and (event is None or _moves(push, event)):
         return Pointed(Sort.PUSHED, push.digest, push.at, push=push)
     if event is None:
         return Pointed(Sort.UNKNOWN, first=_find_first(workspace, repository, tag, moment))
-    pointed = _read(event, latest[1] if len(latest) > 1 else None)
+    pointed = _read(event)
     if pointed.sort is not Sort.HELD:
         return pointed
-    state = until_then.filter(kind__in=_OF_THE_LOCK).first()
-    is_later = state is not None and (state.at, state.id) > (event.at, event.id)
-    if state is not None and is_later and state.kind == EventKind.LOCK_SUSPENDED:
-        return replace(pointed, suspended_since=state.at)
-    return pointed
+    since = _find_suspension(workspace, tag, event.at, moment)
+    return replace(pointed, suspended_since=since) if since else pointed
+
+
+def _find_suspension(
+    workspace: Workspace, tag: Tag, locked_at: datetime, moment: datetime
+) -> datetime | None:
+    """Return since when a lock was suspended at `moment`, or None: the settings' events say so.
+
+    Raises PatternError or PatternEvaluationError.
+    """
+    saves = LockEvent.objects.filter(
+        workspace=workspace.slug, kind=EventKind.SETTINGS_CHANGED, at__lte=moment
+    ).order_by("-at", "-id")
+    since = None
+    for save in saves[:MAX_SETTINGS_READ]:
+        if save.details is None or cover(from_details(save.details["after"]), tag).is_covered:
+            break
+        since = max(save.at, locked_at)
+        if save.at <= locked_at:
+            break
+    return since
 
 
 def _moves(push: Push, event: LockEvent) -> bool:
@@ -163,32 +182,34 @@ def _moves(push: Push, event: LockEvent) -> bool:
     return push.at > event.at and not held
 
 
-def _read(event: LockEvent, earlier: LockEvent | None) -> Pointed:
-    """Return what follows from a tag's latest telling event."""
-    if event.kind in _HOLDING:
-        return Pointed(Sort.HELD, event.digest, event.at, event)
+def _read(event: LockEvent) -> Pointed:
+    """Return what follows from a tag's latest telling event.
+
+    A lock that a push or a delete ended was ended before that was sent, whether it landed or not:
+    a push that did has left its own record.
+    """
     match EventKind(event.kind):
-        case EventKind.LOCK_ENDED if event.other_digest and _is_doubtful(event, earlier):
-            return Pointed(Sort.DOUBTFUL, event.other_digest, event.at, event)
-        case EventKind.LOCK_ENDED if event.other_digest:
-            return Pointed(Sort.PUSHED, event.other_digest, event.at, event)
+        case EventKind.TAG_LOCKED | EventKind.TAG_ADOPTED | EventKind.PUSH_IDENTICAL:
+            sort, digest = Sort.HELD, event.digest
+        case EventKind.LOCK_ENDED:
+            sort, digest = _ENDS.get(event.reason, Sort.UNKNOWN), event.other_digest
         case EventKind.CLAIM_DROPPED:
-            return Pointed(Sort.DOUBTFUL, event.digest, event.at, event)
-        case EventKind.DRIFT_FOUND if event.other_digest:
-            return Pointed(Sort.SEEN, event.other_digest, event.at, event)
+            sort, digest = Sort.DOUBTFUL, event.digest
+        case EventKind.DRIFT_FOUND | EventKind.LOCK_RELEASED if event.other_digest:
+            sort, digest = Sort.SEEN, event.other_digest
         case EventKind.DRIFT_FOUND:
-            return Pointed(Sort.MISSING, since=event.at, event=event)
-    return Pointed(Sort.DELETED, since=event.at, event=event)
+            sort, digest = Sort.MISSING, ""
+        case _:
+            sort, digest = Sort.DELETED, ""
+    return Pointed(sort, digest, event.at, event)
 
 
-def _is_doubtful(ended: LockEvent, earlier: LockEvent | None) -> bool:
-    """Whether the lock ended because its push was dropped, and may have landed all the same."""
-    return (
-        earlier is not None
-        and earlier.kind == EventKind.CLAIM_DROPPED
-        and earlier.digest == ended.other_digest
-        and ended.reason == ANOTHER_IMAGE
-    )
+_ENDS = {
+    ANOTHER_IMAGE: Sort.DOUBTFUL,
+    DELETED_UNPROTECTED: Sort.DOUBTFUL,
+    SHOWS_ANOTHER: Sort.SEEN,
+    NOT_THERE: Sort.MISSING,
+}
 
 
 def _find_first(

@@ -1,4 +1,4 @@
-"""Find locked tags, for page and API. A lock's standing follows from the policy of this moment."""
+"""Find locked tags, for page and API. A lock's status follows from the policy of this moment."""
 
 from dataclasses import dataclass
 
@@ -12,31 +12,31 @@ from workspaces.models import Workspace
 LOCKED_TAGS_PER_PAGE = 50
 MAX_LOCKED_TAGS_PER_PAGE = 200
 SUSPENDED = "suspended"
-STANDINGS = (*(state.value for state in LockState), SUSPENDED)
+LOCK_STATUSES = (*(state.value for state in LockState), SUSPENDED)
 
-# A search for a rare standing stops here and goes on with the next page.
+# A search for a rare status stops here and goes on with the next page.
 _MAX_SCANNED_PER_PAGE = 5000
 _CHUNK = 500
 
 
 @dataclass(frozen=True)
 class LockedTagQuery:
-    """What to look for: text in repository or tag, a repository's full name, a standing."""
+    """What to look for: text in repository or tag, a repository's full name, a lock status."""
 
     text: str = ""
     repository: str = ""
-    standing: str = ""
+    status: str = ""
 
 
 @dataclass(frozen=True)
 class LockedTagPage:
-    """Some locks, newest first, each with its standing; `next_before` is an id, 0 at the end."""
+    """Some locks, newest first, each with its status; `next_before` is an id, 0 at the end."""
 
     locks: list[tuple[LockedTag, str]]
     next_before: int
 
 
-def get_standing(row: LockedTag, policy: Policy) -> str:
+def get_lock_status(row: LockedTag, policy: Policy) -> str:
     """Return the lock's state, or "suspended" where the policy does not cover its tag.
 
     Raises PatternError or PatternEvaluationError.
@@ -53,16 +53,20 @@ def find_locked_tags(
     limit: int = LOCKED_TAGS_PER_PAGE,
 ) -> LockedTagPage:
     """Return one page of the locks that match, from the newest below id `before`."""
-    rows = LockedTag.objects.filter(_to_condition(query), workspace=workspace).order_by("-id")
+    rows = (
+        LockedTag.objects.select_related("record")
+        .filter(_to_condition(query), workspace=workspace)
+        .order_by("-id")
+    )
     found: list[tuple[LockedTag, str]] = []
     for _ in range(_MAX_SCANNED_PER_PAGE // _CHUNK):
         chunk = list((rows.filter(id__lt=before) if before else rows)[:_CHUNK])
         for row in chunk:
-            standing = get_standing(row, policy)
-            if query.standing in ("", standing):
+            status = get_lock_status(row, policy)
+            if query.status in ("", status):
                 if len(found) == limit:
                     return LockedTagPage(found, found[-1][0].id)
-                found.append((row, standing))
+                found.append((row, status))
             before = row.id
         if len(chunk) < _CHUNK:
             return LockedTagPage(found, 0)
@@ -75,6 +79,6 @@ def _to_condition(query: LockedTagQuery) -> Q:
         condition &= Q(repository__icontains=query.text) | Q(tag__icontains=query.text)
     if query.repository:
         condition &= Q(repository=query.repository)
-    if query.standing in tuple(LockState):
-        condition &= Q(state=query.standing)
+    if query.status in tuple(LockState):
+        condition &= Q(state=query.status)
     return condition

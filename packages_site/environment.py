@@ -3,23 +3,36 @@
 docs/settings.md documents each one; a test holds the two against each other.
 """
 
+import os
+import re
 import secrets
 from dataclasses import dataclass
 from email.utils import getaddresses
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-import dj_database_url
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from environs import Env, EnvError
 
+from containers.tokens.keys import CURRENT, TRUSTED
+from packages_site.addresses import (
+    BadSettingError,
+    bracket,
+    check_allowed_host,
+    check_email_url,
+    check_folder,
+    parse_database_url,
+    parse_redis_url,
+    parse_site_url,
+)
 from workspaces.log.files import write_once
-from workspaces.log.notes import BadKeyError, make_signing_key
+from workspaces.log.notes import make_signing_key, parse_signing_key
 
-
-class BadSettingError(Exception):
-    """A variable has a value that Taglock cannot run with. The message is one line."""
+MIN_SECRET_KEY_LENGTH = 50
+# Of each, the first is the default.
+HSTS_CHOICES = ("host", "subdomains", "preload")
+LOG_LEVELS = ("info", "debug", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Environment:
     port: int
     public_url: str
     allowed_hosts: list[str]
+    hsts: str
     data_dir: Path
     database_url: str
     database_pool_size: int
@@ -62,40 +76,43 @@ class MailServer:
 
 
 def read_environment() -> Environment:
-    """Read and check every variable. Raises BadSettingError for the first bad one."""
+    """Read and check every variable. Raises BadSettingError for the first bad one.
+
+    A variable that is empty counts as not set.
+    """
     env = Env()
-    try:
-        port = env.int("PORT", 8000)
-        if not 1 <= port <= 65535:
-            raise BadSettingError(f"PORT is {port}: it must be from 1 to 65535")
-        data_dir = Path(env.str("DATA_DIR", "") or "var").absolute()
-        public_url = env.str("PUBLIC_URL", f"http://127.0.0.1:{port}").rstrip("/")
-        _check_url("PUBLIC_URL", public_url, ("http", "https"), "https://tags.example.org")
-        environment = Environment(
-            secret_key=env.str("SECRET_KEY", ""),
-            debug=env.bool("DEBUG", False),
-            port=port,
-            public_url=public_url,
-            allowed_hosts=env.list("ALLOWED_HOSTS", []) or _loopback_and(public_url),
-            data_dir=data_dir,
-            database_url=env.str("DATABASE_URL", "") or _embedded_database(data_dir),
-            database_pool_size=env.int("DATABASE_POOL_SIZE", 16),
-            database_patience_seconds=env.int("DATABASE_PATIENCE_SECONDS", 10),
-            redis_url=env.str("REDIS_URL", ""),
-            registry_url=env.str("REGISTRY_URL", "").rstrip("/"),
-            token_keys_dir=_path(env, "TOKEN_KEYS_DIR", data_dir / "token-keys"),
-            behind_edge=env.bool("BEHIND_EDGE", False),
-            checks_per_minute=env.int("CHECKS_PER_MINUTE", 60_000),
-            tokens_per_minute=env.int("TOKENS_PER_MINUTE", 1200),
-            email_url=env.str("EMAIL_URL", ""),
-            email_from=env.str("EMAIL_FROM", ""),
-            log_key_file=_path(env, "LOG_KEY_FILE", data_dir / "lock-log-key"),
-            checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
-            origin_retention_days=env.int("ORIGIN_RETENTION_DAYS", 0),
-            log_level=env.str("LOG_LEVEL", "INFO").upper(),
-        )
-    except EnvError as error:
-        raise BadSettingError(" ".join(str(error).split())) from error
+    port = _number(env, "PORT", 8000, 1, 65535)
+    data_dir = _path(env, "DATA_DIR", Path("var"))
+    public_url = parse_site_url(
+        "PUBLIC_URL",
+        _text(env, "PUBLIC_URL", f"http://127.0.0.1:{port}"),
+        "https://tags.example.org",
+        is_public=True,
+    )
+    environment = Environment(
+        secret_key=_text(env, "SECRET_KEY"),
+        debug=_switch(env, "DEBUG"),
+        port=port,
+        public_url=public_url,
+        allowed_hosts=_names(env, "ALLOWED_HOSTS") or _loopback_and(public_url),
+        hsts=_choice(env, "HSTS", HSTS_CHOICES).lower(),
+        data_dir=data_dir,
+        database_url=_text(env, "DATABASE_URL") or _embedded_database(data_dir),
+        database_pool_size=_number(env, "DATABASE_POOL_SIZE", 16, 1, 1000),
+        database_patience_seconds=_number(env, "DATABASE_PATIENCE_SECONDS", 10, 1, 60),
+        redis_url=_redis_url(env),
+        registry_url=_registry_url(env),
+        token_keys_dir=_path(env, "TOKEN_KEYS_DIR", data_dir / "token-keys"),
+        behind_edge=_switch(env, "BEHIND_EDGE"),
+        checks_per_minute=_number(env, "CHECKS_PER_MINUTE", 60_000, 1, 10_000_000),
+        tokens_per_minute=_number(env, "TOKENS_PER_MINUTE", 1200, 1, 10_000_000),
+        email_url=_text(env, "EMAIL_URL"),
+        email_from=_text(env, "EMAIL_FROM"),
+        log_key_file=_path(env, "LOG_KEY_FILE", data_dir / "lock-log-key"),
+        checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
+        origin_retention_days=_number(env, "ORIGIN_RETENTION_DAYS", 0, 0, 36_500),
+        log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS).upper(),
+    )
     _check(environment)
     return environment
 
@@ -120,94 +137,165 @@ def parse_email_url(value: str) -> MailServer:
 
 
 def read_or_make_secret_key(data_dir: Path) -> str:
-    """Return the key kept in the data folder, made on first use and readable by its owner alone."""
+    """Return the key kept in the data folder, made on first use and readable by its owner alone.
+
+    Raises BadSettingError where it cannot be read or made.
+    """
     path = data_dir / "secret-key"
-    if not path.exists():
-        write_once(path, secrets.token_urlsafe(50))
-    return path.read_text()
+    try:
+        if not path.exists():
+            write_once(path, secrets.token_urlsafe(50))
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettingError(f"SECRET_KEY is not set, and {path} cannot be used: {error}") from (
+            error
+        )
+    if len(key) < MIN_SECRET_KEY_LENGTH:
+        raise BadSettingError(
+            f"SECRET_KEY is not set, and {path} has fewer than {MIN_SECRET_KEY_LENGTH} characters: "
+            "remove it, and a new one is made"
+        )
+    return key
 
 
 def make_log_key_file(path: Path, public_url: str) -> None:
     """Make the key that signs checkpoints of the lock log, named after the site, where none is.
 
-    Raises BadSettingError where it cannot be written.
+    Raises BadSettingError where it cannot be made, or where what is there is no such key.
     """
     try:
         if not path.exists():
             write_once(path, f"{make_signing_key(urlsplit(public_url).netloc).to_text()}\n")
-    except BadKeyError as error:
-        raise BadSettingError(f"PUBLIC_URL cannot name the lock log's key: {error}") from error
+        parse_signing_key(path.read_text(encoding="utf-8").strip())
     except OSError as error:
-        raise BadSettingError(f"LOG_KEY_FILE cannot be made: {error}") from error
+        raise BadSettingError(f"LOG_KEY_FILE cannot be read or made: {error}") from error
+    except ValueError as error:
+        # Not what is wrong with it: it is a secret.
+        raise BadSettingError(
+            f"LOG_KEY_FILE: {path} is no key of the lock log: put the right file back, or name "
+            "another"
+        ) from error
+
+
+def _text(env: Env, name: str, default: str = "") -> str:
+    return env.str(name, "") or default
+
+
+def _switch(env: Env, name: str) -> bool:
+    if not _text(env, name):
+        return False
+    try:
+        return env.bool(name)
+    except EnvError as error:
+        raise BadSettingError(f"{name} must be true or false") from error
+
+
+def _number(env: Env, name: str, default: int, least: int, most: int) -> int:
+    text = _text(env, name, str(default))
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise BadSettingError(
+            f"{name} must be a whole number from {least} to {most}, such as {default}"
+        )
+    if not least <= int(text) <= most:
+        raise BadSettingError(
+            f"{name} is {text}: it must be from {least} to {most}, such as {default}"
+        )
+    return int(text)
+
+
+def _choice(env: Env, name: str, choices: tuple[str, ...]) -> str:
+    """Return one of `choices`, the first of them where none is set, in upper or lower case."""
+    text = _text(env, name, choices[0])
+    if text.lower() not in choices:
+        raise BadSettingError(f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}")
+    return text
+
+
+def _names(env: Env, name: str) -> list[str]:
+    text = _text(env, name)
+    names = [each.strip().lower() for each in text.split(",")] if text else []
+    for each in names:
+        check_allowed_host(each)
+    return names
+
+
+def _redis_url(env: Env) -> str:
+    value = _text(env, "REDIS_URL")
+    return parse_redis_url(value) if value else ""
+
+
+def _registry_url(env: Env) -> str:
+    value = _text(env, "REGISTRY_URL")
+    example = "http://127.0.0.1:5000"
+    return parse_site_url("REGISTRY_URL", value, example, is_public=False) if value else ""
+
+
+def _path(env: Env, name: str, default: Path) -> Path:
+    return Path(_text(env, name) or default).absolute()
 
 
 def _embedded_database(data_dir: Path) -> str:
     return f"sqlite:///{quote(str(data_dir / 'taglock.sqlite3'))}"
 
 
-def _path(env: Env, name: str, default: Path) -> Path:
-    return Path(env.str(name, "") or default).absolute()
-
-
 def _loopback_and(public_url: str) -> list[str]:
-    return sorted({"127.0.0.1", "localhost", urlsplit(public_url).hostname or "localhost"})
+    host = bracket(urlsplit(public_url).hostname or "localhost")
+    return sorted({"127.0.0.1", "localhost", host})
 
 
 def _check(environment: Environment) -> None:
-    try:
-        environment.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSettingError(f"DATA_DIR cannot be used: {error}") from error
-    if environment.redis_url:
-        example = "redis://127.0.0.1:6379/0"
-        _check_url("REDIS_URL", environment.redis_url, ("redis", "rediss"), example, is_bare=False)
-    if environment.registry_url:
-        _check_url(
-            "REGISTRY_URL", environment.registry_url, ("http", "https"), "http://127.0.0.1:5000"
+    if environment.secret_key and len(environment.secret_key) < MIN_SECRET_KEY_LENGTH:
+        raise BadSettingError(
+            f"SECRET_KEY must have at least {MIN_SECRET_KEY_LENGTH} characters, or be left out"
         )
+    _check_folders(environment)
+    _check_database(environment)
     _check_mail(environment)
-    if environment.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise BadSettingError("LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
-    if environment.secret_key and len(environment.secret_key) < 50:
-        raise BadSettingError("SECRET_KEY must have at least 50 characters, or be left out")
-    _check_database_url(environment.database_url)
-    for name, value, least, most in (
-        ("DATABASE_POOL_SIZE", environment.database_pool_size, 1, 1000),
-        ("DATABASE_PATIENCE_SECONDS", environment.database_patience_seconds, 1, 60),
-        ("CHECKS_PER_MINUTE", environment.checks_per_minute, 1, 10_000_000),
-        ("TOKENS_PER_MINUTE", environment.tokens_per_minute, 1, 10_000_000),
-        ("ORIGIN_RETENTION_DAYS", environment.origin_retention_days, 0, 36_500),
-    ):
-        if not least <= value <= most:
-            raise BadSettingError(f"{name} is {value}: it must be from {least} to {most}")
 
 
-def _check_url(
-    name: str, value: str, schemes: tuple[str, ...], example: str, *, is_bare: bool = True
-) -> None:
-    """Check an address; a bare one names scheme, host and port, and nothing else."""
+def _check_folders(environment: Environment) -> None:
+    _make_folder("DATA_DIR", environment.data_dir)
+    # Not whether it can be written to: it may be away for a while, and is tried again.
+    check_folder("CHECKPOINT_DIR", environment.checkpoint_dir)
+    check_folder("TOKEN_KEYS_DIR", environment.token_keys_dir)
+    for name in (CURRENT, TRUSTED):
+        try:
+            with (environment.token_keys_dir / name).open("rb") as file:
+                file.read(1)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise BadSettingError(f"TOKEN_KEYS_DIR has a file that cannot be read: {error}") from (
+                error
+            )
+
+
+def _make_folder(name: str, folder: Path) -> None:
+    """Make a folder that is written to. Raises BadSettingError where that is not possible."""
+    check_folder(name, folder)
     try:
-        parts = urlsplit(value)
-        is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    else:
-        extras = (parts.path, parts.query, parts.fragment, parts.username)
-        is_good = is_good and not (is_bare and any(extras))
-    if not is_good or any(character.isspace() for character in value):
-        # Not the value itself: it may hold a password.
-        raise BadSettingError(f"{name} is no address as it should be: write one like {example}")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadSettingError(f"{name} cannot be used: {error}") from error
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise BadSettingError(f"{name} cannot be used: {folder} may not be written to")
+
+
+def _check_database(environment: Environment) -> None:
+    database = parse_database_url(environment.database_url)
+    if database["ENGINE"].endswith(".sqlite3"):
+        # Beside the file, SQLite writes two more.
+        _make_folder("DATABASE_URL", Path(database["NAME"]).absolute().parent)
 
 
 def _check_mail(environment: Environment) -> None:
     if environment.email_url:
-        example = "smtp://user:password@mail.example.org:587"
-        _check_url("EMAIL_URL", environment.email_url, ("smtp", "smtps"), example, is_bare=False)
-        parts = urlsplit(environment.email_url)
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            raise BadSettingError(f"EMAIL_URL has something after the port: write {example}")
+        check_email_url(environment.email_url)
         if not environment.email_from:
-            raise BadSettingError("EMAIL_FROM is missing: EMAIL_URL needs an address to send from")
+            raise BadSettingError(
+                "EMAIL_FROM is missing: EMAIL_URL needs an address to send from, such as "
+                "Taglock <taglock@example.org>"
+            )
     if environment.email_from and not _is_one_mail_address(environment.email_from):
         raise BadSettingError(
             "EMAIL_FROM is no address: write one like Taglock <taglock@example.org>"
@@ -221,12 +309,3 @@ def _is_one_mail_address(text: str) -> bool:
     except ValidationError:
         return False
     return len(found) == 1 and text.isprintable()
-
-
-def _check_database_url(value: str) -> None:
-    try:
-        engine = dj_database_url.parse(value).get("ENGINE", "")
-    except ValueError:
-        engine = ""
-    if engine.rsplit(".", 1)[-1] not in ("sqlite3", "postgresql"):
-        raise BadSettingError("DATABASE_URL must begin with postgresql:// or sqlite:///")

@@ -1,17 +1,15 @@
 """Django's settings. What an operator may set is read in environment.py."""
 
 from pathlib import Path
-from typing import Any
 
-import dj_database_url
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from psycopg import IsolationLevel
 
 from immutability.protection import DeleteOutcome, Outcome
+from packages_site.addresses import BadSettingError, parse_database_url
 from packages_site.database import PatientConnection
 from packages_site.environment import (
-    BadSettingError,
     make_log_key_file,
     parse_email_url,
     read_environment,
@@ -22,6 +20,7 @@ from workspaces.access import ActorKind
 try:
     ENVIRONMENT = read_environment()
     make_log_key_file(ENVIRONMENT.log_key_file, ENVIRONMENT.public_url)
+    SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(ENVIRONMENT.data_dir)
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
@@ -38,7 +37,6 @@ CHECKPOINT_DIR = ENVIRONMENT.checkpoint_dir
 ORIGIN_RETENTION_DAYS = ENVIRONMENT.origin_retention_days
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
-SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(DATA_DIR)
 DEBUG = ENVIRONMENT.debug
 ALLOWED_HOSTS = ENVIRONMENT.allowed_hosts
 
@@ -99,7 +97,7 @@ TEMPLATES = [
     }
 ]
 
-_database: dict[str, Any] = dict(dj_database_url.parse(ENVIRONMENT.database_url))
+_database = parse_database_url(ENVIRONMENT.database_url)
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     # A transaction that reads first and writes later fails at once in SQLite unless it took the
     # write lock at its start. FULL: a committed lock survives a loss of power. Recursive: INSERT OR
@@ -111,14 +109,14 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "PRAGMA recursive_triggers=ON;",
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
-    Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
 else:
     # The pool lives in each process. DISABLE_SERVER_SIDE_CURSORS lets a pooler in transaction
     # mode stand in between. Every decision is made for READ COMMITTED, whatever the server's
-    # default is.
+    # default is. Options of the address, such as sslmode, are kept.
     _database["OPTIONS"] = {
-        "isolation_level": IsolationLevel.READ_COMMITTED,
         "connect_timeout": 5,
+        **_database["OPTIONS"],
+        "isolation_level": IsolationLevel.READ_COMMITTED,
         "pool": {
             "min_size": 1,
             "max_size": ENVIRONMENT.database_pool_size,
@@ -173,8 +171,11 @@ CSRF_FAILURE_VIEW = "workspaces.pages.errors.csrf_failure"
 SECURE_SSL_REDIRECT = IS_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if IS_HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_HTTPS
-SECURE_HSTS_PRELOAD = IS_HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_HTTPS and ENVIRONMENT.hsts in ("subdomains", "preload")
+SECURE_HSTS_PRELOAD = IS_HTTPS and ENVIRONMENT.hsts == "preload"
+# They ask for subdomains and preloading. Both bind hosts that are not Taglock's, so they are the
+# operator's choice: the setting HSTS.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {

@@ -20,6 +20,7 @@ from immutability.reading import read_policy
 from immutability.actions.save_settings import save_container_settings
 from immutability.drafts import Draft
 from immutability.protection import Policy, PolicyRule, Protection
+from tests.services.guards import without_guards
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
@@ -75,27 +76,19 @@ def _flush_the_append_only_log() -> None:
     flush = operations.execute_sql_flush
 
     def flush_all(self: Any, statements: list[str]) -> None:
-        with connection.cursor() as cursor:
-            if is_postgresql():
-                cursor.execute("SET session_replication_role = replica")
-                if _is_alone(cursor):
-                    # Much faster than to truncate, where there is next to nothing in the tables.
-                    names = connection.introspection.django_table_names(
-                        only_existing=True, include_views=False
-                    )
-                    cursor.execute("; ".join(f'DELETE FROM "{name}"' for name in names))  # noqa: S608
-                else:
-                    # It waits for whoever is still at work.
-                    flush(self, statements)
-                cursor.execute("SET session_replication_role = DEFAULT")
-                return
-            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-            triggers = cursor.fetchall()
-            for name, _ in triggers:
-                cursor.execute(f"DROP TRIGGER {name}")
-            flush(self, statements)
-            for _, sql in triggers:
-                cursor.execute(sql)
+        with (
+            connection.cursor() as cursor,
+            without_guards(cursor, is_postgresql=is_postgresql()),
+        ):
+            if is_postgresql() and _is_alone(cursor):
+                # Much faster than to truncate, where there is next to nothing in the tables.
+                names = connection.introspection.django_table_names(
+                    only_existing=True, include_views=False
+                )
+                cursor.execute("; ".join(f'DELETE FROM "{name}"' for name in names))  # noqa: S608
+            else:
+                # It waits for whoever is still at work.
+                flush(self, statements)
 
     operations.execute_sql_flush = flush_all
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from django.db.models import Model
 
-from containers.models import Repository as KnownRepository
-from containers.models import Tag as KnownTag
-from immutability.models import Attempt, AttemptTag, ContainerSettings, LockedTag, Rule
+from containers.models import Manifest, ManifestReference, Push
+from containers.models import Repository as RepositoryRow
+from containers.models import Tag as TagRecord
+from immutability.models import Claim, ContainerSettings, Job, LockedTag, Rule
 from workspaces.models import (
     AccessToken,
     EventRepeat,
@@ -21,17 +22,20 @@ from workspaces.models import (
 )
 
 _TABLES: tuple[type[Model], ...] = (
-    Attempt,
-    AttemptTag,
+    Claim,
     ContainerSettings,
     EventRepeat,
     Invitation,
-    KnownRepository,
-    KnownTag,
+    Job,
     LockEvent,
     LockedTag,
+    Manifest,
+    ManifestReference,
     Membership,
+    Push,
+    RepositoryRow,
     Rule,
+    TagRecord,
     User,
     Workspace,
 )

@@ -41,3 +41,9 @@ def quote(text: str) -> str:
     """Quote `text` for a message of one line: cut where it is long, escaped where not plain."""
     escaped = text[:80].encode("unicode_escape").decode("ascii")
     return f'"{escaped}"' if len(text) <= 80 else f'"{escaped}…"'
+
+
+def to_sentence(text: str) -> str:
+    """Return a part of a sentence as a whole one: with a capital letter and a full stop."""
+    ending = "" if text.endswith((".", "?", "!")) else "."
+    return f"{text[:1].upper()}{text[1:]}{ending}"

@@ -28,7 +28,7 @@ from containers.tokens.grants import (
     ResourceAccess,
     repository_access,
 )
-from workspaces.text import find_bad_character
+from workspaces.text import find_bad_character, read_number
 
 # Shorter than the edge's and the gate's own patience, so that they hear the answer.
 UPSTREAM_DEADLINE_SECONDS = 20.0
@@ -49,8 +49,8 @@ _HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib
 class RegistryUnavailableError(Exception):
     """The registry gave no answer, or none that says anything.
 
-    After a write nobody knows whether the registry did what it was asked, unless it was never sent:
-    then `was_sent` is false.
+    After a write it is not known whether the registry did what it was asked, unless it was never
+    sent: then `was_sent` is false.
     """
 
     def __init__(self, message: str, *, was_sent: bool = True) -> None:
@@ -135,9 +135,10 @@ def _read_errors(body: bytes) -> list[dict[str, Any]]:
     """Return the OCI errors in a body; none where it is something else."""
     try:
         errors = parse_json(body)["errors"]
-        return errors if all(isinstance(error, dict) for error in errors) else []
     except (ValueError, KeyError, TypeError):
         return []
+    is_list = isinstance(errors, list) and all(isinstance(error, dict) for error in errors)
+    return errors if is_list else []
 
 
 def _describe(error: dict[str, Any]) -> str:
@@ -179,19 +180,15 @@ class RegistryClient:
         """
         with Deadline(self._deadline_seconds):
             answer = self.ask_manifest(repository, reference)
-            length = answer.headers.get("Content-Length", "")
-            if (
-                answer.status == 200
-                and length.isdigit()
-                and (answer.digest or isinstance(reference, Digest))
-            ):
-                return _read_descriptor(answer, reference, int(length))
-            content_type = answer.headers.get("Content-Type", "")
-            if answer.status == 404 and content_type.startswith("application/json"):
+            size = read_number(answer.headers.get("Content-Length", ""), -1)
+            if answer.status == 200 and answer.digest and size >= 0:
+                return _read_descriptor(answer, reference, size)
+            media_type = answer.headers.get("Content-Type", "")
+            if answer.status == 404 and media_type.startswith("application/json"):
                 return None
             if answer.status not in (200, 404):
                 raise RegistryUnavailableError(answer.reason)
-            # A 404 of a proxy, say. The answer to GET has a body that tells.
+            # Perhaps of a proxy, and no registry's. The answer to GET has a body that tells.
             fetched = self.fetch_manifest(repository, reference)
             return fetched.descriptor if fetched else None
 
@@ -270,7 +267,7 @@ class RegistryClient:
         except (ValueError, KeyError, TypeError):
             names = None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise RegistryUnavailableError(f"the registry answered {answer.status} to {path}")
+            raise RegistryUnavailableError(f"{answer.reason} to {path}")
         return names, "Link" in answer.headers
 
     def ask_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
@@ -369,16 +366,19 @@ def _read(response: urllib3.BaseHTTPResponse, *, is_wanted: bool) -> bytes | Non
 
 def _read_descriptor(answer: RegistryAnswer, reference: Tag | Digest, size: int) -> Descriptor:
     """Read the head of a manifest. Raises RegistryUnavailableError."""
+    media_type = answer.headers.get("Content-Type", "")
     try:
         named = parse_digest(answer.digest) if answer.digest else None
     except InvalidReferenceError as error:
         raise RegistryUnavailableError(f"its digest is none: {error.message}") from error
     digest = reference if isinstance(reference, Digest) else named
     if digest is None:
+        if media_type not in MANIFEST_MEDIA_TYPES:
+            raise RegistryUnavailableError("it answered with neither a digest nor a manifest")
         digest = _compute_digest(Digest("sha256:"), answer.body)
     elif named is not None and named != digest and _algorithm(named) == _algorithm(digest):
         raise RegistryUnavailableError(f"it answered with {named} when asked for {digest}")
-    return Descriptor(digest, answer.headers.get("Content-Type", ""), size)
+    return Descriptor(digest, media_type, size)
 
 
 def _compute_digest(like: Digest, body: bytes) -> Digest:

@@ -80,7 +80,7 @@ class ManifestFacts:
 
 
 class UnreadableManifestError(ValueError):
-    """The bytes are no manifest that can be read, so nobody knows what it refers to."""
+    """The bytes are no manifest that can be read: what it refers to is not known."""
 
 
 def read_manifest(body: bytes, media_type: str) -> ManifestFacts:

@@ -2,6 +2,7 @@
 
 The timeouts of sockets are for each wait: an answer that dribbles in would never meet them. So
 these sockets set theirs before every operation, to what is left of the call.
+Only how long a name takes to resolve is the system's to limit (resolv.conf, `timeout`).
 """
 
 import socket

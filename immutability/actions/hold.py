@@ -104,7 +104,7 @@ def change_lock(
 
 def find_lock(change: LockChange) -> LockedTag:
     """Return the lock as it is now, not held. Raises LockedTag.DoesNotExist."""
-    return LockedTag.objects.select_related("workspace").get(
+    return LockedTag.objects.select_related("workspace", "record").get(
         workspace=change.workspace, id=change.lock_id
     )
 

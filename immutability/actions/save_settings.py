@@ -1,20 +1,21 @@
 """Save container settings."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
+from django.db.models import Count
 from django.db.models.functions import Now
 
 from containers.connection import find_registry
 from containers.reference import Tag
-from immutability.reconcile.jobs import ask_for_inventory
-from immutability.reading import read_policy
 from immutability.drafts import Draft, DraftProblem, find_draft_problems
 from immutability.models import ContainerSettings, LockedTag, Rule
+from immutability.policy.details import to_details
 from immutability.protection import LockState, Policy, Protection, cover
+from immutability.reading import read_policy
+from immutability.reconcile.jobs import ask_for_inventory
 from workspaces.access import Actor
-from workspaces.log.append import Event, append_event, append_events
+from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
@@ -31,7 +32,7 @@ class StaleSettingsError(Exception):
     """Somebody else saved since; `current` is what they saved."""
 
     def __init__(self, current: Policy) -> None:
-        super().__init__(f"the settings are at version {current.version} by now")
+        super().__init__(f"the settings are now at version {current.version}")
         self.current = current
 
 
@@ -54,10 +55,11 @@ MAX_EXAMPLES = 10
 
 @dataclass(frozen=True)
 class _Shift:
-    """How a change of policy moves the locks that stand."""
+    """How many locks a change of policy suspends and resumes; some names of the suspended tags."""
 
-    suspended: list[LockedTag]
-    resumed: list[LockedTag]
+    suspended: int
+    resumed: int
+    names: tuple[str, ...]
 
 
 def save_container_settings(
@@ -70,16 +72,23 @@ def save_container_settings(
 ) -> Policy:
     """Save `draft` in place of the settings at `expected_version`, and return the new policy.
 
-    In force for the very next push. Raises InvalidDraftError, StaleSettingsError, and
-    LocksWouldSuspendError unless `may_suspend_locks`; each of them changes nothing.
+    In force for the very next push. The locks that this suspends or resumes are counted before, by
+    what is saved then; a lock that is made meanwhile counts as made before. Raises
+    InvalidDraftError, StaleSettingsError, and LocksWouldSuspendError unless `may_suspend_locks`;
+    each of them changes nothing.
     """
     if problems := find_draft_problems(draft):
         raise InvalidDraftError(problems)
+    before = read_policy(workspace)
+    if before.version != expected_version:
+        raise StaleSettingsError(before)
+    after = draft.to_policy(version=expected_version + 1)
+    shift = _compare(workspace, before, after)
+    if shift.suspended and not may_suspend_locks:
+        raise LocksWouldSuspendError(shift.suspended, _find_examples(workspace, shift))
     try:
         with transaction.atomic():
-            return _save(
-                workspace, draft, expected_version, may_suspend=may_suspend_locks, actor=actor
-            )
+            return _save(workspace, before, after, shift, actor=actor)
     except IntegrityError as error:
         # Two first saves at once: the row of the faster one stands.
         current = read_policy(workspace)
@@ -92,17 +101,12 @@ def save_container_settings(
 
 
 def _save(
-    workspace: Workspace, draft: Draft, expected_version: int, *, may_suspend: bool, actor: Actor
+    workspace: Workspace, before: Policy, after: Policy, shift: _Shift, *, actor: Actor
 ) -> Policy:
+    """Write settings, event and order for the inventory: a few statements, however many locks."""
     settings = ContainerSettings.objects.select_for_update().filter(workspace=workspace).first()
-    before = read_policy(workspace)
-    if before.version != expected_version:
-        raise StaleSettingsError(before)
-    after = draft.to_policy(version=expected_version + 1)
-    shift = _compare(workspace, before, after)
-    if shift.suspended and not may_suspend:
-        examples = [f"{row.repository}:{row.tag}" for row in shift.suspended[:MAX_EXAMPLES]]
-        raise LocksWouldSuspendError(len(shift.suspended), examples)
+    if (settings.version if settings else 0) != before.version:
+        raise StaleSettingsError(read_policy(workspace))
     _write(settings or ContainerSettings(workspace=workspace), after, actor)
     append_event(
         Event(
@@ -110,30 +114,17 @@ def _save(
             workspace.slug,
             settings_version=after.version,
             details={
-                "before": _to_details(before),
-                "after": _to_details(after),
-                "locks_suspended": len(shift.suspended),
-                "locks_resumed": len(shift.resumed),
+                "before": to_details(before),
+                "after": to_details(after),
+                "locks_suspended": shift.suspended,
+                "locks_resumed": shift.resumed,
             },
         ),
         actor=actor,
     )
-    for kind, rows in (
-        (EventKind.LOCK_SUSPENDED, shift.suspended),
-        (EventKind.LOCK_RESUMED, shift.resumed),
-    ):
-        append_events(
-            [row.to_event(kind, workspace.slug, settings_version=after.version) for row in rows],
-            actor=actor,
-        )
     if after.protection is not Protection.NONE and find_registry() is not None:
         ask_for_inventory(workspace)
     return after
-
-
-def _to_details(policy: Policy) -> dict[str, Any]:
-    """Return a policy as an event keeps it: as JSON has it, whose lists are lists."""
-    return {**asdict(policy), "rules": [asdict(rule) for rule in policy.rules]}
 
 
 def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:
@@ -153,17 +144,33 @@ def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:
 
 
 def _compare(workspace: Workspace, before: Policy, after: Policy) -> _Shift:
-    """Find the locks that `after` no longer covers, and those that it covers again."""
-    suspended = []
-    resumed = []
-    moved: dict[str, bool | None] = {}
-    rows = LockedTag.objects.filter(workspace=workspace).exclude(state=LockState.CLAIMED)
-    for row in rows.order_by("repository", "tag").iterator(chunk_size=2000):
-        if row.tag not in moved:
-            was, is_now = (cover(each, Tag(row.tag)).is_covered for each in (before, after))
-            moved[row.tag] = None if was == is_now else is_now
-        if moved[row.tag] is False:
-            suspended.append(row)
-        elif moved[row.tag]:
-            resumed.append(row)
-    return _Shift(suspended, resumed)
+    """Count the locks that `after` no longer covers, and those that it covers again.
+
+    Each name is evaluated once, and no lock is read or held.
+    """
+    suspended = resumed = 0
+    names: list[str] = []
+    counts = (
+        LockedTag.objects.filter(workspace=workspace)
+        .exclude(state=LockState.CLAIMED)
+        .values_list("tag")
+        .annotate(count=Count("id"))
+        .order_by("tag")
+    )
+    for name, count in counts.iterator(chunk_size=2000):
+        was, is_now = (cover(each, Tag(name)).is_covered for each in (before, after))
+        if was and not is_now:
+            suspended += count
+            names += [name] if len(names) < MAX_EXAMPLES else []
+        elif is_now and not was:
+            resumed += count
+    return _Shift(suspended, resumed, tuple(names))
+
+
+def _find_examples(workspace: Workspace, shift: _Shift) -> list[str]:
+    rows = (
+        LockedTag.objects.filter(workspace=workspace, tag__in=shift.names)
+        .exclude(state=LockState.CLAIMED)
+        .order_by("repository", "tag")
+    )
+    return [f"{row.repository}:{row.tag}" for row in rows[:MAX_EXAMPLES]]

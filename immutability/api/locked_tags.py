@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -14,28 +14,27 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from containers.connection import find_registry
-from immutability.actions.manage import (
-    NameAfter,
-    WrongStateError,
-    delete_locked_tag,
-    release_locked_tag,
-)
-from immutability.actions.read import UndecidedError, read_policy
+from immutability.actions.delete_tag import NameAfter, delete_locked_tag
+from immutability.actions.hold import LockChange
+from immutability.actions.release import release_locked_tag
 from immutability.api.checks import decide_or_refuse
+from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.locked_tags import (
+    LOCK_STATUSES,
     LOCKED_TAGS_PER_PAGE,
     MAX_LOCKED_TAGS_PER_PAGE,
-    STANDINGS,
     LockedTagQuery,
     find_locked_tags,
-    get_standing,
+    get_lock_status,
 )
 from immutability.models import LockedTag
+from immutability.reading import read_policy
 from workspaces.access import Permission
-from workspaces.callers import find_access
+from workspaces.callers import Access, find_access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
-from workspaces.problems import PlainTextField, Problem, StrictSerializer, undecided
+from workspaces.problems import PlainTextField, Problem, StrictSerializer
+from workspaces.text import to_sentence
 
 
 class LockedTagSerializer(serializers.ModelSerializer[LockedTag]):
@@ -62,7 +61,7 @@ class LockedTagSerializer(serializers.ModelSerializer[LockedTag]):
 class LockedTagWithStateSerializer(LockedTagSerializer):
     """For the schema: what _render returns."""
 
-    state = serializers.ChoiceField(STANDINGS)
+    state = serializers.ChoiceField(LOCK_STATUSES)
 
     class Meta(LockedTagSerializer.Meta):
         fields = [*LockedTagSerializer.Meta.fields, "state"]
@@ -82,7 +81,7 @@ class ListQuerySerializer(StrictSerializer):
 
     q = serializers.CharField(default="", allow_blank=True, max_length=255)
     repository = serializers.CharField(default="", allow_blank=True, max_length=255)
-    state = serializers.ChoiceField(STANDINGS, default="", allow_blank=True)
+    state = serializers.ChoiceField(LOCK_STATUSES, default="", allow_blank=True)
     before = serializers.IntegerField(default=0, min_value=0)
     limit = serializers.IntegerField(
         default=LOCKED_TAGS_PER_PAGE,
@@ -92,7 +91,7 @@ class ListQuerySerializer(StrictSerializer):
 
 
 class ReasonField(PlainTextField):
-    """Why somebody does this: kept in the lock log for good."""
+    """Why an admin does this, for the lock log."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=MAX_REASON_LENGTH, **options)
@@ -101,7 +100,7 @@ class ReasonField(PlainTextField):
         """Return the reason. Raises ValidationError for a blank one."""
         reason = super().to_internal_value(data).strip()
         if not reason:
-            raise ValidationError("Say why: auditors will ask.")
+            raise ValidationError("Enter a reason.")
         return reason
 
 
@@ -132,7 +131,7 @@ class LockedTagListView(APIView):
         parameters=[
             OpenApiParameter("q", description="Text in the repository's or the tag's name."),
             OpenApiParameter("repository", description='The full name, like "acme/api".'),
-            OpenApiParameter("state", enum=STANDINGS),
+            OpenApiParameter("state", enum=LOCK_STATUSES),
             OpenApiParameter("before", int, description="Only locks with a lower id."),
             OpenApiParameter("limit", int),
         ],
@@ -155,7 +154,7 @@ class LockedTagListView(APIView):
         following = {**request.query_params.dict(), "before": page.next_before}
         return Response(
             {
-                "results": [_render(row, standing) for row, standing in page.locks],
+                "results": [_render(row, status) for row, status in page.locks],
                 "next": (
                     f"{settings.PUBLIC_URL}{request.path}?{urlencode(following)}"
                     if page.next_before
@@ -175,7 +174,7 @@ class LockedTagView(APIView):
         access.require(Permission.VIEW_LOCKED_TAGS)
         row = LockedTag.objects.filter(workspace=access.workspace, id=lock_id).first()
         if row is None:
-            raise _unknown(lock_id)
+            raise Http404("This workspace has no such locked tag.")
         return Response(_render_now(access.workspace, row))
 
     @extend_schema(
@@ -185,9 +184,9 @@ class LockedTagView(APIView):
                 "name",
                 enum=[each.value for each in NameAfter],
                 required=True,
-                description="Keep the name for the same image, or give it up.",
+                description="Reserve the name for the same image, or free it.",
             ),
-            OpenApiParameter("reason", required=True, description="Kept in the lock log."),
+            OpenApiParameter("reason", required=True, description="Recorded in the lock log."),
         ],
         responses={200: DeletedSerializer},
     )
@@ -202,18 +201,10 @@ class LockedTagView(APIView):
             raise ValidationError("Write a JSON object, or no body.")
         asked = DeleteSerializer(data={**request.query_params.dict(), **request.data})
         asked.is_valid(raise_exception=True)
-        row = _change(
-            lock_id,
-            lambda: delete_locked_tag(
-                access.workspace,
-                lock_id,
-                NameAfter(asked.validated_data["name"]),
-                asked.validated_data["reason"],
-                actor=access.actor,
-                registry=find_registry(),
-            ),
-        )
-        return Response({"locked_tag": _render_now(access.workspace, row) if row else None})
+        change = _to_change(access, lock_id, asked)
+        name_after = NameAfter(asked.validated_data["name"])
+        left = _change(lambda: delete_locked_tag(change, name_after, find_registry()))
+        return Response({"locked_tag": _render_now(access.workspace, left) if left else None})
 
 
 class ReleaseView(APIView):
@@ -222,41 +213,45 @@ class ReleaseView(APIView):
     @extend_schema(
         operation_id="release_locked_tag",
         request=ReleaseSerializer,
-        responses=LockedTagWithStateSerializer,
+        responses={
+            200: LockedTagWithStateSerializer,
+            204: OpenApiResponse(description="The registry does not have the tag: it is free."),
+        },
     )
     def post(self, request: Request, slug: str, lock_id: int) -> Response:
-        """Release a lock: the next push of the tag locks it anew, to whatever image it brings."""
+        """Release a lock: the next push of the tag can bring any image, and locks it again."""
         access = find_access(request, slug)
         access.require(Permission.MANAGE_LOCKED_TAGS)
         asked = ReleaseSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        reason = asked.validated_data["reason"]
-        row = _change(
-            lock_id,
-            lambda: release_locked_tag(access.workspace, lock_id, reason, actor=access.actor),
-        )
-        return Response(_render_now(access.workspace, row))
+        change = _to_change(access, lock_id, asked)
+        left = _change(lambda: release_locked_tag(change, find_registry()))
+        return Response(_render_now(access.workspace, left)) if left else Response(status=204)
 
 
-def _change(lock_id: int, change: Callable[[], Any]) -> Any:
+def _to_change(access: Access, lock_id: int, asked: StrictSerializer) -> LockChange:
+    return LockChange(access.workspace, lock_id, asked.validated_data["reason"], access.actor)
+
+
+def _change(change: Callable[[], LockedTag | None]) -> LockedTag | None:
+    """Change a lock; return what is left of it. Raises Problem, or Http404."""
     try:
         return change()
     except LockedTag.DoesNotExist:
-        raise _unknown(lock_id) from None
-    except WrongStateError as error:
-        raise Problem(409, "wrong_state", str(error)) from error
-    except UndecidedError as error:
-        raise undecided(f"{error}".capitalize() + ".") from error
-
-
-def _unknown(lock_id: int) -> Http404:
-    return Http404(f"There is no locked tag {lock_id} in this workspace.")
+        raise Http404("This workspace has no such locked tag.") from None
+    except ConflictError as error:
+        raise Problem(409, "wrong_state", to_sentence(str(error))) from error
+    except PermissionRevokedError as error:
+        raise Problem(403, "forbidden", to_sentence(str(error))) from error
+    except TryAgainError as error:
+        retry_after = {"Retry-After": str(error.seconds)}
+        raise Problem(503, "undecided", to_sentence(str(error)), headers=retry_after) from error
 
 
 def _render_now(workspace: Workspace, row: LockedTag) -> dict[str, Any]:
     policy = read_policy(workspace)
-    return _render(row, decide_or_refuse(lambda: get_standing(row, policy)))
+    return _render(row, decide_or_refuse(lambda: get_lock_status(row, policy)))
 
 
-def _render(row: LockedTag, standing: str) -> dict[str, Any]:
-    return {**LockedTagSerializer(row).data, "state": standing}
+def _render(row: LockedTag, status: str) -> dict[str, Any]:
+    return {**LockedTagSerializer(row).data, "state": status}

@@ -11,7 +11,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from immutability.actions.read import read_policy
 from immutability.actions.save_settings import (
     InvalidDraftError,
     LocksWouldSuspendError,
@@ -21,6 +20,7 @@ from immutability.actions.save_settings import (
 from immutability.api.checks import decide_or_refuse
 from immutability.drafts import NO_RULES, Draft, DraftProblem, find_draft_problems
 from immutability.protection import Policy, PolicyRule, Protection, Why
+from immutability.reading import read_policy
 from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
 from workspaces.access import Permission
 from workspaces.callers import find_access, identify_caller

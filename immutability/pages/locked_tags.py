@@ -4,30 +4,30 @@ from collections.abc import Callable
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
 from containers.connection import find_registry
-from immutability.actions.manage import (
-    NameAfter,
-    WrongStateError,
-    delete_locked_tag,
-    release_locked_tag,
-)
-from immutability.actions.read import UndecidedError, read_policy
+from immutability.actions.delete_tag import NameAfter, delete_locked_tag
+from immutability.actions.hold import LockChange
+from immutability.actions.release import release_locked_tag
+from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.locked_tags import (
-    STANDINGS,
+    LOCK_STATUSES,
+    SUSPENDED,
     LockedTagQuery,
     find_locked_tags,
-    get_standing,
+    get_lock_status,
 )
 from immutability.models import LockedTag
 from immutability.protection import LockState
+from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.pages.access import HtmxRequest, workspace_page
-from workspaces.text import describe_bad_character, read_number
+from workspaces.text import describe_bad_character, read_number, to_sentence
 
 
 class LockedTagFilterForm(forms.Form):
@@ -36,17 +36,17 @@ class LockedTagFilterForm(forms.Form):
     q = forms.CharField(label="Repository or tag", required=False, max_length=255)
     state = forms.ChoiceField(
         required=False,
-        choices=[("", "Any state"), *((each, each.capitalize()) for each in STANDINGS)],
+        choices=[("", "Any state"), *((each, each.capitalize()) for each in LOCK_STATUSES)],
     )
 
 
 class ReasonForm(forms.Form):
-    """Why somebody does this."""
+    """Why an admin does this."""
 
     reason = forms.CharField(
+        label="Reason (recorded in the lock log)",
         max_length=MAX_REASON_LENGTH,
-        help_text="Kept in the lock log for good.",
-        error_messages={"required": "Say why: auditors will ask."},
+        error_messages={"required": "Enter a reason."},
     )
 
     def clean_reason(self) -> str:
@@ -64,8 +64,8 @@ class DeleteForm(ReasonForm):
         label="What becomes of the name?",
         widget=forms.RadioSelect,
         choices=[
-            (NameAfter.RESERVE.value, "Keep it reserved: only the same image may come back"),
-            (NameAfter.FREE.value, "Free it: the next push may bring any image"),
+            (NameAfter.RESERVE.value, "Reserve it: only the same image can come back"),
+            (NameAfter.FREE.value, "Free it: the next push can bring any image"),
         ],
         initial=NameAfter.RESERVE.value,
         error_messages={"required": "Choose what becomes of the name."},
@@ -98,7 +98,7 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
             "form": form,
             "policy": policy,
             "page": page,
-            "is_filtered": bool(query.text or query.standing or before),
+            "is_filtered": bool(query.text or query.status or before),
             "next_query": following.urlencode() if page.next_before else "",
         },
     )
@@ -110,39 +110,30 @@ def delete_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpRespo
     found = _find(access, lock_id)
     if found is None:
         return _say_gone(request, access)
-    row, standing = found
+    row, status = found
     # What somebody agreed to was worded for the state that they were shown.
     shown_state = request.POST.get("state", row.state)
     if shown_state != row.state:
-        messages.error(request, f"This lock is {row.state} by now; nothing was changed.")
+        messages.error(request, f"This lock is now {row.state}; nothing was changed.")
         return redirect("delete-locked-tag", access.workspace.slug, lock_id)
-    needs_choice = row.state not in (LockState.RESERVED, LockState.CLAIMED)
-    form_class = DeleteForm if needs_choice else ReasonForm
-    form = form_class(request.POST or None)
+    # Nothing reserves a name that the settings do not cover.
+    has_choice = row.state not in (LockState.RESERVED, LockState.CLAIMED) and status != SUSPENDED
+    form = (DeleteForm if has_choice else ReasonForm)(request.POST or None)
     if form.is_valid():
         name_after = NameAfter(form.cleaned_data.get("name_after", NameAfter.FREE))
-        reason = form.cleaned_data["reason"]
-        done = _DONE[row.state if not needs_choice else name_after.value]
-        return _change(
-            request,
-            access,
-            lambda: delete_locked_tag(
-                access.workspace,
-                lock_id,
-                name_after,
-                reason,
-                actor=access.actor,
-                expected_state=shown_state,
-                registry=find_registry(),
-            ),
-            f"{row.repository}:{row.tag} {done}",
-        )
-    return _ask(request, access, "immutability/delete_locked_tag.html", form, row, standing)
+        change = _to_change(access, row, form)
+
+        def delete() -> str:
+            delete_locked_tag(change, name_after, find_registry())
+            return f"{row.repository}:{row.tag} {_DONE.get(row.state, _DONE[name_after.value])}"
+
+        return _change(request, access, delete)
+    return _ask(request, access, "immutability/delete_locked_tag.html", form, row, status)
 
 
 _DONE = {
-    LockState.RESERVED.value: "is free: the next push may bring any image.",
-    LockState.CLAIMED.value: "is no longer claimed.",
+    LockState.RESERVED.value: "is free: the next push can bring any image.",
+    LockState.CLAIMED.value: "stays claimed until the dropped push can no longer land.",
     NameAfter.RESERVE.value: "is deleted. Its name is reserved for the same image.",
     NameAfter.FREE.value: "is deleted, and its name is free.",
 }
@@ -154,35 +145,46 @@ def release_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpResp
     found = _find(access, lock_id)
     if found is None:
         return _say_gone(request, access)
-    row, standing = found
+    row, status = found
     form = ReasonForm(request.POST or None)
     if form.is_valid():
-        reason = form.cleaned_data["reason"]
-        return _change(
-            request,
-            access,
-            lambda: release_locked_tag(access.workspace, lock_id, reason, actor=access.actor),
-            f"{row.repository}:{row.tag} is released: its next push locks it anew.",
-        )
-    return _ask(request, access, "immutability/release_locked_tag.html", form, row, standing)
+        change = _to_change(access, row, form)
+
+        def release() -> str:
+            left = release_locked_tag(change, find_registry())
+            done = _RELEASED if left else _NOTHING_TO_RELEASE
+            return f"{row.repository}:{row.tag} {done}"
+
+        return _change(request, access, release)
+    return _ask(request, access, "immutability/release_locked_tag.html", form, row, status)
+
+
+_RELEASED = "is released: its next push can bring any image, and locks it again."
+_NOTHING_TO_RELEASE = (
+    "is free: the registry does not have the tag, so there was no image to release it from."
+)
 
 
 def _say_gone(request: HtmxRequest, access: Access) -> HttpResponse:
     if request.method != "POST":
         raise Http404
-    context = {
-        "access": access,
-        "heading": "Nothing was changed",
-        "detail": "Somebody else has ended this lock in the meantime.",
-    }
+    context = {"access": access, "heading": "Nothing was changed", "detail": _GONE}
     return render(request, "errors/error.html", context, status=404)
+
+
+_GONE = "This lock has ended in the meantime."
 
 
 def _find(access: Access, lock_id: int) -> tuple[LockedTag, str] | None:
     row = LockedTag.objects.filter(workspace=access.workspace, id=lock_id).first()
     if row is None:
         return None
-    return row, get_standing(row, read_policy(access.workspace))
+    return row, get_lock_status(row, read_policy(access.workspace))
+
+
+def _to_change(access: Access, row: LockedTag, form: forms.Form) -> LockChange:
+    reason = form.cleaned_data["reason"]
+    return LockChange(access.workspace, row.id, reason, access.actor, expected_state=row.state)
 
 
 def _ask(
@@ -191,7 +193,7 @@ def _ask(
     template: str,
     form: forms.Form,
     row: LockedTag,
-    standing: str,
+    status: str,
 ) -> HttpResponse:
     return render(
         request,
@@ -200,26 +202,23 @@ def _ask(
             "access": access,
             "form": form,
             "lock": row,
-            "standing": standing,
+            "status": status,
             "has_registry": find_registry() is not None,
         },
         status=422 if form.is_bound else 200,
     )
 
 
-def _change(
-    request: HtmxRequest, access: Access, change: Callable[[], object], done: str
-) -> HttpResponse:
+def _change(request: HtmxRequest, access: Access, change: Callable[[], str]) -> HttpResponse:
+    """Change a lock, and show what was done, or what kept it from being done, on the list."""
     try:
-        change()
+        messages.success(request, change())
     except LockedTag.DoesNotExist:
-        messages.error(request, "Somebody else has ended this lock in the meantime.")
-    except WrongStateError as error:
-        messages.error(request, str(error))
-    except UndecidedError as error:
-        messages.error(
-            request, f"Not known yet: {error}. Taglock tries again; look again in a minute."
-        )
-    else:
-        messages.success(request, done)
+        messages.error(request, _GONE)
+    except ConflictError as error:
+        messages.error(request, to_sentence(str(error)))
+    except TryAgainError as error:
+        messages.error(request, f"Not done yet. {to_sentence(str(error))}")
+    except PermissionRevokedError as error:
+        raise PermissionDenied(str(error)) from error
     return redirect("locked-tags", access.workspace.slug)

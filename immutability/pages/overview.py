@@ -3,9 +3,9 @@
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from immutability.actions.read import read_policy
 from immutability.models import LockedTag
 from immutability.protection import LockState
+from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.query import visible_events

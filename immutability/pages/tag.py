@@ -15,11 +15,11 @@ from containers.reference import (
     parse_repository,
     parse_tag,
 )
-from immutability.actions.read import read_policy
 from immutability.history import Place, find_history, find_pointed
-from immutability.locked_tags import get_standing
+from immutability.locked_tags import get_lock_status
 from immutability.models import LockedTag
 from immutability.protection import cover
+from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.models import REF_LENGTH
@@ -31,9 +31,9 @@ class MomentForm(forms.Form):
     """A day, or a moment of it: what did the tag point at then?"""
 
     on = forms.DateField(
-        label="Day",
+        label="On (UTC)",
         widget=forms.DateInput({"type": "date"}),
-        help_text="its end, UTC",
+        help_text="End of the day",
         error_messages={"required": "Choose a day."},
     )
     time = forms.TimeField(
@@ -76,7 +76,7 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
         "repository": where.name,
         "tag": name.name,
         "lock": lock,
-        "standing": get_standing(lock, policy) if lock else "",
+        "status": get_lock_status(lock, policy) if lock else "",
         "coverage": cover(policy, name),
         "form": form,
     }

@@ -8,19 +8,19 @@ from immutability import patience
 from immutability.protection import Policy
 from tests.immutability.core import Core
 from tests.immutability.registry_double import RegistryDouble
-from workspaces.access import SYSTEM, Role
-from workspaces.actions.members import add_member
 from workspaces.models import User, Workspace
 
 
 @pytest.fixture
 def core(
-    acme: Workspace, protect: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch
+    acme: Workspace,
+    alice: User,
+    protect: Callable[..., Policy],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Core:
-    """Acme with all tags protected, before an empty registry."""
+    """Acme with all tags protected and Alice its admin, before an empty registry."""
     monkeypatch.setattr(patience, "MAX_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(patience, "_SHORT_TURN_SECONDS", 0.0)
-    add_member(acme, User.objects.create_user("alice"), Role.ADMIN, actor=SYSTEM)
     core = Core(acme, RegistryDouble(), protect)
     core.protect()
     return core

@@ -2,25 +2,22 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
-from django.db import transaction
 from django.utils import timezone
 
-from containers.inventory import record_pushes
 from containers.models import Push
-from containers.reference import Digest, Repository, Tag
-from immutability.actions.claims import drop_claim
-from immutability.actions.drift import Drift, record_drift
-from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
+from containers.reference import Repository, Tag
+from immutability import locks
 from immutability.history import HistoryPage, Place, Sort, find_history, find_pointed
+from immutability.models import LockedTag
+from immutability.policy.details import from_details, to_details
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, CC
-from tests.immutability.actions.asking import claim, delete, push, standing_lock
+from tests.immutability.core import Core
+from tests.immutability.making import land
+from tests.immutability.registry_double import digest_of, image
 from tests.workspaces.log.tampering import write_at
-from workspaces.access import SYSTEM
-from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
@@ -28,10 +25,7 @@ from workspaces.models import Workspace
 REPOSITORY = Repository("acme/api")
 V1 = Tag("v1")
 OTHERS = PolicyRule("Others", "^other$")
-
-OF_THE_LOCK = ["lock.suspended", "lock.resumed", "lock.released"]
-
-Protect = Callable[..., Policy]
+ONE, TWO = image("one"), image("two")
 
 
 def now(workspace: Workspace) -> tuple[str, str]:
@@ -40,234 +34,157 @@ def now(workspace: Workspace) -> tuple[str, str]:
     return pointed.sort.value, pointed.digest
 
 
-def land(workspace: Workspace, digest: str) -> Push:
-    """Let a push land, as the gate records it."""
-    with transaction.atomic():
-        record_pushes(workspace, REPOSITORY, [V1], Digest(digest), "dana")
-    return Push.objects.latest("id")
+# What each event tells. A step is the kind of an event of AA's, with its other digest and its
+# reason where those matter, or the digest of a push that landed.
+Step = str | tuple[str, str] | tuple[str, str, str]
 
 
-def land_at(workspace: Workspace, at: datetime, digest: str = AA) -> None:
-    """Let a push have landed at a moment."""
-    place = {"repository": "acme/api", "tag": "v1", "digest": digest, "actor": "dana"}
-    Push.objects.create(workspace=workspace, at=at, **place)
-
-
-def write_days(*steps: str | tuple[str, str, str], days_ago: int = 9) -> None:
-    """Write an event a day: a kind of AA's, or a kind with both digests."""
-    for step in steps:
-        kind, digest, other = (step, AA, "") if isinstance(step, str) else step
+def write_days(workspace: Workspace, *steps: Step) -> None:
+    """Write one step a day; the last was yesterday."""
+    for days_ago, step in zip(range(len(steps), 0, -1), steps, strict=True):
         moment = timezone.now() - timedelta(days=days_ago)
-        write_at(moment, kind=kind, digest=digest, other_digest=other)
-        days_ago -= 1
-
-
-@pytest.fixture
-def protected(acme: Workspace, protect: Protect) -> Workspace:
-    protect(acme, Protection.ALL)
-    return acme
-
-
-# Histories.
-
-
-def test_a_tag_of_which_nothing_was_recorded_is_not_known(acme: Workspace) -> None:
-    assert now(acme) == ("unknown", "")
-    assert find_pointed(acme, REPOSITORY, V1, timezone.now()).first is None
-
-
-def test_an_unprotected_tag_points_at_its_last_push(acme: Workspace) -> None:
-    land(acme, AA)
-    land(acme, BB)
-    assert now(acme) == ("pushed", BB)
-
-
-def test_a_locked_tag_was_held_where_it_was_locked(protected: Workspace) -> None:
-    push(protected, "v1", digest=AA)
-    assert now(protected) == ("held", AA)
-
-
-def test_a_locked_tag_whose_push_landed_is_held_all_the_same(protected: Workspace) -> None:
-    push(protected, "v1", digest=AA)
-    land(protected, AA)
-    assert now(protected) == ("held", AA)
-
-
-def test_refusals_and_identical_pushes_move_nothing(protected: Workspace) -> None:
-    push(protected, "v1", digest=AA)
-    push(protected, "v1", digest=BB)
-    push(protected, "v1", digest=AA)
-    delete(protected, "v1")
-    assert now(protected) == ("held", AA)
-
-
-def test_an_adopted_tag_was_there_from_then_on(acme: Workspace, protect: Protect) -> None:
-    push(acme, "v1", digest=AA)
-    protect(acme, Protection.ALL)
-    push(acme, "v1", digest=BB)
-    pointed = find_pointed(acme, REPOSITORY, V1, timezone.now() + timedelta(seconds=1))
-    assert (pointed.sort, pointed.digest, pointed.is_adopted) == (Sort.HELD, AA, True)
-
-
-def test_before_a_tag_was_adopted_nobody_knows_what_it_pointed_at(
-    acme: Workspace, protect: Protect
-) -> None:
-    push(acme, "v1", digest=AA)
-    protect(acme, Protection.ALL)
-    push(acme, "v1", digest=BB)
-    adopted = LockEvent.objects.get(kind="tag.adopted")
-    pointed = find_pointed(acme, REPOSITORY, V1, adopted.at - timedelta(seconds=1))
-    assert pointed.sort is Sort.UNKNOWN
-    assert pointed.first is not None
-    assert pointed.first.event == adopted
-
-
-def test_a_suspended_lock_that_nobody_overwrote_still_tells(
-    protected: Workspace, protect: Protect
-) -> None:
-    push(protected, "v1", digest=AA)
-    protect(protected, Protection.SOME, OTHERS)
-    pointed = find_pointed(protected, REPOSITORY, V1, timezone.now() + timedelta(seconds=1))
-    suspended = LockEvent.objects.get(kind="lock.suspended")
-    locked = LockEvent.objects.get(kind="tag.locked")
-    assert (pointed.sort, pointed.digest, pointed.event) == (Sort.HELD, AA, locked)
-    assert pointed.suspended_since == suspended.at
-    protect(protected, Protection.ALL)
-    pointed = find_pointed(protected, REPOSITORY, V1, timezone.now() + timedelta(seconds=1))
-    assert (pointed.sort, pointed.digest, pointed.suspended_since) == (Sort.HELD, AA, None)
-
-
-def test_a_suspended_lock_that_was_overwritten_does_not(
-    protected: Workspace, protect: Protect
-) -> None:
-    push(protected, "v1", digest=AA)
-    protect(protected, Protection.SOME, OTHERS)
-    push(protected, "v1", digest=BB)
-    assert now(protected) == ("pushed", BB)
-    land(protected, BB)
-    land(protected, CC)
-    assert now(protected) == ("pushed", CC)
-
-
-def test_a_deleted_tag_is_gone_and_its_image_may_come_back(protected: Workspace) -> None:
-    push(protected, "v1", digest=AA)
-    delete(protected, "v1", is_admin=True)
-    assert now(protected) == ("deleted", "")
-    push(protected, "v1", digest=BB)
-    assert now(protected) == ("deleted", "")
-    push(protected, "v1", digest=AA)
-    assert now(protected) == ("held", AA)
-
-
-def test_a_freed_name_is_gone_until_something_is_pushed(protected: Workspace) -> None:
-    push(protected, "v1", digest=AA)
-    lock = standing_lock(protected, "v1")
-    delete_locked_tag(protected, lock.id, NameAfter.FREE, "because", actor=SYSTEM)
-    assert now(protected) == ("deleted", "")
-    push(protected, "v1", digest=BB)
-    assert now(protected) == ("held", BB)
-
-
-def test_a_tag_that_was_deleted_while_suspended_is_gone(
-    protected: Workspace, protect: Protect
-) -> None:
-    push(protected, "v1", digest=AA)
-    protect(protected, Protection.NONE)
-    delete(protected, "v1")
-    assert now(protected) == ("deleted", "")
-    land(protected, CC)
-    assert now(protected) == ("pushed", CC)
-
-
-def test_a_released_tag_points_where_it_did_until_it_is_pushed(protected: Workspace) -> None:
-    push(protected, "v1", digest=AA)
-    release_locked_tag(protected, standing_lock(protected, "v1").id, "rebuild", actor=SYSTEM)
-    assert now(protected) == ("held", AA)
-    push(protected, "v1", digest=BB)
-    assert now(protected) == ("held", BB)
-
-
-def test_a_deleted_tag_stays_gone_whatever_new_settings_say_of_its_lock(
-    protected: Workspace, protect: Protect
-) -> None:
-    push(protected, "v1", digest=AA)
-    delete(protected, "v1", is_admin=True)
-    protect(protected, Protection.NONE)
-    assert LockEvent.objects.latest("id").kind == "lock.suspended"
-    assert now(protected) == ("deleted", "")
-    protect(protected, Protection.ALL)
-    assert LockEvent.objects.latest("id").kind == "lock.resumed"
-    assert now(protected) == ("deleted", "")
-
-
-@pytest.mark.parametrize("kind", OF_THE_LOCK)
-@pytest.mark.parametrize("found", [BB, ""], ids=["other", "nothing"])
-def test_what_the_registry_was_seen_to_have_is_not_what_the_lock_holds(
-    acme: Workspace, kind: str, found: str
-) -> None:
-    write_days("tag.locked", ("drift.found", AA, found), kind)
-    assert now(acme) == (("seen", BB) if found else ("missing", ""))
-
-
-@pytest.mark.parametrize("kind", OF_THE_LOCK)
-def test_a_doubt_stays_whatever_becomes_of_the_lock(acme: Workspace, kind: str) -> None:
-    write_days("tag.locked", "lock.released", ("claim.dropped", BB, ""), kind)
-    assert now(acme) == ("doubtful", BB)
-    write_days("push.identical", days_ago=3)
-    assert now(acme) == ("held", AA)
-
-
-@pytest.mark.parametrize("kind", OF_THE_LOCK)
-def test_of_a_tag_with_no_other_record_nothing_is_known(acme: Workspace, kind: str) -> None:
-    write_days(kind)
-    assert now(acme) == ("unknown", "")
-
-
-def test_a_claim_that_is_open_tells_nothing_yet(protected: Workspace) -> None:
-    claim(protected, "v1", digest=AA)
-    assert now(protected) == ("unknown", "")
-
-
-def test_a_dropped_claim_may_have_landed(protected: Workspace) -> None:
-    claim(protected, "v1", digest=AA)
-    with transaction.atomic():
-        drop_claim(standing_lock(protected, "v1"), "the build was killed", actor=SYSTEM)
-    assert now(protected) == ("doubtful", AA)
-
-
-def test_a_lock_that_ended_by_a_dropped_push_leaves_doubt(protected: Workspace) -> None:
-    push(protected, "v1", digest=AA)
-    place: dict[str, Any] = {"workspace": "acme", "repository": "acme/api", "tag": "v1"}
-    reason = "another image was pushed while the tag was not protected"
-    with transaction.atomic():
-        append_event(Event(EventKind.CLAIM_DROPPED, **place, digest=BB), actor=SYSTEM)
-        append_event(
-            Event(EventKind.LOCK_ENDED, **place, digest=AA, other_digest=BB, reason=reason),
-            actor=SYSTEM,
-        )
-    assert now(protected) == ("doubtful", BB)
+        if isinstance(step, str) and step.startswith("sha256:"):
+            land(workspace, step, at=moment)
+            continue
+        kind, other, reason = (*([step] if isinstance(step, str) else step), "", "")[:3]
+        write_at(moment, kind=kind, digest=AA, other_digest=other, reason=reason)
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"), [(BB, ("seen", BB)), ("", ("missing", ""))], ids=["other", "nothing"]
+    ("steps", "sort", "digest"),
+    [
+        ([], Sort.UNKNOWN, ""),
+        ([AA, BB], Sort.PUSHED, BB),
+        (["tag.locked"], Sort.HELD, AA),
+        (["tag.locked", AA], Sort.HELD, AA),
+        (["tag.adopted"], Sort.HELD, AA),
+        (["tag.locked", ("push.refused", BB), "push.identical", "delete.refused"], Sort.HELD, AA),
+        (["tag.locked", "tag.deleted"], Sort.DELETED, ""),
+        (["tag.locked", "tag.deleted", "lock.freed"], Sort.DELETED, ""),
+        (["tag.locked", "tag.deleted", "lock.freed", CC], Sort.PUSHED, CC),
+        (["tag.locked", "tag.deleted", "tag.locked"], Sort.HELD, AA),
+        (["tag.locked", "lock.released"], Sort.HELD, AA),
+        (["lock.released"], Sort.UNKNOWN, ""),
+        # Released from what the registry had, which the lock did not say.
+        (["tag.locked", ("lock.released", BB)], Sort.SEEN, BB),
+        (["tag.locked", ("drift.found", BB)], Sort.SEEN, BB),
+        (["tag.locked", ("drift.found", "")], Sort.MISSING, ""),
+        (["tag.locked", ("drift.found", BB), "lock.released"], Sort.SEEN, BB),
+        # A lock ends before the push or delete that ends it is sent.
+        (["tag.locked", ("lock.ended", BB, locks.ANOTHER_IMAGE)], Sort.DOUBTFUL, BB),
+        (["tag.locked", ("lock.ended", BB, locks.ANOTHER_IMAGE), BB], Sort.PUSHED, BB),
+        (["tag.locked", ("lock.ended", "", locks.DELETED_UNPROTECTED)], Sort.DOUBTFUL, ""),
+        (["tag.locked", ("lock.ended", "", locks.DELETED_UNPROTECTED), CC], Sort.PUSHED, CC),
+        (["tag.locked", ("lock.ended", BB, locks.SHOWS_ANOTHER)], Sort.SEEN, BB),
+        (["tag.locked", ("lock.ended", "", locks.NOT_THERE)], Sort.MISSING, ""),
+        (["claim.dropped"], Sort.DOUBTFUL, AA),
+        (["claim.dropped", "push.identical"], Sort.HELD, AA),
+        (["claim.dropped", "lock.released"], Sort.DOUBTFUL, AA),
+    ],
 )
-def test_what_the_registry_was_seen_to_have_counts_more_than_the_lock(
-    protected: Workspace, found: str, expected: tuple[str, str]
+def test_the_latest_record_that_tells_says_where_the_tag_points(
+    acme: Workspace, steps: list[Step], sort: Sort, digest: str
 ) -> None:
-    push(protected, "v1", digest=AA)
-    record_drift(protected, Drift("acme/api", "v1", AA, found, "it differs"), actor=SYSTEM)
-    assert now(protected) == expected
+    write_days(acme, *steps)
+    assert now(acme) == (sort.value, digest)
+
+
+def test_what_passes_the_gate_is_told(core: Core) -> None:
+    core.push("v1", image=ONE)
+    assert now(core.workspace) == ("held", digest_of(ONE))
+    core.push("v1", image=TWO)
+    assert now(core.workspace) == ("held", digest_of(ONE))
+    core.delete("v1", is_admin=True)
+    assert now(core.workspace) == ("deleted", "")
+    core.protect(Protection.NONE)
+    core.push("v1", image=TWO)
+    assert now(core.workspace) == ("pushed", digest_of(TWO))
+
+
+def test_an_adopted_tag_is_told_with_who_pushed_it(core: Core) -> None:
+    core.protect(Protection.NONE)
+    core.push("v1", image=ONE)
+    core.protect()
+    core.push("v1", image=TWO)
+    assert LockedTag.objects.get().pushed_by == "dana"
+    pointed = find_pointed(core.workspace, REPOSITORY, V1, timezone.now())
+    assert (pointed.sort, pointed.is_adopted) == (Sort.HELD, True)
 
 
 def test_other_tags_repositories_and_workspaces_tell_nothing(
-    protected: Workspace, globex: Workspace
+    acme: Workspace, globex: Workspace
 ) -> None:
-    push(protected, "v2", digest=AA)
-    push(globex, "v1", digest=AA)
-    record_pushes(globex, REPOSITORY, [V1], Digest(AA), "dana")
-    record_pushes(protected, Repository("acme/web"), [V1], Digest(AA), "dana")
-    assert now(protected) == ("unknown", "")
-    assert find_history(protected, REPOSITORY, V1).entries == []
+    yesterday = timezone.now() - timedelta(days=1)
+    for place in ({"tag": "v2"}, {"repository": "acme/web"}, {"workspace": "globex"}):
+        write_at(yesterday, digest=AA, **place)
+    land(globex)
+    land(acme, tag="v2")
+    assert now(acme) == ("unknown", "")
+    assert find_history(acme, REPOSITORY, V1).entries == []
+
+
+# Suspension follows from the events of the settings.
+
+ALL, NONE = Policy(protection=Protection.ALL), Policy()
+SOME = Policy(protection=Protection.SOME, rules=(OTHERS,))
+LOCKED = "locked"
+
+
+@pytest.mark.parametrize(
+    ("days", "suspended_since"),
+    [
+        ([ALL, LOCKED], None),
+        ([ALL, LOCKED, NONE], 2),
+        ([ALL, LOCKED, SOME], 2),
+        ([ALL, LOCKED, NONE, SOME], 2),
+        ([ALL, LOCKED, NONE, ALL], None),
+        ([ALL, LOCKED, NONE, ALL, ALL, SOME, NONE], 5),
+        # The push was in flight when the settings were saved.
+        ([ALL, NONE, LOCKED], 2),
+        ([LOCKED], None),
+    ],
+)
+def test_since_when_a_lock_was_suspended_follows_from_the_settings(
+    acme: Workspace, days: list[Policy | str], suspended_since: int | None
+) -> None:
+    first = timezone.now() - timedelta(days=20)
+    for number, day in enumerate(days):
+        at = first + timedelta(days=number)
+        if isinstance(day, str):
+            write_at(at, digest=AA)
+        else:
+            nowhere = {"repository": "", "tag": ""}
+            details = {"before": to_details(ALL), "after": to_details(day)}
+            write_at(at, kind="settings.changed", details=details, **nowhere)
+    pointed = find_pointed(acme, REPOSITORY, V1, timezone.now())
+    assert pointed.sort is Sort.HELD
+    expected = None if suspended_since is None else first + timedelta(days=suspended_since)
+    assert pointed.suspended_since == expected
+    # Asked about the day before, the last step had not happened.
+    before = first + timedelta(days=len(days) - 1, hours=-1)
+    if days[-1] in (NONE, SOME) and days[-2] in (LOCKED, ALL):
+        assert find_pointed(acme, REPOSITORY, V1, before).suspended_since is None
+
+
+def test_saved_settings_are_read_back_from_their_event(core: Core) -> None:
+    core.protect(Protection.SOME, OTHERS, refuse_identical_pushes=True)
+    core.push("v1", image=ONE)
+    event = LockEvent.objects.filter(kind="settings.changed").latest("id")
+    assert event.details is not None
+    policy = from_details(event.details["after"])
+    assert (policy.protection, policy.rules) == (Protection.SOME, (OTHERS,))
+    assert policy.refuse_identical_pushes
+
+
+def test_a_lock_that_new_settings_do_not_cover_is_suspended(
+    core: Core, protect: Callable[..., Policy]
+) -> None:
+    core.push("v1", image=ONE)
+    protect(core.workspace, Protection.SOME, OTHERS)
+    moment = timezone.now() + timedelta(seconds=1)
+    saved = LockEvent.objects.filter(kind="settings.changed").latest("id")
+    pointed = find_pointed(core.workspace, REPOSITORY, V1, moment)
+    assert (pointed.sort, pointed.suspended_since) == (Sort.HELD, saved.at)
 
 
 # A history with days between its steps.
@@ -279,7 +196,7 @@ def story(acme: Workspace) -> list[datetime]:
     first = datetime(2026, 3, 1, 12, tzinfo=timezone.get_default_timezone())
     days = [first + timedelta(days=10 * number) for number in range(5)]
     for at, digest in ((days[0], AA), (days[1], BB)):
-        land_at(acme, at, digest)
+        land(acme, digest, at=at)
     kinds = (EventKind.TAG_ADOPTED, EventKind.TAG_DELETED, EventKind.TAG_LOCKED)
     for at, kind in zip(days[2:], kinds, strict=True):
         LockEvent.objects.create(
@@ -345,14 +262,14 @@ def names_of(pages: list[HistoryPage]) -> list[str]:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 50])
 def test_paging_gives_every_event_and_every_push_once_newest_first(
-    protected: Workspace, limit: int
+    acme: Workspace, limit: int
 ) -> None:
     for digest in (AA, BB, CC):
-        push(protected, "v1", digest=digest)
-        land(protected, digest)
-        land(protected, digest)
-    pages = read_pages(protected, limit)
-    whole = find_history(protected, REPOSITORY, V1).entries
+        write_at(timezone.now(), digest=digest)
+        land(acme, digest)
+        land(acme, digest)
+    pages = read_pages(acme, limit)
+    whole = find_history(acme, REPOSITORY, V1).entries
     assert len(whole) == 9
     assert [entry for page in pages for entry in page.entries] == whole
     assert [entry.at for entry in whole] == sorted((entry.at for entry in whole), reverse=True)
@@ -363,7 +280,7 @@ def test_paging_gives_every_event_and_every_push_once_newest_first(
 def test_what_happened_at_one_moment_is_shown_once_too(acme: Workspace, limit: int) -> None:
     at = datetime(2026, 3, 1, tzinfo=timezone.get_default_timezone())
     for number in range(4):
-        land_at(acme, at)
+        land(acme, at=at)
         LockEvent.objects.create(
             ref=f"{number:012}",
             at=at,
@@ -380,10 +297,10 @@ def test_what_happened_at_one_moment_is_shown_once_too(acme: Workspace, limit: i
     assert len(set(names)) == 5
 
 
-def test_a_story_of_pushes_alone_or_of_events_alone_is_paged_too(protected: Workspace) -> None:
+def test_a_story_of_pushes_alone_is_paged_too(acme: Workspace) -> None:
     for _ in range(5):
-        land(protected, AA)
-    assert len(names_of(read_pages(protected, 2))) == 5
+        land(acme, AA)
+    assert len(names_of(read_pages(acme, 2))) == 5
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5])
@@ -392,7 +309,7 @@ def test_no_push_is_lost_where_times_go_another_way_than_numbers(
 ) -> None:
     first = timezone.now()
     for second in (0, 1, 3.5, 3, 2, 5):
-        land_at(acme, first + timedelta(seconds=second))
+        land(acme, at=first + timedelta(seconds=second))
         write_at(first + timedelta(seconds=second), kind="push.refused")
     pages = read_pages(acme, limit)
     shown = [entry.push.id for page in pages for entry in page.entries if entry.push]

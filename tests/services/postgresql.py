@@ -98,8 +98,11 @@ def _find_parent(process: Path) -> int | None:
 
 
 @contextmanager
-def postgresql(bin_dir: Path) -> Iterator[str]:
-    """Run a server; yield its address for DATABASE_URL. The data goes with it."""
+def postgresql(bin_dir: Path, options: str = "") -> Iterator[str]:
+    """Run a server; yield its address for DATABASE_URL. The data goes with it.
+
+    `options` are lines of postgresql.conf.
+    """
     folder = make_folder("taglock-postgresql-")
     port = find_free_port()
     data = folder / "data"
@@ -107,11 +110,11 @@ def postgresql(bin_dir: Path) -> Iterator[str]:
         initdb = bin_dir / "initdb"
         _run([*as_postgres(), initdb, "-D", data, "-U", "taglock", "--auth=trust", "-N"])
         # In the folder, and not on the command line: a test that starts it again knows no options.
-        with (data / "postgresql.conf").open("a") as options:
-            options.write(
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(
                 f"listen_addresses = '127.0.0.1'\nport = {port}\n"
                 f"unix_socket_directories = '{folder}'\nfsync = off\nmax_connections = 500\n"
-                "log_min_messages = fatal\n"
+                f"log_min_messages = fatal\n{options}"
             )
         server = Server(bin_dir, data)
         server.start()

@@ -13,8 +13,8 @@ from tests.services.parts import Part
 class RedisServer(Part):
     """A server on a free loopback port, which keeps nothing on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        """Skip the test, loudly, where there is no Redis."""
+    def __init__(self, folder: Path, options: str = "") -> None:
+        """Skip the test, loudly, where there is no Redis. `options` go to its command line."""
         program = shutil.which("redis-server")
         if program is None:
             skip_or_fail("Debian's redis-server")
@@ -23,7 +23,7 @@ class RedisServer(Part):
         self.url = f"redis://127.0.0.1:{self.port}/0"
         super().__init__(
             f"exec {program} --bind 127.0.0.1 --port {self.port} --dir {folder} "
-            "--save '' --appendonly no --loglevel warning",
+            f"--save '' --appendonly no --loglevel warning {options}",
             folder / "redis.out",
             is_ready=self.is_answering,
         )

@@ -12,6 +12,7 @@ from immutability.protection import Policy, Protection
 from packages_site.celery import app
 from tests.conftest import AA, BB
 from tests.problems import nothing_written
+from tests.workspaces.log.tampering import without_triggers
 from workspaces import tasks
 from workspaces.log.models import EventRepeat, LockEvent
 from workspaces.models import CallCount, User, Workspace
@@ -39,7 +40,8 @@ def end_the_hour() -> datetime:
     """Put the counters into an hour that is over."""
     hour = timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     earlier = hour - timedelta(hours=2)
-    EventRepeat.objects.update(hour=earlier)
+    with without_triggers():
+        EventRepeat.objects.update(hour=earlier)
     return earlier
 
 

@@ -12,8 +12,6 @@ class EventKind(StrEnum):
     PUSH_REFUSED = "push.refused"
     PUSH_IDENTICAL = "push.identical"
     DELETE_REFUSED = "delete.refused"
-    LOCK_SUSPENDED = "lock.suspended"
-    LOCK_RESUMED = "lock.resumed"
     LOCK_ENDED = "lock.ended"
     LOCK_RELEASED = "lock.released"
     LOCK_FREED = "lock.freed"
@@ -47,8 +45,6 @@ _LABELS = {
     EventKind.PUSH_REFUSED: "Push refused",
     EventKind.PUSH_IDENTICAL: "Identical push",
     EventKind.DELETE_REFUSED: "Delete refused",
-    EventKind.LOCK_SUSPENDED: "Lock suspended",
-    EventKind.LOCK_RESUMED: "Lock resumed",
     EventKind.LOCK_ENDED: "Lock ended",
     EventKind.LOCK_RELEASED: "Lock released",
     EventKind.LOCK_FREED: "Name freed",

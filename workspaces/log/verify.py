@@ -19,10 +19,12 @@ from workspaces.log.canonical import (
     to_document,
 )
 from workspaces.log.checkpoints import Statement
+from workspaces.log.kinds import EventKind
 from workspaces.log.models import EventOrigin, EventSeal, LockEvent
 from workspaces.log.notes import VerifierKey
 from workspaces.log.statements import Given, gather_checkpoints
 from workspaces.log.triggers import find_missing_guards
+from workspaces.models import Workspace
 
 # A sealer takes about a second.
 UNSEALED_AFTER = timedelta(minutes=10)
@@ -94,6 +96,7 @@ class Verification:
         yield from self._check_coverage()
         yield from self._check_doubles()
         yield from self._check_unsealed()
+        yield from self._check_beginning()
 
     def _iterate_seals(self) -> Iterator[list[EventSeal]]:
         # By id too: where the constraint was dropped, a place may be there twice.
@@ -236,6 +239,17 @@ class Verification:
         # A seal of another chain keeps it from this one, and shows nobody that it was put in.
         for event in _iterate(events.filter(Exists(seal.exclude(workspace=self.slug)))):
             yield f"event {event.ref} of {format_time(event.at)} is sealed in another chain"
+
+    def _check_beginning(self) -> Iterator[str]:
+        """Look for the event that every workspace begins with: a log that is gone has none."""
+        created = LockEvent.objects.filter(
+            workspace=self.slug, kind=EventKind.WORKSPACE_CREATED
+        ).exists()
+        if not created and Workspace.objects.filter(slug=self.slug).exists():
+            yield (
+                "the workspace exists, and no event says that it was created: its log was removed, "
+                "from the beginning on"
+            )
 
 
 def _iterate(events: QuerySet[LockEvent]) -> Iterator[LockEvent]:

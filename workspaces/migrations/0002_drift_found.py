@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='lockevent',
             name='kind',
-            field=models.CharField(choices=[('tag.locked', 'Tag locked'), ('tag.adopted', 'Tag adopted'), ('tag.deleted', 'Tag deleted'), ('push.refused', 'Push refused'), ('push.identical', 'Identical push'), ('delete.refused', 'Delete refused'), ('lock.suspended', 'Lock suspended'), ('lock.resumed', 'Lock resumed'), ('lock.ended', 'Lock ended'), ('lock.released', 'Lock released'), ('lock.freed', 'Name freed'), ('claim.dropped', 'Claim dropped'), ('drift.found', 'Drift found'), ('repeats.counted', 'Repeats counted'), ('settings.changed', 'Settings changed'), ('workspace.created', 'Workspace created'), ('member.added', 'Member added'), ('member.changed', 'Member changed'), ('token.created', 'Access token created')], max_length=32),
+            field=models.CharField(choices=[('tag.locked', 'Tag locked'), ('tag.adopted', 'Tag adopted'), ('tag.deleted', 'Tag deleted'), ('push.refused', 'Push refused'), ('push.identical', 'Identical push'), ('delete.refused', 'Delete refused'), ('lock.ended', 'Lock ended'), ('lock.released', 'Lock released'), ('lock.freed', 'Name freed'), ('claim.dropped', 'Claim dropped'), ('drift.found', 'Drift found'), ('repeats.counted', 'Repeats counted'), ('settings.changed', 'Settings changed'), ('workspace.created', 'Workspace created'), ('member.added', 'Member added'), ('member.changed', 'Member changed'), ('token.created', 'Access token created')], max_length=32),
         ),
     ]

@@ -1,7 +1,8 @@
 """Real registries, to which the tests of this folder talk without a gate."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import TAGLOCK
 from packages_site.local import find_free_ports, find_missing, registry_command
 from tests.conftest import skip_or_fail
+from tests.containers.registry.servers import Reply, Server
 from tests.services.accounts import Account, keys_of, taglocks_own
 from tests.services.parts import Part, is_answering
 from tests.services.registry_user import Repository
@@ -61,3 +63,19 @@ def bare_registry(request: pytest.FixtureRequest) -> BareRegistry:
         return registry
     built = request.getfixturevalue("distribution_3")
     return BareRegistry("distribution-3", built.url, keys_of(built.data_dir))
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Return a function that starts a server."""
+    servers: list[Server] = []
+
+    def serve(reply: Reply | bytes, **options: Any) -> Server:
+        sends = reply if callable(reply) else lambda connection: connection.sendall(reply)
+        server = Server(sends, **options)
+        servers.append(server)
+        return server
+
+    yield serve
+    for server in servers:
+        server.close()

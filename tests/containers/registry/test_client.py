@@ -2,9 +2,8 @@
 
 import hashlib
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +14,7 @@ from containers.registry.client import RegistryAnswer, RegistryClient, RegistryU
 from containers.registry.manifest import MANIFEST_MEDIA_TYPES, MAX_MANIFEST_BYTES
 from containers.tokens.grants import ResourceAccess
 from tests.conftest import AA
+from tests.containers.registry.servers import Reply, Server
 
 API = Repository("acme/api")
 V1 = Tag("v1")
@@ -22,87 +22,6 @@ DEADLINE_SECONDS = 0.6
 # What a slow machine may add to the deadline before a test calls it overrun.
 GRACE_SECONDS = 1.4
 CREATED = b"HTTP/1.1 201 Created\r\nDocker-Content-Digest: sha256:aa\r\nContent-Length: 0\r\n\r\n"
-
-Reply = Callable[[socket.socket], None]
-
-
-class Server:
-    """Accepts connections, keeps every request, and answers as the test says."""
-
-    def __init__(self, reply: Reply, *, is_kept_open: bool = False) -> None:
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self._reply = reply
-        self._is_kept_open = is_kept_open
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop, and close what is open."""
-        # To close a socket does not wake whoever waits in accept.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
-        for connection in self._open:
-            connection.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._open.append(connection)
-            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
-
-    def _talk(self, connection: socket.socket) -> None:
-        try:
-            while request := _read_request(connection):
-                self.requests.append(request)
-                self._reply(connection)
-                if not self._is_kept_open:
-                    break
-        except OSError:
-            pass  # The client has gone, as it should after its deadline.
-        finally:
-            connection.close()
-
-
-def _read_request(connection: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = connection.recv(65536)
-        if not more:
-            return b""
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = 0
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            length = int(line.partition(b":")[2])
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Return a function that starts a server."""
-    servers: list[Server] = []
-
-    def serve(reply: Reply | bytes, **options: bool) -> Server:
-        sends = reply if callable(reply) else lambda connection: connection.sendall(reply)
-        server = Server(sends, **options)
-        servers.append(server)
-        return server
-
-    yield serve
-    for server in servers:
-        server.close()
 
 
 def _client(server: Server, path: str = "") -> RegistryClient:

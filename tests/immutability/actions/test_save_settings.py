@@ -1,12 +1,14 @@
 """Saving container settings: versions, consent, the record, and all of it or nothing."""
 
+from typing import Any
+
 import pytest
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from containers.models import Tag as TagRecord
 from immutability.actions import save_settings as module
-from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
-from immutability.actions.read import read_policy
 from immutability.actions.save_settings import (
     MAX_EXAMPLES,
     InvalidDraftError,
@@ -17,17 +19,11 @@ from immutability.actions.save_settings import (
 from immutability.drafts import Draft
 from immutability.models import ContainerSettings, LockedTag, Rule
 from immutability.patterns import PatternEvaluationError
-from immutability.protection import Outcome, Policy, PolicyRule, Protection
-from tests.conftest import AA, BB, SEMVER
-from tests.immutability.actions.asking import (
-    REPOSITORY,
-    break_the_log,
-    claim,
-    every_row,
-    push,
-    standing_lock,
-    tag_events,
-)
+from immutability.protection import Policy, PolicyRule, Protection
+from immutability.reading import read_policy
+from tests.conftest import AA, SEMVER
+from tests.immutability.making import break_the_log, make_lock, tag_events
+from tests.problems import nothing_written
 from workspaces.access import Actor, ActorKind
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
@@ -127,12 +123,10 @@ def test_settings_of_another_workspace_stay_as_they_are(acme: Workspace, globex:
 def test_a_save_over_another_version_is_refused(acme: Workspace, version: int) -> None:
     save(acme, RELEASES)
     save(acme, EVERYTHING)
-    before = every_row()
-    with pytest.raises(StaleSettingsError) as caught:
+    with nothing_written(), pytest.raises(StaleSettingsError) as caught:
         save(acme, NOTHING, version=version)
     assert caught.value.current == EVERYTHING.to_policy(2)
-    assert str(caught.value) == "the settings are at version 2 by now"
-    assert every_row() == before
+    assert str(caught.value) == "the settings are now at version 2"
 
 
 def test_a_first_save_over_a_version_that_never_was_is_refused(acme: Workspace) -> None:
@@ -172,12 +166,10 @@ def test_a_row_that_the_database_refuses_is_not_taken_for_a_stale_version(
 )
 def test_an_invalid_draft_changes_nothing(acme: Workspace, draft: Draft) -> None:
     save(acme, RELEASES)
-    before = every_row()
-    with pytest.raises(InvalidDraftError) as caught:
+    with nothing_written(), pytest.raises(InvalidDraftError) as caught:
         save(acme, draft)
     assert caught.value.problems
     assert str(caught.value) == "; ".join(each.message for each in caught.value.problems)
-    assert every_row() == before
 
 
 def test_what_is_wrong_is_told_before_what_is_stale(acme: Workspace) -> None:
@@ -190,13 +182,12 @@ def test_what_is_wrong_is_told_before_what_is_stale(acme: Workspace) -> None:
 
 def test_suspending_locks_needs_consent(acme: Workspace) -> None:
     save(acme, EVERYTHING)
-    push(acme, "v1.2.0", "nightly", "latest")
-    before = every_row()
-    with pytest.raises(LocksWouldSuspendError) as caught:
+    for tag in ("v1.2.0", "nightly", "latest"):
+        make_lock(acme, tag)
+    with nothing_written(), pytest.raises(LocksWouldSuspendError) as caught:
         save(acme, RELEASES)
     assert caught.value.count == 2
-    assert caught.value.examples == [f"{REPOSITORY}:latest", f"{REPOSITORY}:nightly"]
-    assert every_row() == before
+    assert caught.value.examples == ["acme/api:latest", "acme/api:nightly"]
     with pytest.raises(LocksWouldSuspendError) as caught:
         save(acme, NOTHING)
     assert caught.value.count == 3
@@ -205,60 +196,68 @@ def test_suspending_locks_needs_consent(acme: Workspace) -> None:
 
 def test_some_locks_are_named_and_all_are_counted(acme: Workspace) -> None:
     save(acme, EVERYTHING)
-    push(acme, *(f"t{number}" for number in range(MAX_EXAMPLES + 5)))
+    for number in range(MAX_EXAMPLES + 5):
+        make_lock(acme, f"t{number}")
     with pytest.raises(LocksWouldSuspendError) as caught:
         save(acme, NOTHING)
     assert (caught.value.count, len(caught.value.examples)) == (MAX_EXAMPLES + 5, MAX_EXAMPLES)
 
 
-def test_covering_more_needs_no_consent(acme: Workspace) -> None:
-    save(acme, RELEASES)
-    push(acme, "v1.2.0")
-    save(acme, Draft(Protection.SOME, (SEMVER, PROD)))
+SIGNATURE = "sha256-" + "0" * 64
+SIGNATURES = Draft(Protection.ALL, protect_signature_tags=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "locks", "suspended", "resumed"),
+    [
+        (RELEASES, Draft(Protection.SOME, (SEMVER, PROD)), ["v1.2.0"], 0, 0),
+        (RELEASES, EVERYTHING, ["v1.2.0", "latest"], 0, 1),
+        (RELEASES, Draft(Protection.SOME, (PolicyRule("Renamed", "^v"),)), ["v1.2.0"], 0, 0),
+        (RELEASES, Draft(Protection.SOME, (PROD,)), ["v1.2.0", "prod", "latest"], 1, 1),
+        (RELEASES, NOTHING, ["v1.2.0", "latest"], 1, 0),
+        (SIGNATURES, EVERYTHING, [SIGNATURE, "v1"], 1, 0),
+        (EVERYTHING, SIGNATURES, [SIGNATURE, "v1"], 0, 1),
+        (NOTHING, NOTHING, ["v1"], 0, 0),
+    ],
+)
+def test_what_is_suspended_and_resumed_is_counted(
+    acme: Workspace, before: Draft, after: Draft, locks: list[str], suspended: int, resumed: int
+) -> None:
+    save(acme, before)
+    for tag in locks:
+        make_lock(acme, tag)
+    if suspended:
+        with nothing_written(), pytest.raises(LocksWouldSuspendError) as caught:
+            save(acme, after)
+        assert caught.value.count == suspended
+    save(acme, after, may_suspend=bool(suspended))
+    assert moved_locks(acme) == (suspended, resumed)
+
+
+@pytest.mark.parametrize(
+    ("state", "counts"), [("reserved", 1), ("released", 1), ("deleting", 1), ("claimed", 0)]
+)
+def test_a_claim_is_no_lock_yet(acme: Workspace, state: str, counts: int) -> None:
     save(acme, EVERYTHING)
-    save(acme, Draft(Protection.ALL, protect_signature_tags=True))
+    make_lock(acme, "v1", state)
+    save(acme, NOTHING, may_suspend=True)
+    assert moved_locks(acme) == (counts, 0)
 
 
-def test_a_save_that_covers_the_same_needs_no_consent(acme: Workspace) -> None:
-    save(acme, RELEASES)
-    push(acme, "v1.2.0")
-    save(acme, Draft(Protection.SOME, (PolicyRule("Renamed", "^v"),)))
-    assert standing_lock(acme, "v1.2.0").rule_name == SEMVER.name
-
-
-def test_turning_off_the_switch_for_signature_tags_suspends_their_locks(acme: Workspace) -> None:
-    tag = "sha256-" + "0" * 64
-    save(acme, Draft(Protection.ALL, protect_signature_tags=True))
-    push(acme, tag)
-    with pytest.raises(LocksWouldSuspendError) as caught:
-        save(acme, EVERYTHING)
-    assert caught.value.examples == [f"{REPOSITORY}:{tag}"]
-
-
-def test_a_lock_that_is_suspended_already_is_not_counted_again(acme: Workspace) -> None:
+def test_locks_of_one_tag_in_several_repositories_each_count(acme: Workspace) -> None:
     save(acme, EVERYTHING)
-    push(acme, "nightly")
-    save(acme, RELEASES, may_suspend=True)
-    save(acme, NOTHING)
-
-
-def test_reserved_and_released_locks_count_and_claims_do_not(acme: Workspace) -> None:
-    save(acme, EVERYTHING)
-    push(acme, "reserved", "released")
-    delete_locked_tag(acme, standing_lock(acme, "reserved").id, NameAfter.RESERVE, "", actor=ALICE)
-    release_locked_tag(acme, standing_lock(acme, "released").id, "", actor=ALICE)
-    claim(acme, "claimed")
+    for repository in ("acme/web", "acme/api"):
+        make_lock(acme, "v1", repository=repository)
     with pytest.raises(LocksWouldSuspendError) as caught:
         save(acme, NOTHING)
-    assert caught.value.examples == [f"{REPOSITORY}:released", f"{REPOSITORY}:reserved"]
+    assert (caught.value.count, caught.value.examples) == (2, ["acme/api:v1", "acme/web:v1"])
 
 
 def test_locks_of_another_workspace_do_not_count(acme: Workspace, globex: Workspace) -> None:
     save(acme, EVERYTHING)
-    save(globex, EVERYTHING)
-    push(globex, "v1")
+    make_lock(globex, "v1")
     save(acme, NOTHING)
-    assert push(globex, "v1", digest=BB).outcome is Outcome.LOCKED
+    assert moved_locks(acme) == (0, 0)
 
 
 # The record.
@@ -289,76 +288,108 @@ def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> N
     }
 
 
-def test_every_lock_that_is_suspended_or_resumed_has_an_event(acme: Workspace) -> None:
-    save(acme, Draft(Protection.SOME, (SEMVER, PROD)))
-    push(acme, "v1.2.0", "prod")
-    save(acme, Draft(Protection.SOME, (PROD,)), may_suspend=True)
-    suspended = tag_events(acme)[-1]
-    assert (suspended.kind, suspended.repository, suspended.tag, suspended.digest) == (
-        "lock.suspended",
-        REPOSITORY,
-        "v1.2.0",
-        AA,
-    )
-    assert (suspended.rule_name, suspended.settings_version) == (SEMVER.name, 2)
-    assert suspended.actor == "alice"
-    assert moved_locks(acme) == (1, 0)
-
-    save(acme, RELEASES, may_suspend=True)
-    assert [(event.kind, event.tag) for event in tag_events(acme)[-2:]] == [
-        ("lock.suspended", "prod"),
-        ("lock.resumed", "v1.2.0"),
-    ]
-    assert moved_locks(acme) == (1, 1)
-
-
-def test_locks_of_one_tag_in_several_repositories_are_each_recorded(acme: Workspace) -> None:
+def test_no_lock_has_an_event_of_its_own_or_is_touched(acme: Workspace) -> None:
     save(acme, EVERYTHING)
-    push(acme, "v1")
-    twin = LockedTag.objects.get()
-    twin.pk, twin.repository = None, "acme/web"
-    twin.save(force_insert=True)
-    with pytest.raises(LocksWouldSuspendError) as caught:
-        save(acme, NOTHING)
-    assert caught.value.examples == ["acme/api:v1", "acme/web:v1"]
-
-
-def test_switching_back_and_forth_loses_nothing(acme: Workspace) -> None:
-    save(acme, EVERYTHING)
-    push(acme, "v1")
+    make_lock(acme, "v1")
     before = LockedTag.objects.values().get()
     save(acme, NOTHING, may_suspend=True)
     save(acme, EVERYTHING)
+    assert tag_events(acme) == []
     assert LockedTag.objects.values().get() == before
-    assert push(acme, "v1", digest=BB).outcome is Outcome.LOCKED
 
 
-@pytest.mark.parametrize("works", [0, 1])
-def test_a_save_that_cannot_be_recorded_does_not_happen(
-    acme: Workspace, monkeypatch: pytest.MonkeyPatch, works: int
+@pytest.mark.parametrize("after", [NOTHING, RELEASES])
+def test_a_save_costs_the_same_statements_however_many_locks_there_are(
+    acme: Workspace, after: Draft
 ) -> None:
-    """Neither without the event of the change nor without those of the locks."""
-    save(acme, EVERYTHING)
-    push(acme, "v1")
-    before = every_row()
+    def count_statements() -> int:
+        save(acme, EVERYTHING)
+        with CaptureQueriesContext(connection) as captured:
+            save(acme, after, may_suspend=True)
+        return len(captured)
 
-    break_the_log(monkeypatch, works=works)
-    with pytest.raises(DatabaseError, match="disk full"):
-        save(acme, NOTHING, may_suspend=True)
-    assert every_row() == before
+    make_locks(acme, 0, 10)
+    few = count_statements()
+    make_locks(acme, 10, 1000)
+    assert count_statements() == few
+
+
+def make_locks(workspace: Workspace, first: int, end: int) -> None:
+    """Lock the tags v0, v1 and so on."""
+    place = {"workspace": workspace, "repository": "acme/api"}
+    records = TagRecord.objects.bulk_create(
+        TagRecord(**place, name=f"v{number}", digest=AA) for number in range(first, end)
+    )
+    LockedTag.objects.bulk_create(
+        LockedTag(
+            **place, record=record, tag=record.name, state="locked", digest=AA, settings_version=1
+        )
+        for record in records
+    )
+
+
+@pytest.mark.parametrize(
+    ("draft", "url", "is_asked"),
+    [
+        (EVERYTHING, "http://registry.internal:5000", True),
+        (RELEASES, "http://registry.internal:5000", True),
+        (NOTHING, "http://registry.internal:5000", False),
+        (EVERYTHING, "", False),
+    ],
+)
+def test_protection_has_what_the_registry_has_read(
+    acme: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    draft: Draft,
+    url: str,
+    *,
+    is_asked: bool,
+) -> None:
+    settings.REGISTRY_URL = url
+    asked: list[Workspace] = []
+    monkeypatch.setattr(module, "ask_for_inventory", asked.append)
+    save(acme, draft)
+    assert asked == ([acme] if is_asked else [])
+
+
+def test_a_save_that_cannot_be_recorded_does_not_happen(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(acme, EVERYTHING)
+    break_the_log(monkeypatch)
+    with nothing_written(), pytest.raises(DatabaseError, match="disk full"):
+        save(acme, NOTHING)
 
 
 def test_a_save_that_cannot_tell_which_locks_it_moves_does_not_happen(
     acme: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(acme, EVERYTHING)
-    push(acme, "v1")
-    before = every_row()
+    make_lock(acme, "v1")
 
     def fail(*args: object) -> None:
         raise PatternEvaluationError("out of memory")
 
     monkeypatch.setattr("immutability.patterns.Pattern.find", fail)
-    with pytest.raises(PatternEvaluationError):
+    with nothing_written(), pytest.raises(PatternEvaluationError):
         save(acme, RELEASES, may_suspend=True)
-    assert every_row() == before
+
+
+def test_a_save_that_another_one_overtakes_is_stale(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is saved after the locks were counted, and before the settings are held."""
+    save(acme, EVERYTHING)
+    compare = module._compare
+
+    def compare_and_be_overtaken(*args: Any) -> Any:
+        shift = compare(*args)
+        monkeypatch.setattr(module, "_compare", compare)
+        save(acme, RELEASES)
+        return shift
+
+    monkeypatch.setattr(module, "_compare", compare_and_be_overtaken)
+    with pytest.raises(StaleSettingsError):
+        save(acme, NOTHING)
+    assert read_policy(acme) == RELEASES.to_policy(2)

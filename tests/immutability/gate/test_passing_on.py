@@ -1,5 +1,7 @@
 """What reaches the registry of a push, and what reaches the client of its answer."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.immutability.gate.upstream import (
@@ -8,7 +10,10 @@ from tests.immutability.gate.upstream import (
     Upstream,
     answer,
     digest_of,
+    error_of,
     image,
+    is_undecided,
+    message_of,
 )
 from workspaces.models import Workspace
 
@@ -55,6 +60,27 @@ def test_what_clients_need_of_the_registrys_answer_is_passed_on(
     assert response["Location"] == f"/v2/acme/api/manifests/{digest_of(ONE)}"
     assert "Set-Cookie" not in response
     assert response.headers.get("Server") != "internal"
+
+
+def test_the_registry_s_reason_stands_in_our_answer_when_it_fails(
+    protected: Workspace, gate: GateClient, upstream: Upstream
+) -> None:
+    """Registries answer 500 to images with foreign layers, and say why."""
+    body = b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob\\nunknown"}]}'
+    upstream.script("PUT", answer(500, body=body))
+    response = gate.push("v1", ONE)
+    assert is_undecided(response)
+    assert "the registry answered 500 (MANIFEST_BLOB_UNKNOWN: blob unknown)" in message_of(response)
+
+
+def test_a_refusal_too_long_to_pass_on_is_a_refusal(
+    protected: Workspace, gate: GateClient, upstream: Upstream
+) -> None:
+    upstream.script("PUT", replace(answer(400), is_body_dropped=True))
+    response = gate.push("v1", ONE)
+    assert error_of(response) == (400, "MANIFEST_INVALID")
+    assert message_of(response) == "Refused: the registry answered 400."
+    assert gate.push("v1", TWO).status_code == 201
 
 
 def test_the_registrys_own_error_is_passed_on(

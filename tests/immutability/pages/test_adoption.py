@@ -1,18 +1,23 @@
 """What the page says of the tags that were there before they were protected."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 
-from immutability.actions.jobs import ask_for_adoption
 from immutability.models import Job
+from immutability.protection import Policy, Protection
 from tests.page import Browser
 from workspaces.models import Workspace
 
 SETTINGS = "/acme/settings/packages/containers/"
 
-pytestmark = pytest.mark.django_db
+
+@pytest.fixture
+def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
+    protect(acme, Protection.ALL)
+    return acme
 
 
 @pytest.mark.parametrize(
@@ -29,26 +34,28 @@ pytestmark = pytest.mark.django_db
         ),
         (
             {"looked_at_count": 9, "left_out_count": 1, "done_at": Now()},
-            "1 tag had a push under way, and is locked at its next push.",
+            "1 tag had a push in flight, and is locked at its next push.",
         ),
     ],
     ids=["waiting", "at work", "done", "left out"],
 )
 def test_it_says_how_far_the_work_in_the_background_is(
-    acme: Workspace, admin: Browser, auditor: Browser, progress: dict[str, Any], said: str
+    protected: Workspace, admin: Browser, auditor: Browser, progress: dict[str, Any], said: str
 ) -> None:
-    ask_for_adoption(acme)
-    Job.objects.update(**progress)
+    Job.objects.create(workspace=protected, kind=Job.Kind.INVENTORY, **progress)
     for browser in (admin, auditor):
         page = browser.open(SETTINGS)
         assert page.by_id("existing-tags").text == "Tags that were there before"
         assert said in page.main.text
 
 
-def test_it_says_nothing_where_nothing_was_asked_for(admin: Browser) -> None:
+def test_it_says_nothing_where_nothing_is_protected(acme: Workspace, admin: Browser) -> None:
+    Job.objects.create(workspace=acme, kind=Job.Kind.INVENTORY)
     assert "Tags that were there before" not in admin.open(SETTINGS).main.text
 
 
-def test_another_workspaces_work_is_not_shown(admin: Browser, globex: Workspace) -> None:
-    ask_for_adoption(globex)
+def test_another_workspaces_work_is_not_shown(
+    protected: Workspace, admin: Browser, globex: Workspace
+) -> None:
+    Job.objects.create(workspace=globex, kind=Job.Kind.INVENTORY)
     assert "Tags that were there before" not in admin.open(SETTINGS).main.text

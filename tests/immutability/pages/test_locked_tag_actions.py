@@ -1,30 +1,33 @@
 """What an admin does to a lock: delete and reserve or free, drop a claim, release."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
-from immutability.models import Attempt, LockedTag
+from containers.reference import Repository, Tag
+from immutability.errors import PermissionRevokedError
+from immutability.models import LockedTag
 from immutability.protection import Policy, Protection
-from tests.conftest import AA, BB, SEMVER
-from tests.immutability.actions.asking import (
-    claim,
-    delete,
-    lock_of,
-    push,
-    standing_lock,
+from immutability.refuse import relay_shared_tag
+from tests.conftest import AA, SEMVER
+from tests.immutability.making import (
+    make_lock,
+    put_in_flight,
+    put_stray,
+    set_record,
     tag_event_kinds,
     tag_events,
 )
-from tests.page import Browser, Page, parse, read_errors
+from tests.page import Browser, Page, read_errors
 from tests.problems import nothing_written
-from workspaces.access import Actor, ActorKind
 from workspaces.models import Workspace
 
-CAROL = Actor("carol", ActorKind.PERSON)
+REASON = "Reason (recorded in the lock log)"
 LIST = "/acme/locked-tags/"
-GONE = "Somebody else has ended this lock in the meantime."
+GONE = "This lock has ended in the meantime."
 
 
 @pytest.fixture(autouse=True)
@@ -33,19 +36,11 @@ def _protected(acme: Workspace, protect: Callable[..., Policy]) -> None:
 
 
 def lock(workspace: Workspace, state: str = "locked") -> LockedTag:
-    """Return a lock of v1.0.0 in this state."""
+    """Return a lock of v1.0.0 in this state; a claim is that of a two-phase check."""
+    row = make_lock(workspace, "v1.0.0", state, rule_name=SEMVER.name, rule_pattern=SEMVER.pattern)
     if state == "claimed":
-        claim(workspace, "v1.0.0")
-    else:
-        push(workspace, "v1.0.0")
-    if state == "reserved":
-        delete(workspace, "v1.0.0", is_admin=True)
-    elif state == "released":
-        row = standing_lock(workspace, "v1.0.0")
-        release_locked_tag(workspace, row.id, "to test", actor=CAROL)
-    elif state == "deleting":
-        LockedTag.objects.update(state="deleting")
-    return standing_lock(workspace, "v1.0.0")
+        put_in_flight(row, write_is_external=True)
+    return row
 
 
 def open_delete(browser: Browser, row: LockedTag, status: int = 200) -> Page:
@@ -75,7 +70,7 @@ def test_the_list_leads_to_the_question(acme: Workspace, admin: Browser) -> None
     assert page.facts["State"] == "Locked"
     assert page.facts["Digest"] == AA
     assert "by rule Release versions" in page.facts["Locked"]
-    assert "It does not delete the tag in the registry itself" in page.main.text
+    assert "Taglock does not delete the tag in the registry: do that there." in page.main.text
 
 
 def test_what_becomes_of_the_name_is_a_choice_with_reserve_first(
@@ -87,8 +82,8 @@ def test_what_becomes_of_the_name_is_a_choice_with_reserve_first(
     radios = fieldset.find_all("input", type="radio", name="name_after")
     assert [radio["value"] for radio in radios] == ["reserve", "free"]
     assert [fieldset.find("label", for_=radio["id"]).text for radio in radios] == [
-        "Keep it reserved: only the same image may come back",
-        "Free it: the next push may bring any image",
+        "Reserve it: only the same image can come back",
+        "Free it: the next push can bring any image",
     ]
     assert page.read_form(page.form_of(radios[0]))["name_after"] == ["reserve"]
 
@@ -105,7 +100,7 @@ def test_delete_and_reserve(acme: Workspace, admin: Browser) -> None:
     page = admin.press("Delete", name_after="reserve", reason="Wrong base image")
     assert page.redirects == [(LIST, 302)]
     assert page.banners == ["acme/api:v1.0.0 is deleted. Its name is reserved for the same image."]
-    row = standing_lock(acme, "v1.0.0")
+    row = LockedTag.objects.get()
     assert (row.state, row.deleted_by) == ("reserved", "alice")
     assert last_event(acme) == ("tag.deleted", "alice", "Wrong base image")
     assert page.rows[0][1].startswith("Reserved deleted by alice")
@@ -115,28 +110,16 @@ def test_delete_and_free(acme: Workspace, admin: Browser) -> None:
     open_delete(admin, lock(acme))
     page = admin.press("Delete", name_after="free", reason="Never used")
     assert page.banners == ["acme/api:v1.0.0 is deleted, and its name is free."]
-    assert lock_of(acme, "v1.0.0") is None
+    assert not LockedTag.objects.exists()
     assert tag_event_kinds(acme)[-2:] == ["tag.deleted", "lock.freed"]
     assert last_event(acme) == ("lock.freed", "alice", "Never used")
-
-
-def test_after_free_another_image_may_come(acme: Workspace, admin: Browser) -> None:
-    open_delete(admin, lock(acme))
-    admin.press("Delete", name_after="free", reason="Never used")
-    assert push(acme, "v1.0.0", digest=BB).refusal is None
-
-
-def test_after_reserve_another_image_may_not_come(acme: Workspace, admin: Browser) -> None:
-    open_delete(admin, lock(acme))
-    admin.press("Delete", name_after="reserve", reason="Wrong base image")
-    assert push(acme, "v1.0.0", digest=BB).refusal is not None
 
 
 def test_a_released_tag_can_be_deleted(acme: Workspace, admin: Browser) -> None:
     page = open_delete(admin, lock(acme, "released"))
     assert page.heading == "Delete this locked tag?"
     admin.press("Delete", reason="Not needed")
-    assert standing_lock(acme, "v1.0.0").state == "reserved"
+    assert LockedTag.objects.get().state == "reserved"
 
 
 def test_a_suspended_lock_can_be_deleted(
@@ -146,8 +129,10 @@ def test_a_suspended_lock_can_be_deleted(
     protect(acme, Protection.NONE)
     page = open_delete(admin, row)
     assert page.facts["State"] == "Suspended"
-    admin.press("Delete", name_after="free", reason="Not needed")
-    assert lock_of(acme, "v1.0.0") is None
+    assert "its name cannot be reserved" in page.main.text
+    assert page.find_all(name="name_after") == []
+    admin.press("Delete", reason="Not needed")
+    assert not LockedTag.objects.exists()
 
 
 # Free a name, drop a claim.
@@ -159,22 +144,29 @@ def test_a_reserved_name_can_be_freed(acme: Workspace, admin: Browser) -> None:
     assert page.title.startswith("Free the name")
     assert page.find_all(name="name_after") == []
     page = admin.press("Free the name", reason="It may come back new")
-    assert page.banners == ["acme/api:v1.0.0 is free: the next push may bring any image."]
-    assert lock_of(acme, "v1.0.0") is None
+    assert page.banners == ["acme/api:v1.0.0 is free: the next push can bring any image."]
+    assert not LockedTag.objects.exists()
     assert last_event(acme) == ("lock.freed", "alice", "It may come back new")
 
 
-def test_a_claim_can_be_dropped(acme: Workspace, admin: Browser) -> None:
+def test_a_claim_can_be_dropped(
+    acme: Workspace, admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[str] = []
+    monkeypatch.setattr(
+        "immutability.actions.delete_tag.drop_claim",
+        lambda workspace, lock_id, reason, *, actor: dropped.append(f"{actor.name}: {reason}"),
+    )
     page = open_delete(admin, lock(acme, "claimed"))
     assert page.heading == "Drop this claim?"
     assert page.title.startswith("Drop the claim")
     assert "Drop the claim only if you know" in page.main.text
     assert page.find_all(name="name_after") == []
     page = admin.press("Drop the claim", reason="The runner died")
-    assert page.banners == ["acme/api:v1.0.0 is no longer claimed."]
-    assert lock_of(acme, "v1.0.0") is None
-    assert Attempt.objects.get().outcome == Attempt.Outcome.DROPPED
-    assert last_event(acme) == ("claim.dropped", "alice", "The runner died")
+    assert page.banners == [
+        "acme/api:v1.0.0 stays claimed until the dropped push can no longer land."
+    ]
+    assert dropped == ["alice: The runner died"]
 
 
 # The reason.
@@ -187,7 +179,7 @@ def test_a_delete_needs_a_reason(acme: Workspace, admin: Browser, state: str, re
     button = page.main.find("button").text
     with nothing_written():
         page = admin.press(button, 422, reason=reason)
-    assert read_errors(page) == {"id_reason": "Reason: Say why: auditors will ask."}
+    assert read_errors(page) == {"id_reason": f"{REASON}: Enter a reason."}
     assert page.heading.endswith("?")
 
 
@@ -195,7 +187,7 @@ def test_a_release_needs_a_reason(acme: Workspace, admin: Browser) -> None:
     open_release(admin, lock(acme))
     with nothing_written():
         page = admin.press("Release", 422)
-    assert read_errors(page) == {"id_reason": "Reason: Say why: auditors will ask."}
+    assert read_errors(page) == {"id_reason": f"{REASON}: Enter a reason."}
 
 
 @pytest.mark.parametrize(
@@ -247,11 +239,25 @@ def test_release(acme: Workspace, admin: Browser) -> None:
     assert page.heading == "Release this locked tag?"
     page = admin.press("Release", reason="A fixed rebuild")
     assert page.redirects == [(LIST, 302)]
-    assert page.banners == ["acme/api:v1.0.0 is released: its next push locks it anew."]
-    assert standing_lock(acme, "v1.0.0").state == "released"
+    assert page.banners == [
+        "acme/api:v1.0.0 is released: its next push can bring any image, and locks it again."
+    ]
+    assert LockedTag.objects.get().state == "released"
     assert last_event(acme) == ("lock.released", "alice", "A fixed rebuild")
-    assert push(acme, "v1.0.0", digest=BB).refusal is None
-    assert push(acme, "v1.0.0", digest=AA).refusal is not None
+
+
+def test_a_release_of_what_the_registry_never_had_frees_the_name(
+    acme: Workspace, admin: Browser, settings: Any
+) -> None:
+    settings.REGISTRY_URL = "http://registry.internal:5000"
+    row = lock(acme)
+    set_record(row, digest="")
+    open_release(admin, row)
+    page = admin.press("Release", reason="A typo")
+    assert page.banners == [
+        "acme/api:v1.0.0 is free: the registry does not have the tag, so there was no image to "
+        "release it from."
+    ]
 
 
 def test_each_question_can_be_left(acme: Workspace, admin: Browser) -> None:
@@ -266,82 +272,113 @@ def test_each_question_can_be_left(acme: Workspace, admin: Browser) -> None:
 # Wrong state, or gone in the meantime.
 
 
-@pytest.mark.parametrize("state", ["reserved", "released", "claimed", "deleting"])
+@pytest.mark.parametrize("state", ["reserved", "released"])
 def test_only_a_locked_tag_can_be_released(acme: Workspace, admin: Browser, state: str) -> None:
+    open_release(admin, lock(acme, state))
+    with nothing_written():
+        page = admin.press("Release", reason="x")
+    assert page.redirects == [(LIST, 302)]
+    assert page.banners == [
+        f"Only a locked tag can be released. This lock is now {state}; nothing was changed."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "stray", "said"),
+    [
+        ("deleting", None, "is being deleted at this moment. Try again in 10 seconds."),
+        ("locked", timedelta(minutes=12), "may still land. Try again in 12 minutes, at "),
+    ],
+)
+@pytest.mark.parametrize("button", ["Delete", "Release"])
+def test_what_has_to_end_first_is_said_with_how_long_it_takes(
+    acme: Workspace, admin: Browser, state: str, stray: timedelta | None, said: str, button: str
+) -> None:
     row = lock(acme, state)
+    if stray:
+        put_stray(row, timezone.now() + stray)
+    admin.open(f"{LIST}{row.id}/{button.lower()}/")
     with nothing_written():
-        response = admin.client.post(f"{LIST}{row.id}/release/", {"reason": "x"}, follow=True)
-    assert response.redirect_chain == [(LIST, 302)]
-    assert f"Only a locked tag can be released; this one is {state}." in response.content.decode()
-
-
-def test_a_tag_that_is_being_deleted_is_left_alone(acme: Workspace, admin: Browser) -> None:
-    open_delete(admin, lock(acme, "deleting"))
-    with nothing_written():
-        page = admin.press("Delete", reason="x")
-    assert page.banners == ["The tag is being deleted at this moment. Look again in a minute."]
+        page = admin.press(button, reason="x")
     assert page.find_all(class_="banner-error")
+    assert page.banners[0].startswith("Not done yet. ")
+    assert said in page.banners[0]
+
+
+def test_a_tag_that_cannot_be_deleted_alone_says_what_helps(
+    acme: Workspace, admin: Browser, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.REGISTRY_URL = "http://registry.internal:5000"
+    refusal = relay_shared_tag(Repository("acme/api"), Tag("v1.0.0"), [Tag("latest")])
+    monkeypatch.setattr("immutability.actions.delete_tag.delete_manifest", lambda *_, **__: refusal)
+    open_delete(admin, lock(acme))
+    page = admin.press("Delete", reason="x")
+    assert '"latest" would go with its image. Delete those first' in page.banners[0]
+    assert page.banners[0].startswith("Tag ")
 
 
 @pytest.mark.parametrize("button", ["Delete", "Release"])
-def test_a_lock_that_somebody_ended_in_the_meantime_is_said_to_be_gone(
+def test_a_lock_that_ended_in_the_meantime_is_said_to_be_gone(
     acme: Workspace, admin: Browser, button: str
 ) -> None:
     row = lock(acme)
     admin.open(f"{LIST}{row.id}/{button.lower()}/")
-    delete_locked_tag(acme, row.id, NameAfter.FREE, "first", actor=CAROL)
+    row.delete()
     with nothing_written():
         response = admin.send(button, reason="second")
     assert GONE in response.content.decode()
 
 
-@pytest.mark.parametrize("button", ["Delete", "Release"])
-def test_a_lock_that_ends_while_its_form_is_read_is_said_to_be_gone(
-    acme: Workspace, admin: Browser, monkeypatch: pytest.MonkeyPatch, button: str
+@pytest.mark.parametrize(
+    ("button", "error", "status", "said"),
+    [
+        ("Delete", LockedTag.DoesNotExist(), 200, GONE),
+        ("Release", LockedTag.DoesNotExist(), 200, GONE),
+        ("Delete", PermissionRevokedError("You are no admin."), 403, "You are no admin."),
+        ("Release", PermissionRevokedError("You are no admin."), 403, "You are no admin."),
+    ],
+)
+def test_what_happens_while_the_lock_is_not_held_yet_is_said(
+    acme: Workspace,
+    admin: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    button: str,
+    error: Exception,
+    status: int,
+    said: str,
 ) -> None:
     row = lock(acme)
     admin.open(f"{LIST}{row.id}/{button.lower()}/")
 
     def be_late(*_: object, **__: object) -> None:
-        raise LockedTag.DoesNotExist
+        raise error
 
     monkeypatch.setattr(f"immutability.pages.locked_tags.{button.lower()}_locked_tag", be_late)
-    page = admin.press(button, reason="second")
-    assert page.banners == [GONE]
-
-
-def test_reserve_never_frees_a_name_that_somebody_reserved_in_the_meantime(
-    acme: Workspace, admin: Browser
-) -> None:
-    row = lock(acme)
-    open_delete(admin, row)
-    delete_locked_tag(acme, row.id, NameAfter.RESERVE, "first", actor=CAROL)
     with nothing_written():
-        admin.send("Delete", name_after="reserve", reason="second")
-    assert standing_lock(acme, "v1.0.0").state == "reserved"
+        page = admin.press(button, status, reason="second")
+    assert said in "".join([*page.banners, page.main.text])
 
 
-def test_a_delete_never_drops_a_claim_that_was_made_in_the_meantime(
-    acme: Workspace, admin: Browser
+@pytest.mark.parametrize(
+    ("shown", "state"),
+    [
+        ("locked", "reserved"),
+        ("released", "claimed"),
+        ("claimed", "locked"),
+        ("reserved", "locked"),
+    ],
+)
+def test_a_lock_in_another_state_than_was_shown_is_asked_about_again(
+    acme: Workspace, admin: Browser, shown: str, state: str
 ) -> None:
-    row = lock(acme, "released")
-    open_delete(admin, row)
-    claim(acme, "v1.0.0", digest=BB)
-    with nothing_written():
-        admin.send("Delete", name_after="reserve", reason="not needed")
-    assert standing_lock(acme, "v1.0.0").state == "claimed"
-
-
-@pytest.mark.parametrize("state", ["claimed", "reserved"])
-def test_a_lock_that_came_about_in_the_meantime_is_asked_about_anew(
-    acme: Workspace, admin: Browser, state: str
-) -> None:
-    page = open_delete(admin, lock(acme, state))
+    row = lock(acme, shown)
+    page = open_delete(admin, row)
     button = page.main.find("button").text
-    push(acme, "v1.0.0")
+    LockedTag.objects.update(state=state)
     with nothing_written():
-        page = parse(admin.send(button, reason="x").content.decode())
-    assert page.heading == "Delete this locked tag?"
+        page = admin.press(button, reason="x")
+    assert page.banners == [f"This lock is now {state}; nothing was changed."]
+    assert page.path == f"{LIST}{row.id}/delete/"
 
 
 # Others.
@@ -371,11 +408,9 @@ def test_a_lock_that_never_was_has_no_page(admin: Browser, number: str, action: 
 
 @pytest.mark.parametrize("action", ["delete", "release"])
 def test_the_locks_of_another_workspace_have_no_page(
-    admin: Browser, globex: Workspace, protect: Callable[..., Policy], action: str
+    admin: Browser, globex: Workspace, action: str
 ) -> None:
-    protect(globex, Protection.ALL)
-    push(globex, "v1")
-    row = standing_lock(globex, "v1")
+    row = make_lock(globex, "v1")
     with nothing_written():
         admin.open(f"{LIST}{row.id}/{action}/", 404)
         response = admin.client.post(f"{LIST}{row.id}/{action}/", {"reason": "x"})

@@ -6,18 +6,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client
 
-from immutability.actions.manage import release_locked_tag
 from immutability.locked_tags import LOCKED_TAGS_PER_PAGE
 from immutability.models import LockedTag
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.protection import LockState, Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, SEMVER
-from tests.immutability.actions.asking import claim, delete, push, standing_lock
+from tests.immutability.making import make_lock, put_in_flight
 from tests.page import Browser, Page, read_errors
-from workspaces.access import SYSTEM, Actor, ActorKind
+from workspaces.access import SYSTEM
 from workspaces.models import User, Workspace
 
 LOCKED_TAGS = "/acme/locked-tags/"
-DANA = Actor("dana", ActorKind.REGISTRY)
 
 
 def tags_of(page: Page) -> list[str]:
@@ -27,19 +25,8 @@ def tags_of(page: Page) -> list[str]:
 
 def make_locks(workspace: Workspace, count: int) -> None:
     """Lock the tags n0, n1, n2 and so on."""
-    LockedTag.objects.bulk_create(
-        LockedTag(
-            workspace=workspace,
-            repository=f"{workspace.slug}/api",
-            tag=f"n{number}",
-            state="locked",
-            digest=AA,
-            settings_version=1,
-            pushed_by="dana",
-            pushed_by_kind="registry",
-        )
-        for number in range(count)
-    )
+    for number in range(count):
+        make_lock(workspace, f"n{number}")
 
 
 @pytest.fixture
@@ -52,13 +39,9 @@ def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
 @pytest.fixture
 def every_state(protected: Workspace) -> Workspace:
     """A workspace with a lock in each state, its tag named after it."""
-    push(protected, "locked", "reserved", "released", "deleting", actor=DANA)
-    claim(protected, "claimed", actor=DANA)
-    alice = Actor("alice", ActorKind.PERSON)
-    delete(protected, "reserved", is_admin=True, actor=alice)
-    released = standing_lock(protected, "released")
-    release_locked_tag(protected, released.id, "to test", actor=alice)
-    LockedTag.objects.filter(tag="deleting").update(state="deleting")
+    for state in LockState:
+        make_lock(protected, state.value, state)
+    put_in_flight(LockedTag.objects.get(tag="claimed"), write_is_external=True)
     return protected
 
 
@@ -69,9 +52,9 @@ def test_a_lock_is_shown_whole(
     acme: Workspace, member: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(acme, Protection.SOME, SEMVER)
-    push(acme, "v1.0.0", digest=BB, actor=DANA)
+    make_lock(acme, "v1.0.0", digest=BB, rule_name=SEMVER.name)
     page = member.open(LOCKED_TAGS)
-    locked_at = standing_lock(acme, "v1.0.0").locked_at
+    locked_at = LockedTag.objects.get().locked_at
     assert page.rows == [
         [
             "acme/api:v1.0.0",
@@ -87,33 +70,33 @@ def test_a_lock_is_shown_whole(
 
 
 def test_a_digest_is_shown_short_and_copied_whole(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1")
+    make_lock(protected, "v1")
     code = member.open(LOCKED_TAGS).find("code", class_="digest")
     assert code["title"] == code.text == AA
     assert code.find(class_="digest-rest").text == "a" * 52
 
 
 def test_a_time_can_be_read_by_programs(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1")
+    make_lock(protected, "v1")
     time = member.open(LOCKED_TAGS).main.find("time")
-    locked_at = standing_lock(protected, "v1").locked_at
+    locked_at = LockedTag.objects.get().locked_at
     assert time["datetime"] == f"{locked_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def test_a_lock_that_no_rule_made_says_all_tags(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1")
+    make_lock(protected, "v1")
     assert member.open(LOCKED_TAGS).rows[0][3] == "All tags"
 
 
 def test_an_adopted_tag_has_no_pusher(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1", digest=AA, current=AA)
+    make_lock(protected, "v1", pushed_by="", pushed_by_kind="system")
     assert member.open(LOCKED_TAGS).rows[0][5] == "–"
 
 
 def test_the_newest_lock_comes_first(protected: Workspace, member: Browser) -> None:
-    push(protected, "v2")
-    push(protected, "v1")
-    push(protected, "v3")
+    make_lock(protected, "v2")
+    make_lock(protected, "v1")
+    make_lock(protected, "v3")
     page = member.open(LOCKED_TAGS)
     assert tags_of(page) == ["acme/api:v3", "acme/api:v1", "acme/api:v2"]
     assert page.find("caption").text == "3 tags, latest first"
@@ -122,12 +105,11 @@ def test_the_newest_lock_comes_first(protected: Workspace, member: Browser) -> N
 def test_a_tag_leads_to_everything_that_happened_to_it(
     protected: Workspace, member: Browser
 ) -> None:
-    push(protected, "v1")
-    push(protected, "v2")
+    make_lock(protected, "v1")
+    make_lock(protected, "v2")
     member.open(LOCKED_TAGS)
     page = member.follow("acme/api:v1")
     assert page.heading == "acme/api:v1"
-    assert [row[1] for row in page.rows] == ["Tag locked"]
 
 
 def test_each_state_is_said_in_words(every_state: Workspace, member: Browser) -> None:
@@ -147,7 +129,8 @@ def test_a_lock_that_the_settings_do_not_cover_is_suspended(
     acme: Workspace, member: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(acme, Protection.ALL)
-    push(acme, "v1.0.0", "latest")
+    make_lock(acme, "v1.0.0")
+    make_lock(acme, "latest")
     protect(acme, Protection.SOME, SEMVER)
     page = member.open(LOCKED_TAGS)
     assert {row[0]: row[1] for row in page.rows} == {
@@ -161,7 +144,7 @@ def test_where_nothing_is_protected_the_page_says_that_every_lock_is_suspended(
     acme: Workspace, member: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(acme, Protection.ALL)
-    push(acme, "v1")
+    make_lock(acme, "v1")
     protect(acme, Protection.NONE)
     page = member.open(LOCKED_TAGS)
     assert "No tags are protected now: every lock is suspended." in page.main.text
@@ -172,7 +155,7 @@ def test_a_hostile_rule_name_is_shown_as_text(
     acme: Workspace, member: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(acme, Protection.SOME, PolicyRule('<script>"&', "."))
-    push(acme, "v1")
+    make_lock(acme, "v1", rule_name='<script>"&')
     page = member.open(LOCKED_TAGS)
     assert page.rows[0][3] == '<script>"&'
     assert page.main.find_all("script") == []
@@ -201,7 +184,7 @@ def test_admins_are_offered_what_each_state_allows(every_state: Workspace, admin
 def test_each_action_names_its_tag_for_who_cannot_see_the_row(
     protected: Workspace, admin: Browser
 ) -> None:
-    push(protected, "v1")
+    make_lock(protected, "v1")
     links = admin.open(LOCKED_TAGS).find(class_="actions").find_all("a")
     assert [link.text for link in links] == ["Release acme/api:v1", "Delete acme/api:v1"]
 
@@ -229,7 +212,7 @@ def test_the_locks_of_another_workspace_are_not_listed(
     protected: Workspace, globex: Workspace, member: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(globex, Protection.ALL)
-    push(globex, "v1")
+    make_lock(globex, "v1")
     assert member.open(LOCKED_TAGS).find_all("table") == []
 
 
@@ -251,8 +234,8 @@ def test_the_locks_of_another_workspace_are_not_listed(
 def test_search_finds_text_in_repository_and_tag(
     protected: Workspace, member: Browser, text: str, found: list[str]
 ) -> None:
-    push(protected, "v1.0.0")
-    push(protected, "latest")
+    make_lock(protected, "v1.0.0")
+    make_lock(protected, "latest")
     member.open(LOCKED_TAGS)
     page = member.press("Search", q=text)
     assert page.find(name="q")["value"] == text
@@ -326,7 +309,7 @@ def test_a_search_that_is_too_long_is_an_error(protected: Workspace, member: Bro
 def test_garbage_in_the_address_breaks_nothing(
     protected: Workspace, member: Browser, query: str
 ) -> None:
-    push(protected, "v1")
+    make_lock(protected, "v1")
     member.client.raise_request_exception = False
     assert member.open(f"{LOCKED_TAGS}?{query}").heading == "Locked tags"
 
@@ -382,7 +365,7 @@ def test_exactly_one_page_has_no_next(protected: Workspace, member: Browser) -> 
 
 def test_the_next_page_keeps_the_filters(protected: Workspace, member: Browser) -> None:
     make_locks(protected, 60)
-    push(protected, "other")
+    make_lock(protected, "other")
     member.open(f"{LOCKED_TAGS}?q=n&state=locked")
     page = member.follow("Older locked tags")
     query = parse_qs(urlsplit(page.path).query)
@@ -402,11 +385,11 @@ def test_a_search_from_a_later_page_begins_at_the_first(
 
 
 def test_behind_the_last_lock_there_is_nothing(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1")
-    page = member.open(f"{LOCKED_TAGS}?before={standing_lock(protected, 'v1').id}")
+    make_lock(protected, "v1")
+    page = member.open(f"{LOCKED_TAGS}?before={LockedTag.objects.get().id}")
     assert page.find(class_="empty").text == "No locked tag matches."
 
 
 def test_a_lock_of_the_system_is_listed_too(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1", actor=SYSTEM)
+    make_lock(protected, "v1", pushed_by=SYSTEM.name, pushed_by_kind=SYSTEM.kind)
     assert member.open(LOCKED_TAGS).rows[0][5] == "taglock"

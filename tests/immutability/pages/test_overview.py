@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import SEMVER
-from tests.immutability.actions.asking import claim, delete, push
+from tests.immutability.making import make_lock
 from tests.page import Browser, Page
+from tests.workspaces.log.tampering import write_at
 from workspaces.models import User, Workspace
 
 
@@ -47,9 +49,8 @@ def test_it_counts_the_locked_tags(
     acme: Workspace, member: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(acme, Protection.ALL)
-    push(acme, "v1", "v2", "v3")
-    claim(acme, "v4")
-    delete(acme, "v3", is_admin=True)
+    for tag, state in (("v1", "locked"), ("v2", "locked"), ("v3", "reserved"), ("v4", "claimed")):
+        make_lock(acme, tag, state)
     assert member.open("/acme/").facts["Locked tags"] == "2 Locked tags"
 
 
@@ -74,7 +75,7 @@ def test_the_latest_five_events_are_shown_newest_first(
 ) -> None:
     protect(acme, Protection.ALL)
     for number in range(7):
-        push(acme, f"v{number}")
+        write_at(timezone.now(), tag=f"v{number}")
     page = member.open("/acme/")
     assert [row[2] for row in page.rows] == [f"acme/api:v{number}" for number in (6, 5, 4, 3, 2)]
     assert member.follow("The whole lock log").heading == "Lock log"

@@ -8,15 +8,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from containers.models import Push
-from immutability.actions.manage import release_locked_tag
 from immutability.history import ENTRIES_PER_PAGE
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, SEMVER
-from tests.immutability.actions.asking import claim, delete, push, standing_lock
+from tests.immutability.making import land, make_lock
 from tests.page import Browser, read_errors
 from tests.workspaces.log.tampering import write_at
-from workspaces.access import SYSTEM
 from workspaces.models import User, Workspace
 
 TAG = "/acme/repositories/acme/api:v1/"
@@ -31,17 +28,11 @@ def protected(acme: Workspace, protect: Protect) -> Workspace:
     return acme
 
 
-def land(workspace: Workspace, at: datetime, digest: str = AA) -> Push:
-    """Let a push of acme/api:v1 have landed at a moment."""
-    place = {"repository": "acme/api", "tag": "v1"}
-    return Push.objects.create(workspace=workspace, **place, digest=digest, actor="dana", at=at)
-
-
 # Now.
 
 
 def test_a_locked_tag_says_what_holds_it(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1")
+    make_lock(protected, "v1")
     page = member.open(TAG)
     assert page.heading == "acme/api:v1"
     assert "It points to one image, and a push of any other is refused." in page.main.text
@@ -49,45 +40,42 @@ def test_a_locked_tag_says_what_holds_it(protected: Workspace, member: Browser) 
     assert page.facts["Pushed by"] == "dana"
 
 
-def make_suspended(workspace: Workspace, protect: Protect) -> None:
-    push(workspace, "v1")
-    protect(workspace, Protection.SOME, OTHERS)
-
-
-def make_released(workspace: Workspace, protect: Protect) -> None:
-    push(workspace, "v1")
-    release_locked_tag(workspace, standing_lock(workspace, "v1").id, "rebuild", actor=SYSTEM)
-
-
-def make_reserved(workspace: Workspace, protect: Protect) -> None:
-    push(workspace, "v1")
-    delete(workspace, "v1", is_admin=True)
-
-
-def make_uncovered(workspace: Workspace, protect: Protect) -> None:
-    protect(workspace, Protection.SOME, OTHERS)
-
-
 @pytest.mark.parametrize(
-    ("prepare", "said"),
+    ("state", "rules", "said"),
     [
-        (make_suspended, "The settings do not cover it, so its lock is not in force."),
-        (make_released, "An admin lets it be pushed once more, with any image;"),
-        (make_reserved, "It was deleted by dana,"),
-        (lambda workspace, _: claim(workspace, "v1"), "A push of it is under way,"),
-        (lambda *_: None, "It is not locked. All tags are protected: its next push locks it."),
-        (make_uncovered, "whoever may push can point it at another image."),
+        ("locked", [OTHERS], "The settings do not cover it, so its lock is not in force."),
+        ("released", [], "An admin released it: its next push can bring any image,"),
+        ("reserved", [], "It was deleted by alice,"),
+        ("claimed", [], "A push of it is in flight."),
+        ("deleting", [], "It is being deleted."),
+        ("", [], "It is not locked. All tags are protected: its next push locks it."),
+        ("", [OTHERS], "anyone who can push can point it at another image."),
     ],
 )
-def test_each_state_is_said_in_words(
+def test_each_status_is_said_in_words(
     protected: Workspace,
     member: Browser,
     protect: Protect,
-    prepare: Callable[[Workspace, Protect], object],
+    state: str,
+    rules: list[PolicyRule],
     said: str,
 ) -> None:
-    prepare(protected, protect)
+    if state:
+        make_lock(protected, "v1", state)
+    if rules:
+        protect(protected, Protection.SOME, *rules)
     assert said in member.open(TAG).main.text
+
+
+@pytest.mark.parametrize(
+    ("pusher", "said"),
+    [("dana", "dana"), ("", "not known: the registry had it already")],
+)
+def test_who_pushed_what_was_there_is_told_where_it_is_known(
+    protected: Workspace, member: Browser, pusher: str, said: str
+) -> None:
+    make_lock(protected, "v1", pushed_by=pusher)
+    assert member.open(TAG).facts["Pushed by"] == said
 
 
 def test_a_rule_that_covers_a_tag_is_named(
@@ -104,8 +92,8 @@ def test_a_rule_that_covers_a_tag_is_named(
 @pytest.fixture
 def story(acme: Workspace) -> Workspace:
     """Pushed on the 1st and the 5th of March, adopted on the 10th, deleted on the 20th."""
-    land(acme, datetime(2020, 3, 1, 12, 30, 10, tzinfo=UTC))
-    land(acme, datetime(2020, 3, 5, 23, 59, 59, 500_000, tzinfo=UTC), BB)
+    land(acme, at=datetime(2020, 3, 1, 12, 30, 10, tzinfo=UTC))
+    land(acme, BB, at=datetime(2020, 3, 5, 23, 59, 59, 500_000, tzinfo=UTC))
     write_at(datetime(2020, 3, 10, tzinfo=UTC), kind="tag.adopted", digest=BB)
     write_at(datetime(2020, 3, 20, tzinfo=UTC), kind="tag.deleted", digest=BB)
     return acme
@@ -143,7 +131,7 @@ def test_what_it_pointed_at_on_a_day_is_said_in_words(
 
 def test_of_today_the_answer_is_about_this_moment(acme: Workspace, member: Browser) -> None:
     now = timezone.now()
-    land(acme, now)
+    land(acme, at=now)
     page = member.open(f"{TAG}?on={now:%Y-%m-%d}")
     moment = page.by_id("pointed").find_all("time")[0]["datetime"]
     assert now.replace(microsecond=0) <= datetime.fromisoformat(moment) <= timezone.now()
@@ -188,7 +176,7 @@ def test_events_and_pushes_are_told_newest_first(story: Workspace, member: Brows
 def test_a_long_history_comes_in_pages_that_miss_none(acme: Workspace, member: Browser) -> None:
     first = datetime(2020, 3, 1, tzinfo=UTC)
     for number in range(ENTRIES_PER_PAGE):
-        land(acme, first + timedelta(minutes=2 * number))
+        land(acme, at=first + timedelta(minutes=2 * number))
         write_at(first + timedelta(minutes=2 * number + 1))
     seen = [row[0] for row in member.open(TAG).rows]
     assert len(seen) == ENTRIES_PER_PAGE
@@ -211,7 +199,7 @@ def test_a_page_costs_the_same_number_of_queries_however_long_the_history(
     with django_assert_num_queries(7):
         member.client.get(TAG)
     for number in range(60):
-        land(story, datetime(2020, 4, 1, 0, number, tzinfo=UTC))
+        land(story, at=datetime(2020, 4, 1, 0, number, tzinfo=UTC))
     with django_assert_num_queries(7):
         member.client.get(TAG)
     with django_assert_num_queries(9):
@@ -249,7 +237,8 @@ def test_what_is_no_tag_of_the_workspace_is_not_found(
 def test_locked_tags_events_and_the_overview_lead_there(
     protected: Workspace, member: Browser
 ) -> None:
-    push(protected, "v1")
+    make_lock(protected, "v1")
+    write_at(timezone.now())
     for start in ("/acme/", "/acme/locked-tags/", "/acme/lock-log/"):
         member.open(start)
         assert member.follow("acme/api:v1").path == TAG

@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import F
 
 from tests.conftest import is_postgresql
+from tests.services.guards import without_guards
 from workspaces.log.append import make_ref
 from workspaces.log.canonical import FIRST_PREVIOUS_HASH, hash_document, to_document
 from workspaces.log.checkpoints import checkpoint_path, make_checkpoint
@@ -19,18 +20,11 @@ from workspaces.log.models import Checkpoint, EventSeal, LockEvent
 def without_triggers() -> Iterator[None]:
     """Let the block change and delete what the database refuses to, as its owner can."""
     with connection.cursor() as cursor:
-        if is_postgresql():
-            cursor.execute("SET session_replication_role = replica")
+        if is_postgresql() and connection.in_atomic_block:
+            # A table with rows whose references are still to be checked cannot be altered.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+        with without_guards(cursor, is_postgresql=is_postgresql()):
             yield
-            cursor.execute("SET session_replication_role = DEFAULT")
-            return
-        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-        triggers = cursor.fetchall()
-        for name, _ in triggers:
-            cursor.execute(f"DROP TRIGGER {name}")
-        yield
-        for _, sql in triggers:
-            cursor.execute(sql)
 
 
 def write_at(moment: datetime, **fields: Any) -> LockEvent:

@@ -1,17 +1,21 @@
 """The database itself refuses to change or delete what is in the log, whoever asks."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.db.models import F
 
-from tests.conftest import is_postgresql
+from tests.conftest import AA, BB, is_postgresql
 from tests.problems import snapshot
-from tests.workspaces.log.conftest import Write
+from tests.workspaces.log.conftest import DANA, Write
+from workspaces.log.append import Event, append_event, append_repeatable_event, close_repeats
 from workspaces.log.checkpoints import make_checkpoint
-from workspaces.log.models import Checkpoint, EventOrigin, EventSeal, LockEvent
-from workspaces.log.triggers import APPEND_ONLY, find_missing_guards
+from workspaces.log.kinds import EventKind
+from workspaces.log.models import Checkpoint, EventOrigin, EventRepeat, EventSeal, LockEvent
+from workspaces.log.triggers import APPEND_ONLY, GUARDED, find_missing_guards
 
 REPLACE = "INSERT OR REPLACE INTO {0} SELECT * FROM {0}"
 TABLES = [model._meta.db_table for model in APPEND_ONLY]
@@ -43,6 +47,7 @@ def run(statement: str) -> None:
 
 def test_the_three_tables_of_the_log_are_guarded() -> None:
     assert set(APPEND_ONLY) == {LockEvent, EventSeal, Checkpoint}
+    assert set(GUARDED) == {*APPEND_ONLY, EventRepeat}
 
 
 @pytest.mark.django_db
@@ -95,7 +100,110 @@ def test_origins_are_not_part_of_the_record_and_can_be_erased() -> None:
     assert snapshot()["LockEvent"] == before
 
 
+# Counters of repeats only grow.
+
+EVENT = Event(EventKind.PUSH_REFUSED, "acme", "acme/api", "v1", digest=AA, other_digest=BB)
+
+
+@pytest.fixture
+def counter(db: None) -> EventRepeat:
+    """A counter at two."""
+    for _ in range(3):
+        with transaction.atomic():
+            append_repeatable_event(EVENT, actor=DANA)
+    return EventRepeat.objects.get()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {0} SET count = count - 1",
+        "UPDATE {0} SET count = 0",
+        "UPDATE {0} SET count = count + 1, workspace = 'globex'",
+        "UPDATE {0} SET fingerprint = 'x'",
+        "UPDATE {0} SET id = id + 1",
+        "UPDATE {0} SET hour = '2026-01-01 00:00:00'",
+        "UPDATE {0} SET event_id = event_id + 1",
+        "DELETE FROM {0}",
+        "TRUNCATE {0}" if is_postgresql() else REPLACE,
+    ],
+)
+def test_a_counter_cannot_be_lowered(counter: EventRepeat, statement: str) -> None:
+    match = "the (lock log is append-only|counters of the lock log only grow)"
+    with pytest.raises(IntegrityError, match=match), transaction.atomic():
+        run(
+            f"{'SET CONSTRAINTS ALL IMMEDIATE; ' if is_postgresql() else ''}{statement}".format(
+                EventRepeat._meta.db_table
+            )
+        )
+    assert EventRepeat.objects.values().get() == {
+        "id": counter.id,
+        "workspace": "acme",
+        "fingerprint": counter.fingerprint,
+        "hour": counter.hour,
+        "event_id": counter.event_id,
+        "count": 2,
+    }
+
+
+def test_a_counter_goes_when_its_count_is_an_event(counter: EventRepeat) -> None:
+    with transaction.atomic():
+        assert close_repeats(counter.hour + timedelta(hours=1)) == 1
+    assert not EventRepeat.objects.exists()
+    counted = LockEvent.objects.get(kind=EventKind.REPEATS_COUNTED)
+    assert counted.details is not None
+    assert counted.details["count"] == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"details": {"count": 1, "event": "{ref}"}},
+        {"details": {"count": 2, "event": "AAAAAAAAAAAA"}},
+        {"details": {"event": "{ref}"}},
+        {"details": None},
+        {"details": {"count": 2, "event": "{ref}"}, "workspace": "globex"},
+        {"details": {"count": 2, "event": "{ref}"}, "repository": "acme/web"},
+        {"details": {"count": 2, "event": "{ref}"}, "tag": "v2"},
+        {"details": {"count": 2, "event": "{ref}"}, "kind": EventKind.PUSH_REFUSED},
+    ],
+)
+def test_a_counter_stays_where_no_event_says_its_count(
+    counter: EventRepeat, wrong: dict[str, Any]
+) -> None:
+    details = wrong["details"] and {
+        key: value.format(ref=counter.event.ref) if isinstance(value, str) else value
+        for key, value in wrong["details"].items()
+    }
+    right = Event(EventKind.REPEATS_COUNTED, "acme", "acme/api", "v1")
+    with transaction.atomic():
+        append_event(replace(right, **{**wrong, "details": details}), actor=DANA)
+    with pytest.raises(IntegrityError, match="only grow"), transaction.atomic():
+        counter.delete()
+    assert EventRepeat.objects.exists()
+
+
+def test_a_counter_that_counted_nothing_goes(db: None) -> None:
+    with transaction.atomic():
+        append_repeatable_event(EVENT, actor=DANA)
+    EventRepeat.objects.all().delete()
+    assert not EventRepeat.objects.exists()
+
+
 if is_postgresql():
+
+    @pytest.mark.usefixtures("full")
+    @pytest.mark.parametrize("table", TABLES)
+    def test_a_session_that_is_a_replica_cannot_change_or_delete(table: str) -> None:
+        """Ordinary triggers do not fire in one."""
+        run("SET CONSTRAINTS ALL IMMEDIATE")
+        run("SET LOCAL session_replication_role = replica")
+        for statement in (
+            "UPDATE {} SET workspace = workspace",
+            "DELETE FROM {}",
+            "TRUNCATE {} CASCADE",
+        ):
+            assert_refused(lambda how=statement: run(how.format(table)))
 
     @pytest.mark.usefixtures("full")
     @pytest.mark.parametrize("how", ["", " CASCADE", " RESTART IDENTITY CASCADE"])

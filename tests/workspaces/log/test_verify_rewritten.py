@@ -14,9 +14,10 @@ from tests.workspaces.log.tampering import (
 )
 from workspaces.log.checkpoints import checkpoint_path
 from workspaces.log.keys import read_signing_key
-from workspaces.log.models import Checkpoint, EventSeal, LockEvent
+from workspaces.log.models import Checkpoint, EventOrigin, EventSeal, LockEvent
 from workspaces.log.notes import make_signing_key
 from workspaces.log.seal import seal_events
+from workspaces.models import Workspace
 
 
 def rewrite(event: LockEvent, first: int) -> None:
@@ -108,6 +109,56 @@ def test_a_log_that_is_gone_is_found(sealed: list[LockEvent], verify: Verify) ->
         LockEvent.objects.all()._raw_delete("default")
     (finding,) = verify()
     assert finding.startswith("the log ends at event 0, and checkpoint 5 of ")
+
+
+def remove_log() -> None:
+    """Remove all events, seals and checkpoints, and the files too."""
+    drop_checkpoints()
+    with without_triggers():
+        EventSeal.objects.all()._raw_delete("default")
+        EventOrigin.objects.all()._raw_delete("default")
+        LockEvent.objects.all()._raw_delete("default")
+
+
+GONE = (
+    "the workspace exists, and no event says that it was created: its log was removed, from the "
+    "beginning on"
+)
+
+
+def test_a_log_that_is_gone_with_its_checkpoints_is_found(
+    acme: Workspace, verify: Verify, write: Write
+) -> None:
+    write(5)
+    note()
+    assert verify() == []
+    remove_log()
+    assert verify() == [GONE]
+
+
+def test_a_log_that_is_gone_and_went_on_is_found(
+    acme: Workspace, verify: Verify, write: Write
+) -> None:
+    write(5)
+    note()
+    remove_log()
+    write(1)
+    assert verify() == [GONE]
+    seal_events()
+    note()
+    assert verify() == [GONE]
+
+
+def test_a_log_that_is_gone_with_its_workspace_is_found_by_a_checkpoint_alone(
+    acme: Workspace, verify: Verify, write: Write
+) -> None:
+    write(5)
+    kept = note()
+    remove_log()
+    acme.delete()
+    assert verify() == []
+    (finding,) = verify(kept)
+    assert finding.startswith("the log ends at event 0, and checkpoint given-0 signs event ")
 
 
 def test_a_log_that_was_cut_off_and_went_on_is_found(

@@ -1,0 +1,168 @@
+"""Delete a locked tag; afterwards its name is reserved for the same image, or free."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from django.db import transaction
+
+from containers import writes
+from containers.reference import Repository, Tag
+from containers.registry.client import RegistryClient
+from immutability import locks
+from immutability.actions.drop import drop_claim
+from immutability.actions.free import free_name
+from immutability.actions.hold import (
+    HeldLock,
+    LockChange,
+    change_lock,
+    find_lock,
+    refuse_state,
+    to_error,
+)
+from immutability.answers import Refusal
+from immutability.delete.gate import ManifestDelete, delete_manifest
+from immutability.errors import ConflictError, TryAgainError
+from immutability.models import LockedTag
+from immutability.patience import WaitSlots
+from immutability.protection import LockState, cover
+from immutability.reading import read_policy
+
+# Of the site's threads, so many may wait for another write of the tag.
+MAX_WAITING_DELETES = 2
+_SLOTS = WaitSlots(MAX_WAITING_DELETES)
+
+_NOT_COVERED = (
+    "The settings do not cover this tag, so its name cannot be reserved. Delete it and free the "
+    "name; nothing was changed."
+)
+
+
+class NameAfter(StrEnum):
+    """What becomes of a deleted tag's name."""
+
+    RESERVE = "reserve"
+    FREE = "free"
+
+
+def delete_locked_tag(
+    change: LockChange, name_after: NameAfter, registry: RegistryClient | None
+) -> LockedTag | None:
+    """Delete a locked tag, free a reserved name, or drop a claim; return the lock that is left.
+
+    With a registry the tag is deleted there; without one the admin does that. A suspended lock ends
+    with its tag. Raises LockedTag.DoesNotExist, PermissionRevokedError, ConflictError where the
+    lock's state or the registry does not allow it, and TryAgainError where something else has to
+    end first, or the registry gives no answer.
+    """
+    row = find_lock(change)
+    change.require_expected(row)
+    match LockState(row.state):
+        case LockState.CLAIMED if row.record.write_is_external:
+            return _drop(change)
+        case LockState.CLAIMED:
+            return change_lock(change, lambda held: refuse_state(held.row), registry)
+        case LockState.RESERVED if name_after is NameAfter.RESERVE:
+            raise ConflictError("The tag is deleted and its name is reserved. Free the name?")
+        case LockState.RESERVED:
+            free_name(change, registry)
+            return None
+    if registry is None:
+        return change_lock(change, lambda held: _reserve(held, change, name_after), None)
+    _delete_in_registry(change, row, name_after, registry)
+    left = LockedTag.objects.filter(id=change.lock_id).first()
+    if left is not None and name_after is NameAfter.FREE:
+        _free_deleted(change, registry)
+        return None
+    return left
+
+
+def _drop(change: LockChange) -> LockedTag | None:
+    """Drop the claim of a two-phase check, if the admin is one still when its tags are held."""
+    with transaction.atomic():
+        drop_claim(change.workspace, change.lock_id, change.reason, actor=change.actor)
+        change.confirm()
+    return LockedTag.objects.filter(id=change.lock_id).first()
+
+
+def _reserve(held: HeldLock, change: LockChange, name_after: NameAfter) -> LockedTag | None:
+    """Without a registry: say that the tag is deleted, since Taglock cannot do it."""
+    row, record = held.row, held.record
+    _require_deletable(row, name_after, is_covered=cover(held.policy, Tag(row.tag)).is_covered)
+    locks.begin_deleting(row, change.reason, held.now, actor=change.actor)
+    locks.reserve(row, origin=change.actor.origin)
+    record.digest, record.shown_at = "", held.now
+    writes.save_record(record, held.now)
+    if name_after is NameAfter.RESERVE:
+        return row
+    locks.free(row, change.reason, actor=change.actor)
+    return None
+
+
+def _delete_in_registry(
+    change: LockChange, row: LockedTag, name_after: NameAfter, registry: RegistryClient
+) -> None:
+    """Delete the tag as the gate does for an admin. Raises ConflictError or TryAgainError."""
+    delete = ManifestDelete(
+        change.workspace,
+        Repository(row.repository),
+        Tag(row.tag),
+        is_admin=True,
+        reason=change.reason,
+        confirm=_Confirm(change, row, name_after),
+    )
+    answer = delete_manifest(delete, registry, _SLOTS, actor=change.actor)
+    if isinstance(answer, Refusal):
+        if answer.status == 404 and not LockedTag.objects.filter(id=row.id).exists():
+            return
+        raise to_error(answer)
+    if not (answer.is_success or answer.is_absent):
+        raise ConflictError(f"{row.repository}:{row.tag} was not deleted: {answer.reason}.")
+
+
+@dataclass
+class _Confirm:
+    """Asked in each hold of a delete: are the admin and the lock still what they were?"""
+
+    change: LockChange
+    row: LockedTag
+    name_after: NameAfter
+    was_suspended: bool = False
+
+    def __call__(self) -> None:
+        """Raise PermissionRevokedError, LockedTag.DoesNotExist or ConflictError."""
+        self.change.confirm()
+        try:
+            row = find_lock(self.change)
+        except LockedTag.DoesNotExist:
+            # A suspended lock ends as its tag's delete begins; that may be sent a second time.
+            if self.was_suspended and not self._has_other_lock():
+                return
+            raise
+        if row.state in (LockState.CLAIMED, LockState.DELETING):
+            # That has to end first: the delete waits for it.
+            return
+        self.change.require_expected(row)
+        is_covered = cover(read_policy(self.change.workspace), Tag(row.tag)).is_covered
+        _require_deletable(row, self.name_after, is_covered=is_covered)
+        self.was_suspended = not is_covered
+
+    def _has_other_lock(self) -> bool:
+        return LockedTag.objects.filter(record=self.row.record_id).exists()
+
+
+def _require_deletable(row: LockedTag, name_after: NameAfter, *, is_covered: bool) -> None:
+    """Raise ConflictError where the lock cannot be deleted, or the name cannot be reserved."""
+    if row.state not in (LockState.LOCKED, LockState.RELEASED):
+        refuse_state(row)
+    if name_after is NameAfter.RESERVE and not is_covered:
+        raise ConflictError(_NOT_COVERED)
+
+
+def _free_deleted(change: LockChange, registry: RegistryClient) -> None:
+    """Free the name that the delete has reserved. Where that fails, say what has happened."""
+    try:
+        free_name(replace(change, expected_state=LockState.RESERVED), registry)
+    except (TryAgainError, ConflictError) as error:
+        raise ConflictError(
+            f"The tag is deleted and its name is reserved, but it was not freed: {error}"
+        ) from error

@@ -1,0 +1,388 @@
+"""deploy/nginx/taglock.conf in a real nginx, asked over raw sockets: its own answers and limits."""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from containers.tokens.grants import repository_access
+from containers.tokens.tokens import TAGLOCK, sign_token
+from packages_site.local import (
+    ROOT,
+    Ports,
+    edge_command,
+    find_free_ports,
+    find_missing,
+    registry_command,
+)
+from tests.conftest import skip_or_fail
+from tests.services.accounts import keys_of
+from tests.services.certificates import make_certificate
+from tests.services.parts import Part, is_answering, wait_until
+
+pytestmark = pytest.mark.process
+
+MANIFEST = "/v2/acme/api/manifests/v1"
+KILOBYTE = 1024
+PATIENCE_SECONDS = 20
+# Enough to be a nuisance, and short enough for a test.
+READ_TIMEOUT_SECONDS = 1
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: the edge may have given up meanwhile."""
+
+
+class Upstream:
+    """Registry, gate and site in one: takes every request, and keeps its line and head's size."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.asked.append((self.requestline, len(str(self.headers))))
+                if self.path.endswith("/slow"):
+                    time.sleep(READ_TIMEOUT_SECONDS * 3)
+                elif self.path.endswith("/lost"):
+                    self.close_connection = True
+                    return
+                status = 418 if self.path.endswith("/teapot") else 200
+                self.send_response(status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = _QuietServer(("127.0.0.1", 0), Handler)
+        self.port: int = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A running nginx."""
+
+    port: int
+    tls_port: int
+    upstream: Upstream
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, read to the end of the connection."""
+
+    status: int
+    head: str
+    body: bytes = field(repr=False)
+
+    @property
+    def code(self) -> str:
+        """The OCI code of the one error; fails where the answer is no OCI error."""
+        assert "\r\ncontent-type: application/json" in self.head.lower()
+        document = json.loads(self.body)
+        assert list(document) == ["errors"]
+        (error,) = document["errors"]
+        assert set(error) == {"code", "message", "detail"}
+        assert error["message"]
+        code: str = error["code"]
+        return code
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """An nginx with our file, and a second port with TLS that wants a client's certificate."""
+    if "nginx" in find_missing():
+        skip_or_fail("Debian's nginx")
+    folder = tmp_path_factory.mktemp("edge")
+    port, tls_port, closed = find_free_ports(3)
+    upstream = Upstream()
+    ports = Ports(port, upstream.port, upstream.port, upstream.port)
+    command = edge_command(folder, ports, f"http://127.0.0.1:{upstream.port}")
+    _change_configuration(folder, port, tls_port, closed)
+    part = Part(command, folder / "edge.out", is_ready=lambda: _is_open(port))
+    try:
+        part.start()
+        yield Edge(port, tls_port, upstream)
+    finally:
+        part.stop()
+        upstream.close()
+
+
+def _change_configuration(folder: Path, port: int, tls_port: int, closed_port: int) -> None:
+    """Let waits be short; add TLS, and a port on which all is down, behind the same file."""
+    ours = (ROOT / "deploy/nginx/taglock.conf").read_text()
+    hurried = folder / "taglock.conf"
+    assert ours.count("proxy_read_timeout 100s;") == 1
+    hurried.write_text(
+        ours.replace("proxy_read_timeout 100s;", f"proxy_read_timeout {READ_TIMEOUT_SECONDS}s;")
+    )
+    certificate, key = make_certificate(folder)
+    config = folder / "edge" / "nginx.conf"
+    config.write_text(
+        config.read_text()
+        .replace(str(ROOT / "deploy/nginx/taglock.conf"), str(hurried))
+        .replace(
+            f"listen 127.0.0.1:{port};",
+            f"listen 127.0.0.1:{port}; listen 127.0.0.1:{tls_port} ssl;"
+            f"ssl_certificate {certificate}; ssl_certificate_key {key};"
+            f"ssl_verify_client on; ssl_client_certificate {certificate};"
+            f"location = /v2/down {{ proxy_pass http://127.0.0.1:{closed_port}; }}"
+            "location = /v2/closed { deny all; }"
+            "location = /v2/failing { return 500; }",
+        )
+    )
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _ask(
+    port: int, *pieces: bytes, wrap: Callable[[socket.socket], socket.socket] | None = None
+) -> Answer:
+    """Send these bytes, and read until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as plain:
+        connection = wrap(plain) if wrap else plain
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+        except OSError:
+            pass  # It has answered already, and reads no more.
+        received = b""
+        while more := connection.recv(65536):
+            received += more
+            if _is_whole(received):
+                break
+        connection.close()
+    head, _, body = received.partition(b"\r\n\r\n")
+    return Answer(int(head.split(b" ", 2)[1]), head.decode("latin-1"), body)
+
+
+def _is_whole(received: bytes) -> bool:
+    head, separator, body = received.partition(b"\r\n\r\n")
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return bool(separator) and len(body) >= int(line.partition(b":")[2])
+    return False
+
+
+def _request(target: str, rest: str = "", method: str = "GET", version: str = "HTTP/1.1") -> bytes:
+    head = f"{method} {target} {version}\r\nHost: 127.0.0.1\r\nConnection: close\r\n{rest}\r\n"
+    return head.encode("latin-1")
+
+
+LONG = 50 * KILOBYTE * "x"
+# What nginx answers before it looks for a location: the request, status and code.
+UNREADABLE = [
+    pytest.param(_request("@", version="HTTP/x.y"), 400, "UNSUPPORTED", id="a version"),
+    pytest.param(_request("@", version="HTTP/2.0"), 505, "UNSUPPORTED", id="another version"),
+    pytest.param(b"GET @ HTTP/1.1\r\n\r\n", 400, "UNSUPPORTED", id="no host"),
+    pytest.param(_request("@", "Host: other\r\n"), 400, "UNSUPPORTED", id="two hosts"),
+    pytest.param(_request("@", "Content-Length: -1\r\n"), 400, "UNSUPPORTED", id="a length"),
+    pytest.param(
+        _request("@", "Content-Length: 2\r\nContent-Length: 2\r\n"),
+        400,
+        "UNSUPPORTED",
+        id="two lengths",
+    ),
+    pytest.param(
+        _request("@", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "PUT"),
+        400,
+        "UNSUPPORTED",
+        id="a length and chunks",
+    ),
+    pytest.param(_request("@", "X: a\0b\r\n"), 400, "UNSUPPORTED", id="a NUL in a header"),
+    pytest.param(_request("@", "Transfer-Encoding: gzip\r\n"), 501, "UNSUPPORTED", id="encoding"),
+    pytest.param(_request("@", method="TRACE"), 405, "UNSUPPORTED", id="TRACE"),
+    pytest.param(_request(f"@?x={LONG}"), 414, "SIZE_INVALID", id="a long address"),
+    pytest.param(_request("@", f"X: {LONG}\r\n"), 431, "SIZE_INVALID", id="a long header"),
+    pytest.param(
+        _request("@", "".join(f"X-{n}: {LONG[: 30 * KILOBYTE]}\r\n" for n in range(8))),
+        431,
+        "SIZE_INVALID",
+        id="long headers",
+    ),
+]
+
+
+@pytest.mark.parametrize("target", ["/v2/", MANIFEST, "/v2/acme/api/blobs/uploads/", "/auth/token"])
+@pytest.mark.parametrize(("request_", "status", "code"), UNREADABLE)
+def test_what_cannot_be_read_is_answered_in_the_registry_s_words(
+    edge: Edge, request_: bytes, status: int, code: str, target: str
+) -> None:
+    answer = _ask(edge.port, request_.replace(b"@", target.encode()))
+    assert (answer.status, answer.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "request_", [b"nonsense\r\n\r\n", b"\x16\x03\x01\x00\xa5\r\n", b"GET \r\n\r\n"]
+)
+def test_what_names_no_address_is_too(edge: Edge, request_: bytes) -> None:
+    answer = _ask(edge.port, request_)
+    assert (answer.status, answer.code) == (400, "UNSUPPORTED")
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), UNREADABLE)
+def test_on_the_pages_it_is_answered_as_a_page(
+    edge: Edge, request_: bytes, status: int, code: str
+) -> None:
+    answer = _ask(edge.port, request_.replace(b"@", b"/acme/locked-tags/"))
+    assert 400 <= answer.status < 600
+    assert b"errors" not in answer.body
+    assert "application/json" not in answer.head
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "code"),
+    [
+        ("/v2/down", 503, "UNAVAILABLE"),
+        ("/v2/failing", 503, "UNAVAILABLE"),
+        ("/v2/acme/api/manifests/lost", 503, "UNAVAILABLE"),
+        ("/v2/acme/api/manifests/slow", 503, "UNAVAILABLE"),
+        ("/auth/token?x=/slow", 503, "UNAVAILABLE"),
+        ("/auth/token?x=/lost", 503, "UNAVAILABLE"),
+        ("/v2/closed", 403, "DENIED"),
+        ("/v2/acme/api/blobs/sha256:aa/lost", 503, "UNAVAILABLE"),
+    ],
+)
+def test_what_nobody_behind_it_answers_is_answered_in_the_registry_s_words(
+    edge: Edge, target: str, status: int, code: str
+) -> None:
+    answer = _ask(edge.port, _request(target))
+    assert (answer.status, answer.code) == (status, code)
+    assert ("\r\nretry-after: 10" in answer.head.lower()) is (status == 503)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("target", [MANIFEST, "/auth/token"])
+def test_too_large_a_body_is_answered_in_the_registry_s_words(
+    edge: Edge, target: str, *, is_chunked: bool
+) -> None:
+    size = 6 * 1024 * KILOBYTE
+    head = "Transfer-Encoding: chunked\r\n" if is_chunked else f"Content-Length: {size}\r\n"
+    body = f"{size:x}\r\n".encode() + size * b"x" if is_chunked else size * b"x"
+    answer = _ask(edge.port, _request(target, head, "PUT"), body)
+    assert (answer.status, answer.code) == (413, "SIZE_INVALID")
+
+
+def test_a_head_request_gets_the_status_alone(edge: Edge) -> None:
+    answer = _ask(edge.port, _request("/v2/down", method="HEAD"))
+    assert (answer.status, answer.body) == (503, b"")
+
+
+def test_what_is_behind_it_says_is_passed_on(edge: Edge) -> None:
+    answer = _ask(edge.port, _request("/v2/acme/api/manifests/teapot"))
+    assert (answer.status, answer.body) == (418, b"ok")
+
+
+@pytest.mark.parametrize("code", ["400", "413", "431", "503"])
+def test_the_pages_of_errors_are_no_addresses(edge: Edge, code: str) -> None:
+    assert _ask(edge.port, _request(f"/_edge/{code}")).status == 404
+
+
+# TLS.
+
+
+def _wrap(plain: socket.socket) -> socket.socket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(plain)
+
+
+def test_plain_http_at_a_port_of_tls_is_answered_in_the_registry_s_words(edge: Edge) -> None:
+    answer = _ask(edge.tls_port, _request(MANIFEST))
+    assert (answer.status, answer.code) == (400, "UNSUPPORTED")
+
+
+def test_a_missing_certificate_is_answered_in_the_registry_s_words(edge: Edge) -> None:
+    answer = _ask(edge.tls_port, _request(MANIFEST), wrap=_wrap)
+    assert (answer.status, answer.code) == (403, "DENIED")
+    assert b"errors" not in _ask(edge.tls_port, _request("/acme/"), wrap=_wrap).body
+
+
+# 32 KB.
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", MANIFEST),
+        ("PUT", MANIFEST),
+        ("POST", "/v2/acme/api/blobs/uploads/"),
+        ("GET", "/auth/token"),
+        ("GET", "/acme/"),
+    ],
+)
+def test_a_token_of_32_kilobytes_passes(edge: Edge, method: str, target: str) -> None:
+    edge.upstream.asked.clear()
+    token = f"Authorization: Bearer {32 * KILOBYTE * 'x'}\r\nContent-Length: 0\r\n"
+    assert _ask(edge.port, _request(target, token, method)).status == 200
+    ((line, size),) = edge.upstream.asked
+    assert line == f"{method} {target} HTTP/1.1"
+    assert size > 32 * KILOBYTE
+
+
+def test_an_address_of_32_kilobytes_passes(edge: Edge) -> None:
+    query = "&".join(f"scope=repository:acme/{n:0>200}:pull,push" for n in range(135))
+    assert len(query) > 30 * KILOBYTE
+    assert _ask(edge.port, _request(f"/auth/token?{query}")).status == 200
+
+
+def test_debian_s_registry_takes_a_token_of_75_repositories(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for program in find_missing():
+        skip_or_fail(f"Debian's {program}")
+    port, registry_port, closed = find_free_ports(3)
+    keys, url = keys_of(tmp_path), f"http://127.0.0.1:{registry_port}"
+    parts = [
+        Part(
+            registry_command(tmp_path, registry_port, keys, f"http://127.0.0.1:{port}"),
+            tmp_path / "registry.out",
+            is_ready=lambda: is_answering(f"{url}/v2/"),
+        ),
+        Part(
+            edge_command(tmp_path, Ports(port, closed, closed, registry_port), url),
+            tmp_path / "edge.out",
+            is_ready=lambda: _is_open(port),
+        ),
+    ]
+    names = [f"acme/{'long-' * 40}{number}" for number in range(75)]
+    access = [repository_access(name, "pull", "push") for name in names]
+    token = sign_token(keys, TAGLOCK, access, int(time.time()))
+    assert 16 * KILOBYTE < len(token) < 32 * KILOBYTE
+    try:
+        for part in parts:
+            part.start()
+        wait_until(lambda: _is_open(port))
+        head = f"Authorization: Bearer {token}\r\n"
+        answer = _ask(port, _request(f"/v2/{names[-1]}/tags/list", head))
+        assert (answer.status, answer.code) == (404, "NAME_UNKNOWN")
+    finally:
+        for part in parts:
+            part.stop()
