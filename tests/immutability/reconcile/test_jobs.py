@@ -21,7 +21,7 @@ from immutability.reconcile import inventory, work
 from immutability.reconcile.jobs import ask_for_inventory, find_inventory
 from immutability.reconcile.work import run_jobs
 from tests.conftest import SEMVER
-from tests.immutability.core import Core
+from tests.immutability.core import Core, named
 from tests.immutability.reconcile.conftest import Library, locked
 from tests.immutability.registry_double import (
     NO_ANSWER,
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 Protect = Callable[..., Policy]
 
-ONE, TWO = image("one"), image("two")
+ONE, TWO = named("one", image("one")), named("two", image("two"))
 BROKEN = answer(500)
 
 

@@ -12,7 +12,7 @@ from containers.registry.client import RegistryAnswer
 from containers.writes import STRAY_LIFE, WRITE_LEASE
 from immutability.models import LockedTag
 from immutability.reconcile.tag import reconcile_record
-from tests.immutability.core import Core
+from tests.immutability.core import Core, named
 from tests.immutability.reconcile.conftest import Library
 from tests.immutability.registry_double import (
     NO_ANSWER,
@@ -28,7 +28,7 @@ from workspaces.log.models import LockEvent
 
 pytestmark = pytest.mark.django_db
 
-ONE, TWO = image("one"), image("two")
+ONE, TWO = named("one", image("one")), named("two", image("two"))
 LEASE = WRITE_LEASE.total_seconds()
 LIFE = STRAY_LIFE.total_seconds()
 
@@ -39,13 +39,6 @@ class KilledError(BaseException):
 
 def _die(carry: Carry) -> RegistryAnswer:
     raise KilledError
-
-
-def _lock(core: Core) -> str:
-    """Return the state of v1's lock and its image, by a word."""
-    row = LockedTag.objects.filter(tag="v1").first()
-    names = {digest_of(ONE): "one", digest_of(TWO): "two"}
-    return f"{row.state} {names[row.digest]}" if row else "none"
 
 
 def _show(library: Library, body: bytes | None) -> None:
@@ -93,7 +86,7 @@ def test_after_a_stray_a_look_decides(
     sent = library.sent()
     assert gate.reconcile()
     assert library.sent() == sent
-    assert _lock(gate) == expected
+    assert gate.lock() == expected
     record = gate.record()
     assert (record.digest, record.stray_until) == (digest_of(shown) if shown else "", None)
     new = LockEvent.objects.exclude(id__in=known).values_list("kind", flat=True)
@@ -109,7 +102,7 @@ def test_a_tag_without_a_lock_is_recorded_as_it_is(
     _show(library, shown)
     assert unprotected.reconcile()
     assert unprotected.record().digest == (digest_of(shown) if shown else "")
-    assert _lock(unprotected) == "none"
+    assert unprotected.lock() == "none"
 
 
 def test_a_claim_over_a_released_tag_that_shows_the_released_image_stands(
@@ -121,10 +114,10 @@ def test_a_claim_over_a_released_tag_that_shows_the_released_image_stands(
     gate.push("v1", image=TWO)
     gate.let_pass(seconds=LIFE + 1)
     assert gate.reconcile()
-    assert (_lock(gate), gate.stray()) == ("claimed two", "none")
+    assert (gate.lock(), gate.stray()) == ("claimed two", "none")
     # It is pointed the next time.
     assert gate.reconcile()
-    assert _lock(gate) == "locked two"
+    assert gate.lock() == "locked two"
 
 
 @pytest.mark.parametrize(("shown", "stands"), [(TWO, True), (ONE, True), (None, False)])
@@ -140,7 +133,7 @@ def test_a_lock_that_was_never_shown_stands_while_the_tag_is_as_before(
     )
     _show(library, shown)
     assert gate.reconcile()
-    assert _lock(gate) == ("locked one" if stands else "none")
+    assert gate.lock() == ("locked one" if stands else "none")
 
 
 def test_an_open_stray_is_left_alone(gate: Core, library: Library) -> None:
@@ -172,7 +165,7 @@ def test_without_a_registry_a_stray_just_ends(gate: Core) -> None:
     gate.push("v1", image=ONE)
     TagRecord.objects.update(stray_until=Now() - timedelta(seconds=1))
     assert reconcile_record(gate.record().id, None)
-    assert (_lock(gate), gate.stray()) == ("locked one", "none")
+    assert (gate.lock(), gate.stray()) == ("locked one", "none")
     assert gate.record().digest == digest_of(ONE)
 
 
@@ -195,9 +188,9 @@ def test_a_write_becomes_a_stray_once_it_has_expired(unprotected: Core, library:
     ("reply", "expected", "stray"),
     [
         (None, "locked one", "none"),
-        (lands_without_answer, "claimed one", digest_of(ONE)),
-        (NO_ANSWER, "claimed one", digest_of(ONE)),
-        (answer(500), "claimed one", digest_of(ONE)),
+        (lands_without_answer, "claimed one", "one"),
+        (NO_ANSWER, "claimed one", "one"),
+        (answer(500), "claimed one", "one"),
         (REFUSED, "none", "none"),
         (NOT_REACHED, "none", "none"),
     ],
@@ -210,7 +203,7 @@ def test_a_claim_is_pointed_and_settled_by_the_answer(
     if reply is not None:
         library.script("PUT v1", reply)
     assert gate.reconcile()
-    assert (_lock(gate), gate.stray()) == (expected, stray)
+    assert (gate.lock(), gate.stray()) == (expected, stray)
     # Once for each time.
     assert library.sent_by_tag == ["v1", "v1"]
 
@@ -220,7 +213,7 @@ def _claim(core: Core, library: Library) -> None:
     library.script("PUT v1", NO_ANSWER)
     core.push("v1", image=ONE)
     TagRecord.objects.update(stray_until=None, stray_digest="")
-    assert _lock(core) == "claimed one"
+    assert core.lock() == "claimed one"
 
 
 def test_a_refusal_while_a_stray_is_open_is_tried_again_once_it_is_over(
@@ -229,14 +222,14 @@ def test_a_refusal_while_a_stray_is_open_is_tried_again_once_it_is_over(
     library.script("PUT v1", NO_ANSWER, REFUSED)
     gate.push("v1", image=ONE)
     assert gate.reconcile()
-    assert _lock(gate) == "claimed one"
+    assert gate.lock() == "claimed one"
     sent = len(library.sent())
     assert not gate.reconcile()
     assert len(library.sent()) == sent
     gate.let_pass(seconds=LIFE + 1)
     library.script("PUT v1", REFUSED)
     assert [gate.reconcile(), gate.reconcile()] == [True, True]
-    assert _lock(gate) == "none"
+    assert gate.lock() == "none"
 
 
 @pytest.mark.parametrize("obstacle", ["nothing", "shown", "stray", "delete", "stray delete"])
@@ -258,7 +251,7 @@ def test_a_claim_whose_manifest_is_gone_goes_back_if_nothing_speaks_against_it(
     elif obstacle == "stray delete":
         Manifest.objects.update(stray_until=Now() + timedelta(minutes=5))
     assert gate.reconcile() is (obstacle == "nothing")
-    assert _lock(gate) == ("none" if obstacle == "nothing" else "claimed one")
+    assert gate.lock() == ("none" if obstacle == "nothing" else "claimed one")
 
 
 def test_a_claim_is_not_pointed_while_its_manifest_is_being_deleted(
@@ -290,7 +283,7 @@ def test_a_delete_is_sent_again_by_tag_and_settled_by_the_answer(
     if reply is not None:
         library.script("DELETE v1", reply)
     assert gate.reconcile()
-    assert (_lock(gate), gate.stray()) == (expected, stray)
+    assert (gate.lock(), gate.stray()) == (expected, stray)
     assert library.sent("DELETE") == ["DELETE v1"] * 2
 
 
@@ -304,7 +297,7 @@ def test_a_registry_that_gives_no_answer_leaves_all_as_it_is(
     before = list(TagRecord.objects.values())
     assert not gate.reconcile()
     assert list(TagRecord.objects.values()) == before
-    assert _lock(gate) == "claimed one"
+    assert gate.lock() == "claimed one"
 
 
 @pytest.mark.parametrize("what", ["PUT v1", "DELETE v1"])
