@@ -235,9 +235,14 @@ def test_a_list_that_cannot_be_read_now_stops_nothing(
 ) -> None:
     library.store(ONE, "v1")
     library.store(TWO, "v2")
-    library.script(f"GET {digest_of(ONE)}", NO_ANSWER)
+    library.script("GET", NO_ANSWER, NO_ANSWER)
     assert _read(gate.workspace, client, "v1", "v2") == Reading(2, 0)
-    assert find_unread_digests(gate.workspace, REPOSITORY) == {Digest(digest_of(ONE))}
+    assert len(library.sent("GET")) == 1
+    assert _unread(gate) == {digest_of(ONE), digest_of(TWO)}
+    # The delete that needs them reads them.
+    library.scripts.clear()
+    assert gate.delete(THREE) == "404"
+    assert _unread(gate) == set()
 
 
 # ---- repositories that were read wholly ---------------------------------------------------------
