@@ -7,7 +7,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import Error as AnyDatabaseError
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse
 from rest_framework import exceptions, status
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import CharField, Serializer
 
 from workspaces.callers import UnknownWorkspaceError
+from workspaces.json_response import UTF8JsonResponse
 from workspaces.text import describe_bad_character
 from workspaces.throttles import TooManyCallsError
 
@@ -176,7 +177,7 @@ def _sendable(text: str) -> str:
 
 def plain_problem_response(status_code: int, code: str, detail: str) -> HttpResponse:
     """Answer outside of the API's views: an address that is not there, or a bug."""
-    return JsonResponse(
+    return UTF8JsonResponse(
         problem_body(status_code, code, detail), status=status_code, content_type=CONTENT_TYPE
     )
 
