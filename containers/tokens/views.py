@@ -53,7 +53,7 @@ def give_token(request: HttpRequest) -> HttpResponse:
     except (_BadRequestError, TooManyScopesError) as error:
         answer = _error(400, "UNSUPPORTED", str(error))
     except RequestDataTooBig:
-        answer = _error(400, "UNSUPPORTED", "The request is too large.")
+        answer = _error(413, "SIZE_INVALID", "The request is too large.")
     except (SuspiciousOperation, BadRequest, MultiPartParserError):
         answer = _error(400, "UNSUPPORTED", "The form cannot be read, or has too many fields.")
     except TooManyCallsError as error:

@@ -27,7 +27,14 @@ from workspaces.actions.access_tokens import (
 )
 from workspaces.callers import find_access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken
-from workspaces.problems import PlainTextField, StrictSerializer
+from workspaces.problems import (
+    BoundedListField,
+    MomentField,
+    OneOfField,
+    PlainTextField,
+    StrictSerializer,
+)
+from workspaces.queries import read_query
 
 _SCOPES = [scope.value for scope in Scope]
 
@@ -102,10 +109,8 @@ class CreateSerializer(StrictSerializer):
     """A new access token."""
 
     name = PlainTextField(max_length=MAX_NAME_LENGTH, help_text="Without a colon.")
-    scopes = serializers.ListField(
-        child=serializers.ChoiceField(_SCOPES), min_length=1, max_length=len(_SCOPES)
-    )
-    expires_at = serializers.DateTimeField(
+    scopes = BoundedListField(child=OneOfField(_SCOPES), min_length=1, max_length=len(_SCOPES))
+    expires_at = MomentField(
         default=None, allow_null=True, help_text="Left out or null: it is valid until revoked."
     )
 
@@ -126,9 +131,7 @@ class AccessTokenListView(APIView):
         """List access tokens, newest first. Those for every workspace are among them."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_ACCESS_TOKENS)
-        asked = ListQuerySerializer(data=request.query_params.dict())
-        asked.is_valid(raise_exception=True)
-        wanted = asked.validated_data
+        wanted = read_query(request, ListQuerySerializer)
         page = find_access_tokens(
             access.workspace,
             with_revoked=wanted["revoked"],
@@ -159,6 +162,7 @@ class AccessTokenListView(APIView):
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_ACCESS_TOKENS)
+        read_query(request)
         asked = CreateSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         wanted = asked.validated_data
@@ -189,6 +193,7 @@ class AccessTokenView(APIView):
         """Return one access token, revoked or not."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_ACCESS_TOKENS)
+        read_query(request)
         token = tokens_in(access.workspace).filter(id=token_id).first()
         if token is None:
             raise _unknown(token_id)
@@ -204,6 +209,7 @@ class AccessTokenView(APIView):
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_ACCESS_TOKENS)
+        read_query(request)
         try:
             token = revoke_access_token(access.workspace, token_id, actor=access.actor)
         except AccessToken.DoesNotExist:

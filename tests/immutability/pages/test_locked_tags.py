@@ -299,7 +299,7 @@ def test_an_unknown_state_is_an_error(every_state: Workspace, member: Browser) -
     page = member.open(f"{LOCKED_TAGS}?state=open")
     errors = read_errors(page)
     assert list(errors) == ["id_state"]
-    assert "open is not one of the available choices" in errors["id_state"]
+    assert "Must be one of: claimed, locked, " in errors["id_state"]
 
 
 def test_a_search_that_is_too_long_is_an_error(protected: Workspace, member: Browser) -> None:
