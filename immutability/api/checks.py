@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from containers.api.fields import ReferenceField
 from containers.connection import find_registry
 from containers.reference import parse_digest, parse_repository, parse_tag
+from immutability.actions.ask_delete import ask_delete
 from immutability.actions.check_delete import DeleteCheck, check_delete
 from immutability.actions.check_push import NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.actions.read import UndecidedError
@@ -88,6 +89,7 @@ class CheckDeleteSerializer(StrictSerializer):
         help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
         "name: no admin.",
     )
+    dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require exactly one of tag and digest."""
@@ -193,7 +195,7 @@ class CheckDeleteView(APIView):
         read_query(request)
         asked = _validated(CheckDeleteSerializer, request)
         access = find_access(request, asked["repository"].workspace)
-        access.require(Permission.CHECK)
+        access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
         name = asked.get("actor", "")
         is_admin = bool(name) and is_admin_name(access.workspace, name)
         check = DeleteCheck(
@@ -202,10 +204,13 @@ class CheckDeleteView(APIView):
             target=asked.get("tag") or asked["digest"],
             is_admin=is_admin,
         )
-        actor = _named_actor(access, name)
-        answer = decide_or_refuse(
-            lambda: check_delete(check, actor=actor, registry=find_registry())
-        )
+        if asked["dry_run"]:
+            answer = decide_or_refuse(lambda: ask_delete(check, find_registry()))
+        else:
+            actor = _named_actor(access, name)
+            answer = decide_or_refuse(
+                lambda: check_delete(check, actor=actor, registry=find_registry())
+            )
         return Response(_render_delete(answer))
 
 

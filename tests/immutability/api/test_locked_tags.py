@@ -224,7 +224,7 @@ def test_a_deleted_tags_name_can_stay_reserved(
     response = admin.delete(f"{URL}/{row.id}?{in_query}", body, format="json")
     assert response.status_code == 200
     answer = response.json()["locked_tag"]
-    assert (answer["state"], answer["deleted_by"]) == ("reserved", "token admin")
+    assert (answer["state"], answer["deleted_by"]) == ("reserved", 'token "token admin"')
     assert answer["deleted_at"] is not None
     assert answer == admin.get(f"{URL}/{row.id}").json()
     event = LockEvent.objects.get(kind="tag.deleted")

@@ -60,7 +60,7 @@ def test_an_event_is_shown_whole(
             "Tag locked",
             "acme/api:v1.0.0",
             BB,
-            "dana registry",
+            "dana via the registry",
             "Release versions",
         ]
     ]
@@ -109,7 +109,7 @@ def test_hostile_text_is_shown_as_text(acme: Workspace, member: Browser) -> None
     hostile = '"><script>alert(1)</script>'
     record(tag_event("v1", rule_name=hostile), actor=Actor(hostile, ActorKind.REGISTRY))
     page = member.open(LOG)
-    assert page.rows[0][4:] == [f"{hostile} registry", hostile]
+    assert page.rows[0][4:] == [f"{hostile} via the registry", hostile]
     assert [script.raw_text for script in page.find_all("script")] == [""]
 
 
