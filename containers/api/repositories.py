@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -55,9 +55,21 @@ class RepositoryListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    q = TextField(default="", allow_blank=True, max_length=MAX_REPOSITORY_LENGTH)
-    is_public = serializers.BooleanField(default=None)
-    after = ReferenceField(parse_repository, default=None, allow_blank=True)
+    q = TextField(
+        default="",
+        allow_blank=True,
+        max_length=MAX_REPOSITORY_LENGTH,
+        help_text="Text in the name.",
+    )
+    is_public = serializers.BooleanField(
+        default=None, help_text="Public ones or private ones alone."
+    )
+    after = ReferenceField(
+        parse_repository,
+        default=None,
+        allow_blank=True,
+        help_text="Only repositories behind this name.",
+    )
     limit = serializers.IntegerField(
         default=REPOSITORIES_PER_PAGE,
         min_value=1,
@@ -76,12 +88,7 @@ class RepositoryListView(APIView):
 
     @extend_schema(
         operation_id="list_repositories",
-        parameters=[
-            OpenApiParameter("q", description="Text in the name."),
-            OpenApiParameter("is_public", bool, description="Public ones or private ones alone."),
-            OpenApiParameter("after", description="Only repositories behind this name."),
-            OpenApiParameter("limit", int),
-        ],
+        parameters=[ListQuerySerializer],
         responses=RepositoryListSerializer,
     )
     def get(self, request: Request, slug: str) -> Response:

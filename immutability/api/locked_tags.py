@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -90,11 +90,25 @@ class LockedTagListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    q = TextField(default="", allow_blank=True, max_length=MAX_REPOSITORY_LENGTH)
-    repository = ReferenceField(parse_repository, default=None, allow_blank=True)
-    tag = ReferenceField(parse_tag, default=None, allow_blank=True)
+    q = TextField(
+        default="",
+        allow_blank=True,
+        max_length=MAX_REPOSITORY_LENGTH,
+        help_text="Text in the repository's or the tag's name.",
+    )
+    repository = ReferenceField(
+        parse_repository,
+        default=None,
+        allow_blank=True,
+        help_text='The full name, like "acme/api".',
+    )
+    tag = ReferenceField(
+        parse_tag, default=None, allow_blank=True, help_text="The whole tag, in its case."
+    )
     state = OneOfField(STANDINGS, default="", allow_blank=True)
-    before = serializers.IntegerField(default=0, min_value=0)
+    before = serializers.IntegerField(
+        default=0, min_value=0, help_text="Only locks with a lower id."
+    )
     limit = serializers.IntegerField(
         default=LOCKED_TAGS_PER_PAGE,
         min_value=1,
@@ -119,8 +133,11 @@ class ReasonField(PlainTextField):
 class DeleteSerializer(StrictSerializer):
     """What becomes of the name, and why."""
 
-    name = OneOfField([each.value for each in NameAfter])
-    reason = ReasonField()
+    name = OneOfField(
+        [each.value for each in NameAfter],
+        help_text="Keep the name for the same image, or give it up.",
+    )
+    reason = ReasonField(help_text="Kept in the lock log.")
 
 
 class ReleaseSerializer(StrictSerializer):
@@ -140,14 +157,7 @@ class LockedTagListView(APIView):
 
     @extend_schema(
         operation_id="list_locked_tags",
-        parameters=[
-            OpenApiParameter("q", description="Text in the repository's or the tag's name."),
-            OpenApiParameter("repository", description='The full name, like "acme/api".'),
-            OpenApiParameter("tag", description="The whole tag, in its case."),
-            OpenApiParameter("state", enum=STANDINGS),
-            OpenApiParameter("before", int, description="Only locks with a lower id."),
-            OpenApiParameter("limit", int),
-        ],
+        parameters=[ListQuerySerializer],
         responses=LockedTagListSerializer,
     )
     def get(self, request: Request, slug: str) -> Response:
@@ -191,15 +201,7 @@ class LockedTagView(APIView):
 
     @extend_schema(
         operation_id="delete_locked_tag",
-        parameters=[
-            OpenApiParameter(
-                "name",
-                enum=[each.value for each in NameAfter],
-                required=True,
-                description="Keep the name for the same image, or give it up.",
-            ),
-            OpenApiParameter("reason", required=True, description="Kept in the lock log."),
-        ],
+        parameters=[DeleteSerializer],
         responses={200: DeletedSerializer},
     )
     def delete(self, request: Request, slug: str, lock_id: int) -> Response:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -98,8 +98,10 @@ class AccessTokenListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    revoked = serializers.BooleanField(default=False)
-    before = serializers.IntegerField(default=0, min_value=0)
+    revoked = serializers.BooleanField(default=False, help_text="List those that were revoked too.")
+    before = serializers.IntegerField(
+        default=0, min_value=0, help_text="Only tokens with a lower id."
+    )
     limit = serializers.IntegerField(
         default=TOKENS_PER_PAGE, min_value=1, max_value=MAX_TOKENS_PER_PAGE
     )
@@ -120,11 +122,7 @@ class AccessTokenListView(APIView):
 
     @extend_schema(
         operation_id="list_access_tokens",
-        parameters=[
-            OpenApiParameter("revoked", bool, description="List those that were revoked too."),
-            OpenApiParameter("before", int, description="Only tokens with a lower id."),
-            OpenApiParameter("limit", int),
-        ],
+        parameters=[ListQuerySerializer],
         responses=AccessTokenListSerializer,
     )
     def get(self, request: Request, slug: str) -> Response:

@@ -28,6 +28,7 @@ from workspaces.log.query import (
     EVENTS_PER_PAGE,
     MAX_EVENTS_PER_PAGE,
     LogListForm,
+    RefField,
     find_events,
     visible_events,
 )
@@ -98,21 +99,28 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
         return verifier_key()
 
 
+def _text(name: str, description: str = "") -> OpenApiParameter:
+    """Describe a parameter that is a text, with its limit."""
+    field = LogListForm.base_fields[name]
+    limit = REF_LENGTH if isinstance(field, RefField) else getattr(field, "max_length", None)
+    return OpenApiParameter(name, {"type": "string", "maxLength": limit}, description=description)
+
+
 _FILTERS = [
-    OpenApiParameter("repository", description='The full name, like "acme/api".'),
-    OpenApiParameter("tag"),
+    _text("repository", 'The full name, like "acme/api".'),
+    _text("tag"),
     OpenApiParameter("kind", enum=[kind.value for kind in EventKind]),
-    OpenApiParameter("actor"),
-    OpenApiParameter("rule", description="The name of a rule."),
-    OpenApiParameter("digest", description="A digest, or its first characters."),
-    OpenApiParameter("ref", description="The ref of one event."),
-    OpenApiParameter("since", description="The first day, in UTC: 2026-05-01."),
-    OpenApiParameter("until", description="The last day, in UTC."),
+    _text("actor", "Who it was: the name alone."),
+    _text("rule", "The name of a rule."),
+    _text("digest", "A digest, or its first characters."),
+    _text("ref", "The ref of one event."),
+    OpenApiParameter("since", OpenApiTypes.DATE, description="The first day, in UTC: 2026-05-01."),
+    OpenApiParameter("until", OpenApiTypes.DATE, description="The last day, in UTC."),
 ]
 _PLACES = [
-    OpenApiParameter("before", description="The events right before the one with this ref."),
-    OpenApiParameter("after", description="The events right after the one with this ref."),
-    OpenApiParameter("limit", int, description=f"At most {MAX_EVENTS_PER_PAGE} events."),
+    _text("before", "The events right before the one with this ref."),
+    _text("after", "The events right after the one with this ref."),
+    OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS_PER_PAGE}),
 ]
 
 
