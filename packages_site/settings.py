@@ -64,6 +64,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "packages_site.caching.keep_answers_private",
     "csp.middleware.CSPMiddleware",
+    "packages_site.request_limits.refuse_oversized_requests",
     "packages_site.sessions.drop_odd_session_cookies",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -192,8 +193,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Far above any settings page or check, far below what could tire a node.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# Of any body but a manifest's. The largest good one is of the settings page, with every rule and
+# sample tag as long as it may be, and each character percent-encoded.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 
 LANGUAGE_CODE = "en"
@@ -216,7 +218,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["workspaces.problems.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["workspaces.json_response.UTF8JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "workspaces.problems.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "workspaces.problems.problem_response",

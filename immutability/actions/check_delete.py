@@ -25,7 +25,14 @@ from immutability.actions.refuse import (
 )
 from immutability.answers import DeleteAnswer, DeleteTagAnswer, Refusal
 from immutability.models import LockedTag
-from immutability.protection import DeleteOutcome, LockState, Policy, Protection, decide_delete
+from immutability.protection import (
+    DeleteOutcome,
+    LockState,
+    Policy,
+    Protection,
+    cover,
+    decide_delete,
+)
 from workspaces.access import Actor
 from workspaces.log.append import append_event
 from workspaces.log.kinds import EventKind
@@ -73,7 +80,7 @@ def _decide(check: DeleteCheck, actor: Actor, registry: RegistryClient | None) -
         for tag, outcome in outcomes.items()
     )
     with transaction.atomic():
-        refusal = _refuse(check, rows, outcomes, actor)
+        refusal = _refuse(check, policy, rows, outcomes, actor)
         if refusal is None:
             for tag, outcome in outcomes.items():
                 row = rows[tag]
@@ -121,6 +128,7 @@ def _held_digest(outcome: DeleteOutcome, row: LockedTag | None) -> Digest | None
 
 def _refuse(
     check: DeleteCheck,
+    policy: Policy,
     rows: dict[Tag, LockedTag | None],
     outcomes: dict[Tag, DeleteOutcome],
     actor: Actor,
@@ -132,7 +140,7 @@ def _refuse(
         row = rows[tag]
         if row is None or outcome.is_allowed:
             continue
-        facts = row.to_facts(check.workspace.slug)
+        facts = row.to_facts(check.workspace.slug, cover(policy, tag))
         if outcome is DeleteOutcome.CLAIM_PENDING:
             pending = pending or relay_pending_claim(facts)
         else:
@@ -146,7 +154,9 @@ def _carry_out(
 ) -> None:
     same = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest)
     if outcome is DeleteOutcome.DELETED:
-        changed = same.update(state=LockState.RESERVED, deleted_by=actor.name, deleted_at=Now())
+        changed = same.update(
+            state=LockState.RESERVED, deleted_by=actor.shown_name, deleted_at=Now()
+        )
         kind, reason = EventKind.TAG_DELETED, "the name stays reserved"
     elif outcome is DeleteOutcome.SUSPENDED:
         hold_version(check.workspace, policy.version)

@@ -101,7 +101,7 @@ def ask_push(check: PushCheck, registry: RegistryClient | None = None) -> PushAn
     for tag, decision in decisions.items():
         row = locks.get(tag)
         outcome, held = decision.outcome, Digest(row.digest) if row else None
-        facts = row.to_facts(check.workspace.slug) if row else None
+        facts = row.to_facts(check.workspace.slug, decision.coverage) if row else None
         if tag in present:
             held = present[tag]
             outcome = decide_adoption(policy, check.digest, held)
@@ -257,7 +257,7 @@ def _facts_of_adoption(
         tag=tag.name,
         digest=present,
         locked_at=None,
-        rule_name=coverage.rule.name if coverage.rule else "",
+        coverage=coverage,
         pushed_by="",
     )
 

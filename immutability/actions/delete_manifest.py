@@ -140,7 +140,7 @@ def _find_refusal(
         if is_put_aside and mine is not None:
             # Locked, or released from a claim, since the delete was announced.
             raise MovedError
-        facts = row.to_facts(delete.workspace.slug)
+        facts = row.to_facts(delete.workspace.slug, cover(policy, tag))
         if outcome is DeleteOutcome.CLAIM_PENDING:
             return relay_pending_claim(facts)
         if outcome is DeleteOutcome.LOCKED:
@@ -182,7 +182,9 @@ def _find_hollowing(
         if row is not None:
             with transaction.atomic():
                 ref = record_hollowing(row, digest, delete.workspace, actor=actor)
-            return relay_hollowing(row.to_facts(delete.workspace.slug), digest, ref)
+            return relay_hollowing(
+                row.to_facts(delete.workspace.slug, cover(policy, Tag(row.tag))), digest, ref
+            )
     return None
 
 
@@ -229,7 +231,7 @@ def _set_aside(delete: ManifestDelete, policy: Policy, actor: Actor) -> set[Tag]
     """
     suspended = _find_by_outcome(delete, policy, DeleteOutcome.SUSPENDED)
     deleted = _find_by_outcome(delete, policy, DeleteOutcome.DELETED)
-    by_admin = {"deleted_by": actor.name, "deleted_at": Now()}
+    by_admin = {"deleted_by": actor.shown_name, "deleted_at": Now()}
     for tag, row in sorted((suspended | deleted).items(), key=lambda item: item[0]):
         who = by_admin if tag in deleted else {"deleted_by": "", "deleted_at": None}
         is_unchanged = LockedTag.objects.filter(

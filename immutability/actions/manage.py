@@ -98,7 +98,7 @@ def _delete_lock(
         raise WrongStateError("The tag is deleted already, and its name is reserved. Free it?")
     if row.state != LockState.RESERVED:
         row.state = LockState.RESERVED
-        row.deleted_by, row.deleted_at = actor.name, Now()
+        row.deleted_by, row.deleted_at = actor.shown_name, Now()
         row.save(update_fields=["state", "deleted_by", "deleted_at"])
         row.refresh_from_db(fields=["deleted_at"])
         _record(EventKind.TAG_DELETED, row, workspace, reason, actor)

@@ -203,7 +203,7 @@ def _begin(row: LockedTag, actor: Actor) -> None:
     is_unchanged = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest).update(
         state=LockState.DELETING,
         replaced_state=row.state,
-        deleted_by=actor.name,
+        deleted_by=actor.shown_name,
         deleted_at=Now(),
     )
     if not is_unchanged:

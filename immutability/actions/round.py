@@ -257,7 +257,7 @@ class PushRound:
                     )
                 )
         facts = [
-            (reached[tag], row.to_facts(self.workspace.slug))
+            (reached[tag], row.to_facts(self.workspace.slug, self.decisions[tag].coverage))
             for tag, row in sorted(blocking.items())
         ]
         refusal = relay_first(facts, self.digest, refs[0] if refs else "")

@@ -144,7 +144,7 @@ def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:
     settings.protection = policy.protection
     settings.refuse_identical_pushes = policy.refuse_identical_pushes
     settings.protect_signature_tags = policy.protect_signature_tags
-    settings.saved_by = actor.name
+    settings.saved_by = actor.shown_name
     settings.saved_at = Now()
     settings.save(force_insert=is_new)
     settings.rules.all().delete()

@@ -73,7 +73,7 @@ def _succeed(attempt: Attempt, written: frozenset[Tag], origin: Origin) -> None:
     repository = Repository(attempt.repository)
     digest = Digest(attempt.digest)
     record_seen(attempt.workspace, repository, digest, body, attempt.media_type)
-    record_pushes(attempt.workspace, repository, written, digest, attempt.actor)
+    record_pushes(attempt.workspace, repository, written, digest, actor.shown_name)
 
 
 def settle_as_landed(attempt: Attempt, landed: frozenset[Tag]) -> None:

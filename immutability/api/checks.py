@@ -10,13 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.reference import (
-    InvalidReferenceError,
-    parse_digest,
-    parse_repository,
-    parse_tag,
-)
+from containers.reference import parse_digest, parse_repository, parse_tag
+from immutability.actions.ask_delete import ask_delete
 from immutability.actions.check_delete import DeleteCheck, check_delete
 from immutability.actions.check_push import NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.actions.read import UndecidedError
@@ -26,32 +23,15 @@ from immutability.protection import DeleteOutcome, Outcome
 from workspaces.access import Actor, ActorKind, Permission, permissions_of_scopes
 from workspaces.callers import Access, find_access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
-from workspaces.problems import PlainTextField, StrictSerializer, undecided
+from workspaces.problems import BoundedListField, PlainTextField, StrictSerializer, undecided
+from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
 from workspaces.throttles import ASKING_PER_CALLER, CHECKS_PER_TOKEN, count_call
 
 MAX_TAGS_PER_CHECK = 100
+MAX_ACTOR_LENGTH = 255
 
 Answer = TypeVar("Answer")
-
-
-class ReferenceField(serializers.CharField):
-    """A text that `parse` turns into a repository, tag or digest."""
-
-    def __init__(self, parse: Callable[[str], object], **options: Any) -> None:
-        super().__init__(trim_whitespace=False, **options)
-        self.parse = parse
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        """Return the parsed value. Raises ValidationError with the OCI error code."""
-        if data is not serializers.empty and data is not None and not isinstance(data, str):
-            raise ValidationError("Write a text.")
-        if not isinstance(data, str):
-            return super().run_validation(data)
-        try:
-            return self.parse(data)
-        except InvalidReferenceError as error:
-            raise ValidationError(error.message, code=error.code) from error
 
 
 class CheckPushSerializer(StrictSerializer):
@@ -59,7 +39,7 @@ class CheckPushSerializer(StrictSerializer):
 
     repository = ReferenceField(parse_repository, help_text='The full name, like "acme/api".')
     tag = ReferenceField(parse_tag, required=False)
-    tags = serializers.ListField(
+    tags = BoundedListField(
         child=ReferenceField(parse_tag),
         required=False,
         min_length=1,
@@ -75,7 +55,9 @@ class CheckPushSerializer(StrictSerializer):
         "connected registry is asked; without one, it is what the last allowed check put there.",
     )
     actor = PlainTextField(
-        required=False, max_length=255, help_text="Who is pushing, for the message and the log."
+        required=False,
+        max_length=MAX_ACTOR_LENGTH,
+        help_text="Who is pushing, for the message and the log.",
     )
     dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
     two_phase = serializers.BooleanField(
@@ -103,10 +85,11 @@ class CheckDeleteSerializer(StrictSerializer):
     digest = ReferenceField(parse_digest, required=False)
     actor = PlainTextField(
         required=False,
-        max_length=255,
+        max_length=MAX_ACTOR_LENGTH,
         help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
         "name: no admin.",
     )
+    dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require exactly one of tag and digest."""
@@ -176,6 +159,7 @@ class CheckPushView(APIView):
     def post(self, request: Request) -> Response:
         """Decide a push. The first allowed check of a covered tag locks it."""
         count_check(request)
+        read_query(request)
         asked = _validated(CheckPushSerializer, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
@@ -208,9 +192,10 @@ class CheckDeleteView(APIView):
     def post(self, request: Request) -> Response:
         """Decide a delete. An admin's delete of a locked tag leaves the name reserved."""
         count_check(request)
+        read_query(request)
         asked = _validated(CheckDeleteSerializer, request)
         access = find_access(request, asked["repository"].workspace)
-        access.require(Permission.CHECK)
+        access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
         name = asked.get("actor", "")
         is_admin = bool(name) and is_admin_name(access.workspace, name)
         check = DeleteCheck(
@@ -219,10 +204,13 @@ class CheckDeleteView(APIView):
             target=asked.get("tag") or asked["digest"],
             is_admin=is_admin,
         )
-        actor = _named_actor(access, name)
-        answer = decide_or_refuse(
-            lambda: check_delete(check, actor=actor, registry=find_registry())
-        )
+        if asked["dry_run"]:
+            answer = decide_or_refuse(lambda: ask_delete(check, find_registry()))
+        else:
+            actor = _named_actor(access, name)
+            answer = decide_or_refuse(
+                lambda: check_delete(check, actor=actor, registry=find_registry())
+            )
         return Response(_render_delete(answer))
 
 

@@ -17,6 +17,7 @@ from immutability.models import Attempt
 from workspaces.access import Actor, Permission
 from workspaces.callers import UnknownWorkspaceError, find_access
 from workspaces.problems import Problem
+from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
 
 
@@ -77,6 +78,7 @@ def _find_attempt(request: Request, claim_id: UUID) -> tuple[Attempt, Actor]:
     except UnknownWorkspaceError:
         raise unknown from None
     access.require(Permission.CHECK)
+    read_query(request)
     return attempt, access.actor
 
 

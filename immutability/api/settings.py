@@ -25,6 +25,7 @@ from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
 from workspaces.access import Permission
 from workspaces.callers import find_access, identify_caller
 from workspaces.problems import Problem, StrictSerializer, TextField
+from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
 from workspaces.throttles import TESTER_PER_CALLER, count_call
 
@@ -110,6 +111,7 @@ class ContainerSettingsView(APIView):
         """Return the settings, with their version as ETag."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_SETTINGS)
+        read_query(request)
         return _settings_response(read_policy(access.workspace))
 
     @extend_schema(
@@ -130,6 +132,7 @@ class ContainerSettingsView(APIView):
         """Save the settings. 428 without If-Match, 412 where somebody else saved since."""
         access = find_access(request, slug)
         access.require(Permission.CHANGE_SETTINGS)
+        read_query(request)
         before = read_policy(access.workspace)
         expected_version = _expected_version(request, before)
         serializer = SaveSettingsSerializer(data=request.data)
@@ -171,6 +174,7 @@ class TestPatternsView(APIView):
         count_call(TESTER_PER_CALLER, identify_caller(request))
         access = find_access(request, slug)
         access.require(Permission.VIEW_SETTINGS)
+        read_query(request)
         serializer = TestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         asked = serializer.validated_data

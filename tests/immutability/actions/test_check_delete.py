@@ -70,7 +70,8 @@ def test_a_refused_delete_is_an_oci_error(acme: Workspace, protect: Protect, set
         "message": (
             'tag "v1" of acme/api cannot be deleted because the tag is immutable: it is locked to '
             f"sha256:aaaaaaaaaaaa… since {lock.locked_at:%Y-%m-%d %H:%M} UTC because all tags are "
-            f"protected (pushed by dana). Only admins of acme can delete it. {link}"
+            "protected (pushed by dana via the registry). Only admins of acme can delete it. "
+            f"{link}"
         ),
         "detail": {
             "reason": "TAG_IMMUTABLE",
@@ -80,7 +81,7 @@ def test_a_refused_delete_is_an_oci_error(acme: Workspace, protect: Protect, set
             "locked_digest": AA,
             "locked_at": lock.locked_at.isoformat(),
             "rule": None,
-            "pushed_by": "dana",
+            "pushed_by": "dana via the registry",
             "event": event.ref,
             "url": link,
         },
@@ -102,7 +103,11 @@ def test_an_admins_delete_leaves_the_name_reserved(acme: Workspace, protect: Pro
     assert answer.refusal is None
     assert answer.tags[0].outcome is DeleteOutcome.DELETED
     lock = standing_lock(acme, "v1.2.0")
-    assert (lock.state, lock.digest, lock.deleted_by) == ("reserved", AA, "alice")
+    assert (lock.state, lock.digest, lock.deleted_by) == (
+        "reserved",
+        AA,
+        "alice via the registry",
+    )
     assert lock.deleted_at is not None
     event = tag_events(acme)[-1]
     assert (event.kind, event.digest, event.actor) == ("tag.deleted", AA, "alice")

@@ -225,7 +225,8 @@ def test_a_refusal_is_an_oci_error_that_says_everything(
         "message": (
             'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is '
             f"locked to sha256:aaaaaaaaaaaa… since {lock.locked_at:%Y-%m-%d %H:%M} UTC by rule "
-            '"Release versions" (pushed by dana). Your push was sha256:bbbbbbbbbbbb…. Push a new '
+            '"Release versions" (pushed by dana via the registry). Your push was '
+            "sha256:bbbbbbbbbbbb…. Push a new "
             f"tag, or ask an admin of acme. {link}"
         ),
         "detail": {
@@ -236,7 +237,7 @@ def test_a_refusal_is_an_oci_error_that_says_everything(
             "locked_digest": AA,
             "locked_at": lock.locked_at.isoformat(),
             "rule": "Release versions",
-            "pushed_by": "dana",
+            "pushed_by": "dana via the registry",
             "event": event.ref,
             "url": link,
             "pushed_digest": BB,
@@ -531,7 +532,7 @@ def test_a_reserved_name_takes_back_only_its_own_image(acme: Workspace, protect:
     assert answer.refusal is not None
     assert answer.refusal.status == 403
     assert answer.refusal.body["errors"][0]["detail"]["state"] == "reserved"
-    assert "it was deleted by alice on " in message_of(answer)
+    assert "was deleted by an admin (alice" in message_of(answer)
     assert standing_lock(acme, "v1").state == "reserved"
     refused = tag_events(acme)[-1]
     assert (refused.kind, refused.digest, refused.other_digest, refused.reason) == (

@@ -96,7 +96,8 @@ def test_another_image_is_refused_with_an_error_to_relay(check_push: Ask) -> Non
                             'tag "v1.2.0" of acme/api cannot be overwritten because the tag is '
                             "immutable: it is locked to sha256:aaaaaaaaaaaa… since "
                             f'{format_time(row.locked_at)} by rule "Release versions" (pushed by '
-                            "dana). Your push was sha256:bbbbbbbbbbbb…. Push a new tag, or ask an "
+                            "dana via the registry). Your push was sha256:bbbbbbbbbbbb…. "
+                            "Push a new tag, or ask an "
                             f"admin of acme. {url}"
                         ),
                         "detail": {
@@ -107,7 +108,7 @@ def test_another_image_is_refused_with_an_error_to_relay(check_push: Ask) -> Non
                             "locked_digest": AA,
                             "locked_at": row.locked_at.isoformat(),
                             "rule": "Release versions",
-                            "pushed_by": "dana",
+                            "pushed_by": "dana via the registry",
                             "event": event.ref,
                             "url": url,
                             "pushed_digest": BB,
@@ -196,8 +197,8 @@ def test_a_refused_dry_run_relays_the_line_without_a_link(check_push: Ask) -> No
     assert error["status"] == 403
     assert error["body"]["errors"][0]["message"] == (
         'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is locked '
-        f'to sha256:aaaaaaaaaaaa… since {since} by rule "Release versions" (pushed by dana). Push '
-        "a new tag, or ask an admin of acme."
+        f'to sha256:aaaaaaaaaaaa… since {since} by rule "Release versions" (pushed by dana via '
+        "the registry). Push a new tag, or ask an admin of acme."
     )
     assert error["body"]["errors"][0]["detail"]["event"] is None
     assert error["body"]["errors"][0]["detail"]["pushed_digest"] is None
@@ -452,7 +453,8 @@ def test_a_reserved_name_takes_back_only_the_image_that_was_deleted(
     assert (refused["allowed"], refused["outcome"]) == (False, "reserved")
     message = refused["error"]["body"]["errors"][0]["message"]
     when = format_time(LockedTag.objects.get().deleted_at)  # type: ignore[arg-type]
-    assert f"it was deleted by alice on {when} and its name is reserved for sha256:aaaa" in message
+    assert f"was deleted by an admin (alice via the registry) on {when}, and its name is" in message
+    assert "reserved for the image that it had, sha256:aaaa" in message
     assert "ask an admin of acme to free the name under Locked tags." in message
     assert refused["error"]["body"]["errors"][0]["detail"]["state"] == "reserved"
     assert check_push("v1.2.0", AA)["outcome"] == "locked_now"
@@ -514,3 +516,49 @@ def test_whoever_may_only_ask_is_told_about_dry_run(
     assert "dry_run" in read_problem(response, 403, "forbidden")["detail"]
     answer = client.post("/api/v1/check-push", {**asked, "dry_run": True}, format="json")
     assert answer.json()["outcome"] == "free"
+
+
+# What a refusal names.
+
+
+@pytest.mark.parametrize(
+    ("protection", "rules", "words", "named"),
+    [
+        (
+            Protection.SOME,
+            [PolicyRule("Versions, renamed", SEMVER.pattern)],
+            'by rule "Versions, renamed" (',
+            "Versions, renamed",
+        ),
+        (
+            Protection.SOME,
+            [PolicyRule("Another", "^v1"), SEMVER],
+            'by rule "Another" (',
+            "Another",
+        ),
+        (Protection.ALL, [SEMVER], "because all tags are protected (", None),
+    ],
+)
+def test_a_refusal_names_what_covers_the_tag_now(
+    check_push: Ask,
+    check_delete: Ask,
+    acme: Workspace,
+    protect: Protect,
+    protection: Protection,
+    rules: list[PolicyRule],
+    words: str,
+    named: str | None,
+) -> None:
+    check_push("v1.2.0")
+    since = format_time(LockedTag.objects.get().locked_at)
+    protect(acme, protection, *rules)
+    for answer in (
+        check_push("v1.2.0", BB),
+        check_push("v1.2.0", BB, dry_run=True),
+        check_delete(tag="v1.2.0"),
+        check_delete(tag="v1.2.0", dry_run=True),
+    ):
+        error = answer["error"]["body"]["errors"][0]
+        assert f"since {since} {words}" in error["message"]
+        assert SEMVER.name not in error["message"]
+        assert error["detail"]["rule"] == named

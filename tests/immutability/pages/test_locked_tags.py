@@ -79,7 +79,7 @@ def test_a_lock_is_shown_whole(
             BB,
             "Release versions",
             f"{locked_at:%Y-%m-%d %H:%M} UTC",
-            "dana",
+            "dana via the registry",
         ]
     ]
     assert page.find("caption").text == "1 tag, latest first"
@@ -299,7 +299,7 @@ def test_an_unknown_state_is_an_error(every_state: Workspace, member: Browser) -
     page = member.open(f"{LOCKED_TAGS}?state=open")
     errors = read_errors(page)
     assert list(errors) == ["id_state"]
-    assert "open is not one of the available choices" in errors["id_state"]
+    assert "Must be one of: claimed, locked, " in errors["id_state"]
 
 
 def test_a_search_that_is_too_long_is_an_error(protected: Workspace, member: Browser) -> None:
@@ -409,4 +409,4 @@ def test_behind_the_last_lock_there_is_nothing(protected: Workspace, member: Bro
 
 def test_a_lock_of_the_system_is_listed_too(protected: Workspace, member: Browser) -> None:
     push(protected, "v1", actor=SYSTEM)
-    assert member.open(LOCKED_TAGS).rows[0][5] == "taglock"
+    assert member.open(LOCKED_TAGS).rows[0][5] == "Taglock"

@@ -46,7 +46,7 @@ def test_a_locked_tag_says_what_holds_it(protected: Workspace, member: Browser) 
     assert page.heading == "acme/api:v1"
     assert "It points to one image, and a push of any other is refused." in page.main.text
     assert page.facts["Digest"] == AA
-    assert page.facts["Pushed by"] == "dana"
+    assert page.facts["Pushed by"] == "dana via the registry"
 
 
 def make_suspended(workspace: Workspace, protect: Protect) -> None:
@@ -73,7 +73,7 @@ def make_uncovered(workspace: Workspace, protect: Protect) -> None:
     [
         (make_suspended, "The settings do not cover it, so its lock is not in force."),
         (make_released, "An admin lets it be pushed once more, with any image;"),
-        (make_reserved, "It was deleted by dana,"),
+        (make_reserved, "It was deleted by dana via the registry,"),
         (lambda workspace, _: claim(workspace, "v1"), "A push of it is under way,"),
         (lambda *_: None, "It is not locked. All tags are protected: its next push locks it."),
         (make_uncovered, "whoever may push can point it at another image."),
