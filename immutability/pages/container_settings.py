@@ -79,7 +79,12 @@ def _save(
         )
     except LocksWouldSuspendError as error:
         return _render(request, access, form, {"would_suspend": error}, status=409)
-    messages.success(request, f"Saved: {policy.protection.label}. In force for the very next push.")
+    if policy.version == form.version:
+        messages.info(request, "There was nothing to save: these settings are in force already.")
+    else:
+        messages.success(
+            request, f"Saved: {policy.protection.label}. In force for the very next push."
+        )
     return redirect("container-settings", access.workspace.slug)
 
 

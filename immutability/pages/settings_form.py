@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 
 from django.http import QueryDict
 
+from immutability.advice import Advice
 from immutability.drafts import (
     Draft,
     DraftProblem,
+    advise_typed,
     describe_bad_pattern,
-    describe_pattern_hint,
+    describe_too_many_rules,
     find_draft_problems,
 )
 from immutability.protection import (
@@ -37,7 +39,13 @@ EXAMPLES = (
         "Protect semantic version tags",
         "Release versions",
         r"^v\d+\.\d+\.\d+$",
-        "Tags like v1.0.0 or v2.14.3",
+        "Tags like v1.0.0 or v2.14.3, not 1.0.0",
+    ),
+    Example(
+        "Protect Helm chart versions",
+        "Chart versions",
+        r"^v?\d+\.\d+\.\d+([-_].*)?$",
+        "Tags like 1.0.0, v1.0.0, 1.0.0-rc.1 or 1.0.0_5: Helm writes + as _",
     ),
     Example("Protect release tags", "Releases", "^release-.*$", "Tags like release-2026-04"),
     Example(
@@ -64,8 +72,8 @@ class Row:
         return not self.name and not self.pattern
 
     @property
-    def hint(self) -> str:
-        return "" if self.pattern_error else describe_pattern_hint(self.pattern)
+    def advice(self) -> tuple[Advice, ...]:
+        return advise_typed(self.pattern)
 
 
 @dataclass
@@ -120,6 +128,14 @@ class SettingsForm:
         return self.rows or [Row()]
 
     @property
+    def advised_rows(self) -> list[tuple[Row, tuple[Advice, ...]]]:
+        """The rows of the editor, each with what there is to know about its pattern."""
+        is_silent = describe_too_many_rules(len(self.filled_rows)) is not None
+        return [
+            (row, () if is_silent or row.pattern_error else row.advice) for row in self.shown_rows
+        ]
+
+    @property
     def can_add(self) -> bool:
         return len(self.rows) < MAX_RULES_PER_WORKSPACE
 
@@ -145,11 +161,26 @@ class SettingsForm:
         return not problems
 
     def find_pattern_problem(self) -> str:
-        """Return what is wrong with the first pattern that cannot be tried, or nothing."""
+        """Return what is wrong with the first pattern that cannot be tried, or nothing.
+
+        Where there are too many rules, none of them is looked at.
+        """
+        if too_many := describe_too_many_rules(len(self.filled_rows)):
+            return too_many
         for number, row in enumerate(self.rows, start=1):
             if not row.is_blank and (message := describe_bad_pattern(row.pattern)):
                 return f"Rule {number}: {message}"
         return ""
+
+    def find_advice(self) -> list[tuple[int, Advice]]:
+        """Return what there is to know about the rules, each with the number of its row."""
+        if describe_too_many_rules(len(self.filled_rows)):
+            return []
+        return [
+            (number, advice)
+            for number, row in enumerate(self.rows, start=1)
+            for advice in row.advice
+        ]
 
     def _note(self, problem: DraftProblem) -> None:
         if problem.rule is None:
