@@ -28,6 +28,7 @@ from immutability.suggestions import (
     has_variable,
     suggest_correction,
     suggest_escaped_dots,
+    suggest_glob,
     suggest_narrower,
 )
 
@@ -38,6 +39,7 @@ class AdviceCode(StrEnum):
     MATCHES_NO_TAG = "matches_no_tag"
     PART_MATCHES_NO_TAG = "part_matches_no_tag"
     MATCHES_EVERY_TAG = "matches_every_tag"
+    LOOKS_LIKE_GLOB = "looks_like_glob"
     UNESCAPED_DOT = "unescaped_dot"
     MATCHES_SIGNATURE_TAGS = "matches_signature_tags"
 
@@ -71,8 +73,9 @@ def advise(pattern: str) -> tuple[Advice, ...]:
         return (_explain_no_tag(pattern, analysis),)
     found = (
         _explain_dead_part(pattern, analysis),
-        _explain_every_tag(pattern, analysis),
-        _explain_dots(pattern, analysis),
+        _explain_every_tag(pattern, analysis)
+        or _explain_glob(pattern)
+        or _explain_dots(pattern, analysis),
         _explain_signature_tags(analysis),
     )
     return tuple(advice for advice in found if advice is not None)
@@ -145,8 +148,8 @@ def _explain_foreign(pattern: str, parts: Iterable[object]) -> str:
     if literals[:1] == ["/"] and pattern.startswith("/"):
         return "leave out the slashes around it."
     for characters, explanation in _FOREIGN:
-        if any(literal in characters for literal in literals):
-            return explanation
+        if found := next((literal for literal in literals if literal in characters), ""):
+            return explanation.format(found)
     if literals:
         return _explain_character(literals[0])
     if leaves:
@@ -156,14 +159,14 @@ def _explain_foreign(pattern: str, parts: Iterable[object]) -> str:
 
 _FOREIGN = (
     ("\"'`“”‘’„«»", "a tag has no quotes. Leave them out."),
-    (",;", "a tag has no commas. A rule is one pattern: write alternatives with |."),
+    (",;", 'a tag has no "{}". A rule is one pattern: write alternatives with |.'),
     (" \u00a0", "a tag has no spaces."),
     ("+", "a tag has no +. Helm writes it as _."),
     (
         "/:",
         "a tag has no / and no :. Write the tag alone, without the repository.",
     ),
-    ("!~", "a rule cannot be turned around: rules only add protection."),
+    ("!", "a rule cannot leave tags out: rules only add protection."),
     ("\\", "a tag has no backslash. In a pattern, one is enough: \\d."),
 )
 
@@ -178,6 +181,8 @@ def _explain_character(character: str) -> str:
     if character.isascii():
         return f'a tag has no {character}, only letters, digits, "_", "." and "-".'
     name = unicodedata.name(character, "a character without a name").lower()
+    if character.isalpha():
+        name = name.capitalize()
     return (
         f'"{character}" is U+{ord(character):04X}, {name}. A tag has only ASCII letters and '
         'digits, "_", "." and "-".'
@@ -209,11 +214,19 @@ def _explain_every_tag(pattern: str, analysis: Analysis) -> Advice | None:
     return Advice(AdviceCode.MATCHES_EVERY_TAG, message + example, suggestion)
 
 
+def _explain_glob(pattern: str) -> Advice | None:
+    suggestion = suggest_glob(pattern)
+    if not suggestion:
+        return None
+    message = "In RE2, * repeats the character before it. Write .* for any text."
+    return Advice(AdviceCode.LOOKS_LIKE_GLOB, message, suggestion)
+
+
 def _explain_dots(pattern: str, analysis: Analysis) -> Advice | None:
     suggestion = suggest_escaped_dots(pattern, analysis)
     if not suggestion:
         return None
-    message = "A dot matches any character, so 1.2 also matches 1x2. For a dot itself, write \\."
+    message = "A dot matches any character, so 1.2 also matches 1x2. Write \\. for a dot."
     return Advice(AdviceCode.UNESCAPED_DOT, message, suggestion)
 
 

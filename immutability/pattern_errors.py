@@ -11,6 +11,9 @@ _CLASSES = "dDsSwW"
 def explain(text: str, reason: str) -> str:
     """Return what a person reads where RE2 refuses `text` for `reason`."""
     kind, _, fragment = reason.partition(": ")
+    if fragment.startswith(_LOOKAROUND):
+        start = f'RE2 has no lookahead or lookbehind, so "{fragment}" cannot be used.'
+        return f"{start} {_NEGATIVE if fragment.endswith('!') else _POSITIVE}"
     if backreference := _find_backreference(text, kind, fragment):
         return (
             f'RE2 has no backreferences, so "{backreference}" cannot be used. Write the repeated '
@@ -96,9 +99,6 @@ _MISPLACED_ESCAPES = {
 
 
 def _explain_operator(fragment: str) -> str:
-    if fragment.startswith(_LOOKAROUND):
-        start = f'RE2 has no lookahead or lookbehind, so "{fragment}" cannot be used.'
-        return f"{start} {_NEGATIVE if fragment.endswith('!') else _POSITIVE}"
     character = "R" if fragment[2:3].isdigit() else fragment[2:3]
     if explanation := _OPERATORS.get(character) or _OPERATORS.get(fragment[-1]):
         return explanation
@@ -113,7 +113,7 @@ def _explain_operator(fragment: str) -> str:
     )
 
 
-# Somebody who wants to leave tags out might try a second rule.
+# Someone who wants to leave tags out might try a second rule.
 _NEGATIVE = (
     "Write which tags to protect instead, such as ^v\\d. A second rule cannot take tags away: "
     "rules only add. Exceptions to All tags are protected come in a later version."
@@ -178,7 +178,7 @@ _EXPLANATIONS = {
     ),
     "trailing \\": "The pattern ends with a single backslash. Remove it.",
     "no argument for repetition operator": (
-        'There is nothing before "{fragment}" that it could repeat. For any text, write .*; '
+        'There is nothing before "{fragment}" that it could repeat. Write .* for any text; '
         "otherwise put a character or a group in front."
     ),
     "invalid repetition size": (

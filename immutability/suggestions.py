@@ -49,6 +49,14 @@ def has_variable(text: str) -> bool:
     return re.search(r"\$(?:\{|[A-Z_]{2})", text) is not None
 
 
+def suggest_glob(text: str) -> str:
+    """Return what a pattern that looks like a shell wildcard would be in RE2, or ""."""
+    if not re.fullmatch(r"\^?[A-Za-z0-9._*-]*[A-Za-z0-9_-]\*[A-Za-z0-9._*-]*\$?", text):
+        return ""
+    candidate = _read_as_glob(text)
+    return candidate if _is_sound(candidate) else ""
+
+
 def suggest_escaped_dots(text: str, analysis: Analysis) -> str:
     """Return `text` with a backslash before each dot between digits, or "" where there is none."""
     if analysis.tree is None:
@@ -112,7 +120,9 @@ def _split_list(text: str) -> str:
 
 
 def _replace_braces(text: str) -> str:
-    return re.sub(r"\{([^{}]*,[^{}]*)\}", lambda found: f"({found[1].replace(',', '|')})", text)
+    return re.sub(
+        r"\{(?!\d*,\d*\})([^{}]*,[^{}]*)\}", lambda found: f"({found[1].replace(',', '|')})", text
+    )
 
 
 def _replace_plus(text: str) -> str:
@@ -123,6 +133,10 @@ def _replace_escapes(text: str) -> str:
     for escape, ours in ((r"\Z", "$"), (r"\G", "^"), (r"\<", r"\b"), (r"\>", r"\b"), (r"\K", "")):
         text = text.replace(escape, ours)
     return text
+
+
+def _halve_backslashes(text: str) -> str:
+    return re.sub(r"\\\\(?=[dDwWbB.])", r"\\", text)
 
 
 def _replace_groups(text: str) -> str:
@@ -152,7 +166,7 @@ def _move_anchors(text: str) -> str:
 
 def _read_as_glob(text: str) -> str:
     """Read shell wildcards, where the text has nothing else."""
-    if not re.fullmatch(r"\^?[A-Za-z0-9._*?-]*[*?][A-Za-z0-9._*?-]*\$?", text):
+    if not re.fullmatch(r"(?=.*[A-Za-z0-9])\^?[A-Za-z0-9._*?-]*[*?][A-Za-z0-9._*?-]*\$?", text):
         return text
     inner = re.sub(r"\*+", "*", text.removeprefix("^").removesuffix("$"))
     inner = inner.replace(".", r"\.").replace("*", ".*").replace("?", ".")
@@ -165,6 +179,7 @@ _CORRECTIONS: tuple[Callable[[str], str], ...] = (
     _drop_slashes,
     _replace_lookalikes,
     _replace_escapes,
+    _halve_backslashes,
     _replace_groups,
     _replace_plus,
     _replace_braces,

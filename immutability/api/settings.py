@@ -46,7 +46,8 @@ class RuleListSerializer(serializers.ListSerializer[Any]):
         """Return the validated rules."""
         if isinstance(data, list) and (message := describe_too_many_rules(len(data))):
             raise ValidationError(message)
-        return super().to_internal_value(data)
+        rules: list[Any] = super().to_internal_value(data)
+        return rules
 
 
 class RuleSerializer(StrictSerializer):

@@ -6,14 +6,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from containers.reference import parse_tag
-from immutability import reach
+from containers.reference import InvalidReferenceError, parse_tag
+from immutability.advice import advise
 from immutability.pattern_tree import TAG_CHARACTERS, UnreadPatternError, read_pattern
 from immutability.patterns import MAX_PATTERN_LENGTH, Pattern, PatternError
 from immutability.reach import (
+    Reach,
     TooComplexError,
+    analyse,
     build,
-    find_dead_parts,
+    can_match_shape,
     find_matching_tag,
     find_unmatched_tag,
 )
@@ -68,7 +70,7 @@ def compile_or_none(text: str) -> Pattern | None:
 @example(text="a(?i)*", tags=["A"])
 @example(text="(?:^)*a", tags=["ba"])
 @example(text="[!-[:alpha:]", tags=["a"])
-@settings(max_examples=20000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 def test_what_is_said_of_a_pattern_is_what_re2_does(text: str, tags: list[str]) -> None:
     pattern = compile_or_none(text)
     if pattern is None:
@@ -88,3 +90,135 @@ def test_what_is_said_of_a_pattern_is_what_re2_does(text: str, tags: list[str]) 
     else:
         assert not pattern.find(parse_tag(unmatched).name)
     assert matching or unmatched
+
+
+@given(text=PATTERNS, tags=st.lists(NEAR_TAGS | TAGS, min_size=1, max_size=8))
+@settings(max_examples=1000, deadline=None)
+def test_a_pattern_without_its_dead_parts_matches_the_same_tags(text: str, tags: list[str]) -> None:
+    pattern = compile_or_none(text)
+    if pattern is None or r"\Q" in text:
+        return
+    without = text
+    for part in reversed(analyse(text).dead_parts):
+        # A character that no tag has.
+        without = rf"{without[: part.start]}(?:\x01){without[part.end :]}"
+    pruned = Pattern(without)
+    for tag in tags:
+        assert bool(pattern.find(tag)) == bool(pruned.find(tag))
+
+
+@pytest.mark.parametrize(
+    ("text", "reach"),
+    [
+        ("^prod$ ", Reach.NO_TAG),
+        ("v1.*, v2.*", Reach.NO_TAG),
+        (r"/^v\d+$/", Reach.NO_TAG),
+        ("acme/api:v1", Reach.NO_TAG),
+        (r"^v1\+.*$", Reach.NO_TAG),
+        ("a^", Reach.NO_TAG),
+        ("$a", Reach.NO_TAG),
+        ("^\u0440rod$", Reach.NO_TAG),
+        ("^$", Reach.NO_TAG),
+        (r"^\.", Reach.NO_TAG),
+        (r"\b-\b\B", Reach.NO_TAG),
+        (r"a\bb", Reach.NO_TAG),
+        ("^.{129}$", Reach.NO_TAG),
+        ("a{129}", Reach.NO_TAG),
+        ("^.{128}$", Reach.SOME_TAGS),
+        ("a{128}", Reach.SOME_TAGS),
+        ("^prod$", Reach.SOME_TAGS),
+        (r"\.", Reach.SOME_TAGS),
+        ("(?i)^\u212a$", Reach.SOME_TAGS),
+        ("(?i)\u017f", Reach.SOME_TAGS),
+        (r"^\x{70}rod$", Reach.SOME_TAGS),
+        (r"\Q.\E", Reach.SOME_TAGS),
+        ("prod| staging", Reach.SOME_TAGS),
+        ("v*", Reach.EVERY_TAG),
+        ("$", Reach.EVERY_TAG),
+        (".*", Reach.EVERY_TAG),
+        ("", Reach.EVERY_TAG),
+        ("prod|", Reach.EVERY_TAG),
+        (r"^\w", Reach.EVERY_TAG),
+        ("^[^.-]", Reach.EVERY_TAG),
+        (r"\b", Reach.EVERY_TAG),
+        ("[a-zA-Z0-9_]", Reach.EVERY_TAG),
+        ("^.{1,128}$", Reach.EVERY_TAG),
+        ("^.{1,127}$", Reach.SOME_TAGS),
+    ],
+)
+def test_how_many_tags_a_pattern_matches(text: str, reach: Reach) -> None:
+    assert analyse(text).reach is reach
+
+
+@pytest.mark.parametrize(
+    ("text", "dead"),
+    [
+        ("^prod$", []),
+        ("v1|v2 ", ["v", "2", " "]),
+        (r"^v1(\+.*)?$", [r"\+", "."]),
+        ("^a|b^", ["b", "^"]),
+        ("x(a|$b)", ["$", "b"]),
+        ("a{0}b", []),
+    ],
+)
+def test_which_parts_of_a_pattern_never_match(text: str, dead: list[str]) -> None:
+    assert [text[part.start : part.end] for part in analyse(text).dead_parts] == dead
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a(?i)*", r"a\Q\E*", r"(?:\w?){600}!", "(?:(?:a?){31}){31}"],
+)
+def test_what_is_not_read_or_too_complex_is_unknown(text: str) -> None:
+    assert analyse(text).reach is Reach.UNKNOWN
+
+
+def test_a_pattern_that_matches_a_probe_is_never_said_to_match_no_tag(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("immutability.reach.find_matching_tag", lambda automaton: None)
+    assert analyse("^latest$").reach is Reach.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(?:.?){300} ",
+        r"(?:\pL.[^a])*(?:\pL|[^a]){300},$a?a?.?.?$ ",
+        r"(?:(?:(?:(?i)k|a?)+)*){99},",
+        r"(?:\w*){300}^b\w+[ab]?(?:\pL\b)?$ ",
+        r"(\b|\B|a){300}",
+        "(a*)*" * 20,
+        "(?:(?:a?){31}){31}",
+        "[ab].{40}$",
+    ],
+)
+def test_no_pattern_takes_long(text: str) -> None:
+    """A slow machine needs a tenth of the limit."""
+    advise.cache_clear()
+    started = time.process_time()
+    advise(text)
+    assert time.process_time() - started < 0.5
+
+
+HEX = frozenset("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("^a-[0-9]$", True), ("^a-f.$", False), ("-c", True), ("-g", False), (r"a\b", True)],
+)
+def test_whether_some_tag_of_a_family_matches(*, text: str, expected: bool) -> None:
+    shape = [frozenset("a"), frozenset("-"), HEX]
+    assert can_match_shape(build(read_pattern(text)), shape) is expected
+
+
+def test_the_characters_of_tags_are_those_of_the_grammar() -> None:
+    """All of them, one by one: the proofs are about nothing else."""
+    for code in range(0x250):
+        character = chr(code)
+        try:
+            is_in_tags = bool(parse_tag(f"a{character}"))
+        except InvalidReferenceError:
+            is_in_tags = False
+        assert (character in TAG_CHARACTERS) == is_in_tags

@@ -44,6 +44,7 @@ def test_a_workspace_protects_nothing_until_it_is_told_to(admin: APIClient) -> N
         "rules": [],
         "refuse_identical_pushes": False,
         "protect_signature_tags": False,
+        "warnings": [],
     }
 
 
@@ -57,14 +58,14 @@ def test_what_was_saved_is_what_is_read(admin: APIClient) -> None:
     saved = put(admin, **wanted)
     assert saved.status_code == 200
     assert saved.headers["ETag"] == '"1"'
-    assert saved.json() == {"version": 1, **wanted}
+    assert saved.json() == {"version": 1, "warnings": [], **wanted}
     read = admin.get(URL)
     assert (read.json(), read.headers["ETag"]) == (saved.json(), '"1"')
 
 
 def test_every_save_raises_the_version(admin: APIClient) -> None:
-    for version in range(3):
-        saved = put(admin, f'"{version}"', protection="all")
+    for version, protection in enumerate(("all", "none", "all")):
+        saved = put(admin, f'"{version}"', protection=protection)
         assert saved.headers["ETag"] == f'"{version + 1}"'
 
 
@@ -121,6 +122,7 @@ def test_what_a_save_leaves_out_stays_as_it_is(admin: APIClient) -> None:
             "rules": [rule("Production", "^prod$")],
             "refuse_identical_pushes": True,
             "protect_signature_tags": True,
+            "warnings": [],
         }
 
 
@@ -144,18 +146,17 @@ def test_rules_keep_their_order_and_can_swap_names(admin: APIClient) -> None:
 # Rules are never changed on the way.
 
 UNUSUAL = [
-    "  ^a$ ",
-    " ",
-    "\u00a0x\u3000",
-    r"\d+\\",
-    "é+",
-    "é",
-    "^v1\\.2$ ",
-    "[ \\t]",
-    "日本",
-    "🐳",
+    "  ^a$ |b",
+    " *",
+    "(\u00a0x\u3000)?",
+    r"\d+[\\x]",
+    "é*",
+    "e\u0301?",
+    "[ \\ta]",
+    "日本|v",
+    "[🐳a]",
     "a" * 100,
-    '"<&>',
+    '["<&>v]',
 ]
 
 
@@ -254,7 +255,7 @@ def test_names_on_whose_case_nobody_agrees_are_saved_or_refused_but_never_fail(
 def test_some_without_a_rule_is_refused(admin: APIClient) -> None:
     with nothing_written():
         problem = read_problem(put(admin, protection="some"), 400)
-    assert problem["errors"] == [{"detail": NO_RULES, "pointer": "#/rules", "code": "invalid"}]
+    assert problem["errors"] == [{"detail": NO_RULES, "pointer": "#/rules", "code": "no_rules"}]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +263,6 @@ def test_some_without_a_rule_is_refused(admin: APIClient) -> None:
     [
         ({"protection": "everything"}, "#/protection"),
         ({"protection": "all", "rule": []}, "#/rule"),
-        ({"protection": "all", "version": 3}, "#/version"),
         ({"protection": "all", "a/b~c": 3}, "#/a~1b~0c"),
         ({"protection": "all", "rules": [{"name": "x"}]}, "#/rules/0/pattern"),
         ({"protection": "all", "rules": [{**rule("x", "y"), "id": 3}]}, "#/rules/0/id"),
@@ -340,8 +340,8 @@ def test_other_workspaces_locks_do_not_count(
 
 
 def test_the_body_may_be_any_json_object_in_utf_8(admin: APIClient) -> None:
-    body = json.dumps({"protection": "some", "rules": [rule("日本", "é")]}, ensure_ascii=False)
+    body = json.dumps({"protection": "some", "rules": [rule("日本", "é?")]}, ensure_ascii=False)
     response = admin.put(
         URL, body.encode(), content_type="application/json", headers={"If-Match": "*"}
     )
-    assert response.json()["rules"] == [rule("日本", "é")]
+    assert response.json()["rules"] == [rule("日本", "é?")]

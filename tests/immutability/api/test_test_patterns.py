@@ -108,7 +108,7 @@ def test_a_pattern_is_tried_as_it_is_with_its_spaces(auditor: APIClient) -> None
     assert try_tags(auditor, ["a"], rules=[rule("Even", "^a$")])[0]["would_be_locked"] is True
 
 
-@pytest.mark.parametrize("sample", ["", " v1", "v1 ", "a/b", "-x", "é", "x" * 129, "v1:2"])
+@pytest.mark.parametrize("sample", ["", " v1", "v1 ", "a/b", "-x", "é", "v1:2"])
 def test_a_sample_that_is_no_tag_is_told_so_and_not_matched(
     auditor: APIClient, sample: str
 ) -> None:
@@ -154,7 +154,7 @@ def test_a_saved_rule_that_cannot_be_evaluated_is_an_error_and_no_answer(
     read_problem(response, response.status_code)
 
 
-@pytest.mark.parametrize("pattern", ["prod", "^prod$", "v", r"\d", "(?i)PROD", "^$", "a|b", "."])
+@pytest.mark.parametrize("pattern", ["prod", "^prod$", "v", r"\d", "(?i)PROD", "^v", "a|b", "."])
 @pytest.mark.parametrize("tag", ["prod", "nonprod-1", "v1", "_", "B"])
 def test_what_was_tested_is_what_a_push_meets(
     auditor: APIClient, check_push: Ask, acme: Workspace, protect: Protect, pattern: str, tag: str

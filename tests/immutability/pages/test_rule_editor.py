@@ -83,11 +83,17 @@ def test_each_example_is_inserted_into_the_blank_row(admin: Browser, example: Ex
     assert page.focused_id == "rule-name-1"
 
 
-def test_the_examples_are_those_of_the_announcement(admin: Browser) -> None:
+def test_the_examples_are_those_of_the_announcement_and_one_for_helm(admin: Browser) -> None:
     page = admin.open(SETTINGS)
     table = page.find("section", aria_labelledby="examples-heading").find("tbody")
     cells = [[cell.text for cell in row.find_all("td")[:1]] for row in table.find_all("tr")]
-    assert cells == [["^prod$"], [r"^v\d+\.\d+\.\d+$"], ["^release-.*$"], ["^(staging|prod)$"]]
+    assert cells == [
+        ["^prod$"],
+        [r"^v\d+\.\d+\.\d+$"],
+        [r"^v?\d+\.\d+\.\d+([-_].*)?$"],
+        ["^release-.*$"],
+        ["^(staging|prod)$"],
+    ]
 
 
 def test_an_example_is_appended_where_no_row_is_blank(admin: Browser) -> None:
@@ -168,7 +174,7 @@ def test_after_one_of_seven_is_removed_another_can_be_added(admin: Browser) -> N
 
 @pytest.mark.parametrize(
     "action",
-    ["remove_rule:0", "remove_rule:3", "remove_rule:", "insert_example:0", "insert_example:5"],
+    ["remove_rule:0", "remove_rule:3", "remove_rule:", "insert_example:0", "insert_example:6"],
 )
 def test_a_number_that_names_nothing_changes_nothing(admin: Browser, action: str) -> None:
     admin.open(SETTINGS)
