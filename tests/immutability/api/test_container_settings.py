@@ -80,6 +80,70 @@ def test_a_save_is_recorded_before_and_after(admin: APIClient) -> None:
     assert event.details["after"]["rules"] == [rule("Production", "^prod$")]
 
 
+@pytest.mark.parametrize("if_match", ['"1"', "*"])
+def test_saving_what_is_saved_already_changes_nothing(admin: APIClient, if_match: str) -> None:
+    wanted = {"protection": "some", "rules": [rule("Production", "^prod$")]}
+    put(admin, **wanted)
+    with nothing_written():
+        saved = put(admin, if_match, **wanted)
+    assert (saved.status_code, saved.headers["ETag"], saved.json()["version"]) == (200, '"1"', 1)
+
+
+def test_settings_that_were_never_saved_are_nothing_to_save(admin: APIClient) -> None:
+    with nothing_written():
+        saved = put(admin, protection="none")
+    assert (saved.status_code, saved.headers["ETag"]) == (200, '"0"')
+
+
+def test_what_a_get_returns_a_put_takes(admin: APIClient) -> None:
+    put(admin, protection="some", rules=[rule("Any", ".*")], protect_signature_tags=True)
+    read = admin.get(URL)
+    assert read.json()["warnings"]
+    with nothing_written():
+        saved = put(admin, read.headers["ETag"], **read.json())
+    assert (saved.status_code, saved.json()) == (200, read.json())
+
+
+# What cannot be meant.
+
+
+def test_a_rule_that_matches_no_tag_is_refused_with_a_code(admin: APIClient) -> None:
+    rules = [rule("Fine", "^v"), rule("Production", "^prod$ ")]
+    with nothing_written():
+        response = put(admin, protection="some", rules=rules)
+    assert read_problem(response, 400, "invalid")["errors"] == [
+        {
+            "detail": "This pattern matches no tag, so it protects nothing: a tag has no spaces. "
+            'Did you mean "^prod$"?',
+            "pointer": "#/rules/1/pattern",
+            "code": "matches_no_tag",
+        }
+    ]
+
+
+def test_a_rule_that_matches_every_tag_is_saved_with_a_warning(admin: APIClient) -> None:
+    saved = put(admin, protection="some", rules=[rule("Versions", "v*")])
+    assert saved.status_code == 200
+    [first, _] = saved.json()["warnings"]
+    assert (first["code"], first["rule"], first["position"], first["suggestion"]) == (
+        "matches_every_tag",
+        "Versions",
+        1,
+        "^v",
+    )
+    assert admin.get(URL).json()["warnings"] == saved.json()["warnings"]
+
+
+def test_a_rule_from_before_it_was_refused_is_warned_about(
+    admin: APIClient, acme: Workspace, protect: Protect
+) -> None:
+    protect(acme, Protection.SOME, SEMVER)
+    Rule.objects.update(pattern="^prod$ ")
+    read = admin.get(URL)
+    assert [each["code"] for each in read.json()["warnings"]] == ["matches_no_tag"]
+    assert put(admin, read.headers["ETag"], **read.json()).status_code == 200
+
+
 # Nobody's change is overwritten unseen.
 
 

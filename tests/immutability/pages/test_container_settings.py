@@ -150,6 +150,25 @@ def test_a_rule_that_matches_signature_tags_gets_a_hint(
     assert page.by_id("rule-pattern-2").get("aria-describedby") is None
 
 
+def test_a_suggestion_stands_beside_its_rule(
+    acme: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.SOME, PolicyRule("Globs", "release-*"))
+    hint = admin.open(SETTINGS).by_id("rule-pattern-1-hint")
+    assert hint.find("code").text == "^release-"
+
+
+def test_saving_without_a_change_says_that_there_was_nothing_to_save(
+    acme: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.SOME, SEMVER)
+    admin.open(SETTINGS)
+    with nothing_written():
+        page = admin.press("Save")
+    assert page.banners == ["There was nothing to save: these settings are in force already."]
+    assert read_policy(acme).version == 1
+
+
 # What members and auditors see.
 
 
