@@ -112,6 +112,15 @@ def advise_typed(pattern: str) -> tuple[Advice, ...]:
     return () if not pattern or describe_bad_pattern(pattern) else advise(pattern)
 
 
+def suggest_pattern(pattern: str) -> str:
+    """Return what was probably meant by a pattern as typed, or ""."""
+    if not pattern or _describe_unusable_text(pattern):
+        return ""
+    if describe_bad_pattern(pattern):
+        return suggest_correction(pattern)
+    return next((each.suggestion for each in advise(pattern) if each.suggestion), "")
+
+
 def describe_too_many_rules(count: int) -> str | None:
     """Return what is wrong with so many rules, or None."""
     if count <= MAX_RULES_PER_WORKSPACE:
@@ -155,14 +164,19 @@ def describe_bad_pattern(pattern: str) -> str | None:
     """Return what is wrong with a rule's pattern, or None. The pattern is never changed."""
     if not pattern:
         return "Enter a pattern."
-    if len(pattern) > MAX_PATTERN_LENGTH:
-        return (
-            f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN_LENGTH} are allowed."
-        )
-    if message := describe_bad_character(pattern):
+    if message := _describe_unusable_text(pattern):
         return message
     try:
         compile_pattern(pattern)
     except PatternError as error:
         return add_suggestion(str(error), suggest_correction(pattern))
     return None
+
+
+def _describe_unusable_text(pattern: str) -> str | None:
+    """Return what is wrong with a pattern before it is compiled, or None."""
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        return (
+            f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN_LENGTH} are allowed."
+        )
+    return describe_bad_character(pattern)

@@ -45,6 +45,8 @@ def container_settings(request: HtmxRequest, access: Access) -> HttpResponse:
             form.add_row()
         case "remove_rule":
             form.remove_row(number)
+        case "use_suggestion":
+            form.use_suggestion(number)
         case "insert_example" if 1 <= number <= len(EXAMPLES):
             form.add_row(EXAMPLES[number - 1].name, EXAMPLES[number - 1].pattern)
         case "test":

@@ -12,6 +12,7 @@ from immutability.drafts import (
     describe_bad_pattern,
     describe_too_many_rules,
     find_draft_problems,
+    suggest_pattern,
 )
 from immutability.protection import (
     MAX_RULE_NAME_LENGTH,
@@ -66,6 +67,7 @@ class Row:
     name_error: str = ""
     pattern_error: str = ""
     takes_focus: bool = False
+    pattern_takes_focus: bool = False
 
     @property
     def is_blank(self) -> bool:
@@ -128,11 +130,16 @@ class SettingsForm:
         return self.rows or [Row()]
 
     @property
-    def advised_rows(self) -> list[tuple[Row, tuple[Advice, ...]]]:
-        """The rows of the editor, each with what there is to know about its pattern."""
-        is_silent = describe_too_many_rules(len(self.filled_rows)) is not None
+    def advised_rows(self) -> list[tuple[Row, tuple[Advice, ...], str]]:
+        """The rows of the editor, with what there is to know about each pattern, and what to use.
+
+        An error says already what is wrong. Where there are too many rules, nothing is said.
+        """
+        if describe_too_many_rules(len(self.filled_rows)):
+            return [(row, (), "") for row in self.shown_rows]
         return [
-            (row, () if is_silent or row.pattern_error else row.advice) for row in self.shown_rows
+            (row, () if row.pattern_error else row.advice, suggest_pattern(row.pattern))
+            for row in self.shown_rows
         ]
 
     @property
@@ -217,6 +224,14 @@ class SettingsForm:
             self.rows[min(number, len(self.rows)) - 1].takes_focus = True
         else:
             self.focus_rules = True
+
+    def use_suggestion(self, number: int) -> None:
+        """Put what was probably meant into the row `number`, counted from 1."""
+        if describe_too_many_rules(len(self.filled_rows)) or not 1 <= number <= len(self.rows):
+            return
+        row = self.rows[number - 1]
+        row.pattern = suggest_pattern(row.pattern) or row.pattern
+        row.pattern_takes_focus = True
 
     def _free_name(self, name: str) -> str:
         """Return `name`, with a number where a rule has it already."""

@@ -174,7 +174,16 @@ def test_after_one_of_seven_is_removed_another_can_be_added(admin: Browser) -> N
 
 @pytest.mark.parametrize(
     "action",
-    ["remove_rule:0", "remove_rule:3", "remove_rule:", "insert_example:0", "insert_example:6"],
+    [
+        "remove_rule:0",
+        "remove_rule:3",
+        "remove_rule:",
+        "insert_example:0",
+        "insert_example:6",
+        "use_suggestion:0",
+        "use_suggestion:3",
+        "use_suggestion:1",
+    ],
 )
 def test_a_number_that_names_nothing_changes_nothing(admin: Browser, action: str) -> None:
     admin.open(SETTINGS)
@@ -183,6 +192,25 @@ def test_a_number_that_names_nothing_changes_nothing(admin: Browser, action: str
     assert response.status_code == 200
     assert response.context["form"].rows[0].name == "A"
     assert len(response.context["form"].rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"), [("release-*", "^release-"), ("^prod$ ", "^prod$"), (r"^v\Z", "^v$")]
+)
+def test_a_suggestion_is_used_at_a_press(admin: Browser, typed: str, suggested: str) -> None:
+    admin.open(SETTINGS)
+    admin.press("Test", rule_name=["A", "B"], rule_pattern=["^x", typed])
+    page = admin.press(f"Use {suggested} for rule 2")
+    assert rules_of(page) == [("A", "^x"), ("B", suggested)]
+    assert page.focused_id == "rule-pattern-2"
+    assert page.find_all(class_="advice") == []
+
+
+def test_a_refused_pattern_comes_with_its_suggestion(admin: Browser) -> None:
+    admin.open(SETTINGS)
+    admin.press("Save", 422, protection="some", rule_name="A", rule_pattern="^prod$ ")
+    page = admin.press("Use ^prod$ for rule 1")
+    assert rules_of(page) == [("A", "^prod$")]
 
 
 def test_htmx_finds_the_form_that_it_swaps(admin: Browser) -> None:

@@ -241,7 +241,7 @@ def test_what_is_odd_about_a_rule_is_told_with_its_number(admin: Browser) -> Non
     advice = fragment.find(class_="advice")
     assert advice.text == (
         "Rule 3: This pattern matches no tag, so it protects nothing: a tag has no spaces. Did you "
-        "mean ^prod$?"
+        "mean “^prod$”?"
     )
     assert advice.find("code").text == "^prod$"
     assert send_rule(admin, "v1", SEMVER.pattern).find_all(class_="advice") == []
