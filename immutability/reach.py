@@ -5,8 +5,7 @@ whether a path leads through it, so there is nothing to guess; every search has 
 and where one is reached the answer is UNKNOWN. It serves advice and the refusal to save a rule that
 protects nothing. It never decides a push: that is RE2's alone.
 
-Libraries for this read other dialects: greenery knows no flags and no word boundaries,
-interegular no anchors inside a pattern, and neither RE2's classes.
+docs/dependencies.md says why no library does this.
 """
 
 from collections import deque

@@ -24,6 +24,7 @@ from immutability.drafts import (
     NOT_YET_USEFUL,
     Draft,
     DraftProblem,
+    ProblemCode,
     describe_too_many_rules,
     find_advice,
     find_draft_problems,
@@ -196,7 +197,7 @@ class ContainerSettingsView(APIView):
                 actor=access.actor,
             )
         except InvalidDraftError as error:
-            raise ValidationError(_to_errors(error.problems)) from error
+            raise _refuse(error.problems) from error
         except StaleSettingsError as error:
             raise _stale(error.current.version) from error
         except LocksWouldSuspendError as error:
@@ -252,6 +253,22 @@ def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
         refuse_identical_pushes=asked.get("refuse_identical_pushes", saved.refuse_identical_pushes),
         protect_signature_tags=asked.get("protect_signature_tags", saved.protect_signature_tags),
     )
+
+
+def _refuse(problems: list[DraftProblem]) -> Problem | ValidationError:
+    """Return the answer to a draft that cannot be saved: of one kind of problem, with its code."""
+    if any(problem.code is not ProblemCode.MATCHES_NO_TAG for problem in problems):
+        return ValidationError(_to_errors(problems))
+    errors = [
+        {
+            "detail": problem.message,
+            "pointer": f"#/rules/{problem.rule}/{problem.field}",
+            "code": problem.code.value,
+        }
+        for problem in problems
+    ]
+    detail = " ".join(dict.fromkeys(problem.message for problem in problems))
+    return Problem(400, ProblemCode.MATCHES_NO_TAG.value, detail, members={"errors": errors})
 
 
 def _to_errors(problems: Iterable[DraftProblem]) -> dict[str, Any]:

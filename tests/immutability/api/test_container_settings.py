@@ -111,13 +111,22 @@ def test_a_rule_that_matches_no_tag_is_refused_with_a_code(admin: APIClient) -> 
     rules = [rule("Fine", "^v"), rule("Production", "^prod$ ")]
     with nothing_written():
         response = put(admin, protection="some", rules=rules)
-    assert read_problem(response, 400, "invalid")["errors"] == [
+    assert read_problem(response, 400, "matches_no_tag")["errors"] == [
         {
             "detail": "This pattern matches no tag, so it protects nothing: a tag has no spaces. "
             'Did you mean "^prod$"?',
             "pointer": "#/rules/1/pattern",
             "code": "matches_no_tag",
         }
+    ]
+
+
+def test_beside_another_problem_the_code_stands_with_its_rule(admin: APIClient) -> None:
+    response = put(admin, protection="some", rules=[rule("", "^v"), rule("Production", "^prod$ ")])
+    errors = read_problem(response, 400, "invalid")["errors"]
+    assert [(each["pointer"], each["code"]) for each in errors] == [
+        ("#/rules/0/name", "invalid"),
+        ("#/rules/1/pattern", "matches_no_tag"),
     ]
 
 
