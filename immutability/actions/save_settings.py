@@ -70,10 +70,12 @@ def save_container_settings(
 ) -> Policy:
     """Save `draft` in place of the settings at `expected_version`, and return the new policy.
 
-    In force for the very next push. Raises InvalidDraftError, StaleSettingsError, and
-    LocksWouldSuspendError unless `may_suspend_locks`; each of them changes nothing.
+    In force for the very next push. A draft of what is saved already changes nothing: the policy
+    keeps its version. Raises InvalidDraftError, StaleSettingsError, and LocksWouldSuspendError
+    unless `may_suspend_locks`; each of them changes nothing.
     """
-    if problems := find_draft_problems(draft):
+    problems = find_draft_problems(draft)
+    if problems and not _is_saved(draft, read_policy(workspace)):
         raise InvalidDraftError(problems)
     try:
         with transaction.atomic():
@@ -91,6 +93,10 @@ def save_container_settings(
         raise InvalidDraftError([DraftProblem(problem, "rules")]) from error
 
 
+def _is_saved(draft: Draft, saved: Policy) -> bool:
+    return draft.to_policy(saved.version) == saved
+
+
 def _save(
     workspace: Workspace, draft: Draft, expected_version: int, *, may_suspend: bool, actor: Actor
 ) -> Policy:
@@ -98,6 +104,8 @@ def _save(
     before = read_policy(workspace)
     if before.version != expected_version:
         raise StaleSettingsError(before)
+    if _is_saved(draft, before):
+        return before
     after = draft.to_policy(version=expected_version + 1)
     shift = _compare(workspace, before, after)
     if shift.suspended and not may_suspend:
