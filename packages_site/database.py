@@ -30,6 +30,8 @@ class PatientConnection(psycopg.Connection[Any]):
                 self.pgconn.finish()
             if self.pgconn.status == ConnStatus.BAD:
                 # So are, most likely, those that wait in the pool: a restart breaks all of them.
+                # The pool's own check replaces one after the other, with longer and longer pauses,
+                # and gives up before it has found one that works.
                 pool = getattr(connection, "pool", None)
                 if pool is not None:
                     pool.drain()

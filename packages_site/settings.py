@@ -129,6 +129,9 @@ else:
         },
     }
     _database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    # Django has the pool check each connection that it hands out: a restart of PostgreSQL breaks
+    # all that wait in it.
+    _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
 DATABASE_PATIENCE_SECONDS = ENVIRONMENT.database_patience_seconds
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
