@@ -1,5 +1,6 @@
 """Django's settings. What an operator may set is read in environment.py."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -250,15 +251,18 @@ SPECTACULAR_SETTINGS = {
 
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "taglock"
-# The broker may be away for hours, from the start on: worker and clock try until it is back.
+# The broker may be away for hours, from the start on: worker and scheduler try until it is back.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+# In memory: a kill may break the file of Celery's default scheduler, which then never starts again.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 # A message only says "look": one that has waited for an hour is worth nothing. Not less than that,
 # since a worker goes by its own clock, and those of two nodes may be minutes apart.
 _message_life = {"expires": 3600.0}
-CELERY_BEAT_SCHEDULE = {
+# So what is done at a time of the day is done at each start too: a machine may be off at that time.
+_long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "close-log-repeats": {
         "task": "workspaces.close_log_repeats",
         "schedule": 60.0,
@@ -278,11 +282,13 @@ CELERY_BEAT_SCHEDULE = {
     "make-checkpoints": {
         "task": "workspaces.make_checkpoints",
         "schedule": crontab(minute="11"),
+        "last_run_at": _long_ago,
         "options": _message_life,
     },
     "erase-old-origins": {
         "task": "workspaces.erase_old_origins",
         "schedule": crontab(hour="3", minute="27"),
+        "last_run_at": _long_ago,
     },
     "resolve-attempts": {
         "task": "immutability.resolve_attempts",
@@ -297,18 +303,27 @@ CELERY_BEAT_SCHEDULE = {
     "forget-attempts": {
         "task": "immutability.forget_attempts",
         "schedule": crontab(hour="3", minute="17"),
+        "last_run_at": _long_ago,
     },
     "forget-log-exports": {
         "task": "workspaces.forget_log_exports",
         "schedule": crontab(hour="3", minute="27"),
+        "last_run_at": _long_ago,
+    },
+    "mail-password-links": {
+        "task": "workspaces.mail_requested_links",
+        "schedule": 5.0,
+        "options": _message_life,
     },
     "clear-sessions": {
         "task": "workspaces.clear_sessions",
         "schedule": crontab(hour="3", minute="7"),
+        "last_run_at": _long_ago,
     },
     "forget-old-counts": {
         "task": "workspaces.forget_old_counts",
         "schedule": crontab(minute="27"),
+        "last_run_at": _long_ago,
         "options": _message_life,
     },
 }
@@ -322,12 +337,9 @@ if ENVIRONMENT.redis_url:
         "health_check_interval": 5,
     }
 else:
-    CELERY_BROKER_URL = "filesystem://"
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "data_folder_in": str(DATA_DIR / "queue"),
-        "data_folder_out": str(DATA_DIR / "queue"),
-        "control_folder": str(DATA_DIR / "queue" / "control"),
-    }
+    # No broker: the scheduler runs each task itself, in its own process. Nothing else starts tasks.
+    CELERY_BROKER_URL = "memory://localhost/"
+    CELERY_TASK_ALWAYS_EAGER = True
 
 LOGGING = {
     "version": 1,

@@ -8,11 +8,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO, cast
 
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 30.0
@@ -22,6 +24,7 @@ STOP_SECONDS = 10.0
 # Longer lines are cut into several.
 MAX_LINE_BYTES = 16_384
 _LOOK_SECONDS = 0.1
+_LAST_WORDS_SECONDS = 1.0
 
 
 @dataclass
@@ -30,9 +33,20 @@ class _Part:
     command: str
     env: Mapping[str, str]
     process: subprocess.Popen[bytes] | None = None
+    printer: threading.Thread | None = None
     started_at: float = 0.0
-    pause: float = FIRST_PAUSE_SECONDS
+    pause: float = 0.0
     starts_at: float = 0.0
+
+
+def choose_pause(last_pause: float, ran_seconds: float) -> float:
+    """Return how many seconds to wait before a process that ended is started again.
+
+    `last_pause` is the pause before its last start: 0 before its first one.
+    """
+    if not last_pause or ran_seconds >= RAN_WELL_SECONDS:
+        return FIRST_PAUSE_SECONDS
+    return min(2 * last_pause, MAX_PAUSE_SECONDS)
 
 
 class Supervisor:
@@ -74,8 +88,7 @@ class Supervisor:
             if now >= part.starts_at:
                 self._start(part)
         elif part.process.poll() is not None:
-            if now - part.started_at >= RAN_WELL_SECONDS:
-                part.pause = FIRST_PAUSE_SECONDS
+            part.pause = choose_pause(part.pause, now - part.started_at)
             self._say(
                 f"{part.name} ended ({_describe(part.process.returncode)}). "
                 f"Starting it again in {part.pause:g} seconds."
@@ -83,7 +96,6 @@ class Supervisor:
             _kill_group(part.process)
             part.process = None
             part.starts_at = now + part.pause
-            part.pause = min(2 * part.pause, MAX_PAUSE_SECONDS)
 
     def _start(self, part: _Part) -> None:
         # A group of its own: Ctrl-C in a terminal reaches this process alone, which then stops all.
@@ -96,37 +108,41 @@ class Supervisor:
             start_new_session=True,
         )
         part.started_at = time.monotonic()
-        threading.Thread(target=self._print_output, args=(part.name, part.process)).start()
+        output = cast("IO[bytes]", part.process.stdout)
+        printing = (part.name, output)
+        part.printer = threading.Thread(target=self._print_output, args=printing, daemon=True)
+        part.printer.start()
 
     def _stop(self) -> None:
         """Tell every process to stop; kill what has not stopped after STOP_SECONDS."""
-        running = [part for part in self._parts if part.process is not None]
-        for part in running:
-            assert part.process is not None
-            part.process.terminate()
+        running = [(part.name, part.process) for part in self._parts if part.process is not None]
+        for _, process in running:
+            process.terminate()
         ends_at = time.monotonic() + STOP_SECONDS
-        for part in running:
-            assert part.process is not None
+        for name, process in running:
             how = "stopped"
             try:
-                part.process.wait(max(0.0, ends_at - time.monotonic()))
+                process.wait(max(0.0, ends_at - time.monotonic()))
             except subprocess.TimeoutExpired:
                 how = f"did not stop within {STOP_SECONDS:g} seconds, and was killed"
-            _kill_group(part.process)
-            part.process.wait()
-            self._say(f"{part.name} {how}")
+            _kill_group(process)
+            process.wait()
+            self._say(f"{name} {how}")
+        for part in self._parts:
+            if part.printer is not None:
+                part.printer.join(_LAST_WORDS_SECONDS)
 
-    def _print_output(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
+    def _print_output(self, name: str, output: IO[bytes]) -> None:
         width = max(map(len, self.names))
-        with process.stdout as output:
+        with output:
             while line := output.readline(MAX_LINE_BYTES):
                 self._say(line.decode(errors="backslashreplace").rstrip("\n"), name.ljust(width))
 
     def _say(self, text: str, who: str = "taglock") -> None:
         # Where there is no longer anyone to read it, the processes go on all the same.
         with suppress(OSError):
-            print(f"{who} | {text}", flush=True)
+            sys.stdout.write(f"{who} | {text}\n")
+            sys.stdout.flush()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
