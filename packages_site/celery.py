@@ -10,6 +10,7 @@ from celery.signals import beat_init, task_postrun, worker_init
 from django.conf import settings
 from django.db import close_old_connections
 
+from packages_site.data_dir import require_secret_key
 from packages_site.database import be_patient
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
@@ -21,8 +22,9 @@ app.autodiscover_tasks()
 
 @worker_init.connect
 @beat_init.connect
-def _be_patient(**_: object) -> None:
-    """Give up a database that hangs, as site and gate do."""
+def _start_as_site_and_gate_do(**_: object) -> None:
+    """Need the secret key, and give up a database that hangs."""
+    require_secret_key()
     be_patient(settings.DATABASE_PATIENCE_SECONDS)
 
 

@@ -15,7 +15,7 @@ from django.core.validators import validate_email
 from environs import Env, EnvError
 
 from workspaces.log.files import write_once
-from workspaces.log.notes import BadKeyError, make_signing_key
+from workspaces.log.notes import BadKeyError, SigningKey, make_signing_key
 
 
 class BadSettingError(Exception):
@@ -119,6 +119,12 @@ def parse_email_url(value: str) -> MailServer:
     )
 
 
+def read_secret_key(data_dir: Path) -> str:
+    """Return the key kept in the data folder; nothing where there is none."""
+    path = data_dir / "secret-key"
+    return path.read_text() if path.exists() else ""
+
+
 def read_or_make_secret_key(data_dir: Path) -> str:
     """Return the key kept in the data folder, made on first use and readable by its owner alone."""
     path = data_dir / "secret-key"
@@ -134,11 +140,16 @@ def make_log_key_file(path: Path, public_url: str) -> None:
     """
     try:
         if not path.exists():
-            write_once(path, f"{make_signing_key(urlsplit(public_url).netloc).to_text()}\n")
-    except BadKeyError as error:
-        raise BadSettingError(f"PUBLIC_URL cannot name the lock log's key: {error}") from error
+            write_once(path, f"{_make_log_key(public_url).to_text()}\n")
     except OSError as error:
         raise BadSettingError(f"LOG_KEY_FILE cannot be made: {error}") from error
+
+
+def _make_log_key(public_url: str) -> SigningKey:
+    try:
+        return make_signing_key(urlsplit(public_url).netloc)
+    except BadKeyError as error:
+        raise BadSettingError(f"PUBLIC_URL cannot name the lock log's key: {error}") from error
 
 
 def _embedded_database(data_dir: Path) -> str:
@@ -154,10 +165,8 @@ def _loopback_and(public_url: str) -> list[str]:
 
 
 def _check(environment: Environment) -> None:
-    try:
-        environment.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSettingError(f"DATA_DIR cannot be used: {error}") from error
+    _check_folder("DATA_DIR", environment.data_dir)
+    _check_log_key(environment)
     if environment.redis_url:
         example = "redis://127.0.0.1:6379/0"
         _check_url("REDIS_URL", environment.redis_url, ("redis", "rediss"), example, is_bare=False)
@@ -180,6 +189,25 @@ def _check(environment: Environment) -> None:
     ):
         if not least <= value <= most:
             raise BadSettingError(f"{name} is {value}: it must be from {least} to {most}")
+
+
+def _check_folder(name: str, path: Path) -> None:
+    """Check that `path` is a folder, or could become one. Nothing is made here."""
+    try:
+        nearest = next(each for each in (path, *path.parents) if each.exists())
+        is_folder = nearest.is_dir()
+    except OSError as error:
+        raise BadSettingError(f"{name} cannot be used: {error}") from error
+    if not is_folder:
+        raise BadSettingError(f"{name} cannot be used: {nearest} is not a folder")
+
+
+def _check_log_key(environment: Environment) -> None:
+    """Check that the lock log's key is there, or could be made."""
+    path = environment.log_key_file
+    _check_folder("LOG_KEY_FILE", path.parent)
+    if not path.exists():
+        _make_log_key(environment.public_url)
 
 
 def _check_url(

@@ -17,6 +17,7 @@ from django.core.management import call_command
 
 from containers.tokens.key_folder import token_keys
 from immutability.gate import GATE_THREADS
+from packages_site.data_dir import make_command_line
 from packages_site.demo_images import make_demo_images
 from packages_site.local import (
     Ports,
@@ -53,6 +54,10 @@ A tag that no rule matches stays mutable:
 Ask before you build, and change nothing:
 
 {asking}
+
+Everything that happened stands in the lock log. Verify it, in Taglock's own folder:
+
+{verifying}
 
   Look       {url}/acme/locked-tags/
              {url}/acme/lock-log/
@@ -99,6 +104,7 @@ def make_welcome(url: str, token_file: Path, data_dir: Path, images: list[Path])
         pushing=_make_pushing(url, images),
         locking="\n".join(check_push("v1.2.0", digest=each, **dana) for each in (a, a, b)),
         mutable="\n".join(check_push("feature-x", digest=each, **dana) for each in (a, b)),
+        verifying=make_command_line(f"verify_lock_log {CHECKED_REPOSITORY.partition('/')[0]}"),
         asking="\n".join(
             check_push(tag, dry_run=True) for tag in ("v1.3.0", "v1.2.0", "feature-x")
         ),
@@ -161,7 +167,6 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    token_keys().make_first_key()
     django.setup()
     call_command("migrate", verbosity=0, interactive=False)
     call_command("collectstatic", verbosity=0, interactive=False)

@@ -10,19 +10,17 @@ from csp.constants import NONE, SELF
 from psycopg import IsolationLevel
 
 from immutability.protection import DeleteOutcome, Outcome
-from packages_site.database import PatientConnection
+from packages_site.database import PatientConnection, make_sqlite_uri
 from packages_site.environment import (
     BadSettingError,
-    make_log_key_file,
     parse_email_url,
     read_environment,
-    read_or_make_secret_key,
+    read_secret_key,
 )
 from workspaces.access import ActorKind
 
 try:
     ENVIRONMENT = read_environment()
-    make_log_key_file(ENVIRONMENT.log_key_file, ENVIRONMENT.public_url)
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
@@ -39,7 +37,7 @@ CHECKPOINT_DIR = ENVIRONMENT.checkpoint_dir
 ORIGIN_RETENTION_DAYS = ENVIRONMENT.origin_retention_days
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
-SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(DATA_DIR)
+SECRET_KEY = ENVIRONMENT.secret_key or read_secret_key(DATA_DIR)
 DEBUG = ENVIRONMENT.debug
 ALLOWED_HOSTS = ENVIRONMENT.allowed_hosts
 
@@ -112,7 +110,8 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "PRAGMA recursive_triggers=ON;",
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
-    Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    # Opening a database never makes one: `migrate` does (data_dir.py).
+    _database["NAME"] = make_sqlite_uri(_database["NAME"])
 else:
     # The pool lives in each process. DISABLE_SERVER_SIDE_CURSORS lets a pooler in transaction
     # mode stand in between. Every decision is made for READ COMMITTED, whatever the server's

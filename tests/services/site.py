@@ -59,6 +59,11 @@ class Site:
         return [line.strip() for line in self.lines if line.startswith("curl ")]
 
     @property
+    def manage_commands(self) -> list[str]:
+        """The commands of manage.py that it printed."""
+        return [line.strip() for line in self.lines if " manage.py " in line]
+
+    @property
     def registry_commands(self) -> list[str]:
         """The logins, pushes and deletes that it printed, in order."""
         beginnings = ("skopeo ", "echo demo | skopeo ")
