@@ -343,7 +343,7 @@ else:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "packages_site.logs.LineFormatter"}},
     "filters": {"secrets": {"()": "packages_site.logs.SecretFilter"}},
     "handlers": {
         "stderr": {
