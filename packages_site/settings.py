@@ -1,6 +1,8 @@
 """Django's settings. What an operator may set is read in environment.py."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
@@ -8,19 +10,17 @@ from psycopg import IsolationLevel
 
 from immutability.protection import DeleteOutcome, Outcome
 from packages_site.addresses import BadSettingError, parse_database_url
-from packages_site.database import PatientConnection
+from packages_site.database import PatientConnection, make_sqlite_uri
 from packages_site.environment import (
-    make_log_key_file,
     parse_email_url,
     read_environment,
-    read_or_make_secret_key,
+    read_secret_key,
 )
 from workspaces.access import ActorKind
 
 try:
     ENVIRONMENT = read_environment()
-    make_log_key_file(ENVIRONMENT.log_key_file, ENVIRONMENT.public_url)
-    SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(ENVIRONMENT.data_dir)
+    SECRET_KEY = ENVIRONMENT.secret_key or read_secret_key(ENVIRONMENT.data_dir)
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
@@ -110,6 +110,8 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "PRAGMA recursive_triggers=ON;",
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+    # Opening a database never makes one: `migrate` does (data_dir.py).
+    _database["NAME"] = make_sqlite_uri(_database["NAME"])
 else:
     # The pool lives in each process. DISABLE_SERVER_SIDE_CURSORS lets a pooler in transaction
     # mode stand in between. Every decision is made for READ COMMITTED, whatever the server's
@@ -128,6 +130,9 @@ else:
         },
     }
     _database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    # Django has the pool check each connection that it hands out: a restart of PostgreSQL breaks
+    # all that wait in it.
+    _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
 DATABASE_PATIENCE_SECONDS = ENVIRONMENT.database_patience_seconds
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -250,15 +255,18 @@ SPECTACULAR_SETTINGS = {
 
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "taglock"
-# The broker may be away for hours, from the start on: worker and clock try until it is back.
+# The broker may be away for hours, from the start on: worker and scheduler try until it is back.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+# In memory: a kill may break the file of Celery's default scheduler, which then never starts again.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 # A message only says "look": one that has waited for an hour is worth nothing. Not less than that,
 # since a worker goes by its own clock, and those of two nodes may be minutes apart.
 _message_life = {"expires": 3600.0}
-CELERY_BEAT_SCHEDULE = {
+# So what is done at a time of the day is done at each start too: a machine may be off at that time.
+_long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "close-log-repeats": {
         "task": "workspaces.close_log_repeats",
         "schedule": 60.0,
@@ -278,11 +286,13 @@ CELERY_BEAT_SCHEDULE = {
     "make-checkpoints": {
         "task": "workspaces.make_checkpoints",
         "schedule": crontab(minute="11"),
+        "last_run_at": _long_ago,
         "options": _message_life,
     },
     "erase-old-origins": {
         "task": "workspaces.erase_old_origins",
         "schedule": crontab(hour="3", minute="27"),
+        "last_run_at": _long_ago,
     },
     "resolve-attempts": {
         "task": "immutability.resolve_attempts",
@@ -297,18 +307,27 @@ CELERY_BEAT_SCHEDULE = {
     "forget-attempts": {
         "task": "immutability.forget_attempts",
         "schedule": crontab(hour="3", minute="17"),
+        "last_run_at": _long_ago,
     },
     "forget-log-exports": {
         "task": "workspaces.forget_log_exports",
         "schedule": crontab(hour="3", minute="27"),
+        "last_run_at": _long_ago,
+    },
+    "mail-password-links": {
+        "task": "workspaces.mail_requested_links",
+        "schedule": 5.0,
+        "options": _message_life,
     },
     "clear-sessions": {
         "task": "workspaces.clear_sessions",
         "schedule": crontab(hour="3", minute="7"),
+        "last_run_at": _long_ago,
     },
     "forget-old-counts": {
         "task": "workspaces.forget_old_counts",
         "schedule": crontab(minute="27"),
+        "last_run_at": _long_ago,
         "options": _message_life,
     },
 }
@@ -322,17 +341,14 @@ if ENVIRONMENT.redis_url:
         "health_check_interval": 5,
     }
 else:
-    CELERY_BROKER_URL = "filesystem://"
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "data_folder_in": str(DATA_DIR / "queue"),
-        "data_folder_out": str(DATA_DIR / "queue"),
-        "control_folder": str(DATA_DIR / "queue" / "control"),
-    }
+    # No broker: the scheduler runs each task itself, in its own process. Nothing else starts tasks.
+    CELERY_BROKER_URL = "memory://localhost/"
+    CELERY_TASK_ALWAYS_EAGER = True
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "packages_site.logs.LineFormatter"}},
     "filters": {"secrets": {"()": "packages_site.logs.SecretFilter"}},
     "handlers": {
         "stderr": {

@@ -489,9 +489,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             return super().find(tag)
 
     monkeypatch.setattr(patterns, "Pattern", NotingPattern)
-    patterns.compile_pattern.cache_clear()
+    patterns._compile.cache_clear()
     yield noted
-    patterns.compile_pattern.cache_clear()
+    patterns._compile.cache_clear()
 
 
 def count_queries(ask: Callable[[], Any]) -> int:
