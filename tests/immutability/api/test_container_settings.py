@@ -82,7 +82,7 @@ def test_a_save_is_recorded_before_and_after(admin: APIClient) -> None:
 
 @pytest.mark.parametrize("if_match", ['"1"', "*"])
 def test_saving_what_is_saved_already_changes_nothing(admin: APIClient, if_match: str) -> None:
-    wanted = {"protection": "some", "rules": [rule("Production", "^prod$")]}
+    wanted: dict[str, Any] = {"protection": "some", "rules": [rule("Production", "^prod$")]}
     put(admin, **wanted)
     with nothing_written():
         saved = put(admin, if_match, **wanted)
