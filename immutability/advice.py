@@ -1,4 +1,4 @@
-"""What somebody should know about a pattern that RE2 compiles. Pure: no Django.
+"""What there is to know about a pattern that RE2 compiles. Pure: no Django.
 
 Pages, forms and API show the same words. docs/rules.md lists them with examples.
 """

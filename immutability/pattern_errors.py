@@ -113,7 +113,7 @@ def _explain_operator(fragment: str) -> str:
     )
 
 
-# Someone who wants to leave tags out might try a second rule.
+# A second rule is what people try next to leave tags out.
 _NEGATIVE = (
     "Write which tags to protect instead, such as ^v\\d. A second rule cannot take tags away: "
     "rules only add. Exceptions to All tags are protected come in a later version."

@@ -1,4 +1,4 @@
-"""What somebody probably meant by a pattern that RE2 refuses or that cannot do its job. No Django.
+"""What was probably meant by a pattern that RE2 refuses or that cannot do its job. No Django.
 
 A suggestion is a pattern that compiles, matches some tags but not all, and has no part that cannot
 match. It is only ever shown, never used in place of what was typed.

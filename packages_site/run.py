@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from containers.tokens.key_folder import token_keys
 from immutability.gate import GATE_THREADS
+from packages_site.command_line import find_problem
 from packages_site.data_dir import make_command_line
 from packages_site.demo_images import make_demo_images
 from packages_site.local import (
@@ -168,7 +169,10 @@ def main() -> int:
         )
         return 1
     django.setup()
-    call_command("migrate", verbosity=0, interactive=False)
+    problem = find_problem(["manage.py", "migrate"]) or migrate()
+    if problem:
+        print(f"taglock: {problem}", file=sys.stderr)
+        return 1
     call_command("collectstatic", verbosity=0, interactive=False)
     from packages_site.demo import make_demo_data  # noqa: PLC0415  (needs the line above)
 
@@ -194,6 +198,15 @@ def main() -> int:
     ).start()
     supervisor.run()
     return 0
+
+
+def migrate() -> str:
+    """Make database and keys, and bring the database up to date; return what went wrong, if so."""
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except CommandError as error:
+        return str(error)
+    return ""
 
 
 def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: bool) -> Supervisor:
@@ -280,4 +293,7 @@ def say_when_ready(local_url: str, welcome: str, *, is_whole: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # While it prepares the data folder.
+        sys.exit(130)

@@ -67,6 +67,7 @@ def compile_or_none(text: str) -> Pattern | None:
 @example(text=r"(?i)^\x{212a}$", tags=["k", "K"])
 @example(text="^.{128}$", tags=["a" * 128])
 @example(text="^.{127}.$", tags=["a" * 128])
+@example(text="^(?i:a)b$", tags=["ab"])
 @example(text="a(?i)*", tags=["A"])
 @example(text="(?:^)*a", tags=["ba"])
 @example(text="[!-[:alpha:]", tags=["a"])
@@ -129,6 +130,11 @@ def test_a_pattern_without_its_dead_parts_matches_the_same_tags(text: str, tags:
         ("^prod$", Reach.SOME_TAGS),
         (r"\.", Reach.SOME_TAGS),
         ("(?i)^\u212a$", Reach.SOME_TAGS),
+        (r"^\141$", Reach.SOME_TAGS),
+        ("^[!-[:alpha:]$", Reach.SOME_TAGS),
+        # Only after a dot or hyphen, which no tag begins with.
+        (r"\B\.{126}", Reach.SOME_TAGS),
+        (r"\B\.{127}", Reach.NO_TAG),
         ("(?i)\u017f", Reach.SOME_TAGS),
         (r"^\x{70}rod$", Reach.SOME_TAGS),
         (r"\Q.\E", Reach.SOME_TAGS),

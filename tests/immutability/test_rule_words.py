@@ -158,7 +158,7 @@ def test_a_reason_that_is_new_is_still_told() -> None:
 
 
 @pytest.mark.parametrize("text", [r"^v1\Z", r"^v1$\Z", r"\Av\Z"])
-def test_nobody_is_told_to_leave_out_the_backslash_of_an_anchor(text: str) -> None:
+def test_the_backslash_of_an_anchor_is_never_to_be_left_out(text: str) -> None:
     """^v1Z would protect another tag."""
     said = say(text)
     assert "leave out" not in said.lower()
@@ -166,7 +166,7 @@ def test_nobody_is_told_to_leave_out_the_backslash_of_an_anchor(text: str) -> No
 
 
 @pytest.mark.parametrize("text", ["^(?!latest$)", "(?<!-rc)$"])
-def test_nobody_is_told_to_take_tags_away_with_a_second_rule(text: str) -> None:
+def test_a_second_rule_is_never_said_to_take_tags_away(text: str) -> None:
     assert "A second rule cannot take tags away: rules only add." in say(text)
 
 

@@ -15,6 +15,7 @@ import pytest
 from packages_site.command_line import WITHOUT_DATABASE, WITHOUT_MIGRATIONS
 from packages_site.data_dir import make_command_line
 from packages_site.environment import Environment
+from tests.services.postgresql import find_free_port
 from tests.services.site import ROOT
 
 pytestmark = pytest.mark.process
@@ -194,3 +195,19 @@ def test_a_printed_command_names_the_folder_where_it_is_not_the_default(
 ) -> None:
     settings.DATA_DIR = data_dir
     assert make_command_line("migrate") == line
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://taglock:hunter2@127.0.0.1:1/taglock"),
+        ("TOKEN_KEYS_DIR", "/dev/null/keys"),
+    ],
+)
+def test_make_run_says_in_one_line_what_it_cannot_use(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    env = {"DJANGO_SETTINGS_MODULE": "packages_site.settings", "PORT": str(find_free_port())}
+    done = run(tmp_path, "-m", "packages_site.run", **env, **{name: value})
+    assert_one_line(done)
+    assert "hunter2" not in done.stderr
