@@ -135,7 +135,7 @@ def test_an_admin_elsewhere_is_none_here(acme: Workspace, mallory: User, act: Ac
         {"expires_at": timezone.now() - timedelta(seconds=5)},
         {"scopes": ["push", "audit"]},
     ],
-    ids=str,
+    ids=["revoked", "expired", "without the scope"],
 )
 def test_an_access_token_that_is_over_changes_nothing(
     acme: Workspace, program: Actor, act: Act, change: dict[str, Any]
