@@ -330,3 +330,11 @@ def end_delete(manifest: Manifest, sent: Sent, now: datetime) -> None:
         until = now + STRAY_LIFE
         manifest.stray_until = max(until, manifest.stray_until or until)
     manifest.save()
+
+
+def add_stray_delete(manifest: Manifest, until: datetime) -> None:
+    """Note that a delete of a held manifest, which Taglock does not see, may land until then."""
+    manifest.revision += 1
+    manifest.is_there = False
+    manifest.stray_until = max(until, manifest.stray_until or until)
+    manifest.save()

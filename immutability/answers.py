@@ -59,7 +59,7 @@ class PushAnswer:
 
     @property
     def is_allowed(self) -> bool:
-        return all(answer.outcome.is_allowed for answer in self.tags)
+        return self.refusal is None
 
     @property
     def outcome(self) -> Outcome:
@@ -84,4 +84,4 @@ class DeleteAnswer:
 
     @property
     def is_allowed(self) -> bool:
-        return all(answer.outcome.is_allowed for answer in self.tags)
+        return self.refusal is None

@@ -10,48 +10,36 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.reference import (
-    InvalidReferenceError,
-    parse_digest,
-    parse_repository,
-    parse_tag,
-)
-from immutability.actions.check_delete import DeleteCheck, check_delete
-from immutability.actions.check_push import NOT_TOLD, PushCheck, ask_push, check_push
-from immutability.actions.read import UndecidedError
+from containers.reference import parse_digest, parse_repository, parse_tag
 from immutability.answers import DeleteAnswer, PushAnswer, Refusal
+from immutability.delete.check import check_delete
+from immutability.delete.plan import DeleteQuestion
+from immutability.errors import ConflictError, TryAgainError
+from immutability.models import MAX_IDEMPOTENCY_KEY_LENGTH
 from immutability.patterns import PatternError, PatternEvaluationError
 from immutability.protection import DeleteOutcome, Outcome
+from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
+from immutability.push.plan import PushQuestion
 from workspaces.access import Actor, ActorKind, Permission, permissions_of_scopes
 from workspaces.callers import Access, find_access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
-from workspaces.problems import PlainTextField, StrictSerializer, undecided
+from workspaces.problems import (
+    BoundedListField,
+    PlainTextField,
+    Problem,
+    StrictSerializer,
+    undecided,
+)
+from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
 from workspaces.throttles import ASKING_PER_CALLER, CHECKS_PER_TOKEN, count_call
 
 MAX_TAGS_PER_CHECK = 100
+MAX_ACTOR_LENGTH = 255
 
 Answer = TypeVar("Answer")
-
-
-class ReferenceField(serializers.CharField):
-    """A text that `parse` turns into a repository, tag or digest."""
-
-    def __init__(self, parse: Callable[[str], object], **options: Any) -> None:
-        super().__init__(trim_whitespace=False, **options)
-        self.parse = parse
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        """Return the parsed value. Raises ValidationError with the OCI error code."""
-        if data is not serializers.empty and data is not None and not isinstance(data, str):
-            raise ValidationError("Write a text.")
-        if not isinstance(data, str):
-            return super().run_validation(data)
-        try:
-            return self.parse(data)
-        except InvalidReferenceError as error:
-            raise ValidationError(error.message, code=error.code) from error
 
 
 class CheckPushSerializer(StrictSerializer):
@@ -59,7 +47,7 @@ class CheckPushSerializer(StrictSerializer):
 
     repository = ReferenceField(parse_repository, help_text='The full name, like "acme/api".')
     tag = ReferenceField(parse_tag, required=False)
-    tags = serializers.ListField(
+    tags = BoundedListField(
         child=ReferenceField(parse_tag),
         required=False,
         min_length=1,
@@ -71,15 +59,23 @@ class CheckPushSerializer(StrictSerializer):
         parse_digest,
         required=False,
         allow_null=True,
-        help_text="What your registry has under the tag now; null for nothing. Left out: the "
-        "connected registry is asked; without one, it is what the last allowed check put there.",
+        help_text="What your registry has under the tag, read within the last minute; null for "
+        "nothing. Left out: the connected registry is asked; without one, it is what the last "
+        "allowed check put there.",
     )
     actor = PlainTextField(
-        required=False, max_length=255, help_text="Who is pushing, for the message and the log."
+        required=False,
+        max_length=MAX_ACTOR_LENGTH,
+        help_text="Who is pushing, for the message and the log.",
     )
     dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
     two_phase = serializers.BooleanField(
         default=False, help_text="Claim now; confirm or abandon the claim when you know more."
+    )
+    idempotency_key = PlainTextField(
+        required=False,
+        max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
+        help_text="Your own name for a two-phase push. Asking again with it gets the same claim.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +88,10 @@ class CheckPushSerializer(StrictSerializer):
             raise ValidationError(
                 {"current_digest": ["With several tags, check those that exist one by one."]}
             )
+        if "idempotency_key" in attrs and (not attrs["two_phase"] or attrs["dry_run"]):
+            raise ValidationError(
+                {"idempotency_key": ["Only a check with two_phase, and no dry run, takes a key."]}
+            )
         return attrs
 
 
@@ -103,10 +103,11 @@ class CheckDeleteSerializer(StrictSerializer):
     digest = ReferenceField(parse_digest, required=False)
     actor = PlainTextField(
         required=False,
-        max_length=255,
+        max_length=MAX_ACTOR_LENGTH,
         help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
         "name: no admin.",
     )
+    dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require exactly one of tag and digest."""
@@ -176,23 +177,30 @@ class CheckPushView(APIView):
     def post(self, request: Request) -> Response:
         """Decide a push. The first allowed check of a covered tag locks it."""
         count_check(request)
+        read_query(request)
         asked = _validated(CheckPushSerializer, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
         check = PushCheck(
-            workspace=access.workspace,
-            repository=asked["repository"],
-            tags=tuple(sorted(set(asked.get("tags") or [asked["tag"]]))),
-            digest=asked.get("digest"),
-            current=asked.get("current_digest", NOT_TOLD),
+            PushQuestion(
+                access.workspace,
+                asked["repository"],
+                tuple(sorted(set(asked.get("tags") or [asked["tag"]]))),
+                asked.get("digest", NEW_IMAGE),
+                is_check=True,
+            ),
+            asked.get("current_digest", NOT_TOLD),
             is_two_phase=asked["two_phase"],
+            idempotency_key=asked.get("idempotency_key", ""),
         )
         if asked["dry_run"]:
-            answer = decide_or_refuse(lambda: ask_push(check, find_registry()))
+            answer = decide_or_refuse(lambda: ask_push(check, registry=find_registry()))
         else:
             actor = _named_actor(access, asked.get("actor", ""))
             answer = decide_or_refuse(
-                lambda: check_push(check, actor=actor, registry=find_registry())
+                lambda: check_push(
+                    check, actor=actor, caller=access.actor, registry=find_registry()
+                )
             )
         return Response(_render_push(answer))
 
@@ -208,20 +216,23 @@ class CheckDeleteView(APIView):
     def post(self, request: Request) -> Response:
         """Decide a delete. An admin's delete of a locked tag leaves the name reserved."""
         count_check(request)
+        read_query(request)
         asked = _validated(CheckDeleteSerializer, request)
         access = find_access(request, asked["repository"].workspace)
-        access.require(Permission.CHECK)
+        access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
         name = asked.get("actor", "")
         is_admin = bool(name) and is_admin_name(access.workspace, name)
-        check = DeleteCheck(
-            workspace=access.workspace,
-            repository=asked["repository"],
-            target=asked.get("tag") or asked["digest"],
+        question = DeleteQuestion(
+            access.workspace,
+            asked["repository"],
+            asked.get("tag") or asked["digest"],
             is_admin=is_admin,
         )
         actor = _named_actor(access, name)
         answer = decide_or_refuse(
-            lambda: check_delete(check, actor=actor, registry=find_registry())
+            lambda: check_delete(
+                question, actor=actor, registry=find_registry(), is_dry_run=asked["dry_run"]
+            )
         )
         return Response(_render_delete(answer))
 
@@ -236,15 +247,22 @@ def count_check(request: Request) -> None:
 
 
 def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
-    """Return the decision. Raises Problem 503 where there is none: never a guess."""
+    """Return the decision. Raises Problem 503 where there is none: never a guess.
+
+    And 409 where an idempotency key stands for something else.
+    """
     try:
         return decide()
     except (PatternError, PatternEvaluationError) as error:
         raise undecided(
             f"A rule could not be evaluated, so nothing was decided. {error}"
         ) from error
-    except UndecidedError as error:
-        raise undecided(f"Nothing was decided: {error}. Try again.") from error
+    except TryAgainError as error:
+        problem = undecided(f"Nothing was decided: {error}. Try again.")
+        problem.headers["Retry-After"] = str(error.seconds)
+        raise problem from error
+    except ConflictError as error:
+        raise Problem(409, "idempotency_key_used", str(error)) from error
 
 
 def _validated(serializer_class: type[StrictSerializer], request: Request) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Confirm or abandon the claim of a two-phase push."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 from uuid import UUID
 
 from django.http import Http404
@@ -11,13 +11,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from immutability.actions.claims import ClaimEndedError, abandon_claim, confirm_claim
 from immutability.api.checks import count_check
-from immutability.models import Attempt
+from immutability.errors import ConflictError
+from immutability.models import Claim
+from immutability.push.claims import abandon_claim, confirm_claim
 from workspaces.access import Actor, Permission
 from workspaces.callers import UnknownWorkspaceError, find_access
 from workspaces.problems import Problem
+from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
+
+Ended = TypeVar("Ended")
 
 
 class ClaimStateSerializer(serializers.Serializer[object]):
@@ -39,11 +43,9 @@ class ConfirmClaimView(APIView):
     def post(self, request: Request, claim_id: UUID) -> Response:
         """Lock what the push wrote. Saying it again changes nothing."""
         count_check(request)
-        attempt, actor = _find_attempt(request, claim_id)
-        locks = _end(lambda: confirm_claim(attempt, actor=actor))
-        return Response(
-            {"id": claim_id, "state": "confirmed", "locked_tags": [row.tag for row in locks]}
-        )
+        claim, actor = _find_claim(request, claim_id)
+        locked = _end(lambda: confirm_claim(claim, actor=actor))
+        return Response({"id": claim_id, "state": "confirmed", "locked_tags": locked})
 
 
 class AbandonClaimView(APIView):
@@ -57,31 +59,28 @@ class AbandonClaimView(APIView):
     def post(self, request: Request, claim_id: UUID) -> Response:
         """Put the tags back to what they were. Saying it again changes nothing."""
         count_check(request)
-        attempt, _ = _find_attempt(request, claim_id)
-        _end(lambda: abandon_claim(attempt))
+        claim, actor = _find_claim(request, claim_id)
+        _end(lambda: abandon_claim(claim, actor=actor))
         return Response({"id": claim_id, "state": "abandoned", "locked_tags": []})
 
 
-def _find_attempt(request: Request, claim_id: UUID) -> tuple[Attempt, Actor]:
-    """Return the attempt. Another workspace's claim is as unknown as one that never was."""
+def _find_claim(request: Request, claim_id: UUID) -> tuple[Claim, Actor]:
+    """Return the claim. Another workspace's claim is as unknown as one that never was."""
     unknown = Http404(f'There is no claim "{claim_id}".')
-    attempt = (
-        Attempt.objects.select_related("workspace")
-        .filter(id=claim_id, kind=Attempt.Kind.ANNOUNCED)
-        .first()
-    )
-    if attempt is None:
+    claim = Claim.objects.select_related("workspace").filter(id=claim_id).first()
+    if claim is None:
         raise unknown
     try:
-        access = find_access(request, attempt.workspace.slug)
+        access = find_access(request, claim.workspace.slug)
     except UnknownWorkspaceError:
         raise unknown from None
     access.require(Permission.CHECK)
-    return attempt, access.actor
+    read_query(request)
+    return claim, access.actor
 
 
-def _end(end: Callable[[], Any]) -> Any:
+def _end(end: Callable[[], Ended]) -> Ended:
     try:
         return end()
-    except ClaimEndedError as error:
+    except ConflictError as error:
         raise Problem(409, "claim_ended", str(error)) from error

@@ -75,6 +75,9 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
                 policy.version,
                 now,
             )
+        elif row is not None and row.state == LockState.CLAIMED:
+            # Nothing can point it.
+            locks.take_back(row)
         writes.save_record(held, now)
     return True
 

@@ -1,16 +1,21 @@
+"""check-delete over HTTP: what is read, who may ask, and what is answered."""
+
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.conf import settings
+from django.test import Client
+from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
 from rest_framework.test import APIClient
 
 from immutability.models import LockedTag, Rule
-from immutability.protection import Policy, Protection
+from immutability.protection import Policy, PolicyRule, Protection
 from immutability.refusals import format_time
-from tests.conftest import AA, BB, SEMVER
+from tests.conftest import AA, BB, CC, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
-from workspaces.access import SYSTEM, Role
+from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.members import add_member
 from workspaces.log.models import LockEvent
 from workspaces.models import User, Workspace
@@ -22,6 +27,11 @@ Lock = Callable[..., LockedTag]
 @pytest.fixture(autouse=True)
 def _some_tags_are_protected(acme: Workspace, alice: User, bob: User, protect: Protect) -> None:
     protect(acme, Protection.SOME, SEMVER)
+
+
+def post(client: APIClient, **fields: Any) -> Any:
+    asked = {"repository": "acme/api", **fields}
+    return client.post("/api/v1/check-delete", asked, format="json")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +67,7 @@ def test_only_an_admin_of_the_workspace_deletes_a_locked_tag(
                             'tag "v1.2.0" of acme/api cannot be deleted because the tag is '
                             "immutable: it is locked to sha256:aaaaaaaaaaaa… since "
                             f'{format_time(row.locked_at)} by rule "Release versions" (pushed by '
-                            f"dana). Only admins of acme can delete it. {url}"
+                            f"dana via the registry). Only admins of acme can delete it. {url}"
                         ),
                         "detail": {
                             "reason": "TAG_IMMUTABLE",
@@ -67,7 +77,7 @@ def test_only_an_admin_of_the_workspace_deletes_a_locked_tag(
                             "locked_digest": AA,
                             "locked_at": row.locked_at.isoformat(),
                             "rule": "Release versions",
-                            "pushed_by": "dana",
+                            "pushed_by": "dana via the registry",
                             "event": event.ref,
                             "url": url,
                         },
@@ -77,120 +87,64 @@ def test_only_an_admin_of_the_workspace_deletes_a_locked_tag(
         },
     }
     assert event.actor == name
-    row.refresh_from_db()
-    assert row.state == "locked"
 
 
 def test_an_admins_delete_leaves_the_name_reserved(check_delete: Ask, lock: Lock) -> None:
     row = lock("v1.2.0")
-    assert check_delete(tag="v1.2.0", actor="alice") == {
+    with nothing_written():
+        foreseen = check_delete(tag="v1.2.0", actor="alice", dry_run=True)
+    answer = check_delete(tag="v1.2.0", actor="alice")
+    assert answer == foreseen
+    assert answer == {
         "allowed": True,
         "tags": [{"tag": "v1.2.0", "outcome": "deleted", "locked_digest": AA}],
         "error": None,
     }
     row.refresh_from_db()
     assert (row.state, row.digest, row.deleted_by) == ("reserved", AA, "alice")
-    assert row.deleted_at is not None
     event = LockEvent.objects.get(kind="tag.deleted")
     assert (event.actor, event.actor_kind, event.digest) == ("alice", "registry", AA)
+    again = check_delete(tag="v1.2.0", actor="alice")
+    assert again["tags"] == [{"tag": "v1.2.0", "outcome": "not_locked", "locked_digest": None}]
 
 
-def test_a_deleted_tag_may_be_deleted_again_and_stays_reserved(
-    check_delete: Ask, lock: Lock
-) -> None:
-    row = lock("v1.2.0")
-    check_delete(tag="v1.2.0", actor="alice")
-    with nothing_written():
-        answer = check_delete(tag="v1.2.0", actor="bob")
-    assert answer["tags"] == [{"tag": "v1.2.0", "outcome": "not_locked", "locked_digest": None}]
-    row.refresh_from_db()
-    assert row.state == "reserved"
-
-
-def test_a_deactivated_admin_is_no_admin(check_delete: Ask, lock: Lock, alice: User) -> None:
-    lock("v1.2.0")
-    alice.is_active = False
-    alice.save()
-    assert check_delete(tag="v1.2.0", actor="alice")["allowed"] is False
-
-
-def test_an_admin_who_became_a_member_is_no_admin(
+def test_somebody_who_is_no_admin_any_more_deletes_nothing(
     check_delete: Ask, lock: Lock, alice: User, acme: Workspace
 ) -> None:
     lock("v1.2.0")
     add_member(acme, User.objects.create_user("zoe"), Role.ADMIN, actor=SYSTEM)
     add_member(acme, alice, Role.MEMBER, actor=SYSTEM)
     assert check_delete(tag="v1.2.0", actor="alice")["allowed"] is False
+    zoe = User.objects.get(username="zoe")
+    zoe.is_active = False
+    zoe.save()
+    assert check_delete(tag="v1.2.0", actor="zoe")["allowed"] is False
 
 
-def test_a_tag_that_is_not_locked_may_go(check_delete: Ask, check_push: Ask) -> None:
-    check_push("feature-x")
-    assert check_delete(tag="feature-x", actor="bob") == {
-        "allowed": True,
-        "tags": [{"tag": "feature-x", "outcome": "not_locked", "locked_digest": None}],
-        "error": None,
-    }
-
-
-def test_a_deleted_tag_is_not_adopted_later(
-    check_delete: Ask, check_push: Ask, acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.NONE)
-    check_push("v1.2.0", AA)
-    check_delete(tag="v1.2.0", actor="bob")
-    protect(acme, Protection.SOME, SEMVER)
-    assert check_push("v1.2.0", BB)["outcome"] == "locked_now"
-
-
-@pytest.mark.parametrize("by", ["tag", "digest"])
-def test_an_existing_tag_is_guarded_from_the_moment_that_the_setting_covers_it(
-    check_delete: Ask, check_push: Ask, acme: Workspace, protect: Protect, by: str
-) -> None:
-    protect(acme, Protection.NONE)
-    check_push("v1.2.0", AA)
-    protect(acme, Protection.SOME, SEMVER)
-    target = {"tag": "v1.2.0"} if by == "tag" else {"digest": AA}
-    assert check_delete(**target, actor="bob")["allowed"] is False
-    assert check_push("v1.2.0", BB)["outcome"] == "locked"
-
-
-def test_a_delete_by_digest_is_refused_for_every_tag_that_it_would_take(
-    check_delete: Ask, check_push: Ask, lock: Lock
-) -> None:
-    lock("v1.2.1")
-    lock("v1.2.0")
-    lock("v2.0.0", BB)
+def test_a_delete_by_digest_names_every_tag_that_it_takes(check_delete: Ask, lock: Lock) -> None:
+    for tag, digest in (("v1.2.1", AA), ("v1.2.0", AA), ("v2.0.0", BB)):
+        lock(tag, digest)
     answer = check_delete(digest=AA, actor="bob")
     assert answer["allowed"] is False
     assert answer["tags"] == [
         {"tag": "v1.2.0", "outcome": "locked", "locked_digest": AA},
         {"tag": "v1.2.1", "outcome": "locked", "locked_digest": AA},
     ]
-    assert answer["error"]["status"] == 403
     assert answer["error"]["body"]["errors"][0]["detail"]["tag"] == "v1.2.0"
-    assert set(LockEvent.objects.filter(kind="delete.refused").values_list("tag", flat=True)) == {
-        "v1.2.0",
-        "v1.2.1",
-    }
-
-
-def test_an_admins_delete_by_digest_reserves_every_tag_that_it_takes(
-    check_delete: Ask, lock: Lock
-) -> None:
-    for tag, digest in (("v1.2.0", AA), ("v1.2.1", AA), ("v2.0.0", BB)):
-        lock(tag, digest)
     answer = check_delete(digest=AA, actor="alice")
-    assert answer["allowed"] is True
-    assert [each["tag"] for each in answer["tags"]] == ["v1.2.0", "v1.2.1"]
+    assert [(each["tag"], each["outcome"]) for each in answer["tags"]] == [
+        ("v1.2.0", "deleted"),
+        ("v1.2.1", "deleted"),
+    ]
     states = dict(LockedTag.objects.values_list("tag", "state"))
     assert states == {"v1.2.0": "reserved", "v1.2.1": "reserved", "v2.0.0": "locked"}
 
 
-def test_a_digest_that_no_lock_holds_may_go(check_delete: Ask) -> None:
+def test_a_digest_that_nothing_points_at_may_go(check_delete: Ask) -> None:
     assert check_delete(digest=BB) == {"allowed": True, "tags": [], "error": None}
 
 
-def test_a_suspended_lock_does_not_hold_a_delete_and_ends_with_it(
+def test_a_suspended_lock_ends_with_its_tag(
     check_delete: Ask, lock: Lock, acme: Workspace, protect: Protect
 ) -> None:
     lock("v1.2.0")
@@ -202,14 +156,13 @@ def test_a_suspended_lock_does_not_hold_a_delete_and_ends_with_it(
 
 
 @pytest.mark.parametrize("who", ["alice", "bob"])
-def test_a_tag_whose_push_is_under_way_is_not_deleted_by_anybody(
+def test_a_tag_that_is_being_pushed_is_deleted_by_no_one(
     check_delete: Ask, check_push: Ask, who: str
 ) -> None:
     check_push("v1.2.0", two_phase=True)
     with nothing_written():
         answer = check_delete(tag="v1.2.0", actor=who)
-    assert answer["allowed"] is False
-    assert answer["tags"][0]["outcome"] == "claim_pending"
+    assert (answer["allowed"], answer["tags"][0]["outcome"]) == (False, "claim_pending")
     assert answer["error"]["status"] == 503
     assert answer["error"]["headers"] == {"Retry-After": "10"}
     assert answer["error"]["body"]["errors"][0]["code"] == "UNAVAILABLE"
@@ -222,9 +175,17 @@ def test_a_rule_that_cannot_be_evaluated_refuses_the_delete(
     Rule.objects.update(pattern="(")
     with nothing_written():
         for who in ("alice", "bob"):
-            asked = {"repository": "acme/api", "tag": "v1.2.0", "actor": who}
-            response = registry.post("/api/v1/check-delete", asked, format="json")
-            read_problem(response, 503, "undecided")
+            read_problem(post(registry, tag="v1.2.0", actor=who), 503, "undecided")
+
+
+def test_a_token_that_may_only_ask_is_told_about_dry_run(
+    acme: Workspace, api_as: Callable[..., APIClient]
+) -> None:
+    client = api_as(acme, Scope.PUSH)
+    with nothing_written():
+        response = post(client, tag="v1.2.0")
+        assert "dry_run" in read_problem(response, 403, "forbidden")["detail"]
+        assert post(client, tag="v1.2.0", dry_run=True).json()["allowed"] is True
 
 
 @pytest.mark.parametrize(
@@ -232,7 +193,7 @@ def test_a_rule_that_cannot_be_evaluated_refuses_the_delete(
     [
         ({}, "#/tag"),
         ({"tag": "v1", "digest": AA}, "#/tag"),
-        ({"tag": "v1", "dry_run": True}, "#/dry_run"),
+        ({"tag": "v1", "dryrun": True}, "#/dryrun"),
         ({"tags": ["v1"]}, "#/tags"),
     ],
 )
@@ -240,6 +201,77 @@ def test_questions_that_do_not_add_up_are_refused(
     registry: APIClient, fields: dict[str, object], pointer: str
 ) -> None:
     with nothing_written():
-        asked = {"repository": "acme/api", **fields}
-        response = registry.post("/api/v1/check-delete", asked, format="json")
+        response = post(registry, **fields)
     assert read_problem(response, 400, "invalid")["errors"][0]["pointer"] == pointer
+
+
+# Dry runs.
+
+
+def without_event(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without the event, which a dry run does not record."""
+    if answer["error"]:
+        error = answer["error"]["body"]["errors"][0]
+        url = error["detail"].pop("url", None)
+        error["detail"].pop("event", None)
+        error["message"] = error["message"].removesuffix(f" {url}")
+    return answer
+
+
+@pytest.fixture
+def every_kind(check_push: Ask, lock: Lock, acme: Workspace, protect: Protect) -> None:
+    """A tag in each state, one that is known and not locked yet, and a digest with some of them."""
+    protect(acme, Protection.NONE)
+    check_push("v9.0.0", AA)
+    protect(acme, Protection.SOME, SEMVER, PolicyRule("Betas", "^beta$"))
+    for tag in ("v1.0.0", "v1.0.1", "beta"):
+        lock(tag)
+    lock("v2.0.0", BB)
+    check_push("feature-x", CC)
+    check_push("v3.0.0", CC, two_phase=True)
+    protect(acme, Protection.SOME, SEMVER)
+    delete_locked_tag(acme, lock("v4.0.0", CC).id, NameAfter.RESERVE, "why", actor=SYSTEM)
+    release_locked_tag(acme, lock("v5.0.0", BB).id, "why", actor=SYSTEM)
+
+
+@pytest.mark.parametrize("who", ["alice", "bob", "nobody"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        *({"tag": f"v{number}.0.0"} for number in (1, 2, 3, 4, 5, 8, 9)),
+        {"tag": "beta"},
+        {"tag": "feature-x"},
+        *({"digest": digest} for digest in (AA, BB, CC)),
+    ],
+    ids=str,
+)
+def test_a_dry_run_says_what_the_check_will_say_and_changes_nothing(
+    check_delete: Ask, every_kind: None, target: dict[str, str], who: str
+) -> None:
+    with nothing_written():
+        told = check_delete(**target, actor=who, dry_run=True)
+    if told["error"] and told["error"]["status"] == 403:
+        detail = told["error"]["body"]["errors"][0]["detail"]
+        assert (detail["event"], detail["url"]) == (None, None)
+    done = without_event(check_delete(**target, actor=who))
+    if done["error"] and target in ({"tag": "v9.0.0"}, {"digest": AA}):
+        # The check has locked it since, and says when.
+        since = done["error"]["body"]["errors"][0]["detail"]
+        assert (told["allowed"], told["tags"]) == (done["allowed"], done["tags"])
+        assert since["reason"] == "TAG_IMMUTABLE"
+    else:
+        assert without_event(told) == done
+
+
+@pytest.mark.parametrize("who", ["alice", "bob", "olga"])
+def test_anybody_in_the_workspace_may_ask_in_a_dry_run(
+    lock: Lock, sign_in: Callable[[User], Client], olga: User, who: str
+) -> None:
+    lock("v1.2.0")
+    client = sign_in(User.objects.get(username=who))
+    asked = {"repository": "acme/api", "tag": "v1.2.0"}
+    with nothing_written():
+        for dry_run, status in ((True, 200), (False, 403)):
+            body = {**asked, "dry_run": dry_run}
+            response = client.post("/api/v1/check-delete", body, content_type="application/json")
+            assert response.status_code == status

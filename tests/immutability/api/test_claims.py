@@ -1,19 +1,23 @@
+"""Confirming and abandoning claims over HTTP."""
+
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
+from django.db.models import F
 from rest_framework.test import APIClient
 
-from immutability.models import Attempt, LockedTag
+from containers.models import Tag as TagRecord
+from immutability.actions.drop import drop_claim
+from immutability.models import LockedTag
 from immutability.protection import Policy, Protection
 from tests.conftest import AA, BB, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
-from workspaces.access import Scope
+from workspaces.access import SYSTEM, Scope
 from workspaces.log.models import LockEvent
-from workspaces.models import User, Workspace
+from workspaces.models import Workspace
 
 Protect = Callable[..., Policy]
 
@@ -47,12 +51,8 @@ def test_a_confirmed_claim_is_a_lock(registry: APIClient, claim: Callable[..., s
     row = LockedTag.objects.get()
     assert (row.state, row.digest, row.pushed_by) == ("locked", AA, "dana")
     event = LockEvent.objects.get(kind="tag.locked")
-    assert (event.tag, event.digest, event.actor, event.actor_kind) == (
-        "v1.2.0",
-        AA,
-        "dana",
-        "registry",
-    )
+    assert (event.tag, event.digest) == ("v1.2.0", AA)
+    assert (event.actor, event.actor_kind) == ("dana", "registry")
 
 
 def test_an_abandoned_claim_leaves_the_name_free(
@@ -90,89 +90,16 @@ def test_a_claim_ends_one_way_only(
     assert word in read_problem(response, 409, "claim_ended")["detail"]
 
 
-def test_a_claim_that_an_admin_dropped_can_no_longer_be_confirmed(
-    registry: APIClient,
-    claim: Callable[..., str],
-    acme: Workspace,
-    api_as: Callable[..., APIClient],
+@pytest.mark.parametrize("verb", ["confirm", "abandon"])
+def test_a_claim_that_an_admin_dropped_has_ended(
+    registry: APIClient, claim: Callable[..., str], acme: Workspace, verb: str
 ) -> None:
     claim_id = claim()
-    lock_id = LockedTag.objects.get().id
-    dropped = api_as(acme, Scope.ADMIN).delete(
-        f"/api/v1/workspaces/acme/locked-tags/{lock_id}",
-        {"name": "free", "reason": "The registry was replaced."},
-        format="json",
-    )
-    assert dropped.json() == {"locked_tag": None}
+    TagRecord.objects.update(write_expires_at=F("write_expires_at") - timedelta(minutes=15))
+    drop_claim(acme, LockedTag.objects.get().id, "The registry was replaced.", actor=SYSTEM)
     with nothing_written():
-        response = end(registry, claim_id, "confirm")
+        response = end(registry, claim_id, verb)
     assert "dropped" in read_problem(response, 409, "claim_ended")["detail"]
-    assert LockEvent.objects.get(kind="claim.dropped").reason == "The registry was replaced."
-
-
-def test_a_claim_that_has_run_out_still_holds_and_can_be_confirmed(
-    registry: APIClient, claim: Callable[..., str], check_push: Ask
-) -> None:
-    claim_id = claim()
-    Attempt.objects.update(expires_at=timezone.now() - timedelta(days=1))
-    assert check_push("v1.2.0", BB)["outcome"] == "claim_pending"
-    assert end(registry, claim_id, "confirm").status_code == 200
-    assert LockedTag.objects.get().state == "locked"
-
-
-def test_while_another_push_of_the_same_image_is_open_an_abandoned_one_frees_nothing(
-    registry: APIClient, claim: Callable[..., str]
-) -> None:
-    first, second = claim(), claim()
-    end(registry, first, "abandon")
-    assert LockedTag.objects.get().state == "claimed"
-    end(registry, second, "confirm")
-    assert LockedTag.objects.get().state == "locked"
-
-
-def test_one_success_wins_over_a_failure_that_comes_later(
-    registry: APIClient, claim: Callable[..., str]
-) -> None:
-    first, second = claim(), claim()
-    end(registry, first, "confirm")
-    assert end(registry, second, "abandon").status_code == 200
-    row = LockedTag.objects.get()
-    assert (row.state, row.digest) == ("locked", AA)
-
-
-def test_an_abandoned_claim_of_a_reserved_name_leaves_it_reserved(
-    registry: APIClient,
-    claim: Callable[..., str],
-    check_push: Ask,
-    check_delete: Ask,
-    alice: User,
-) -> None:
-    check_push("v1.2.0")
-    check_delete(tag="v1.2.0", actor="alice")
-    end(registry, claim("v1.2.0", AA), "abandon")
-    row = LockedTag.objects.get()
-    assert (row.state, row.digest) == ("reserved", AA)
-    assert check_push("v1.2.0", BB)["outcome"] == "reserved"
-
-
-def test_an_abandoned_claim_of_a_released_tag_leaves_it_released(
-    registry: APIClient,
-    claim: Callable[..., str],
-    check_push: Ask,
-    acme: Workspace,
-    api_as: Callable[..., APIClient],
-) -> None:
-    check_push("v1.2.0")
-    lock_id = LockedTag.objects.get().id
-    api_as(acme, Scope.ADMIN).post(
-        f"/api/v1/workspaces/acme/locked-tags/{lock_id}/release", {"reason": "Once"}, format="json"
-    )
-    end(registry, claim("v1.2.0", BB), "abandon")
-    row = LockedTag.objects.get()
-    assert (row.state, row.digest) == ("released", AA)
-    end(registry, claim("v1.2.0", BB), "confirm")
-    row.refresh_from_db()
-    assert (row.state, row.digest) == ("locked", BB)
 
 
 def test_a_claim_of_several_tags_ends_as_one(registry: APIClient) -> None:

@@ -1,0 +1,50 @@
+"""End the write of a two-phase check as its caller reports it: it landed, or it was never sent."""
+
+from django.db import transaction
+
+from containers.models import WriteKind
+from containers.reference import Digest, Repository, Tag
+from containers.writes import Result, Sent, Write
+from immutability.errors import ConflictError
+from immutability.models import Claim, LockedTag
+from immutability.protection import LockState
+from immutability.push.settle import settle_push
+from workspaces.access import Actor
+
+
+@transaction.atomic
+def confirm_claim(claim: Claim, *, actor: Actor) -> list[str]:
+    """The caller's write has landed: lock its tags, and return those that are locked to its image.
+
+    Saying it again changes nothing. Raises ConflictError where the claim ended another way.
+    """
+    _settle(claim, Result.LANDED, Claim.Outcome.CONFIRMED, actor)
+    locked = LockedTag.objects.filter(
+        workspace=claim.workspace,
+        repository=claim.repository,
+        tag__in=list(claim.tags),
+        digest=claim.digest,
+        state=LockState.LOCKED,
+    )
+    return list(locked.order_by("tag").values_list("tag", flat=True))
+
+
+@transaction.atomic
+def abandon_claim(claim: Claim, *, actor: Actor) -> None:
+    """The caller definitely did not write: its tags go back to what they were.
+
+    Saying it again changes nothing. Raises ConflictError where the claim ended another way.
+    """
+    _settle(claim, Result.NOT_SENT, Claim.Outcome.ABANDONED, actor)
+
+
+def _settle(claim: Claim, result: Result, outcome: Claim.Outcome, actor: Actor) -> None:
+    """Settle the write, and end the claim. Only the first end of a claim counts."""
+    write = Write(claim.id, WriteKind.PUSH, Digest(claim.digest), sent_by=0.0)
+    results = {Tag(name): Sent(result) for name in claim.tags}
+    settle_push(write, claim.workspace, Repository(claim.repository), results, actor=actor)
+    still_open = Claim.objects.filter(id=claim.id, outcome=Claim.Outcome.OPEN)
+    if not still_open.update(outcome=outcome):
+        claim.refresh_from_db(fields=["outcome"])
+        if claim.outcome != outcome:
+            raise ConflictError(f"This claim has ended already: it was {claim.outcome}.")

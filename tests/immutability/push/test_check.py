@@ -1,0 +1,599 @@
+"""Pushes that a registry asks about, and writes by itself."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from containers.writes import STRAY_LIFE
+from immutability.models import Claim, LockedTag
+from immutability.protection import PolicyRule, Protection
+from immutability.push.check import CLAIM_LIFE, SENT_WITHIN
+from tests.conftest import is_postgresql
+from tests.immutability.checks import Checks, every_row
+from tests.immutability.core import Core, named
+from tests.immutability.registry_double import NO_ANSWER, Late, digest_of, image, index
+from workspaces.access import Actor, ActorKind
+from workspaces.log.models import LockEvent
+
+pytestmark = pytest.mark.django_db
+
+ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
+V_TAGS = PolicyRule("v", "^v")
+
+
+@pytest.fixture
+def checks(core: Core) -> Checks:
+    """A registry that asks, and that Taglock can look at."""
+    return Checks(core)
+
+
+@pytest.fixture
+def alone(core: Core) -> Checks:
+    """A registry that asks, and that Taglock can't look at."""
+    return Checks(core, is_connected=False)
+
+
+# ---- states before a check ---------------------------------------------------------------------
+
+
+def nothing(checks: Checks) -> None:
+    pass
+
+
+def there(checks: Checks) -> None:
+    checks.write("v1", image=ONE)
+
+
+def locked(checks: Checks) -> None:
+    assert checks.core.push("v1", image=ONE) == "201"
+
+
+def locked_by_a_check(checks: Checks) -> None:
+    assert checks.push("v1", image=ONE) == "locked_now"
+
+
+def released(checks: Checks) -> None:
+    locked(checks)
+    checks.core.release()
+
+
+def reserved(checks: Checks) -> None:
+    locked(checks)
+    assert checks.core.delete("v1", is_admin=True) == "202"
+
+
+def uncovered(checks: Checks) -> None:
+    checks.core.protect(Protection.NONE)
+
+
+def suspended(checks: Checks) -> None:
+    locked(checks)
+    uncovered(checks)
+
+
+def claimed_and_left(checks: Checks) -> None:
+    checks.core.registry.script("PUT v1", NO_ANSWER)
+    assert checks.core.push("v1", image=ONE) == "503"
+
+
+def stray_from_before_the_protection(checks: Checks) -> None:
+    uncovered(checks)
+    claimed_and_left(checks)
+    checks.core.protect()
+
+
+def begun(checks: Checks) -> None:
+    checks.begin("v1", image=ONE)
+
+
+def being_deleted(checks: Checks) -> None:
+    locked(checks)
+    checks.core.registry.script("DELETE v1", NO_ANSWER)
+    assert checks.core.delete("v1", is_admin=True) == "503"
+
+
+def deleted_by_digest(checks: Checks) -> None:
+    checks.write(image=ONE)
+    checks.core.registry.script("DELETE", NO_ANSWER)
+    assert checks.core.delete(ONE) == "503"
+
+
+STATES = [
+    # before, image, outcome, the same in a dry run, lock after
+    (nothing, ONE, "locked_now", "free", "locked one"),
+    (there, ONE, "unchanged", "unchanged", "locked one"),
+    (there, TWO, "locked", "locked", "locked one"),
+    (locked, ONE, "unchanged", "unchanged", "locked one"),
+    (locked, TWO, "locked", "locked", "locked one"),
+    (locked_by_a_check, ONE, "unchanged", "unchanged", "locked one"),
+    (locked_by_a_check, TWO, "locked", "locked", "locked one"),
+    (released, ONE, "unchanged", "unchanged", "released one"),
+    (released, TWO, "locked_now", "free", "locked two"),
+    (reserved, ONE, "locked_now", "free", "locked one"),
+    (reserved, TWO, "reserved", "reserved", "reserved one"),
+    (uncovered, ONE, "unprotected", "unprotected", "none"),
+    (suspended, ONE, "unprotected", "unprotected", "locked one"),
+    (suspended, TWO, "unprotected", "unprotected", "none"),
+    (claimed_and_left, ONE, "locked_now", "free", "locked one"),
+    (claimed_and_left, TWO, "claim_pending", "claim_pending", "claimed one"),
+    (stray_from_before_the_protection, ONE, "locked_now", "free", "locked one"),
+    (stray_from_before_the_protection, TWO, "claim_pending", "claim_pending", "none"),
+    (begun, ONE, "claim_pending", "claim_pending", "claimed one"),
+    (begun, TWO, "claim_pending", "claim_pending", "claimed one"),
+    (being_deleted, ONE, "claim_pending", "claim_pending", "deleting one"),
+    (deleted_by_digest, ONE, "claim_pending", "free", "none"),
+    (deleted_by_digest, TWO, "locked_now", "free", "locked two"),
+]
+IDS = [
+    f"{before.__name__}, {'same' if pushed == ONE else 'other'}" for before, pushed, *_ in STATES
+]
+
+
+@pytest.mark.parametrize(("before", "pushed", "outcome", "foreseen", "lock"), STATES, ids=IDS)
+def test_a_check_decides_as_the_gate_does_and_a_dry_run_foresees_it(
+    checks: Checks,
+    before: Callable[[Checks], None],
+    pushed: bytes,
+    outcome: str,
+    foreseen: str,
+    lock: str,
+) -> None:
+    before(checks)
+    rows, calls = every_row(), len(checks.core.registry.sent())
+    assert checks.ask("v1", image=pushed) == foreseen
+    assert every_row() == rows
+    assert checks.push("v1", image=pushed) == outcome
+    assert (checks.core.lock(), len(checks.core.registry.sent())) == (lock, calls)
+
+
+@pytest.mark.parametrize(("before", "pushed", "outcome"), [state[:3] for state in STATES], ids=IDS)
+def test_every_allowed_answer_leaves_a_stray_of_its_image_and_the_record_as_it_was(
+    checks: Checks, before: Callable[[Checks], None], pushed: bytes, outcome: str
+) -> None:
+    before(checks)
+    records = {each.name: each for each in [checks.core.record()]} if has_record(checks) else {}
+    was = records.get("v1")
+    checks.push("v1", image=pushed)
+    record = checks.core.record()
+    if outcome in ("locked", "reserved", "claim_pending"):
+        was_stray = (was.stray_digest, was.stray_until) if was else ("", None)
+        assert (record.stray_digest, record.stray_until) == was_stray
+        return
+    assert record.changed_at is not None
+    assert record.stray_digest == digest_of(pushed)
+    assert record.stray_until == record.changed_at + SENT_WITHIN + STRAY_LIFE
+    if before is not there:
+        assert record.digest == (was.digest if was else "")
+
+
+def has_record(checks: Checks) -> bool:
+    return "v1" in {row["name"] for row in every_row()["containers_tag"]}
+
+
+@pytest.mark.parametrize(
+    "before", [nothing, locked, released, uncovered, there], ids=lambda each: each.__name__
+)
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_a_repeated_check_is_allowed_again(
+    core: Core, before: Callable[[Checks], None], *, is_connected: bool
+) -> None:
+    checks = Checks(core, is_connected)
+    before(checks)
+    first = checks.push("v1", image=ONE)
+    lock = core.lock()
+    assert checks.push("v1", image=ONE) == ("unchanged" if first == "locked_now" else first)
+    assert core.lock() == lock
+
+
+@pytest.mark.parametrize(
+    ("before", "pushed", "events"),
+    [
+        (nothing, ONE, ["tag.locked"]),
+        (there, ONE, ["tag.adopted", "push.identical"]),
+        (there, TWO, ["tag.adopted", "push.refused"]),
+        (locked, ONE, ["tag.locked", "push.identical"]),
+        (locked, TWO, ["tag.locked", "push.refused"]),
+        (begun, TWO, []),
+    ],
+)
+def test_a_check_is_recorded_as_a_push_is(
+    checks: Checks, before: Callable[[Checks], None], pushed: bytes, events: list[str]
+) -> None:
+    before(checks)
+    checks.push("v1", image=pushed)
+    assert checks.core.events() == events
+
+
+def test_an_unprotected_push_of_another_image_ends_a_suspended_lock(checks: Checks) -> None:
+    suspended(checks)
+    checks.push("v1", image=TWO)
+    event = LockEvent.objects.latest("id")
+    assert (event.kind, event.digest, event.other_digest, event.actor) == (
+        "lock.ended",
+        digest_of(ONE),
+        digest_of(TWO),
+        "dana",
+    )
+
+
+def test_a_lock_names_who_pushed_and_by_which_rule(checks: Checks) -> None:
+    checks.core.protect(Protection.SOME, V_TAGS)
+    checks.push("v1", image=ONE, actor=Actor("erin", ActorKind.REGISTRY))
+    row = LockedTag.objects.get()
+    assert (row.pushed_by, row.pushed_by_kind, row.rule_name) == ("erin", "registry", "v")
+
+
+def test_a_check_that_would_have_to_wait_says_for_how_long(checks: Checks) -> None:
+    stray_from_before_the_protection(checks)
+    refusal = checks.answer("v1", image=TWO).refusal
+    assert refusal is not None
+    assert refusal.status == 503
+    assert 880 < int(refusal.headers["Retry-After"]) <= 900
+
+
+def test_nothing_is_decided_where_the_registry_gives_no_answer_to_a_look(checks: Checks) -> None:
+    checks.core.registry.is_down = True
+    assert [checks.push("v1", image=ONE), checks.ask("v1", image=ONE)] == ["503", "503"]
+    assert (checks.core.lock(), checks.core.events()) == ("none", [])
+
+
+def test_a_look_counts_only_while_the_record_stays_as_it_was(checks: Checks) -> None:
+    def change(carry: Callable[[], object]) -> object:
+        found = carry()
+        checks.core.push("v1", image=TWO)
+        return found
+
+    checks.core.registry.script("HEAD v1", change)  # type: ignore[arg-type]
+    assert checks.push("v1", image=ONE) == "locked"
+    assert checks.core.lock() == "locked two"
+
+
+def test_identical_pushes_can_be_refused(checks: Checks) -> None:
+    checks.core.protect(refuse_identical_pushes=True)
+    assert [checks.push("v1", image=ONE), checks.push("v1", image=ONE)] == ["locked_now", "locked"]
+
+
+# ---- several tags ------------------------------------------------------------------------------
+
+
+def test_several_tags_are_locked_together_or_none_is(checks: Checks) -> None:
+    checks.core.protect(Protection.SOME, V_TAGS)
+    answer = checks.answer("v1", "v2", "main", image=ONE)
+    outcomes = {each.tag.name: each.outcome for each in answer.tags}
+    assert outcomes == {"main": "unprotected", "v1": "locked_now", "v2": "locked_now"}
+    answer = checks.answer("main", "v2", "v3", image=TWO)
+    outcomes = {each.tag.name: each.outcome for each in answer.tags}
+    assert outcomes == {"main": "unprotected", "v2": "locked", "v3": "free"}
+    assert (checks.core.lock("v3"), checks.core.stray("v3")) == ("none", "none")
+    assert checks.core.stray("main") == "one"
+
+
+def test_20_the_policy_is_read_after_every_record_is_locked(alone: Checks) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        alone.push("v1", "v2", image=ONE)
+    statements = [each["sql"] for each in queries]
+    written = next(i for i, sql in enumerate(statements) if "INSERT" in sql and "lockedtag" in sql)
+    wanted = "FOR NO KEY UPDATE" if is_postgresql() else "SELECT"
+    held = max(
+        i for i, sql in enumerate(statements[:written]) if wanted in sql and "containers_tag" in sql
+    )
+    between = statements[held + 1 : written]
+    assert any("containersettings" in sql for sql in between)
+    assert any("immutability_lockedtag" in sql for sql in between)
+
+
+# ---- strays ------------------------------------------------------------------------------------
+
+
+def test_a_lock_stands_while_the_registry_shows_what_it_showed_before(checks: Checks) -> None:
+    locked_by_a_check(checks)
+    checks.core.let_pass(minutes=17)
+    checks.core.reconcile()
+    assert (checks.core.lock(), checks.core.stray()) == ("locked one", "none")
+    assert checks.push("v1", image=TWO) == "locked"
+
+
+def test_what_the_caller_wrote_is_there_once_it_was_looked_at(checks: Checks) -> None:
+    locked_by_a_check(checks)
+    checks.write("v1", image=ONE)
+    checks.core.let_pass(minutes=17)
+    checks.core.reconcile()
+    assert (checks.core.lock(), checks.core.record().digest) == ("locked one", digest_of(ONE))
+
+
+def test_a_stray_that_is_over_and_in_the_way_is_ended_first(checks: Checks) -> None:
+    stray_from_before_the_protection(checks)
+    checks.core.let_pass(minutes=16)
+    assert checks.push("v1", image=TWO) == "locked_now"
+
+
+def test_a_stray_stays_while_the_registry_gives_no_answer(checks: Checks) -> None:
+    stray_from_before_the_protection(checks)
+    checks.core.let_pass(minutes=16)
+    checks.core.registry.is_down = True
+    assert checks.push("v1", image=TWO) == "claim_pending"
+
+
+def test_28_of_two_strays_the_later_end_counts_and_different_images_are_none(
+    checks: Checks,
+) -> None:
+    uncovered(checks)
+    checks.push("v1", image=ONE)
+    checks.core.let_pass(minutes=5)
+    checks.push("v1", image=ONE)
+    assert checks.core.stray() == "one"
+    checks.push("v1", image=TWO)
+    assert checks.core.stray() == "delete or several"
+    checks.core.protect()
+    checks.core.let_pass(minutes=15)
+    assert checks.push("v1", image=ONE) == "claim_pending"
+    checks.core.let_pass(minutes=1)
+    assert checks.push("v1", image=ONE) == "locked_now"
+
+
+# ---- traces that break weaker protocols --------------------------------------------------------
+
+
+def test_18_a_reserved_image_that_comes_back_unprotected_is_locked(checks: Checks) -> None:
+    reserved(checks)
+    uncovered(checks)
+    assert checks.push("v1", image=ONE) == "unprotected"
+    checks.write("v1", image=ONE)
+    checks.core.protect()
+    checks.core.let_pass(minutes=17)
+    checks.core.reconcile()
+    assert (checks.core.lock(), checks.core.shown()) == ("locked one", "one")
+
+
+def test_21_after_an_unchanged_answer_another_image_waits_for_the_late_write(
+    checks: Checks,
+) -> None:
+    released(checks)
+    assert checks.push("v1", image=ONE) == "unchanged"
+    assert checks.push("v1", image=TWO) == "claim_pending"
+    assert checks.core.push("v1", image=TWO) == "503 CLAIM_PENDING"
+    checks.core.let_pass(minutes=17)
+    assert checks.push("v1", image=TWO) == "locked_now"
+
+
+def test_22_a_lock_by_which_others_were_refused_does_not_end_since_nothing_was_written(
+    checks: Checks,
+) -> None:
+    locked_by_a_check(checks)
+    assert checks.push("v1", image=TWO) == "locked"
+    checks.core.let_pass(minutes=17)
+    checks.core.reconcile()
+    assert checks.push("v1", image=TWO) == "locked"
+
+
+def test_23_the_gate_writes_what_a_check_locked_and_nobody_wrote(checks: Checks) -> None:
+    locked_by_a_check(checks)
+    assert checks.core.push("v1", image=ONE) == "201"
+    assert (checks.core.shown(), checks.core.registry.sent_by_tag) == ("one", ["v1"])
+
+
+def test_24_what_a_caller_read_before_the_tag_changed_claims_nothing(checks: Checks) -> None:
+    uncovered(checks)
+    checks.core.push("v1", image=ONE)
+    assert checks.core.delete("v1") == "202"
+    checks.core.protect()
+    assert checks.push("v1", image=TWO, current=None) == "503"
+    assert checks.core.lock() == "none"
+    checks.core.let_pass(minutes=1)
+    assert checks.push("v1", image=TWO, current=None) == "locked_now"
+
+
+# ---- current_digest ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+@pytest.mark.parametrize(
+    ("current", "pushed", "outcome", "lock"),
+    [
+        (None, ONE, "locked_now", "locked one"),
+        (ONE, ONE, "unchanged", "locked one"),
+        (TWO, ONE, "locked", "locked two"),
+    ],
+)
+def test_what_the_caller_tells_of_an_unknown_tag_is_believed_without_a_look(
+    core: Core, current: bytes | None, pushed: bytes, outcome: str, lock: str, *, is_connected: bool
+) -> None:
+    checks = Checks(core, is_connected)
+    foreseen = "free" if outcome == "locked_now" else outcome
+    assert checks.ask("v1", image=pushed, current=current) == foreseen
+    assert checks.push("v1", image=pushed, current=current) == outcome
+    assert (core.lock(), core.registry.calls) == (lock, [])
+
+
+def test_a_lock_counts_more_than_what_the_caller_tells(checks: Checks) -> None:
+    locked(checks)
+    assert checks.push("v1", image=TWO, current=None) == "locked"
+    assert checks.push("v1", image=ONE, current=TWO) == "unchanged"
+
+
+def test_the_answer_to_old_news_says_when_to_ask_again(checks: Checks) -> None:
+    uncovered(checks)
+    checks.core.push("v1", image=ONE)
+    checks.core.delete("v1")
+    checks.core.protect()
+    for call in (checks.push, checks.ask):
+        assert call("v1", image=TWO, current=None) == "503"
+
+
+def test_after_a_stray_has_ended_what_the_caller_read_is_old_for_a_minute(alone: Checks) -> None:
+    uncovered(alone)
+    alone.push("v1", image=ONE)
+    alone.core.protect()
+    alone.core.let_pass(minutes=17)
+    assert alone.push("v1", image=TWO, current=None) == "503"
+    alone.core.let_pass(minutes=1)
+    assert alone.push("v1", image=TWO, current=None) == "locked_now"
+
+
+# ---- without a connected registry --------------------------------------------------------------
+
+
+def test_without_a_registry_what_was_allowed_counts_as_there(alone: Checks) -> None:
+    uncovered(alone)
+    alone.push("v1", image=ONE)
+    record = alone.core.record()
+    assert (record.digest, record.shown_at) == (digest_of(ONE), record.changed_at)
+    alone.core.protect()
+    assert alone.push("v1", image=ONE) == "unchanged"
+    assert alone.core.lock() == "locked one"
+
+
+def test_without_a_registry_a_stray_just_ends(alone: Checks) -> None:
+    uncovered(alone)
+    alone.push("v1", image=ONE)
+    alone.core.protect()
+    assert alone.push("v1", image=TWO) == "claim_pending"
+    alone.core.let_pass(minutes=17)
+    assert alone.push("v1", image=TWO) == "locked"
+    assert (alone.core.lock(), alone.core.stray()) == ("locked one", "none")
+    assert alone.core.registry.calls == []
+
+
+def test_without_a_registry_an_unknown_tag_is_new(alone: Checks) -> None:
+    alone.write("v1", image=TWO)
+    assert alone.ask("v1", image=ONE) == "free"
+    assert alone.push("v1", image=ONE) == "locked_now"
+
+
+def test_a_dry_run_needs_no_digest(checks: Checks) -> None:
+    assert checks.ask("v1", image=None) == "free"
+    locked(checks)
+    assert checks.ask("v1", image=None) == "locked"
+    reserved_one = checks.core.delete("v1", is_admin=True)
+    assert (reserved_one, checks.ask("v1", image=None)) == ("202", "reserved")
+
+
+# ---- two phases --------------------------------------------------------------------------------
+
+
+def test_a_begin_is_a_write_in_flight_that_only_its_caller_ends(checks: Checks) -> None:
+    claim = checks.begin("v1", image=ONE)
+    record = checks.core.record()
+    assert (record.write_id, record.write_is_external) == (claim.id, True)
+    assert record.changed_at is not None
+    assert record.write_expires_at == claim.expires_at == record.changed_at + CLAIM_LIFE
+    assert (checks.core.stray(), checks.core.events()) == ("none", [])
+    checks.core.let_pass(days=1)
+    assert not checks.core.reconcile()
+    assert (checks.core.lock(), checks.core.record().write_id) == ("claimed one", claim.id)
+    assert checks.core.push("v1", image=ONE) == "503 CLAIM_PENDING"
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+@pytest.mark.parametrize(
+    ("before", "pushed", "confirmed", "abandoned"),
+    [
+        (nothing, ONE, "locked one", "none"),
+        (released, TWO, "locked two", "released one"),
+        (reserved, ONE, "locked one", "reserved one"),
+    ],
+)
+def test_a_claim_is_confirmed_or_abandoned_once(
+    core: Core,
+    before: Callable[[Checks], None],
+    pushed: bytes,
+    confirmed: str,
+    abandoned: str,
+    *,
+    is_connected: bool,
+) -> None:
+    checks = Checks(core, is_connected)
+    before(checks)
+    claim = checks.begin("v1", image=pushed)
+    assert [checks.abandon(claim), checks.abandon(claim), core.lock()] == ["", "", abandoned]
+    assert [checks.confirm(claim), core.lock()] == ["409", abandoned]
+    claim = checks.begin("v1", image=pushed)
+    checks.write("v1", image=pushed)
+    assert [checks.confirm(claim), checks.confirm(claim), core.lock()] == ["v1", "v1", confirmed]
+    assert [checks.abandon(claim), core.lock()] == ["409", confirmed]
+    assert core.record().digest == digest_of(pushed)
+    assert core.events().count("tag.locked") == (1 if before is nothing else 2)
+
+
+def test_a_claim_can_be_confirmed_after_it_has_expired(checks: Checks) -> None:
+    claim = checks.begin("v1", image=ONE)
+    checks.core.let_pass(days=1)
+    assert (checks.confirm(claim), checks.core.lock()) == ("v1", "locked one")
+
+
+def test_of_several_tags_only_the_claimed_ones_are_in_flight(checks: Checks) -> None:
+    checks.core.protect(Protection.SOME, V_TAGS)
+    checks.core.push("v1", image=ONE)
+    claim = checks.begin("v1", "v2", "main", image=ONE)
+    assert claim.tags == {"main": "unprotected", "v1": "unchanged", "v2": "claimed"}
+    assert [checks.core.stray(tag) for tag in ("main", "v1", "v2")] == ["one", "one", "none"]
+    assert checks.core.record("main").stray_until == claim.expires_at + STRAY_LIFE
+    assert checks.confirm(claim) == "v1 v2"
+
+
+@pytest.mark.parametrize(("before", "outcome"), [(uncovered, "unprotected"), (locked, "unchanged")])
+def test_where_nothing_is_claimed_two_phases_are_one_call(
+    checks: Checks, before: Callable[[Checks], None], outcome: str
+) -> None:
+    before(checks)
+    answer = checks.answer("v1", image=ONE, two_phase=True)
+    assert (answer.outcome, answer.claim, checks.core.stray()) == (outcome, None, "one")
+
+
+def test_25_a_repeated_begin_waits_unless_the_same_caller_gives_the_same_key(
+    checks: Checks,
+) -> None:
+    first = checks.begin("v1", "v2", image=ONE, key="build 7")
+    assert checks.push("v1", "v2", image=ONE, two_phase=True) == "claim_pending"
+    assert checks.push("v1", "v2", image=ONE, two_phase=True, key="build 8") == "claim_pending"
+    other = Actor("other", ActorKind.TOKEN)
+    with_other = checks.answer("v1", "v2", image=ONE, two_phase=True, key="build 7", caller=other)
+    assert with_other.outcome == "claim_pending"
+    again = checks.answer("v1", "v2", image=ONE, two_phase=True, key="build 7")
+    assert again.claim is not None
+    assert (again.claim.id, again.claim.expires_at) == (first.id, first.expires_at)
+    assert {each.outcome.value for each in again.tags} == {"claimed"}
+    assert Claim.objects.count() == 1
+
+
+@pytest.mark.parametrize("other", [("v1", TWO), ("v2", ONE)])
+def test_a_key_stands_for_one_push(checks: Checks, other: tuple[str, bytes]) -> None:
+    checks.begin("v1", image=ONE, key="build 7")
+    with pytest.raises(Exception, match="used for another push"):
+        checks.begin(other[0], image=other[1], key="build 7")
+
+
+@pytest.mark.parametrize("is_landed", [True, False])
+def test_a_key_whose_claim_has_ended_begins_nothing(checks: Checks, *, is_landed: bool) -> None:
+    claim = checks.begin("v1", image=ONE, key="build 7")
+    (checks.confirm if is_landed else checks.abandon)(claim)
+    with pytest.raises(Exception, match="has ended: it was"):
+        checks.begin("v1", image=ONE, key="build 7")
+
+
+def test_a_late_write_of_another_image_keeps_an_abandoned_claim_until_it_is_over(
+    checks: Checks,
+) -> None:
+    released(checks)
+    late = Late()
+    checks.core.registry.script("PUT v1", late)
+    assert checks.core.push("v1", image=TWO) == "503"
+    checks.abandon(checks.begin("v1", image=TWO))
+    assert checks.core.lock() == "claimed two"
+    late.land()
+    checks.core.let_pass(minutes=16)
+    checks.core.reconcile()
+    assert (checks.core.lock(), checks.core.shown()) == ("locked two", "two")
+
+
+def test_an_index_waits_for_the_delete_of_what_it_lists(checks: Checks) -> None:
+    listing = named("list", index(ONE))
+    checks.write(image=ONE)
+    assert checks.core.push(image=listing) == "201"
+    checks.core.registry.script("DELETE", NO_ANSWER)
+    assert checks.core.delete(ONE) == "503"
+    assert checks.push("v1", image=listing) == "claim_pending"
+    checks.core.let_pass(minutes=16)
+    assert checks.push("v1", image=listing) == "locked_now"
