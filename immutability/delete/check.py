@@ -58,6 +58,7 @@ def check_delete(
 ) -> DeleteAnswer:
     """Decide a delete as the gate does, and write what follows from it; a dry run writes nothing.
 
+    What is learned of the registry is kept all the same.
     An admin's delete of a covered tag leaves its name reserved; any other ends the lock. Raises
     TryAgainError, PatternError or PatternEvaluationError where nothing could be decided.
     """
