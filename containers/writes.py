@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from django.db.models.functions import Now
 
@@ -231,7 +232,7 @@ def lock_records_of(write: Write) -> tuple[list[TagRecord], datetime | None]:
 
     Returns them with the database's time, or None where there are none.
     """
-    rows = list(
+    rows: list[Any] = list(
         TagRecord.objects.select_for_update(no_key=True, of=("self",))
         .select_related("workspace")
         .filter(write_id=write.id)
