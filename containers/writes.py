@@ -217,8 +217,8 @@ def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
         result = Result.NO_ANSWER if error.was_sent else Result.NOT_SENT
         return Sent(result, why=f"the registry gave no answer ({error})")
     if answer.is_success:
-        is_other = write.kind == WriteKind.PUSH and answer.digest != str(write.digest)
-        if is_other:
+        # A registry need not name the digest.
+        if write.kind == WriteKind.PUSH and answer.digest not in ("", str(write.digest)):
             return Sent(Result.NO_ANSWER, answer, "the registry named another digest")
         return Sent(Result.LANDED, answer)
     if write.kind == WriteKind.DELETE and answer.is_absent:
