@@ -92,7 +92,12 @@ def _prepare(question: DeleteQuestion, registry: RegistryClient | None) -> dict[
         return _look(question, question.target, registry)
     if registry is not None and policy.protection is not Protection.NONE:
         require_listed(*place, registry)
-        learn_lists(*place, find_unread_digests(*place), registry)
+        unreadable = learn_lists(*place, find_unread_digests(*place), registry)
+        if unreadable - {question.target}:
+            raise TryAgainError(
+                f"Taglock cannot read what {min(unreadable).short} lists, and a protected tag "
+                "needs it; delete its tags first"
+            )
     return {}
 
 

@@ -63,7 +63,14 @@ class ManifestPush:
     @property
     def question(self) -> PushQuestion:
         children = self.facts.children if self.facts else ()
-        return PushQuestion(self.workspace, self.repository, self.tags, self.digest, children)
+        return PushQuestion(
+            self.workspace,
+            self.repository,
+            self.tags,
+            self.digest,
+            children,
+            is_placeholder=self.facts is not None and self.facts.is_placeholder,
+        )
 
     @property
     def has_references(self) -> bool:
