@@ -134,9 +134,9 @@ class Stage:
 
 
 def resolve() -> None:
-    """Do what `manage.py resolve_attempts` does. A lost database is no news here."""
+    """Do what `manage.py reconcile` does. A lost database is no news here."""
     try:
-        call_command("resolve_attempts", stdout=io.StringIO())
+        call_command("reconcile", stdout=io.StringIO())
     except AnyDatabaseError:
         pass
     finally:

@@ -28,7 +28,6 @@ _HARMLESS = {
     "push.identical",
     "delete.refused",
     "repeats.counted",
-    "lock.resumed",
 }
 
 

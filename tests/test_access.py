@@ -25,10 +25,11 @@ from containers.reference import Digest, Repository, Tag
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.tokens import read_token, sign_token
-from immutability.actions.check_push import PushCheck, check_push
 from immutability.gate import views
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
+from immutability.push.check import PushCheck, check_push
+from immutability.push.plan import PushQuestion
 from tests.conftest import AA, BB
 from tests.immutability.gate.upstream import IMAGE_TYPE, Upstream, image
 from tests.problems import nothing_written, read_problem
@@ -285,8 +286,9 @@ def make_things(workspace: Workspace) -> Things:
 
     def push(tag: str, *, is_two_phase: bool) -> Any:
         repository = Repository(f"{workspace.slug}/api")
-        check = PushCheck(workspace, repository, (Tag(tag),), Digest(AA), is_two_phase=is_two_phase)
-        return check_push(check, actor=SYSTEM)
+        push = PushQuestion(workspace, repository, (Tag(tag),), Digest(AA), is_check=True)
+        check = PushCheck(push, is_two_phase=is_two_phase)
+        return check_push(check, actor=SYSTEM, registry=None)
 
     push("locked", is_two_phase=False)
     claim_id = str(push("claimed", is_two_phase=True).claim.id)

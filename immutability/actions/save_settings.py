@@ -77,9 +77,9 @@ def save_container_settings(
     InvalidDraftError, StaleSettingsError, and LocksWouldSuspendError unless `may_suspend_locks`;
     each of them changes nothing.
     """
+    before = read_policy(workspace)
     if problems := find_draft_problems(draft):
         raise InvalidDraftError(problems)
-    before = read_policy(workspace)
     if before.version != expected_version:
         raise StaleSettingsError(before)
     after = draft.to_policy(version=expected_version + 1)

@@ -35,8 +35,9 @@ class LockedTagFilterForm(forms.Form):
 
     q = forms.CharField(label="Repository or tag", required=False, max_length=255)
     state = forms.ChoiceField(
+        label="Lock status",
         required=False,
-        choices=[("", "Any state"), *((each, each.capitalize()) for each in LOCK_STATUSES)],
+        choices=[("", "Any status"), *((each, each.capitalize()) for each in LOCK_STATUSES)],
     )
 
 

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from containers.inventory import record_pushes
 from containers.models import Push
 from containers.models import Repository as KnownRepository
-from containers.reference import Digest, Repository, Tag
+from containers.reference import Repository
 from containers.repositories import REPOSITORIES_PER_PAGE
 from containers.visibility import find_public, set_public
-from tests.conftest import AA
+from tests.immutability.making import land
 from tests.page import Browser, Page, read_errors
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM
@@ -30,8 +29,7 @@ def make(workspace: Workspace, *names: str, is_public: bool = False) -> None:
 
 
 def push(workspace: Workspace, name: str) -> Push:
-    record_pushes(workspace, Repository(name), [Tag("v1")], Digest(AA), "dana")
-    return Push.objects.latest("id")
+    return land(workspace, repository=name)
 
 
 def names_of(page: Page) -> list[str]:

@@ -114,7 +114,7 @@ def story(acme: Workspace) -> Workspace:
         ("2020-03-09", "", "was the last that was pushed", BB),
         ("2020-03-10", "", "The registry had it when it was adopted, 2020-03-10 00:00", BB),
         ("2020-03-19", "", "The registry had it when it was adopted", BB),
-        ("2020-03-20", "", "there was no such tag. It was deleted before", ""),
+        ("2020-03-20", "", "there was no such tag. It was deleted, and", ""),
         ("0001-01-01", "", "not known.", ""),
     ],
 )

@@ -11,7 +11,6 @@ from django.test import Client
 
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, CC, SEMVER
-from tests.immutability.actions.asking import push
 from tests.page import Browser, Page, read_errors
 from tests.workspaces.log.tampering import without_triggers
 from workspaces.access import Actor, ActorKind
@@ -51,7 +50,17 @@ def test_an_event_is_shown_whole(
     acme: Workspace, member: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(acme, Protection.SOME, SEMVER)
-    push(acme, "v1.0.0", digest=BB, actor=DANA)
+    record(
+        Event(
+            EventKind.TAG_LOCKED,
+            "acme",
+            "acme/api",
+            "v1.0.0",
+            digest=BB,
+            rule_name=SEMVER.name,
+            rule_pattern=SEMVER.pattern,
+        )
+    )
     page = member.open(LOG)
     at = LockEvent.objects.get(kind="tag.locked").at
     assert page.rows == [
@@ -79,8 +88,7 @@ def test_every_link_of_the_table_leads_somewhere(
     acme: Workspace, admin: Browser, protect: Callable[..., Policy]
 ) -> None:
     protect(acme, Protection.SOME, PolicyRule("A & B", "^a|b$"))
-    push(acme, "a")
-    push(acme, "a", digest=BB)
+    record(tag_event("a"), tag_event("a"))
     links = {link["href"] for link in admin.open(LOG).main.find_all("a")}
     # Four events and a tag, the checkpoint, and the export.
     assert len(links) == 8
