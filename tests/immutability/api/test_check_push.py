@@ -248,7 +248,7 @@ def test_a_two_phase_check_claims_the_tag_and_others_are_told_to_try_again(check
         "expires_at": claim.expires_at.isoformat().replace("+00:00", "Z"),
     }
     for fields in ({"digest": BB}, {"two_phase": True}):
-        answer = check_push("v1.2.0", **fields)  # type: ignore[arg-type]
+        answer = check_push("v1.2.0", **fields)
         assert (answer["allowed"], answer["outcome"]) == (False, "claim_pending")
         assert answer["error"]["status"] == 503
         assert answer["error"]["headers"] == {"Retry-After": "10"}
