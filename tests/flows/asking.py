@@ -1,6 +1,7 @@
 """What the flows do to a running site: call its API, log in, push and pull with real clients."""
 
 import json
+import secrets
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -20,10 +21,11 @@ Done = subprocess.CompletedProcess[str]
 class Api:
     """The API, as an admin's access token sees it."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, workspace: str = "acme") -> None:
         scopes = ("--scope", "admin", "--scope", "audit")
-        self._token = site.manage("create_access_token", "acme", "flows", *scopes)
-        self._url = f"{site.url}/api/v1/workspaces/acme"
+        name = f"flows {secrets.token_hex(4)}"
+        self._token = site.manage("create_access_token", workspace, name, *scopes)
+        self._url = f"{site.url}/api/v1/workspaces/{workspace}"
 
     def call(self, method: str, path: str, body: object = None, **headers: str) -> Any:
         """Call the API below the workspace's address; return the document."""
