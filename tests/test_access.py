@@ -480,6 +480,56 @@ def test_other_methods_are_not_allowed_to_anybody(site: Site, address: str) -> N
     }
 
 
+OF_THE_API = [
+    (address, method)
+    for address in ADDRESSES
+    if address.startswith(API) and address not in (f"{API}schema", f"{API}docs")
+    for method in MATRIX[address]
+]
+
+
+def someone_who_may(address: str, method: str) -> str:
+    return next(name for name, status in MATRIX[address][method].items() if status in (200, 201))
+
+
+@pytest.mark.parametrize(("address", "method"), OF_THE_API)
+def test_the_api_refuses_a_parameter_that_it_does_not_know(
+    site: Site, address: str, method: str
+) -> None:
+    caller, path = someone_who_may(address, method), site.acme.fill(address)
+    with nothing_written():
+        for query in ("tga=v1", "dry_run=true", "from=abc", "tga=v1&tga=v2"):
+            asked = f"{path}{'&' if '?' in path else '?'}{query}"
+            problem = read_problem(site.call(caller, method, address, asked), 400, "invalid")
+            pointers = [error["pointer"] for error in problem["errors"]]
+            assert pointers == [f"#/{query.partition('=')[0]}"]
+            assert problem["detail"].startswith("Unknown parameter. ")
+        strangers = site.call("mallory", method, address, f"{path}?tga=v1")
+        assert strangers.status_code == MATRIX[address][method]["mallory"] or address in ASKING
+
+
+# Whose it is stands in the body, which is looked at afterwards.
+ASKING = (f"{API}check-push", f"{API}check-delete")
+
+
+@pytest.mark.parametrize(("address", "method"), OF_THE_API)
+def test_the_api_refuses_a_parameter_that_is_given_twice(
+    site: Site, address: str, method: str
+) -> None:
+    caller, path = someone_who_may(address, method), site.acme.fill(address)
+    known = site.call(caller, method, address, f"{path}{'&' if '?' in path else '?'}tga=v1")
+    _, _, names = known.json()["detail"].partition("Allowed parameters: ")
+    for name in names.removesuffix(".").split(", ") if names else []:
+        query = f"{name}=a&{name}=b"
+        response = site.call(caller, method, address, f"{path.partition('?')[0]}?{query}")
+        errors = read_problem(response, 400)["errors"]
+        assert {
+            "detail": "Must be given once.",
+            "pointer": f"#/{name}",
+            "code": "invalid",
+        } in errors
+
+
 FOREIGN = [
     (address, name)
     for address in ADDRESSES

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import DateTimeField, F
-
-from containers.registry.client import RegistryClient
 from immutability.actions.read import read_policy
 from immutability.actions.resolve import resolve_attempts
+
+from containers.registry.client import RegistryClient
 from immutability.actions.save_settings import save_container_settings
 from immutability.drafts import Draft
 from immutability.models import Attempt, LockedTag

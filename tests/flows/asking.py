@@ -1,7 +1,6 @@
 """What the flows do to a running site: call its API, log in, push and pull with real clients."""
 
 import json
-import secrets
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -21,9 +20,8 @@ Done = subprocess.CompletedProcess[str]
 class Api:
     """The API, as an admin's access token sees it."""
 
-    def __init__(self, site: Site, workspace: str = "acme") -> None:
+    def __init__(self, site: Site, name: str = "flows", workspace: str = "acme") -> None:
         scopes = ("--scope", "admin", "--scope", "audit")
-        name = f"flows {secrets.token_hex(4)}"
         self._token = site.manage("create_access_token", workspace, name, *scopes)
         self._url = f"{site.url}/api/v1/workspaces/{workspace}"
 

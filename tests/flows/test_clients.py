@@ -245,10 +245,17 @@ def test_regctl_deletes_an_unprotected_tag(
 # ---- where all tags are protected ------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def all_protected(site: Site) -> None:
+    """Globex protects all tags."""
+    Api(site, workspace="globex").call(
+        "PUT", "container-settings", {"protection": "all"}, If_Match="*"
+    )
+
+
 @pytest.fixture
-def globex(site: Site, hidden: str) -> Repository:
+def globex(site: Site, hidden: str, all_protected: None) -> Repository:
     """A repository of globex, where all tags are protected, as its admin Mallory sees it."""
-    Api(site, "globex").call("PUT", "container-settings", {"protection": "all"}, If_Match="*")
     return Repository(site.port, f"globex/{hidden}", site.account("mallory"))
 
 

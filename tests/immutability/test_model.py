@@ -160,9 +160,11 @@ class World:
                 continue
             if told == "201" and row.state == LockState.LOCKED and row.digest == DIGESTS[name]:
                 self.announce(tag, row.digest, is_there=True)
-            elif told == "403 locked" and row.state == LockState.LOCKED:
-                if row.digest != DIGESTS[name]:
-                    self.announce(tag, row.digest, is_there=False)
+            elif told == "403 locked" and (row.state, row.digest) != (
+                LockState.LOCKED,
+                DIGESTS[name],
+            ):
+                self.announce(tag, row.digest, is_there=False)
 
     def push_by_digest(self, name: str) -> None:
         self.core.push(image=IMAGES[name])

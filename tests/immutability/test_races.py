@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import pytest
 from django.db import connection
-
-from containers.reference import Digest
 from immutability.actions.claims import abandon_claim, confirm_claim
 from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
 from immutability.actions.read import read_policy
+
+from containers.reference import Digest
 from immutability.actions.save_settings import StaleSettingsError, save_container_settings
 from immutability.answers import DeleteAnswer, PushAnswer
 from immutability.drafts import Draft

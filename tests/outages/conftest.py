@@ -30,7 +30,7 @@ EDGE_SECONDS = 5
 LOOKS = 8
 # As `make run` starts them.
 WORKER = "worker --pool solo --without-gossip --without-mingle --without-heartbeat"
-CLOCK = "beat"
+SCHEDULER = "beat"
 # Fixtures that there are on one kind of database alone, and with them the tests that use them.
 ONLY_ON = {
     "database": "postgresql",

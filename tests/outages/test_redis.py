@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from immutability.models import Attempt, LockedTag
 from tests.conftest import AA
 from tests.outages.asking import Person, read_json
-from tests.outages.conftest import CLOCK, WORKER
+from tests.outages.conftest import SCHEDULER, WORKER
 from tests.services.parts import Part, wait_until
 from tests.services.redis import RedisServer
 from tests.services.registry_user import Repository, digest_of
@@ -62,7 +62,7 @@ class Background:
 @pytest.fixture
 def start(background: Callable[[str], Part], repository: Repository) -> Callable[[], Background]:
     def start() -> Background:
-        worker, clock = background(WORKER), background(CLOCK)
+        worker, clock = background(WORKER), background(SCHEDULER)
         return Background(worker, clock, repository)
 
     return start

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from immutability.models import Attempt, LockedTag
-from tests.outages.conftest import CLOCK, WORKER
+from tests.outages.conftest import SCHEDULER, WORKER
 from tests.outages.middleman import Middleman, middleman
 from tests.services.cluster import Cluster
 from tests.services.parts import Part, wait_until
@@ -45,7 +45,7 @@ def workers(
     """Two workers, ready for work, and a clock."""
     # As production: longer than any test keeps a write waiting.
     started = [background(WORKER, REGISTRY_URL=way.url, FAULT_DEADLINE="30") for way in ways]
-    background(CLOCK)
+    background(SCHEDULER)
     for worker in started:
         wait_until(lambda worker=worker: " ready." in worker.log.read_text())  # type: ignore[misc]
     first, second = started

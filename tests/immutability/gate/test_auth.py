@@ -411,6 +411,7 @@ def test_what_is_not_protected_needs_a_token_all_the_same(core: Core) -> None:
 @pytest.fixture
 def own_keys(tmp_path: Path, settings: Any) -> KeyFolder:
     settings.TOKEN_KEYS_DIR = tmp_path / "keys"
+    token_keys().make_first_key()
     return token_keys()
 
 

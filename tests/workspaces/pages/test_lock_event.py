@@ -99,7 +99,7 @@ def test_an_event_is_shown_whole(acme: Workspace, member: Browser) -> None:
         "Time": f"{event.at:%Y-%m-%d %H:%M} UTC",
         "Tag": "acme/api:v1.0.0",
         "Digest": AA,
-        "Actor": "dana registry",
+        "Actor": "dana via the registry",
         "Rule": f"{SEMVER.name} {SEMVER.pattern}",
         "Settings version": "4",
         "Reason": "A fixed rebuild",
