@@ -14,7 +14,7 @@ from django.db import transaction
 
 from containers import writes
 from containers.connection import release_database
-from containers.inventory import find_unknown, record_manifest
+from containers.inventory import record_manifest
 from containers.models import Manifest, WriteKind
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
@@ -22,7 +22,7 @@ from containers.registry.manifest import ManifestFacts
 from containers.writes import RecordMovedError, Result, Sent, Write
 from immutability.answers import Refusal
 from immutability.errors import TryAgainError
-from immutability.look import MAX_LISTS_READ, head_manifest, learn_lists, look_at_tag
+from immutability.look import head_manifest, learn_lists, look_at_tag
 from immutability.patience import NotYet, WaitSlots, always_allowed, wait_for
 from immutability.policy.decisions import Step
 from immutability.push.plan import PushPlan, PushQuestion, TakenLook, hold_plan, read_plan
@@ -161,14 +161,8 @@ def _store(
     """
     if plan.is_refused or not plan.tags_with(Step.CLAIM, Step.POINT, Step.UNCHANGED):
         return None
-    place = (push.workspace, push.repository)
     if push.facts and push.facts.children:
-        if len(find_unknown(*place, push.facts.children)) > MAX_LISTS_READ:
-            # Before so much is read: the registry may not take it at all.
-            answer = _put_by_digest(push, registry)
-            if not answer.is_success:
-                return answer
-        learn_lists(*place, push.facts.children, registry)
+        learn_lists(push.workspace, push.repository, push.facts.children, registry)
     known = _find_manifests(push)
     if (not_yet := _find_open_delete(push, known)) is not None:
         return not_yet

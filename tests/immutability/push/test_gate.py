@@ -4,7 +4,6 @@ import pytest
 
 from containers.models import Manifest, Push
 from containers.registry.client import RegistryAnswer
-from immutability.look import MAX_LISTS_READ
 from immutability.protection import Protection
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
@@ -305,19 +304,3 @@ def test_an_index_of_an_index_whose_leaf_is_gone_is_refused(core: Core) -> None:
     assert core.push("v1", image=top) == "400 MANIFEST_MISSING"
     core.push(image=ONE)
     assert core.push("v1", image=top) == "201"
-
-
-def test_an_index_of_more_than_is_read_at_once_gets_the_registrys_answer(core: Core) -> None:
-    absent = [f"sha256:{number:064x}" for number in range(MAX_LISTS_READ + 1)]
-    assert core.push("v1", image=index(*absent)) == "400"
-    assert [call.method for call in core.registry.calls] == ["HEAD", "PUT"]
-    assert core.lock() == "none"
-    assert core.push("v1", image=ONE) == "201"
-
-
-def test_an_index_of_more_than_is_read_at_once_is_read_by_and_by(core: Core) -> None:
-    children = [image(str(number)) for number in range(MAX_LISTS_READ + 1)]
-    for each in children:
-        core.registry.store(each)
-    assert core.push("v1", image=index(*children)) == "503"
-    assert core.push("v1", image=index(*children)) == "201"
