@@ -333,9 +333,13 @@ def decide_delete_by_digest(
     held = lock.digest if lock else record.digest
     if coverage.is_covered and held in parents:
         if lock is None:
+            if stray and stray.digest != held:
+                return step(DigestStep.WAIT, stray)
             return DigestDecision(DigestStep.IN_USE, coverage, adopt=held)
         if lock.state in (LockState.CLAIMED, LockState.DELETING):
             return step(DigestStep.WAIT)
+        if stray and stray.digest != lock.digest:
+            return step(DigestStep.WAIT, stray)
         if lock.state in (LockState.LOCKED, LockState.RELEASED):
             return step(DigestStep.IN_USE)
     may_be_stray = stray is not None and stray.digest in (None, digest)
