@@ -315,3 +315,11 @@ def test_an_index_of_an_index_whose_leaf_is_gone_is_refused(core: Core) -> None:
     assert core.push("v1", image=top) == "400 MANIFEST_MISSING"
     core.push(image=ONE)
     assert core.push("v1", image=top) == "201"
+
+
+def test_an_index_of_more_than_is_read_at_once_is_read_bit_by_bit(core: Core) -> None:
+    children = [image(str(number)) for number in range(MAX_LISTS_READ + 1)]
+    for each in children:
+        core.registry.store(each)
+    assert core.push("v1", image=index(*children)) == "503"
+    assert core.push("v1", image=index(*children)) == "201"
