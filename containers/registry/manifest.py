@@ -39,8 +39,9 @@ _IMAGE_MEDIA_TYPES = (
 )
 
 # By these regctl deletes a tag where the registry cannot: it pushes an image over the tag, which it
-# then deletes by digest. Its layer is said to be compressed, and is "{}", which no layer is.
+# then deletes by digest. Its layer is said to be an archive, and is "{}", which no archive is.
 _LAYER_MEDIA_TYPES = (
+    "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
 )

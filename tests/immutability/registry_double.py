@@ -31,7 +31,7 @@ def image(name: str) -> bytes:
 def placeholder() -> bytes:
     """Return what regctl pushes over a tag that it cannot delete."""
     layer = {
-        "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
         "digest": digest_of(b"{}"),
         "size": 2,
     }

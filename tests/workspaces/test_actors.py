@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client
-from immutability.actions.manage import NameAfter, delete_locked_tag
 from rest_framework.test import APIClient
 
+from immutability.actions.delete_tag import NameAfter, delete_locked_tag
+from immutability.actions.hold import LockChange
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB
@@ -79,7 +80,7 @@ def test_who_deleted_a_tag_is_told_from_the_person(
     check(namesake, AA)
     row = LockedTag.objects.get()
     actor = Actor("alice", ActorKind.TOKEN)
-    delete_locked_tag(acme, row.id, NameAfter.RESERVE, "why", actor=actor)
+    delete_locked_tag(LockChange(acme, row.id, "why", actor), NameAfter.RESERVE, None)
     assert 'deleted by an admin (token "alice") on' in check(namesake, BB)
     page = sign_in(alice).get("/acme/locked-tags/").content.decode()
     assert "deleted by token &quot;alice&quot;" in page
