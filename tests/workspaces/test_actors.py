@@ -6,8 +6,6 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from immutability.actions.delete_tag import NameAfter, delete_locked_tag
-from immutability.actions.hold import LockChange
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB
@@ -79,8 +77,8 @@ def test_who_deleted_a_tag_is_told_from_the_person(
 ) -> None:
     check(namesake, AA)
     row = LockedTag.objects.get()
-    actor = Actor("alice", ActorKind.TOKEN)
-    delete_locked_tag(LockChange(acme, row.id, "why", actor), NameAfter.RESERVE, None)
+    address = f"/api/v1/workspaces/acme/locked-tags/{row.id}?name=reserve&reason=why"
+    assert namesake.delete(address).status_code == 200
     assert 'deleted by an admin (token "alice") on' in check(namesake, BB)
     page = sign_in(alice).get("/acme/locked-tags/").content.decode()
     assert "deleted by token &quot;alice&quot;" in page

@@ -29,6 +29,7 @@ from workspaces.throttles import (
 HOME = Origin("192.0.2.1")
 OFFICE = Origin("192.0.2.2")
 MOST = SIGN_IN_PER_NAME_AND_ADDRESS.calls
+THREADS = 16
 
 Lower = Callable[[Limit, int], None]
 
