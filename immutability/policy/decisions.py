@@ -338,9 +338,9 @@ def decide_delete_by_digest(
             return DigestDecision(DigestStep.IN_USE, coverage, adopt=held)
         if lock.state in (LockState.CLAIMED, LockState.DELETING):
             return step(DigestStep.WAIT)
-        if stray and stray.digest != lock.digest:
-            return step(DigestStep.WAIT, stray)
         if lock.state in (LockState.LOCKED, LockState.RELEASED):
+            if stray and stray.digest != lock.digest:
+                return step(DigestStep.WAIT, stray)
             return step(DigestStep.IN_USE)
     may_be_stray = stray is not None and stray.digest in (None, digest)
     is_locked_to = lock is not None and lock.digest == digest

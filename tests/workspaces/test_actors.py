@@ -6,12 +6,14 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
+from immutability.actions.delete_tag import NameAfter, delete_locked_tag
+from immutability.actions.hold import LockChange
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB
 from workspaces.access import SYSTEM, Actor, ActorKind, Scope, describe_actor
 from workspaces.actions.access_tokens import create_access_token
-from workspaces.models import User, Workspace
+from workspaces.models import AccessToken, User, Workspace
 
 Protect = Callable[..., Policy]
 
@@ -77,8 +79,9 @@ def test_who_deleted_a_tag_is_told_from_the_person(
 ) -> None:
     check(namesake, AA)
     row = LockedTag.objects.get()
-    address = f"/api/v1/workspaces/acme/locked-tags/{row.id}?name=reserve&reason=why"
-    assert namesake.delete(address).status_code == 200
+    token = AccessToken.objects.get(name="alice")
+    actor = Actor("alice", ActorKind.TOKEN, token_id=token.id)
+    delete_locked_tag(LockChange(acme, row.id, "why", actor), NameAfter.RESERVE, None)
     assert 'deleted by an admin (token "alice") on' in check(namesake, BB)
     page = sign_in(alice).get("/acme/locked-tags/").content.decode()
     assert "deleted by token &quot;alice&quot;" in page

@@ -12,7 +12,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import OperationalError, connection
 from django.db.models import F
 
-from tests.immutability.at_once import at_once
+from tests.at_once import THREADS, at_once
 from workspaces import sign_in
 from workspaces.access import Origin
 from workspaces.hashing import MAX_HASHES_AT_ONCE
@@ -29,7 +29,6 @@ from workspaces.throttles import (
 HOME = Origin("192.0.2.1")
 OFFICE = Origin("192.0.2.2")
 MOST = SIGN_IN_PER_NAME_AND_ADDRESS.calls
-THREADS = 16
 
 Lower = Callable[[Limit, int], None]
 

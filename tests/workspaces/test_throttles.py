@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from tests.immutability.at_once import at_once
+from tests.at_once import THREADS, at_once
 from workspaces import throttles
 from workspaces.models import CallCount
 from workspaces.throttles import (
@@ -30,8 +30,6 @@ from workspaces.throttles import (
     require_open,
     was_noted,
 )
-
-THREADS = 16
 
 pytestmark = pytest.mark.django_db
 
