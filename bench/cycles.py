@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from bench.afterwards import Undecided, push_everything
 from bench.chaos import Chaos, mend
-from bench.clients import SHIFTING, Admin, Board, Client, is_undecided, push_by_tag
-from bench.records import Lock
+from bench.clients import Admin, Board, Client
 from bench.environment import Environment, Scheduler
-from bench.watch import HARMLESS, Finding, Watcher, check_at_rest, check_history, look
+from bench.records import Lock
+from bench.watch import Finding, Watcher, check_at_rest, check_history, look
 
 CYCLE_SECONDS = 25.0
 CYCLES_PER_GENERATION = 2
@@ -36,11 +37,21 @@ class Tally:
     burned: list[Finding] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     open_writes: int = 0
+    # Pushes after the last fault of each cycle: all, those that took too long, and how long.
+    afterwards: int = 0
+    undecided: list[Finding] = field(default_factory=list)
+    changed_hands: int = 0
+    longest: float = 0.0
+
+    @property
+    def found(self) -> list[Finding]:
+        """What must not be, with a place."""
+        return self.violations + self.burned + self.undecided
 
     @property
     def is_good(self) -> bool:
         """Whether nothing was found that must not be."""
-        return not (self.violations or self.burned or self.failures or self.open_writes)
+        return not (self.found or self.failures or self.open_writes)
 
 
 class Soak:
@@ -85,22 +96,35 @@ class Soak:
         self._board = board
         watcher = Watcher(environment.behind, environment.url, self._repositories)
         watcher.start()
+        scheduler = Scheduler()
         try:
-            scheduler, is_quiet = self._let_loose(board, watcher, seconds)
+            scheduler.start()
+            is_quiet = self._let_loose(board, watcher, scheduler, seconds)
             rested_at = time.monotonic()
-            mend(environment.cluster)
+            undecided = Undecided()
+            # What it was connected to may have crashed.
+            environment.records.close()
+            if is_quiet:
+                chance = self._chance("afterwards", number)
+                undecided = push_everything(environment, board, began, chance)
             still_open = environment.come_to_rest() if is_quiet else 0
             rest = time.monotonic() - rested_at
         finally:
             board.stopped.set()
+            scheduler.stopped.set()
             watcher.stopped.set()
             watcher.join(_JOIN_SECONDS)
+            scheduler.join(_JOIN_SECONDS)
         tally = self.tally
         tally.cycles, tally.looks = number, tally.looks + watcher.looks
         tally.pushes += board.pushes
         tally.others += board.others
         tally.failures += scheduler.failures
         tally.violations += watcher.findings
+        tally.undecided += undecided.findings
+        tally.changed_hands += undecided.changed_hands
+        tally.afterwards += undecided.count
+        tally.longest = max(tally.longest, undecided.longest)
         locks = 0
         if is_quiet:
             tally.open_writes = still_open
@@ -110,26 +134,30 @@ class Soak:
             f"cycle {number}: {seconds:.0f} s, {count_pushes(board.pushes)}; "
             f"{rest:.0f} s to come to rest; {watcher.looks} looks, {locks} locks; "
             f"violations {len(tally.violations)}, burned {len(tally.burned)}, "
-            f"still open {still_open}",
+            f"still open {still_open}, "
+            f"undecided {len(tally.undecided)} (longest {undecided.longest:.1f} s)",
             flush=True,
         )
 
-    def _let_loose(self, board: Board, watcher: Watcher, seconds: float) -> tuple[Scheduler, bool]:
+    def _let_loose(
+        self, board: Board, watcher: Watcher, scheduler: Scheduler, seconds: float
+    ) -> bool:
         """Let everybody work and everything break; return whether nothing was found meanwhile."""
         environment = self._environment
         edge = environment.cluster.ports.edge
-        chaos = Chaos(environment.cluster, environment.url, board.stopped, self._chance("chaos", board.number))
+        chaos = Chaos(
+            environment.cluster, environment.url, board.stopped, self._chance("chaos", board.number)
+        )
         self._chaos = chaos
-        scheduler = Scheduler(board)
         admin_chance = self._chance("admin", board.number)
-        crowd = [
+        threads = [
             Admin(board, edge, environment.url, environment.tokens, admin_chance),
             *(
                 Client(board, edge, self._chance(f"client {n}", board.number))
                 for n in range(self._clients)
             ),
         ]
-        for thread in (*crowd, scheduler, chaos):
+        for thread in (*threads, chaos):
             thread.start()
         environment.wire.is_faulty = True
         ends_at = time.monotonic() + seconds
@@ -139,11 +167,11 @@ class Soak:
         environment.wire.is_faulty = False
         chaos.join(_JOIN_SECONDS)
         mend(environment.cluster)
-        for thread in (*crowd, scheduler):
+        for thread in threads:
             thread.join(_JOIN_SECONDS)
         self.tally.strikes += chaos.strikes + environment.wire.faults
         environment.wire.faults.clear()
-        return scheduler, not watcher.findings
+        return not watcher.findings
 
     def _check(self, board: Board, began: datetime) -> int:
         """Check what is there at rest, and what clients were told; return how many locks."""
@@ -158,7 +186,9 @@ class Soak:
         return len(snapshot.locks)
 
     def _push_again(self, lock: Lock) -> None:
-        repository = self._environment.behind(lock.repository).at(self._environment.cluster.ports.edge)
+        repository = self._environment.behind(lock.repository).at(
+            self._environment.cluster.ports.edge
+        )
         repository.put(lock.tag, *self._images[lock.digest])
 
     def _chance(self, who: str, number: int) -> random.Random:
@@ -168,7 +198,7 @@ class Soak:
         """Print all that is known of what was found."""
         for failure in self.tally.failures[:3]:
             print(f"\nfailed: {failure}")
-        for finding in (self.tally.violations + self.tally.burned)[:3]:
+        for finding in self.tally.found[:3]:
             print(f"\n{finding.repository}:{finding.tag}: {finding.what}")
             self._tell_place(finding.repository, finding.tag)
         if self.tally.open_writes:

@@ -16,9 +16,9 @@ from django.core.management import call_command
 from django.db import Error as AnyDatabaseError
 from django.db import connection
 
-from bench.clients import ADMIN, SETTINGS, SHIFTING, STEADY, Board
-from bench.short_timeouts import LEASE_SECONDS, STRAY_SECONDS
+from bench.clients import ADMIN, SETTINGS, SHIFTING, STEADY
 from bench.records import Records
+from bench.short_timeouts import LEASE_SECONDS, STRAY_SECONDS
 from bench.wire import Wire
 from tests.services.accounts import PUSHER, Account
 from tests.services.cluster import Cluster
@@ -93,7 +93,7 @@ class Environment:
         self.records.close()
         connection.close()
         self.cluster.stop()
-        self.wire.shutdown()
+        self.wire.stop()
 
     def begin_generation(self, number: int) -> tuple[list[str], dict[str, object]]:
         """Begin with empty repositories; return their names, and the blob that each of them has.
@@ -146,14 +146,14 @@ def reconcile() -> None:
 class Scheduler(threading.Thread):
     """Reconciles every few seconds, as worker and beat do."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._board = board
+        self.stopped = threading.Event()
         self.failures: list[str] = []
 
     def run(self) -> None:
         """Reconcile."""
-        while not self._board.stopped.wait(RECONCILE_SECONDS):
+        while not self.stopped.wait(RECONCILE_SECONDS):
             try:
                 reconcile()
             except Exception:

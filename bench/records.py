@@ -167,7 +167,9 @@ class Records:
 
     def snapshot(self) -> Snapshot:
         """Read what the checks need. Raises psycopg.Error."""
-        locks, policies, writes = self.read((_LOCKS, ()), (_POLICIES, ()), (_OPEN, (STRAY_SECONDS,)))
+        locks, policies, writes = self.read(
+            (_LOCKS, ()), (_POLICIES, ()), (_OPEN, (STRAY_SECONDS,))
+        )
         return Snapshot(
             {row[:2]: Lock(*row) for row in locks},
             {row[0]: Policy(row[1], row[2], tuple(row[3])) for row in policies},

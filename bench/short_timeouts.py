@@ -10,7 +10,7 @@ import os
 os.environ.setdefault("SHORT_DEADLINE_SECONDS", "2")
 os.environ.setdefault("SHORT_STRAY_SECONDS", "30")
 
-from tests.services.short_timeouts import (  # noqa: E402  (the times are read when it is imported)
+from tests.services.short_timeouts import (
     DEADLINE_SECONDS,
     LEASE_SECONDS,
     STRAY_SECONDS,

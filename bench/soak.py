@@ -82,7 +82,8 @@ def _summarize(tally: Any, seed: int, minutes: float) -> None:
     print(f"violations: {len(tally.violations)}")
     print(f"burned names: {len(tally.burned)}")
     print(f"writes still open: {tally.open_writes}")
-    print(f"pushes undecided for too long: {len(tally.undecided)}, longest {tally.longest:.1f} s")
+    print(f"pushes undecided for too long: {len(tally.undecided)} of {tally.afterwards}")
+    print(f"longest: {tally.longest:.1f} s; where tags changed hands: {tally.changed_hands}")
     if tally.failures:
         print(f"failures: {len(tally.failures)}, {tally.failures[0].splitlines()[-1]}")
 

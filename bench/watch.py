@@ -162,7 +162,7 @@ class Watcher(threading.Thread):
 
 
 def is_at_rest(place: tuple[str, str], snapshot: Snapshot) -> bool:
-    """Whether nothing that is known of can move a tag: no open write, no lock that waits for one."""
+    """Whether nothing that is known of can move a tag: no open write, and no unfinished lock."""
     lock = snapshot.locks.get(place)
     repository, tag = place
     return (lock is None or lock.state == "locked") and not any(

@@ -48,7 +48,9 @@ class Core:
     repository: Repository = REPOSITORY
     slots: WaitSlots = field(default_factory=lambda: WaitSlots(4))
 
-    def protect(self, protection: Protection = Protection.ALL, *rules: Any, **switches: bool) -> None:
+    def protect(
+        self, protection: Protection = Protection.ALL, *rules: Any, **switches: bool
+    ) -> None:
         """Save the settings."""
         self.save(self.workspace, protection, *rules, **switches)
 

@@ -380,9 +380,7 @@ def _short_waits(operation: Operation) -> bool:
 
 
 leaves = operations(st.just(()))
-nested = operations(
-    st.lists(leaves.filter(_short_waits), max_size=2).map(tuple)
-)
+nested = operations(st.lists(leaves.filter(_short_waits), max_size=2).map(tuple))
 
 
 @pytest.fixture

@@ -82,7 +82,9 @@ def test_1_an_unprotected_write_in_flight_keeps_a_lock_from_coming_back(core: Co
 
 
 def test_2_and_20_the_policy_is_read_after_every_record_is_locked(core: Core) -> None:
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         core.push("v1", "v2", image=ONE)
     statements = [each["sql"] for each in queries]
     claimed = next(i for i, sql in enumerate(statements) if "INSERT" in sql and "lockedtag" in sql)
@@ -164,9 +166,7 @@ def test_8_nothing_is_pushed_while_a_delete_may_still_land(core: Core) -> None:
 
 def test_9_a_store_from_before_a_delete_does_not_count(core: Core) -> None:
     core.push(image=ONE)
-    core.registry.script(
-        f"PUT {digest_of(LIST)}", meanwhile(lambda: core.delete(ONE), first=False)
-    )
+    core.registry.script(f"PUT {digest_of(LIST)}", meanwhile(lambda: core.delete(ONE), first=False))
     assert core.push("v1", image=LIST) == "400"
     assert core.lock() == "none"
     core.push(image=ONE)
@@ -223,9 +223,7 @@ def test_13_a_stray_that_lands_under_a_reserved_name_is_locked_again(core: Core)
 
 def test_14_nobody_is_refused_for_good_because_of_a_claim(core: Core) -> None:
     said = []
-    core.registry.script(
-        "PUT v1", lambda carry: said.append(core.push("v1", image=TWO)) or REFUSED
-    )
+    core.registry.script("PUT v1", lambda carry: said.append(core.push("v1", image=TWO)) or REFUSED)
     assert core.push("v1", image=ONE) == "400"
     assert said == ["503 CLAIM_PENDING"]
     assert core.push("v1", image=TWO) == "201"

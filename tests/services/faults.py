@@ -19,13 +19,14 @@ import jwt.api_jwt
 from django.conf import settings
 from django.utils import timezone
 
+import packages_site.wsgi  # noqa: F401  (it sets Django up, for what follows)
 from containers import writes
 from containers.reference import Tag
 from containers.registry.client import RegistryClient
 from immutability.delete import gate as delete_gate
 from immutability.push import gate as push_gate
-from tests.services import short_timeouts
 from tests.services.meetings import find_meeting
+from tests.services.short_timeouts import application as short_application
 
 WAIT_SECONDS = 20.0
 # A clock that is ahead, or behind.
@@ -137,4 +138,4 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     """The application, with the fault that the request names."""
     named = environ.get("HTTP_X_FAULT", "").split(", ")
     _current.faults = [fault for fault in named if fault]
-    return short_timeouts.application(environ, start_response)
+    return short_application(environ, start_response)

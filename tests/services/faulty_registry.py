@@ -129,7 +129,7 @@ class FaultyRegistry:
         return hold
 
     def sent(self, kind: str) -> list[str]:
-        """Return the tags or digests of the writes of this kind, in the order in which they came."""
+        """Return the tags or digests of the writes of this kind, as they came."""
         return [reference for each, reference in list(self.writes) if each == kind]
 
     def take_fault(self, method: str, path: str) -> Fault:
@@ -142,7 +142,13 @@ class FaultyRegistry:
             if kind in (STORE, POINT, DELETE):
                 self.writes.append((kind, reference))
             faults = self._faults.get(kind)
-            return faults.popleft() if faults else Fault()
+            if faults:
+                return faults.popleft()
+        return self.choose_fault(kind, path)
+
+    def choose_fault(self, kind: str, path: str) -> Fault:
+        """Return what is to be done to a request for which nothing is written down."""
+        return Fault()
 
     def forward(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
