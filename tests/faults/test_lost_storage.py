@@ -49,10 +49,10 @@ def test_a_new_covered_tag_is_not_burned(scene: Scene, storage: Storage) -> None
     scene.assert_sound()
 
 
-def test_the_storage_goes_away_between_look_and_write(scene: Scene, storage: Storage) -> None:
+def test_the_storage_goes_away_between_look_and_store(scene: Scene, storage: Storage) -> None:
     one, two = scene.make_image("one"), scene.make_image("two")
-    with scene.waiting_at("after the look") as meeting:
-        pushing = scene.pool.submit(scene.push, "v1", one, "wait after the look")
+    with scene.waiting_at("before the store") as meeting:
+        pushing = scene.pool.submit(scene.push, "v1", one, "wait before the store")
         meeting.wait_until_reached()
         storage.take_away()
     assert pushing.result().status >= 400

@@ -92,7 +92,7 @@ def test_a_registry_that_was_not_restarted_takes_nothing_and_no_name_is_held(sce
     assert_undecided(scene.push("v2", two))
     assert_refused(scene.push("v1", two), one)
     assert scene.locks == {"v1": locked_to(one)}
-    assert scene.open_attempts == 0
+    assert scene.open_writes == {}
     _restart_registry(scene)
     assert scene.push("v2", two).status == 201
     _take_step(scene, "retire")
