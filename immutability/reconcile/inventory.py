@@ -141,18 +141,19 @@ def _record(
             continue
         count += 1
         record.workspace = workspace
-        if record.digest != str(shown or "") or record.shown_at is None:
+        has_changed = record.digest != str(shown or "") or record.shown_at is None
+        if has_changed:
             record.digest, record.shown_at = str(shown or ""), now
-            writes.save_record(record, now)
         coverage = cover(policy, tag)
-        if shown is None or not coverage.is_covered:
-            continue
-        covered.add(shown)
-        stray = record_facts(record).stray
-        if record.id not in locked and (stray is None or stray.digest == shown):
-            locks.adopt(record, shown, coverage, policy, now)
+        if shown is not None and coverage.is_covered:
+            covered.add(shown)
+            stray = record_facts(record).stray
+            if record.id not in locked and (stray is None or stray.digest == shown):
+                locks.adopt(record, shown, coverage, policy, now)
+                adopted += 1
+                has_changed = True
+        if has_changed:
             writes.save_record(record, now)
-            adopted += 1
     return _Recorded(count, adopted, frozenset(covered))
 
 
@@ -162,11 +163,15 @@ def _learn(
     digests: Collection[Digest],
     registry: RegistryClient,
 ) -> None:
-    """Read what these manifests list, where it is not known; what cannot be read now is left."""
+    """Read what these manifests list, where it is not known.
+
+    What cannot be read now is left to the deletes that need it: a registry that hangs takes half a
+    minute for each.
+    """
     if not find_unknown(workspace, repository, digests):
         return
-    for digest in sorted(digests):
-        with suppress(TryAgainError):
+    with suppress(TryAgainError):
+        for digest in sorted(digests):
             learn_lists(workspace, repository, {digest}, registry)
 
 

@@ -6,7 +6,7 @@ followed them, so each tag is looked at instead, and what the registry shows is 
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from containers import writes
 from containers.models import Repository as RepositoryRow
@@ -35,7 +35,7 @@ def distrust_records() -> None:
     until their repository was read.
     """
     TagRecord.objects.filter(lock__isnull=True).exclude(digest="", shown_at=None).update(
-        digest="", shown_at=None, revision=F("revision") + 1, changed_at=timezone.now()
+        digest="", shown_at=None, revision=F("revision") + 1, changed_at=Now()
     )
     RepositoryRow.objects.update(listed_at=None)
     for workspace in Workspace.objects.all():

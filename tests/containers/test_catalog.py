@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from containers.catalog import iterate_repositories, iterate_tags
 from containers.reference import Repository
 from containers.registry.client import RegistryClient
-from containers.catalog import iterate_repositories, iterate_tags
 from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import TAGLOCK
 from packages_site.local import find_free_ports, registry_command

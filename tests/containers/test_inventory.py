@@ -1,18 +1,16 @@
-"""What the registry is known to hold: ancestors, unknown references, forgotten manifests."""
+"""What manifests list: ancestors, descendants, and lists that are not known."""
 
 import pytest
 
 from containers.inventory import (
+    find_all_ancestors,
     find_ancestors,
+    find_descendants,
     find_unknown,
-    forget_manifest,
     record_manifest,
-    record_pushes,
 )
-from containers.known_tags import read_known_tags
-from containers.models import Manifest, ManifestReference, Push
-from containers.models import Repository as KnownRepository
-from containers.reference import Digest, Repository, Tag
+from containers.models import Manifest, ManifestReference
+from containers.reference import Digest, Repository
 from containers.registry.manifest import ManifestFacts
 from workspaces.models import Workspace
 
@@ -46,6 +44,18 @@ def test_every_manifest_that_lists_another_is_its_ancestor_to_any_depth(acme: Wo
         _record(acme, number, number + 1)
     assert _ancestors(acme, depth) == {_digest(number) for number in range(1, depth)}
     assert _ancestors(acme, 1) == set()
+    assert find_descendants(acme, API, {_digest(1)}) == {
+        _digest(number) for number in range(1, depth + 1)
+    }
+
+
+def test_the_ancestors_of_several_are_found_at_once(acme: Workspace) -> None:
+    _record(acme, 1, 2)
+    _record(acme, 3, 4)
+    _record(acme, 5, 3)
+    several = {_digest(number).value for number in (2, 4, 9)}
+    assert find_all_ancestors(acme, API, several) == {_digest(number).value for number in (1, 3, 5)}
+    assert find_all_ancestors(acme, API, set()) == set()
 
 
 def test_a_child_has_every_parent(acme: Workspace) -> None:
@@ -87,23 +97,6 @@ def test_recording_a_manifest_again_changes_nothing(acme: Workspace) -> None:
         _record(acme, 1, 2, 3)
     assert Manifest.objects.count() == 1
     assert ManifestReference.objects.count() == 2
-    assert KnownRepository.objects.count() == 1
-
-
-def test_a_forgotten_manifest_is_unknown_and_no_ancestor(acme: Workspace) -> None:
-    _record(acme, 1, 2)
-    _record(acme, 2)
-    forget_manifest(acme, API, _digest(1))
-    assert _ancestors(acme, 2) == set()
-    assert _unknown(acme, 1) == {_digest(1)}
-
-
-def test_a_forgotten_child_is_unknown_and_still_listed(acme: Workspace) -> None:
-    _record(acme, 1, 2)
-    _record(acme, 2)
-    forget_manifest(acme, API, _digest(2))
-    assert _ancestors(acme, 2) == {_digest(1)}
-    assert _unknown(acme, 1) == {_digest(2)}
 
 
 def test_an_index_with_many_children_is_read_at_once(acme: Workspace) -> None:
@@ -111,11 +104,3 @@ def test_an_index_with_many_children_is_read_at_once(acme: Workspace) -> None:
     _record(acme, 1, *many)
     assert len(_unknown(acme, 1)) == len(many)
     assert _ancestors(acme, 3001) == {_digest(1)}
-
-
-def test_a_push_that_landed_is_kept_and_says_where_its_tags_point(acme: Workspace) -> None:
-    tags = [Tag("b"), Tag("a")]
-    record_pushes(acme, API, tags, _digest(1), "dana")
-    record_pushes(acme, API, tags[:1], _digest(2), "dana")
-    assert read_known_tags(acme, API, tags) == {Tag("a"): _digest(1), Tag("b"): _digest(2)}
-    assert Push.objects.count() == 3

@@ -40,6 +40,8 @@ MINE, OTHER, THIRD, PARENT = 1, 2, 3, 4
 
 # A lock: its state, its image, and the released image that a claim replaces, if any.
 ModelLock = tuple[str, int, int] | None
+# A record: what the registry showed last, the write in flight, and the stray, if there are any.
+ModelRecord = tuple[int, int | None, int | None]
 
 
 def digest(number: int) -> Digest | None:
@@ -85,26 +87,32 @@ def all_locks(*images: int) -> Iterator[ModelLock]:
             yield ("claimed", held, replaced)
 
 
-def all_records(*images: int) -> Iterator[tuple[int, int | None, int | None]]:
-    """Yield what the registry showed, the write in flight, and the stray."""
+def all_records(*images: int) -> Iterator[ModelRecord]:
     return product((NONE, *images), (None, NONE, *images), (None, NONE, *images))
 
 
 # ---- pushes ------------------------------------------------------------------------------------
 
 
+LOCKED_STEPS = {
+    ("claimed", True): "point",
+    ("claimed", False): "wait",
+    ("locked", True): "unchanged",
+    ("locked", False): "locked",
+    ("reserved", True): "claim",
+    ("reserved", False): "reserved",
+    ("released", True): "unchanged",
+    ("released", False): "claim",
+    ("deleting", True): "wait",
+    ("deleting", False): "wait",
+}
+
+
 def model_push(
-    covered: bool,
-    shown: int,
-    write: int | None,
-    stray: int | None,
-    held: ModelLock,
-    seen: int | None,
-    is_check: bool,
+    facts: ModelRecord, held: ModelLock, seen: int | None, *, is_check: bool
 ) -> tuple[str, int]:
-    """What a push of MINE has to do, and the image that is locked before."""
-    if not covered:
-        return ("wait" if write is not None else "send"), NONE
+    """What a push of MINE under a covered tag has to do, and the image that is locked before."""
+    shown, write, stray = facts
     if write is not None:
         if held is None or held[0] != "locked" or (held[1] == MINE and shown != MINE):
             return "wait", NONE
@@ -112,29 +120,21 @@ def model_push(
     if held is None:
         return model_push_without_lock(shown, stray, seen)
     state, promised, _ = held
-    if stray is not None and stray != promised:
-        return "wait", NONE
     is_same = promised == MINE
-    if state == "locked" and is_same and shown != MINE and not is_check:
-        if seen is None:
-            return "look", NONE
-        if seen == MINE:
-            return "shown", NONE
-        return ("point" if seen == shown else "wait"), NONE
-    if state == "released" and not is_same and stray is not None:
+    is_claimed_again = state == "released" and not is_same
+    if stray is not None and (stray != promised or is_claimed_again):
         return "wait", NONE
-    return {
-        ("claimed", True): "point",
-        ("claimed", False): "wait",
-        ("locked", True): "unchanged",
-        ("locked", False): "locked",
-        ("reserved", True): "claim",
-        ("reserved", False): "reserved",
-        ("released", True): "unchanged",
-        ("released", False): "claim",
-        ("deleting", True): "wait",
-        ("deleting", False): "wait",
-    }[state, is_same], NONE
+    if state == "locked" and is_same and shown != MINE and not is_check:
+        return model_push_not_shown(shown, seen), NONE
+    return LOCKED_STEPS[state, is_same], NONE
+
+
+def model_push_not_shown(shown: int, seen: int | None) -> str:
+    if seen is None:
+        return "look"
+    if seen == MINE:
+        return "shown"
+    return "point" if seen == shown else "wait"
 
 
 def model_push_without_lock(shown: int, stray: int | None, seen: int | None) -> tuple[str, int]:
@@ -175,7 +175,9 @@ def test_pushes_are_decided_as_the_protocol_says() -> None:
             look(seen),
             is_check=is_check,
         )
-        expected = model_push(covered, *facts, held, seen, is_check)
+        expected = model_push(facts, held, seen, is_check=is_check)
+        if not covered:
+            expected = ("wait" if facts[1] is not None else "send"), NONE
         seen_steps.add(decision.step)
         if said_of_push(decision) != expected:
             wrong.append((covered, facts, held, seen, is_check, said_of_push(decision), expected))
@@ -210,20 +212,13 @@ def test_an_uncovered_write_that_changes_the_tag_ends_its_lock(
 
 
 def model_delete(
-    covered: bool,
-    shown: int,
-    write: int | None,
-    stray: int | None,
-    held: ModelLock,
-    seen: int | None,
-    is_admin: bool,
+    facts: ModelRecord, held: ModelLock, seen: int | None, *, is_admin: bool
 ) -> tuple[str, int]:
-    """What a delete of the tag has to do, and the image that is locked before."""
+    """What a delete of a covered tag has to do, and the image that is locked before."""
+    shown, write, stray = facts
+    answer = "reserve" if is_admin else "locked"
     if write is not None:
         return "wait", NONE
-    if not covered:
-        return "send", NONE
-    answer = "reserve" if is_admin else "locked"
     if held is None:
         if stray is not None:
             return "wait", NONE
@@ -257,7 +252,9 @@ def test_deletes_of_a_tag_are_decided_as_the_protocol_says() -> None:
             look(seen),
             is_admin=is_admin,
         )
-        expected = model_delete(covered, *facts, held, seen, is_admin)
+        expected = model_delete(facts, held, seen, is_admin=is_admin)
+        if not covered and facts[1] is None:
+            expected = "send", NONE
         seen_steps.add(decision.step)
         if said_of_delete(decision) != expected:
             wrong.append((covered, facts, held, seen, is_admin, said_of_delete(decision), expected))
@@ -266,44 +263,35 @@ def test_deletes_of_a_tag_are_decided_as_the_protocol_says() -> None:
 
 
 def model_delete_by_digest(
-    covered: bool,
-    shown: int,
-    write: int | None,
-    stray: int | None,
-    held: ModelLock,
-    is_admin: bool,
+    facts: ModelRecord, held: ModelLock, *, covered: bool, is_admin: bool
 ) -> tuple[str, int]:
     """What the delete of MINE, which PARENT lists, means for a tag."""
+    shown, write, stray = facts
     if PARENT in (write, stray):
         return "wait", NONE
-    if covered and held is None and shown == PARENT:
-        return "in_use", PARENT
-    if covered and held is not None and held[1] == PARENT:
-        if held[0] in ("claimed", "deleting"):
-            return "wait", NONE
-        if held[0] in ("locked", "released"):
-            return "in_use", NONE
-    is_on_it = (
-        shown == MINE
-        or (held is not None and held[1] == MINE and held[0] != "reserved")
-        or write in (NONE, MINE)
-        or stray in (NONE, MINE)
-    )
+    promised = held[1] if held else shown
+    if covered and promised == PARENT and (held is None or held[0] != "reserved"):
+        if held is None:
+            return "in_use", PARENT
+        return ("wait" if held[0] in ("claimed", "deleting") else "in_use"), NONE
+    is_promised = held is not None and held[1] == MINE and held[0] != "reserved"
+    is_on_it = shown == MINE or is_promised or write in (NONE, MINE) or stray in (NONE, MINE)
     if not is_on_it:
         return "pass", NONE
     if write is not None:
         return "wait", NONE
-    if not covered:
-        return "take", NONE
+    return model_taken(shown, stray, held, is_admin=is_admin) if covered else ("take", NONE)
+
+
+def model_taken(
+    shown: int, stray: int | None, held: ModelLock, *, is_admin: bool
+) -> tuple[str, int]:
+    answer = "reserve" if is_admin else "locked"
     if held is None:
-        if stray is not None or not shown:
-            return "wait", NONE
-        return ("reserve" if is_admin else "locked"), shown
+        return ("wait", NONE) if stray is not None or not shown else (answer, shown)
     if held[0] in ("claimed", "deleting") or (stray is not None and stray != held[1]):
         return "wait", NONE
-    if held[0] == "reserved":
-        return "pass", NONE
-    return ("reserve" if is_admin else "locked"), NONE
+    return ("pass" if held[0] == "reserved" else answer), NONE
 
 
 def test_deletes_by_digest_are_decided_as_the_protocol_says() -> None:
@@ -320,7 +308,7 @@ def test_deletes_by_digest_are_decided_as_the_protocol_says() -> None:
             frozenset({must(PARENT)}),
             is_admin=is_admin,
         )
-        expected = model_delete_by_digest(covered, *facts, held, is_admin)
+        expected = model_delete_by_digest(facts, held, covered=covered, is_admin=is_admin)
         seen_steps.add(decision.step)
         if said_of_delete(decision) != expected:
             wrong.append((covered, facts, held, is_admin, said_of_delete(decision), expected))

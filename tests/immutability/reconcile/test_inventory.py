@@ -24,7 +24,7 @@ from immutability.reconcile.inventory import (
     require_listed,
 )
 from tests.conftest import SEMVER
-from tests.immutability.core import Core
+from tests.immutability.core import Core, named
 from tests.immutability.reconcile.conftest import Library, locked
 from tests.immutability.registry_double import (
     INDEX_TYPE,
@@ -41,7 +41,7 @@ from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
 
-ONE, TWO, THREE = image("one"), image("two"), image("three")
+ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
 LIST = index(ONE, TWO)
 TOP = index(LIST)
 BROKEN = answer(500)
@@ -103,7 +103,7 @@ def test_an_image_that_came_behind_taglocks_back_is_recorded(
     library.store(TWO, "v1")
     assert _read(gate.workspace, client, "v1") == Reading(0, 0)
     assert gate.record().digest == digest_of(TWO)
-    assert gate.lock() == f"locked {digest_of(ONE)}"
+    assert gate.lock() == "locked one"
 
 
 def test_what_is_gone_is_left_to_people(
@@ -135,12 +135,13 @@ def test_a_look_does_not_count_if_the_tag_has_changed_since(
     library: Library,
     client: RegistryClient,
     change: Callable[[Core], Any],
+    *,
     is_known: bool,
 ) -> None:
     if is_known:
         unprotected.push("v1", image=ONE)
     library.store(ONE, "v1")
-    after = []
+    after: list[Any] = []
 
     def act() -> None:
         change(unprotected)
@@ -192,7 +193,7 @@ def test_a_tag_that_something_holds_is_not_locked(
     gate.push("v1", image=ONE)
     LockedTag.objects.update(state=state)
     assert _read(gate.workspace, client, "v1") == Reading(0, 0)
-    assert gate.lock() == f"{state} {digest_of(ONE)}"
+    assert gate.lock() == f"{state} one"
 
 
 def test_a_tag_that_the_registry_cannot_show_is_left_out(
@@ -234,9 +235,14 @@ def test_a_list_that_cannot_be_read_now_stops_nothing(
 ) -> None:
     library.store(ONE, "v1")
     library.store(TWO, "v2")
-    library.script(f"GET {digest_of(ONE)}", NO_ANSWER)
+    library.script("GET", NO_ANSWER, NO_ANSWER)
     assert _read(gate.workspace, client, "v1", "v2") == Reading(2, 0)
-    assert find_unread_digests(gate.workspace, REPOSITORY) == {Digest(digest_of(ONE))}
+    assert len(library.sent("GET")) == 1
+    assert _unread(gate) == {digest_of(ONE), digest_of(TWO)}
+    # The delete that needs them reads them.
+    library.scripts.clear()
+    assert gate.delete(THREE) == "404"
+    assert _unread(gate) == set()
 
 
 # ---- repositories that were read wholly ---------------------------------------------------------
@@ -399,7 +405,7 @@ def test_lists_below_what_was_read_are_asked_for(gate: Core, library: Library) -
     [("locked", True), ("released", True), ("claimed", True), ("reserved", False)],
 )
 def test_the_image_of_a_lock_counts_beside_that_of_its_record(
-    gate: Core, state: str, is_asked_for: bool
+    gate: Core, state: str, *, is_asked_for: bool
 ) -> None:
     gate.push("v1", image=ONE)
     Manifest.objects.all().delete()

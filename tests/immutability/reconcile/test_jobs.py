@@ -21,7 +21,7 @@ from immutability.reconcile import inventory, work
 from immutability.reconcile.jobs import ask_for_inventory, find_inventory
 from immutability.reconcile.work import run_jobs
 from tests.conftest import SEMVER
-from tests.immutability.core import Core
+from tests.immutability.core import Core, named
 from tests.immutability.reconcile.conftest import Library, locked
 from tests.immutability.registry_double import (
     NO_ANSWER,
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 Protect = Callable[..., Policy]
 
-ONE, TWO = image("one"), image("two")
+ONE, TWO = named("one", image("one")), named("two", image("two"))
 BROKEN = answer(500)
 
 
@@ -352,7 +352,7 @@ def test_sync_registry_names_what_is_missing(
 
 @pytest.mark.parametrize("is_connected", [True, False])
 def test_the_task_works_on_jobs_where_a_registry_is_connected(
-    acme: Workspace, client: RegistryClient, monkeypatch: pytest.MonkeyPatch, is_connected: bool
+    acme: Workspace, client: RegistryClient, monkeypatch: pytest.MonkeyPatch, *, is_connected: bool
 ) -> None:
     monkeypatch.setattr(tasks, "find_registry", lambda: client if is_connected else None)
     tasks.run_due_jobs()
