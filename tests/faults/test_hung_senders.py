@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.scene import (
     LEASE,
+    LEASE_SECONDS,
     STRAY,
     Scene,
     assert_refused,
@@ -17,7 +18,6 @@ from tests.faults.scene import (
 from tests.services.faulty_registry import DELETE, POINT, FaultyRegistry
 from tests.services.parts import Part, wait_until
 from tests.services.registry_user import Repository, digest_of
-from tests.services.short_timeouts import LEASE_SECONDS
 
 pytestmark = pytest.mark.cluster
 

@@ -21,7 +21,8 @@ from immutability.protection import PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.immutability.at_once import at_once
 from tests.immutability.core import ALICE, Core, named
-from tests.immutability.registry_double import Call, Carry, RegistryDouble, digest_of, image, index
+from tests.immutability.registry_double import Call as RegistryCall
+from tests.immutability.registry_double import Carry, RegistryDouble, digest_of, image, index
 from workspaces.access import SYSTEM
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
@@ -35,10 +36,13 @@ IMAGES = [named(f"image {number}", image(f"image {number}")) for number in range
 ONE, TWO = named("one", image("one")), named("two", image("two"))
 
 
+Call = Callable[[], str | None]
+
+
 class SlowRegistry(RegistryDouble):
     """Its calls take a moment, in which others are at work."""
 
-    def _reply(self, call: Call, carry: Carry) -> RegistryAnswer:
+    def _reply(self, call: RegistryCall, carry: Carry) -> RegistryAnswer:
         time.sleep(CALL_SECONDS)
         return super()._reply(call, carry)
 
@@ -52,11 +56,11 @@ def clients(core: Core, monkeypatch: pytest.MonkeyPatch) -> Core:
     return core
 
 
-def push_each(core: Core, *tags: str, images: list[bytes] = IMAGES) -> list[Callable[[], str]]:
+def push_each(core: Core, *tags: str, images: list[bytes] = IMAGES) -> list[Call]:
     return [partial(core.push, *tags, image=each) for each in images]
 
 
-def won(told: list[str], images: list[bytes] = IMAGES) -> bytes:
+def won(told: list[str | None], images: list[bytes] = IMAGES) -> bytes:
     """Return the only image that was accepted; all others were refused."""
     assert Counter(told) == {"201": 1, "403 locked": len(images) - 1}
     return images[told.index("201")]
@@ -130,7 +134,8 @@ def test_a_push_comes_before_a_save_or_after_it(clients: Core) -> None:
         clients.protect()
         assert clients.push(tag, image=ONE) == "201"
         clients.protect(Protection.NONE)
-        told, _ = at_once([partial(clients.push, tag, image=TWO), clients.protect])
+        calls: list[Call] = [partial(clients.push, tag, image=TWO), clients.protect]
+        told, _ = at_once(calls)
         if told == "403 locked":
             assert_locked(clients, tag, ONE)
         else:
@@ -138,12 +143,12 @@ def test_a_push_comes_before_a_save_or_after_it(clients: Core) -> None:
 
 
 def test_settings_are_saved_again_and_again_while_everyone_pushes(clients: Core) -> None:
-    def save() -> str:
+    def save() -> None:
         for protection in (Protection.NONE, Protection.ALL) * TIMES:
             clients.protect(protection)
-        return ""
 
-    at_once([save, *push_each(clients, "v1", images=IMAGES[1:])])
+    calls: list[Call] = [save, *push_each(clients, "v1", images=IMAGES[1:])]
+    at_once(calls)
     there = clients.shown("v1")
     assert clients.push("v1", image=ONE) == "403 locked"
     assert (clients.shown("v1"), clients.lock("v1")) == (there, f"locked {there}")
@@ -190,7 +195,8 @@ def test_what_was_accepted_is_there_although_its_image_is_deleted_meanwhile(clie
             partial(clients.push, tag, image=parent if each % 2 else child)
             for each, tag in enumerate(tags)
         ]
-        told = at_once([*pushes, *[partial(clients.delete, child)] * 8])
+        calls: list[Call] = [*pushes, *[partial(clients.delete, child)] * 8]
+        told = at_once(calls)
         accepted = {tag for tag, status in zip(tags, told, strict=False) if status == "201"}
         assert set(told[:8]) <= {"201", "400", "400 MANIFEST_MISSING", "503"}
         assert set(told[8:]) <= {"202", "404", "403 locked", "503"}
@@ -205,8 +211,7 @@ def test_what_was_accepted_is_there_although_its_image_is_deleted_meanwhile(clie
 def test_of_many_admins_who_delete_a_tag_one_reserves_its_name(clients: Core) -> None:
     clients.push("v1", image=ONE)
     told = at_once([partial(clients.delete, "v1", is_admin=True)] * CLIENTS)
-    assert Counter(told)["202"] == 1
-    assert set(told) == {"202", "404 none"} or set(told) <= {"202", "404", "404 None"}
+    assert Counter(told) == {"202": 1, "404 None": CLIENTS - 1}
     assert (clients.lock(), clients.shown()) == ("reserved one", "nothing")
     assert clients.events().count("tag.deleted") == 1
 
@@ -215,12 +220,11 @@ def test_a_delete_among_pushes_leaves_the_name_to_its_image(clients: Core) -> No
     for number in range(TIMES):
         tag = f"v{number}"
         clients.push(tag, image=ONE)
-        deleted, *told = at_once(
-            [
-                partial(clients.delete, tag, is_admin=True),
-                *push_each(clients, tag, images=[ONE, *IMAGES[:6]]),
-            ]
-        )
+        calls: list[Call] = [
+            partial(clients.delete, tag, is_admin=True),
+            *push_each(clients, tag, images=[ONE, *IMAGES[:6]]),
+        ]
+        deleted, *told = at_once(calls)
         assert (deleted, told[0]) == ("202", "201")
         assert set(told[1:]) <= {"403 locked", "403 reserved"}
         assert clients.lock(tag) in ("locked one", "reserved one")
@@ -247,12 +251,11 @@ def test_a_released_tag_goes_to_one_of_many_pushes(clients: Core) -> None:
     for number in range(TIMES):
         tag = f"v{number}"
         clients.push(tag, image=ONE)
-        released, *told = at_once(
-            [
-                partial(_change, clients, tag, release_locked_tag),
-                *push_each(clients, tag, images=IMAGES[1:]),
-            ]
-        )
+        calls: list[Call] = [
+            partial(_change, clients, tag, release_locked_tag),
+            *push_each(clients, tag, images=IMAGES[1:]),
+        ]
+        released, *told = at_once(calls)
         assert released == "done"
         assert Counter(told)["201"] <= 1
         assert set(told) <= {"201", "403 locked"}
@@ -267,12 +270,11 @@ def test_a_name_is_freed_once_and_goes_to_one_push(clients: Core) -> None:
         tag = f"v{number}"
         clients.push(tag, image=ONE)
         assert clients.delete(tag, is_admin=True) == "202"
-        told = at_once(
-            [
-                *[partial(_change, clients, tag, free_name)] * 4,
-                *push_each(clients, tag, images=IMAGES[:8]),
-            ]
-        )
+        calls: list[Call] = [
+            *[partial(_change, clients, tag, free_name)] * 4,
+            *push_each(clients, tag, images=IMAGES[:8]),
+        ]
+        told = at_once(calls)
         assert told[:4].count("done") == 1
         assert told[4:].count("201") <= 1
         assert set(told[4:]) <= {"201", "403 locked", "403 reserved"}

@@ -29,6 +29,7 @@ class Way(FaultyRegistry):
     """A worker's own way to the registry, on which each write takes a moment."""
 
     is_held = False
+    hold: Hold | None = None
 
     def choose_fault(self, kind: str, path: str) -> Fault:
         """Hold a write that comes while it is to be held."""
@@ -42,7 +43,7 @@ class Way(FaultyRegistry):
 
     def hold_writes(self) -> None:
         """Hold the writes that come from now on."""
-        self.hold: Hold | None = None
+        self.hold = None
         self.is_held = True
 
     def let_go(self) -> None:
