@@ -4,6 +4,7 @@ import pytest
 
 from containers.models import Manifest, Push
 from containers.registry.client import RegistryAnswer
+from immutability.look import MAX_LISTS_READ
 from immutability.protection import Protection
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
@@ -71,6 +72,16 @@ def test_a_manifest_that_is_not_stored_leaves_nothing(
 def test_a_manifest_that_the_registry_never_takes_is_refused_for_good(core: Core) -> None:
     core.registry.script("PUT", answer(500, "MANIFEST_BLOB_UNKNOWN"))
     assert core.push("v1", image=ONE) == "400"
+    assert core.push("v1", image=TWO) == "201"
+
+
+def test_an_index_of_many_unknown_images_is_refused_in_the_registrys_words(core: Core) -> None:
+    """None of them is asked for: the registry says which it does not have."""
+    big = index(*(image(str(number)) for number in range(MAX_LISTS_READ + 1)))
+    assert core.push("v1", image=big) == "400"
+    assert core.registry.sent("HEAD", "GET") == ["HEAD v1"]
+    assert len(core.registry.sent()) == 1
+    assert (core.lock(), core.events()) == ("none", [])
     assert core.push("v1", image=TWO) == "201"
 
 
