@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import random
+import secrets
 import signal
 import sys
 import tempfile
@@ -29,6 +30,7 @@ def main() -> int:
         folder = Path(name)
         (folder / "static").mkdir()
         os.environ |= {"DATABASE_URL": url, "DATA_DIR": name, "LOG_LEVEL": "ERROR"}
+        os.environ["SECRET_KEY"] = secrets.token_urlsafe(50)
         for other in ("REDIS_URL", "REGISTRY_URL", "PUBLIC_URL", "ALLOWED_HOSTS"):
             os.environ.pop(other, None)
         # Django reads its settings from the environment when it is imported: only now, then.

@@ -5,8 +5,9 @@ Form and API both check here, so a person reads the same words from either.
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 
-from containers.reference import Tag
+from immutability.advice import Advice, add_suggestion, advise, find_no_tag
 from immutability.patterns import MAX_PATTERN_LENGTH, PatternError, compile_pattern
 from immutability.protection import (
     MAX_RULE_NAME_LENGTH,
@@ -15,6 +16,7 @@ from immutability.protection import (
     PolicyRule,
     Protection,
 )
+from immutability.suggestions import suggest_correction
 from workspaces.text import describe_bad_character
 
 NO_RULES = "Add a rule, or choose No tags are protected."
@@ -40,6 +42,18 @@ class Draft:
         )
 
 
+class ProblemCode(StrEnum):
+    """What kind of problem it is. Programs may rely on these."""
+
+    INVALID = "invalid"
+    NO_RULES = "no_rules"
+    MATCHES_NO_TAG = "matches_no_tag"
+
+
+# What only saving refuses: rules may be tried before they are of use.
+NOT_YET_USEFUL = (ProblemCode.NO_RULES, ProblemCode.MATCHES_NO_TAG)
+
+
 @dataclass(frozen=True)
 class DraftProblem:
     """Something wrong with a draft.
@@ -51,36 +65,90 @@ class DraftProblem:
     message: str
     field: str
     rule: int | None = None
+    code: ProblemCode = ProblemCode.INVALID
+
+
+@dataclass(frozen=True)
+class RuleAdvice:
+    """Something to know about the rule at `position`, which counts from 1."""
+
+    position: int
+    rule: PolicyRule
+    advice: Advice
 
 
 def find_draft_problems(draft: Draft) -> list[DraftProblem]:
-    """Return everything that is wrong with `draft`; an empty list means that it can be saved."""
-    problems = []
+    """Return everything that is wrong with `draft`; an empty list means that it can be saved.
+
+    Where there are too many rules, none of them is looked at.
+    """
+    if too_many := describe_too_many_rules(len(draft.rules)):
+        return [DraftProblem(too_many, "rules")]
     if draft.protection is Protection.SOME and not draft.rules:
-        problems.append(DraftProblem(NO_RULES, "rules"))
-    if len(draft.rules) > MAX_RULES_PER_WORKSPACE:
-        problems.append(
-            DraftProblem(
-                f"A workspace has at most {MAX_RULES_PER_WORKSPACE} rules; remove "
-                f"{len(draft.rules) - MAX_RULES_PER_WORKSPACE}.",
-                "rules",
-            )
+        return [DraftProblem(NO_RULES, "rules", code=ProblemCode.NO_RULES)]
+    taken = Counter(_fold(rule.name) for rule in draft.rules)
+    return [
+        problem
+        for number, rule in enumerate(draft.rules)
+        for problem in (
+            _find_name_problem(rule.name, number, is_taken=taken[_fold(rule.name)] > 1),
+            _find_pattern_problem(rule.pattern, number),
         )
-    taken = Counter(rule.name.casefold() for rule in draft.rules)
-    for number, rule in enumerate(draft.rules):
-        if message := describe_bad_rule_name(rule.name):
-            problems.append(DraftProblem(message, "name", number))
-        elif taken[rule.name.casefold()] > 1:
-            problems.append(
-                DraftProblem(
-                    f'Two rules are named "{rule.name}". Give each a name of its own.',
-                    "name",
-                    number,
-                )
-            )
-        if message := describe_bad_pattern(rule.pattern):
-            problems.append(DraftProblem(message, "pattern", number))
-    return problems
+        if problem is not None
+    ]
+
+
+def find_advice(rules: tuple[PolicyRule, ...]) -> list[RuleAdvice]:
+    """Return what there is to know about `rules`, of which there are not too many."""
+    return [
+        RuleAdvice(position, rule, advice)
+        for position, rule in enumerate(rules, start=1)
+        for advice in advise_typed(rule.pattern)
+    ]
+
+
+def advise_typed(pattern: str) -> tuple[Advice, ...]:
+    """Return what there is to know about a pattern as typed; nothing where it cannot be used."""
+    return () if not pattern or describe_bad_pattern(pattern) else advise(pattern)
+
+
+def suggest_pattern(pattern: str) -> str:
+    """Return what was probably meant by a pattern as typed, or ""."""
+    if not pattern or _describe_unusable_text(pattern):
+        return ""
+    if describe_bad_pattern(pattern):
+        return suggest_correction(pattern)
+    return next((each.suggestion for each in advise(pattern) if each.suggestion), "")
+
+
+def describe_too_many_rules(count: int) -> str | None:
+    """Return what is wrong with so many rules, or None."""
+    if count <= MAX_RULES_PER_WORKSPACE:
+        return None
+    return (
+        f"A workspace has at most {MAX_RULES_PER_WORKSPACE} rules; remove "
+        f"{count - MAX_RULES_PER_WORKSPACE}."
+    )
+
+
+def _fold(name: str) -> str:
+    """Return what two names that are too much alike have in common."""
+    return name[: MAX_RULE_NAME_LENGTH + 1].casefold()
+
+
+def _find_name_problem(name: str, number: int, *, is_taken: bool) -> DraftProblem | None:
+    message = describe_bad_rule_name(name)
+    if message is None and is_taken:
+        message = f'Two rules are named "{name}". Give each a name of its own.'
+    return DraftProblem(message, "name", number) if message else None
+
+
+def _find_pattern_problem(pattern: str, number: int) -> DraftProblem | None:
+    if message := describe_bad_pattern(pattern):
+        return DraftProblem(message, "pattern", number)
+    if advice := find_no_tag(pattern):
+        return DraftProblem(str(advice), "pattern", number, ProblemCode.MATCHES_NO_TAG)
+    return None
 
 
 def describe_bad_rule_name(name: str) -> str | None:
@@ -96,38 +164,19 @@ def describe_bad_pattern(pattern: str) -> str | None:
     """Return what is wrong with a rule's pattern, or None. The pattern is never changed."""
     if not pattern:
         return "Enter a pattern."
-    if len(pattern) > MAX_PATTERN_LENGTH:
-        return (
-            f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN_LENGTH} are allowed."
-        )
-    if message := describe_bad_character(pattern):
+    if message := _describe_unusable_text(pattern):
         return message
     try:
         compile_pattern(pattern)
     except PatternError as error:
-        return str(error)
+        return add_suggestion(str(error), suggest_correction(pattern))
     return None
 
 
-# One of each first digit: a pattern may ask for some digits only.
-_SIGNATURE_TAGS = tuple(
-    Tag(name)
-    for digits in (64 * digit for digit in "0123456789abcdef")
-    for name in (
-        *(f"sha256-{digits}{suffix}" for suffix in ("", ".sig", ".att", ".sbom")),
-        *(f"{algorithm}-{digits}" for algorithm in ("sha384", "sha512", "blake3")),
-    )
-)
-
-
-def describe_pattern_hint(pattern: str) -> str:
-    """Return what somebody might not expect of a pattern that can be saved; empty for nothing."""
-    if not pattern or describe_bad_pattern(pattern):
-        return ""
-    compiled = compile_pattern(pattern)
-    if any(compiled.find(tag.name) for tag in _SIGNATURE_TAGS):
+def _describe_unusable_text(pattern: str) -> str | None:
+    """Return what is wrong with a pattern before it is compiled, or None."""
+    if len(pattern) > MAX_PATTERN_LENGTH:
         return (
-            "This pattern also matches signature tags (sha256-….sig and the like). Once they are "
-            "locked, an image cannot be signed again."
+            f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN_LENGTH} are allowed."
         )
-    return ""
+    return describe_bad_character(pattern)

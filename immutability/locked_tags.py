@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
-from containers.reference import Tag
+from containers.reference import Repository, Tag
 from immutability.models import LockedTag
 from immutability.protection import LockState, Policy, cover
 from workspaces.models import Workspace
@@ -21,10 +21,11 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class LockedTagQuery:
-    """What to look for: text in repository or tag, a repository's full name, a lock status."""
+    """What to look for: text in repository or tag, a whole repository or tag, a lock status."""
 
     text: str = ""
-    repository: str = ""
+    repository: Repository | None = None
+    tag: Tag | None = None
     status: str = ""
 
 
@@ -78,7 +79,9 @@ def _to_condition(query: LockedTagQuery) -> Q:
     if query.text:
         condition &= Q(repository__icontains=query.text) | Q(tag__icontains=query.text)
     if query.repository:
-        condition &= Q(repository=query.repository)
+        condition &= Q(repository=query.repository.name)
+    if query.tag:
+        condition &= Q(tag=query.tag.name)
     if query.status in tuple(LockState):
         condition &= Q(state=query.status)
     return condition

@@ -9,12 +9,13 @@ from immutability.patterns import MAX_PATTERN_LENGTH
 from immutability.protection import (
     MAX_RULE_NAME_LENGTH,
     MAX_RULES_PER_WORKSPACE,
+    Coverage,
     Lock,
     LockState,
     Protection,
 )
 from immutability.refusals import LockFacts
-from workspaces.access import ActorKind
+from workspaces.access import ActorKind, describe_actor
 from workspaces.log.append import Event
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import MAX_REASON_LENGTH
@@ -179,17 +180,25 @@ class LockedTag(models.Model):
             reason=reason,
         )
 
-    def to_facts(self, workspace: str) -> LockFacts:
-        """Return what a refused person may be told."""
+    @property
+    def shown_deleter(self) -> str:
+        """Who deleted the tag, as people are shown it; empty where nobody did."""
+        return describe_actor(self.deleted_by, self.deleted_by_kind) if self.deleted_by else ""
+
+    def to_facts(self, workspace: str, coverage: Coverage | None = None) -> LockFacts:
+        """Return what a refused person may be told: of the rules, what covers the tag now.
+
+        The rule that it was locked by may have another name since, or be gone.
+        """
         return LockFacts(
             workspace=workspace,
             repository=self.repository,
             tag=self.tag,
             digest=Digest(self.digest),
             locked_at=self.locked_at,
-            rule_name=self.rule_name,
-            pushed_by=self.pushed_by,
-            deleted_by=self.deleted_by,
+            coverage=coverage,
+            pushed_by=describe_actor(self.pushed_by, self.pushed_by_kind),
+            deleted_by=self.shown_deleter,
             deleted_at=self.deleted_at,
         )
 

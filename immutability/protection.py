@@ -77,13 +77,18 @@ def cover(policy: Policy, tag: Tag) -> Coverage:
     Raises PatternError or PatternEvaluationError where a rule cannot be evaluated: that is not
     "no match", so nothing may be allowed on it.
     """
+    matching = match_rules(policy.rules, tag) if policy.protection is Protection.SOME else []
+    return cover_matched(policy, tag, matching)
+
+
+def cover_matched(policy: Policy, tag: Tag, matching: list[tuple[PolicyRule, Match]]) -> Coverage:
+    """Say whether `policy` covers `tag`, which the rules of `matching` match, in order."""
     if policy.protection is Protection.NONE:
         return Coverage(Why.NO_PROTECTION)
     if policy.protection is Protection.ALL:
         if tag.is_signature and not policy.protect_signature_tags:
             return Coverage(Why.SIGNATURE_TAG)
         return Coverage(Why.ALL_TAGS)
-    matching = match_rules(policy.rules, tag)
     return Coverage(Why.RULE, matching[0][0]) if matching else Coverage(Why.NO_RULE)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from containers.reference import Digest
-from immutability.protection import Outcome
+from immutability.protection import Coverage, Outcome, Why
 
 RETRY_AFTER_SECONDS = 10
 
@@ -16,14 +16,18 @@ _CANNOT_DELETE = "cannot be deleted because the tag is immutable"
 
 @dataclass(frozen=True)
 class LockFacts:
-    """What is told of the lock that stands in the way. Empty text means: not known."""
+    """What is told of the lock that stands in the way. Empty text means: not known.
+
+    `coverage` is what covers the tag now, or None where that is not told. `pushed_by` and
+    `deleted_by` are as they are shown.
+    """
 
     workspace: str
     repository: str
     tag: str
     digest: Digest
     locked_at: datetime | None
-    rule_name: str
+    coverage: Coverage | None
     pushed_by: str
     deleted_by: str = ""
     deleted_at: datetime | None = None
@@ -41,25 +45,38 @@ def describe_refused_push(
 
     `link` is the address of the event, or of the page where a reserved name can be freed.
     """
-    sentences = [
-        f'tag "{facts.tag}" of {facts.repository} {_CANNOT_OVERWRITE}: {_state(outcome, facts)}'
-    ]
-    if pushed is not None and outcome is Outcome.LOCKED:
+    if outcome is Outcome.RESERVED:
+        return _describe_reserved_name(facts, pushed, link)
+    sentences = [f'tag "{facts.tag}" of {facts.repository} {_CANNOT_OVERWRITE}: {_state(facts)}']
+    if pushed is not None:
         is_same = pushed == facts.digest
         sentences.append(
             "Your push was the same image, and this workspace refuses identical pushes"
             if is_same
             else f"Your push was {pushed.short}"
         )
-    elif pushed is not None:
-        sentences.append(f"Your push was {pushed.short}; only the deleted image may come back")
-    if outcome is Outcome.RESERVED:
-        sentences.append(
-            f"Push a new tag, or ask an admin of {facts.workspace} to free the name under "
-            "Locked tags"
-        )
-    else:
-        sentences.append(f"Push a new tag, or ask an admin of {facts.workspace}")
+    sentences.append(f"Push a new tag, or ask an admin of {facts.workspace}")
+    return _join(sentences, link)
+
+
+def _describe_reserved_name(facts: LockFacts, pushed: Digest | None, link: str) -> str:
+    """Return the line for a push under the name of a deleted tag.
+
+    Without the words that tools take for "is there already": the tag is gone, so a pipeline that
+    went on without an image would end well.
+    """
+    who = f" ({facts.deleted_by})" if facts.deleted_by else ""
+    when = f" on {format_time(facts.deleted_at)}" if facts.deleted_at else ""
+    sentences = [
+        f'tag "{facts.tag}" of {facts.repository} was deleted by an admin{who}{when}, and its name '
+        f"is reserved for the image that it had, {facts.digest.short}"
+    ]
+    if pushed is not None:
+        sentences.append(f"Your push was {pushed.short}")
+    sentences.append(
+        f"Push that image, push a new tag, or ask an admin of {facts.workspace} to free the name "
+        "under Locked tags"
+    )
     return _join(sentences, link)
 
 
@@ -67,8 +84,7 @@ def describe_refused_delete(facts: LockFacts, link: str = "") -> str:
     """Return the line for a delete that is refused to everyone but admins."""
     return _join(
         [
-            f'tag "{facts.tag}" of {facts.repository} {_CANNOT_DELETE}: '
-            f"{_state(Outcome.LOCKED, facts)}",
+            f'tag "{facts.tag}" of {facts.repository} {_CANNOT_DELETE}: {_state(facts)}',
             f"Only admins of {facts.workspace} can delete it",
         ],
         link,
@@ -104,15 +120,19 @@ def oci_error(code: str, message: str, detail: dict[str, Any]) -> dict[str, Any]
     return {"errors": [{"code": code, "message": message, "detail": detail}]}
 
 
-def _state(outcome: Outcome, facts: LockFacts) -> str:
-    if outcome is Outcome.RESERVED:
-        who = f" by {facts.deleted_by}" if facts.deleted_by else ""
-        when = f" on {format_time(facts.deleted_at)}" if facts.deleted_at else ""
-        return f"it was deleted{who}{when} and its name is reserved for {facts.digest.short}"
+def _state(facts: LockFacts) -> str:
     since = f" since {format_time(facts.locked_at)}" if facts.locked_at else ""
-    rule = f' by rule "{facts.rule_name}"' if facts.rule_name else " because all tags are protected"
     who = f" (pushed by {facts.pushed_by})" if facts.pushed_by else ""
-    return f"it is locked to {facts.digest.short}{since}{rule}{who}"
+    return f"it is locked to {facts.digest.short}{since}{_protection(facts.coverage)}{who}"
+
+
+def _protection(coverage: Coverage | None) -> str:
+    """Return by what the tag is protected now."""
+    if coverage is None:
+        return ""
+    if coverage.rule is not None:
+        return f' by rule "{coverage.rule.name}"'
+    return " because all tags are protected" if coverage.why is Why.ALL_TAGS else ""
 
 
 def _join(sentences: list[str], link: str) -> str:

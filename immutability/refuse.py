@@ -59,7 +59,8 @@ def relay_refused_push(
     link = _link(facts, ref)
     message = describe_refused_push(outcome, facts, pushed, link)
     detail = {
-        "reason": "TAG_IMMUTABLE",
+        # Programs read words too: a reserved name is not there, so nothing of it is immutable.
+        "reason": "TAG_RESERVED" if outcome is Outcome.RESERVED else "TAG_IMMUTABLE",
         "state": outcome.value,
         **_lock_detail(facts, ref, link),
         "pushed_digest": pushed.value if pushed else None,
@@ -171,7 +172,7 @@ def _lock_detail(facts: LockFacts, ref: str, link: str) -> dict[str, str | None]
         "tag": facts.tag,
         "locked_digest": facts.digest.value,
         "locked_at": facts.locked_at.isoformat() if facts.locked_at else None,
-        "rule": facts.rule_name or None,
+        "rule": facts.coverage.rule.name if facts.coverage and facts.coverage.rule else None,
         "pushed_by": facts.pushed_by or None,
         "event": ref or None,
         "url": link or None,

@@ -2,11 +2,33 @@
 
 from dataclasses import dataclass
 
-from containers.reference import InvalidReferenceError, parse_tag
+from containers.reference import MAX_TAG_LENGTH, InvalidReferenceError, parse_tag
 from immutability.patterns import Match
-from immutability.protection import Coverage, Policy, PolicyRule, cover, match_rules
+from immutability.protection import Coverage, Policy, PolicyRule, cover_matched, match_rules
 
 MAX_SAMPLE_TAGS = 20
+
+
+@dataclass(frozen=True)
+class SampleProblem:
+    """Why samples cannot be tried; `number` counts from 0, or is None for all together."""
+
+    message: str
+    number: int | None = None
+
+
+def find_sample_problem(samples: list[str]) -> SampleProblem | None:
+    """Return what is wrong with the number of `samples` or with the length of one, or None."""
+    if len(samples) > MAX_SAMPLE_TAGS:
+        return SampleProblem(f"Try at most {MAX_SAMPLE_TAGS} tags at once.")
+    for number, sample in enumerate(samples):
+        if len(sample) > MAX_TAG_LENGTH:
+            return SampleProblem(
+                f"Sample tag {number + 1} has {len(sample)} characters; a tag has at most "
+                f"{MAX_TAG_LENGTH}.",
+                number,
+            )
+    return None
 
 
 @dataclass(frozen=True)
@@ -44,9 +66,27 @@ def _try_sample(policy: Policy, sample: str) -> SampleResult:
     try:
         tag = parse_tag(sample)
     except InvalidReferenceError as error:
-        return SampleResult(sample, None, problem=error.message)
+        return SampleResult(sample, None, problem=f"{error.message}{_suggest_tag(sample)}")
+    matching = match_rules(policy.rules, tag)
     matches = tuple(
-        RuleMatch(rule, match, is_partial=not match.is_whole(tag.name))
-        for rule, match in match_rules(policy.rules, tag)
+        RuleMatch(rule, match, is_partial=not match.is_whole(tag.name)) for rule, match in matching
     )
-    return SampleResult(sample, cover(policy, tag), matches)
+    return SampleResult(sample, cover_matched(policy, tag, matching), matches)
+
+
+def _suggest_tag(sample: str) -> str:
+    """Return what to try in place of a sample that is no tag, as a sentence, or ""."""
+    if "+" in sample and _is_tag(as_tag := sample.replace("+", "_")):
+        return f" Helm writes + as _: try {as_tag}."
+    alone = sample[max(sample.rfind("/"), sample.rfind(":")) + 1 :]
+    if alone != sample and _is_tag(alone):
+        return f" Write the tag alone: try {alone}."
+    return ""
+
+
+def _is_tag(text: str) -> bool:
+    try:
+        parse_tag(text)
+    except InvalidReferenceError:
+        return False
+    return True

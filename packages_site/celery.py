@@ -1,11 +1,16 @@
-"""The Celery application. A message only says "look": what is to be done stands in the database."""
+"""The Celery application. A message only says "look": what is to be done stands in the database.
+
+With REDIS_URL, a scheduler sends messages to workers. Without, the scheduler runs the tasks itself.
+"""
 
 import os
 
-from celery import Celery
-from celery.signals import worker_init
+from celery import Celery, Task
+from celery.signals import beat_init, task_postrun, worker_init
 from django.conf import settings
+from django.db import close_old_connections
 
+from packages_site.data_dir import require_secret_key
 from packages_site.database import be_patient
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
@@ -16,6 +21,25 @@ app.autodiscover_tasks()
 
 
 @worker_init.connect
-def _be_patient(**_: object) -> None:
-    """A worker gives up a database that hangs, as site and gate do."""
+@beat_init.connect
+def _start_as_site_and_gate_do(**_: object) -> None:
+    """Need the secret key, and give up a database that hangs."""
+    require_secret_key()
     be_patient(settings.DATABASE_PATIENCE_SECONDS)
+
+
+@worker_init.connect
+def _refuse_without_broker(**_: object) -> None:
+    """A worker without a broker would wait for ever."""
+    if not settings.ENVIRONMENT.redis_url:
+        raise SystemExit(
+            "taglock: no worker is needed without REDIS_URL: `celery beat` does the work itself. "
+            "Set REDIS_URL, or stop this worker."
+        )
+
+
+@task_postrun.connect
+def _release_database(task: Task[..., object], **_: object) -> None:
+    """Return the connection after a task that the scheduler ran: a worker does so by itself."""
+    if task.request.is_eager:
+        close_old_connections()

@@ -1,11 +1,31 @@
-"""PostgreSQL that is waited for only so long: a server that hangs must not hold pushes for ever."""
+"""How databases are opened: SQLite only where it is there, PostgreSQL with limited patience.
+
+A server that hangs must not hold pushes for ever.
+"""
 
 from typing import Any
+from urllib.parse import quote, unquote
 
 import psycopg
 from django.db import connection
 from psycopg.abc import RV, PQGen
 from psycopg.pq import ConnStatus, TransactionStatus
+
+_SQLITE_PREFIX, _SQLITE_SUFFIX = "file:", "?mode=rw"
+
+
+def make_sqlite_uri(name: str) -> str:
+    """Return the name under which SQLite opens a file that is there, and does not make one."""
+    if name == ":memory:":
+        return name
+    return f"{_SQLITE_PREFIX}{quote(name)}{_SQLITE_SUFFIX}"
+
+
+def read_sqlite_uri(name: str) -> str:
+    """Return the path of a name that `make_sqlite_uri` made; any other name as it is."""
+    if not (name.startswith(_SQLITE_PREFIX) and name.endswith(_SQLITE_SUFFIX)):
+        return name
+    return unquote(name.removeprefix(_SQLITE_PREFIX).removesuffix(_SQLITE_SUFFIX))
 
 
 class PatientConnection(psycopg.Connection[Any]):
@@ -30,6 +50,8 @@ class PatientConnection(psycopg.Connection[Any]):
                 self.pgconn.finish()
             if self.pgconn.status == ConnStatus.BAD:
                 # So are, most likely, those that wait in the pool: a restart breaks all of them.
+                # The pool's own check replaces one after the other, with longer and longer pauses,
+                # and gives up before it has found one that works.
                 pool = getattr(connection, "pool", None)
                 if pool is not None:
                     pool.drain()

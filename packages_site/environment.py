@@ -27,7 +27,7 @@ from packages_site.addresses import (
     parse_site_url,
 )
 from workspaces.log.files import write_once
-from workspaces.log.notes import make_signing_key, parse_signing_key
+from workspaces.log.notes import BadKeyError, SigningKey, make_signing_key, parse_signing_key
 
 MIN_SECRET_KEY_LENGTH = 50
 # Of each, the first is the default.
@@ -136,15 +136,15 @@ def parse_email_url(value: str) -> MailServer:
     )
 
 
-def read_or_make_secret_key(data_dir: Path) -> str:
-    """Return the key kept in the data folder, made on first use and readable by its owner alone.
+def read_secret_key(data_dir: Path) -> str:
+    """Return the key kept in the data folder; nothing where there is none.
 
-    Raises BadSettingError where it cannot be read or made.
+    Raises BadSettingError where it cannot be read, or is too short.
     """
     path = data_dir / "secret-key"
     try:
         if not path.exists():
-            write_once(path, secrets.token_urlsafe(50))
+            return ""
         key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettingError(f"SECRET_KEY is not set, and {path} cannot be used: {error}") from (
@@ -158,6 +158,22 @@ def read_or_make_secret_key(data_dir: Path) -> str:
     return key
 
 
+def read_or_make_secret_key(data_dir: Path) -> str:
+    """Return the key kept in the data folder, made on first use and readable by its owner alone.
+
+    Raises BadSettingError where it cannot be read or made.
+    """
+    path = data_dir / "secret-key"
+    try:
+        if not path.exists():
+            write_once(path, secrets.token_urlsafe(50))
+    except OSError as error:
+        raise BadSettingError(f"SECRET_KEY is not set, and {path} cannot be used: {error}") from (
+            error
+        )
+    return read_secret_key(data_dir)
+
+
 def make_log_key_file(path: Path, public_url: str) -> None:
     """Make the key that signs checkpoints of the lock log, named after the site, where none is.
 
@@ -165,7 +181,7 @@ def make_log_key_file(path: Path, public_url: str) -> None:
     """
     try:
         if not path.exists():
-            write_once(path, f"{make_signing_key(urlsplit(public_url).netloc).to_text()}\n")
+            write_once(path, f"{_make_log_key(public_url).to_text()}\n")
         parse_signing_key(path.read_text(encoding="utf-8").strip())
     except OSError as error:
         raise BadSettingError(f"LOG_KEY_FILE cannot be read or made: {error}") from error
@@ -234,6 +250,13 @@ def _path(env: Env, name: str, default: Path) -> Path:
     return Path(_text(env, name) or default).absolute()
 
 
+def _make_log_key(public_url: str) -> SigningKey:
+    try:
+        return make_signing_key(urlsplit(public_url).netloc)
+    except BadKeyError as error:
+        raise BadSettingError(f"PUBLIC_URL cannot name the lock log's key: {error}") from error
+
+
 def _embedded_database(data_dir: Path) -> str:
     return f"sqlite:///{quote(str(data_dir / 'taglock.sqlite3'))}"
 
@@ -249,12 +272,13 @@ def _check(environment: Environment) -> None:
             f"SECRET_KEY must have at least {MIN_SECRET_KEY_LENGTH} characters, or be left out"
         )
     _check_folders(environment)
+    _check_log_key(environment)
     _check_database(environment)
     _check_mail(environment)
 
 
 def _check_folders(environment: Environment) -> None:
-    _make_folder("DATA_DIR", environment.data_dir)
+    _check_writable("DATA_DIR", environment.data_dir)
     # Not whether it can be written to: it may be away for a while, and is tried again.
     check_folder("CHECKPOINT_DIR", environment.checkpoint_dir)
     check_folder("TOKEN_KEYS_DIR", environment.token_keys_dir)
@@ -270,13 +294,21 @@ def _check_folders(environment: Environment) -> None:
             )
 
 
-def _make_folder(name: str, folder: Path) -> None:
-    """Make a folder that is written to. Raises BadSettingError where that is not possible."""
+def _check_log_key(environment: Environment) -> None:
+    """Check that the lock log's key is usable, or could be made."""
+    path = environment.log_key_file
+    check_folder("LOG_KEY_FILE", path.parent)
+    if path.exists():
+        make_log_key_file(path, environment.public_url)
+    else:
+        _make_log_key(environment.public_url)
+
+
+def _check_writable(name: str, folder: Path) -> None:
+    """Check that a folder is written to, or could be made. Nothing is made here."""
     check_folder(name, folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSettingError(f"{name} cannot be used: {error}") from error
+    if not folder.exists():
+        return
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise BadSettingError(f"{name} cannot be used: {folder} may not be written to")
 
@@ -285,7 +317,7 @@ def _check_database(environment: Environment) -> None:
     database = parse_database_url(environment.database_url)
     if database["ENGINE"].endswith(".sqlite3"):
         # Beside the file, SQLite writes two more.
-        _make_folder("DATABASE_URL", Path(database["NAME"]).absolute().parent)
+        _check_writable("DATABASE_URL", Path(database["NAME"]).absolute().parent)
 
 
 def _check_mail(environment: Environment) -> None:

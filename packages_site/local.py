@@ -99,7 +99,7 @@ def edge_command(
     folder = data_dir / "edge"
     folder.mkdir(parents=True, exist_ok=True)
     temporary = "\n".join(
-        f"    {kind}_temp_path {folder}/{kind};"
+        f"    {kind}_temp_path {_quote_for_nginx(folder / kind)};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     upstreams = "\n".join(
@@ -116,7 +116,7 @@ def edge_command(
         f"""{user}
 daemon off;
 worker_processes 1;
-pid {folder}/nginx.pid;
+pid {_quote_for_nginx(folder / "nginx.pid")};
 error_log stderr crit;
 events {{ worker_connections 1024; }}
 http {{
@@ -126,13 +126,18 @@ http {{
 {upstreams}
     server {{
         listen 127.0.0.1:{ports.edge};
-        include {ROOT}/deploy/nginx/taglock.conf;
+        include {_quote_for_nginx(ROOT / "deploy/nginx/taglock.conf")};
     }}
 }}
 """
     )
     place = shlex.quote(str(folder))
     return f"exec {_find('nginx')} -e stderr -p {place} -c {shlex.quote(str(config))}"
+
+
+def _quote_for_nginx(path: Path) -> str:
+    escaped = str(path).replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
 
 
 def _gate_servers(ports: list[int]) -> str:

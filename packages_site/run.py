@@ -1,8 +1,7 @@
-"""`make run`: prepare the data folder, then run site and worker under one process manager."""
+"""`make run`: prepare the data folder, then run everything until told to stop."""
 
 import json
 import os
-import signal
 import socket
 import sys
 import threading
@@ -14,11 +13,12 @@ from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
-from django.core.management import call_command
-from honcho.manager import Manager
+from django.core.management import CommandError, call_command
 
 from containers.tokens.key_folder import token_keys
 from immutability.gate import GATE_THREADS
+from packages_site.command_line import find_problem
+from packages_site.data_dir import make_command_line
 from packages_site.demo_images import make_demo_images
 from packages_site.local import (
     Ports,
@@ -27,6 +27,7 @@ from packages_site.local import (
     find_missing,
     registry_command,
 )
+from packages_site.supervisor import Supervisor
 
 BIN = Path(sys.executable).parent
 READY_SECONDS = 60
@@ -54,6 +55,10 @@ A tag that no rule matches stays mutable:
 Ask before you build, and change nothing:
 
 {asking}
+
+Everything that happened stands in the lock log. Verify it, in Taglock's own folder:
+
+{verifying}
 
   Look       {url}/acme/locked-tags/
              {url}/acme/lock-log/
@@ -100,6 +105,7 @@ def make_welcome(url: str, token_file: Path, data_dir: Path, images: list[Path])
         pushing=_make_pushing(url, images),
         locking="\n".join(check_push("v1.2.0", digest=each, **dana) for each in (a, a, b)),
         mutable="\n".join(check_push("feature-x", digest=each, **dana) for each in (a, b)),
+        verifying=make_command_line(f"verify_lock_log {CHECKED_REPOSITORY.partition('/')[0]}"),
         asking="\n".join(
             check_push(tag, dry_run=True) for tag in ("v1.3.0", "v1.2.0", "feature-x")
         ),
@@ -162,10 +168,11 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    token_keys().make_first_key()
-    (settings.DATA_DIR / "queue" / "control").mkdir(parents=True, exist_ok=True)
     django.setup()
-    call_command("migrate", verbosity=0, interactive=False)
+    problem = find_problem(["manage.py", "migrate"]) or migrate()
+    if problem:
+        print(f"taglock: {problem}", file=sys.stderr)
+        return 1
     call_command("collectstatic", verbosity=0, interactive=False)
     from packages_site.demo import make_demo_data  # noqa: PLC0415  (needs the line above)
 
@@ -176,7 +183,9 @@ def main() -> int:
         print(
             f"taglock: MISSING: {' '.join(missing)}. Going on without a registry.", file=sys.stderr
         )
-    manager = make_manager(settings.DATA_DIR, port, settings.REGISTRY_URL, is_whole=not missing)
+    supervisor = make_supervisor(
+        settings.DATA_DIR, port, settings.REGISTRY_URL, is_whole=not missing
+    )
     welcome = make_welcome(
         settings.PUBLIC_URL, token_file, settings.DATA_DIR, [] if missing else images
     )
@@ -187,19 +196,26 @@ def main() -> int:
         kwargs={"is_whole": not missing},
         daemon=True,
     ).start()
-    manager.loop()
-    # Being told to stop is how this ends well; the manager's status is then 128 and the signal.
-    status = manager.returncode or 0
-    return 0 if status in (128 + signal.SIGINT, 128 + signal.SIGTERM) else status
+    supervisor.run()
+    return 0
 
 
-def make_manager(data_dir: Path, port: int, registry_url: str, *, is_whole: bool) -> Manager:
-    """Return the process manager: it starts the parts, and passes signals on to them.
+def migrate() -> str:
+    """Make database and keys, and bring the database up to date; return what went wrong, if so."""
+    try:
+        call_command("migrate", verbosity=0, interactive=False)
+    except CommandError as error:
+        return str(error)
+    return ""
 
-    A whole Taglock is an edge on `port`, and behind it site, gate, worker, clock and, unless
+
+def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: bool) -> Supervisor:
+    """Return the supervisor, which starts the processes.
+
+    A whole Taglock is an edge on `port`, and behind it site, gate, worker and, unless
     `registry_url` names another, a registry. Without an edge, the site itself listens on `port`.
     """
-    manager = Manager()
+    supervisor = Supervisor()
     # On a machine of one's own, running as root is nothing to warn of.
     env = {**os.environ, "PYTHONWARNINGS": "ignore"}
     site_port = port
@@ -207,21 +223,27 @@ def make_manager(data_dir: Path, port: int, registry_url: str, *, is_whole: bool
         ports = Ports(port, *find_free_ports(3))
         site_port = ports.site
         if not registry_url:
-            manager.add_process(
+            supervisor.add(
                 "registry",
                 registry_command(data_dir, ports.registry, token_keys(), settings.PUBLIC_URL),
+                env,
             )
             registry_url = f"http://127.0.0.1:{ports.registry}"
         env |= {"REGISTRY_URL": registry_url, "BEHIND_EDGE": "true"}
         # Held pushes wait in threads of their own, so that they never starve the pages.
-        manager.add_process("gate", _granian(ports.gate, GATE_THREADS), env=env)
-        manager.add_process("edge", edge_command(data_dir, ports, registry_url))
-    manager.add_process("site", _granian(site_port, SITE_THREADS), env=env)
+        supervisor.add("gate", _granian(ports.gate, GATE_THREADS), env)
+        supervisor.add("edge", edge_command(data_dir, ports, registry_url), env)
+    supervisor.add("site", _granian(site_port, SITE_THREADS), env)
     celery = f"exec {BIN}/celery --quiet --app packages_site"
-    alone = "--without-gossip --without-mingle --without-heartbeat"
-    manager.add_process("worker", f"{celery} worker --pool solo --loglevel error {alone}", env=env)
-    manager.add_process("clock", f"{celery} beat --loglevel error", env=env)
-    return manager
+    beat = f"{celery} beat --loglevel error"
+    if settings.ENVIRONMENT.redis_url:
+        alone = "--without-gossip --without-mingle --without-heartbeat"
+        supervisor.add("worker", f"{celery} worker --pool solo --loglevel error {alone}", env)
+        supervisor.add("scheduler", beat, env)
+    else:
+        # The scheduler runs the tasks itself.
+        supervisor.add("worker", beat, env)
+    return supervisor
 
 
 def _granian(port: int, threads: int) -> str:
@@ -271,4 +293,7 @@ def say_when_ready(local_url: str, welcome: str, *, is_whole: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # While it prepares the data folder.
+        sys.exit(130)

@@ -1,6 +1,8 @@
 """Django's settings. What an operator may set is read in environment.py."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
@@ -8,19 +10,17 @@ from psycopg import IsolationLevel
 
 from immutability.protection import DeleteOutcome, Outcome
 from packages_site.addresses import BadSettingError, parse_database_url
-from packages_site.database import PatientConnection
+from packages_site.database import PatientConnection, make_sqlite_uri
 from packages_site.environment import (
-    make_log_key_file,
     parse_email_url,
     read_environment,
-    read_or_make_secret_key,
+    read_secret_key,
 )
 from workspaces.access import ActorKind
 
 try:
     ENVIRONMENT = read_environment()
-    make_log_key_file(ENVIRONMENT.log_key_file, ENVIRONMENT.public_url)
-    SECRET_KEY = ENVIRONMENT.secret_key or read_or_make_secret_key(ENVIRONMENT.data_dir)
+    SECRET_KEY = ENVIRONMENT.secret_key or read_secret_key(ENVIRONMENT.data_dir)
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
@@ -64,6 +64,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "packages_site.caching.keep_answers_private",
     "csp.middleware.CSPMiddleware",
+    "packages_site.request_limits.refuse_oversized_requests",
     "packages_site.sessions.drop_odd_session_cookies",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -109,6 +110,8 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "PRAGMA recursive_triggers=ON;",
     }
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+    # Opening a database never makes one: `migrate` does (data_dir.py).
+    _database["NAME"] = make_sqlite_uri(_database["NAME"])
 else:
     # The pool lives in each process. DISABLE_SERVER_SIDE_CURSORS lets a pooler in transaction
     # mode stand in between. Every decision is made for READ COMMITTED, whatever the server's
@@ -127,6 +130,9 @@ else:
         },
     }
     _database["DISABLE_SERVER_SIDE_CURSORS"] = True
+    # Django has the pool check each connection that it hands out: a restart of PostgreSQL breaks
+    # all that wait in it.
+    _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
 DATABASE_PATIENCE_SECONDS = ENVIRONMENT.database_patience_seconds
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -192,8 +198,9 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# Far above any settings page or check, far below what could tire a node.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# Of any body but a manifest's. The largest good one is of the settings page, with every rule and
+# sample tag as long as it may be, and each character percent-encoded.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 
 LANGUAGE_CODE = "en"
@@ -216,7 +223,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["workspaces.problems.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["workspaces.json_response.UTF8JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "workspaces.problems.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "workspaces.problems.problem_response",
@@ -248,15 +255,18 @@ SPECTACULAR_SETTINGS = {
 
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "taglock"
-# The broker may be away for hours, from the start on: worker and clock try until it is back.
+# The broker may be away for hours, from the start on: worker and scheduler try until it is back.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+# In memory: a kill may break the file of Celery's default scheduler, which then never starts again.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 # A message only says "look": one that has waited for an hour is worth nothing. Not less than that,
 # since a worker goes by its own clock, and those of two nodes may be minutes apart.
 _message_life = {"expires": 3600.0}
-CELERY_BEAT_SCHEDULE = {
+# So what is done at a time of the day is done at each start too: a machine may be off at that time.
+_long_ago = datetime(2000, 1, 1, tzinfo=UTC)
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "close-log-repeats": {
         "task": "workspaces.close_log_repeats",
         "schedule": 60.0,
@@ -276,11 +286,13 @@ CELERY_BEAT_SCHEDULE = {
     "make-checkpoints": {
         "task": "workspaces.make_checkpoints",
         "schedule": crontab(minute="11"),
+        "last_run_at": _long_ago,
         "options": _message_life,
     },
     "erase-old-origins": {
         "task": "workspaces.erase_old_origins",
         "schedule": crontab(hour="3", minute="27"),
+        "last_run_at": _long_ago,
     },
     "reconcile": {
         "task": "immutability.reconcile",
@@ -295,14 +307,22 @@ CELERY_BEAT_SCHEDULE = {
     "forget-log-exports": {
         "task": "workspaces.forget_log_exports",
         "schedule": crontab(hour="3", minute="27"),
+        "last_run_at": _long_ago,
+    },
+    "mail-password-links": {
+        "task": "workspaces.mail_requested_links",
+        "schedule": 5.0,
+        "options": _message_life,
     },
     "clear-sessions": {
         "task": "workspaces.clear_sessions",
         "schedule": crontab(hour="3", minute="7"),
+        "last_run_at": _long_ago,
     },
     "forget-old-counts": {
         "task": "workspaces.forget_old_counts",
         "schedule": crontab(minute="27"),
+        "last_run_at": _long_ago,
         "options": _message_life,
     },
 }
@@ -316,17 +336,14 @@ if ENVIRONMENT.redis_url:
         "health_check_interval": 5,
     }
 else:
-    CELERY_BROKER_URL = "filesystem://"
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "data_folder_in": str(DATA_DIR / "queue"),
-        "data_folder_out": str(DATA_DIR / "queue"),
-        "control_folder": str(DATA_DIR / "queue" / "control"),
-    }
+    # No broker: the scheduler runs each task itself, in its own process. Nothing else starts tasks.
+    CELERY_BROKER_URL = "memory://localhost/"
+    CELERY_TASK_ALWAYS_EAGER = True
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "packages_site.logs.LineFormatter"}},
     "filters": {"secrets": {"()": "packages_site.logs.SecretFilter"}},
     "handlers": {
         "stderr": {

@@ -5,9 +5,11 @@ import os
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from packages_site.data_dir import require_secret_key
 from packages_site.database import be_patient
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
 
+require_secret_key()
 application = get_wsgi_application()
 be_patient(settings.DATABASE_PATIENCE_SECONDS)

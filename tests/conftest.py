@@ -16,10 +16,11 @@ from django.db import connection
 from django.test import Client
 from rest_framework.test import APIClient
 
-from immutability.reading import read_policy
 from immutability.actions.save_settings import save_container_settings
 from immutability.drafts import Draft
 from immutability.protection import Policy, PolicyRule, Protection
+from immutability.reading import read_policy
+from packages_site.data_dir import make_missing_files
 from tests.services.guards import without_guards
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
@@ -27,6 +28,9 @@ from workspaces.actions.members import add_member
 from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 from workspaces.throttles import forget_leases
+
+# As `migrate` does before anything else starts.
+make_missing_files()
 
 pytest_plugins = [
     "tests.services.browser",

@@ -25,10 +25,11 @@ from containers.reference import Digest, Repository, Tag
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.tokens import read_token, sign_token
-from immutability.actions.check_push import PushCheck, check_push
 from immutability.gate import views
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
+from immutability.push.check import PushCheck, check_push
+from immutability.push.plan import PushQuestion
 from tests.conftest import AA, BB
 from tests.immutability.gate.upstream import IMAGE_TYPE, Upstream, image
 from tests.problems import nothing_written, read_problem
@@ -285,8 +286,9 @@ def make_things(workspace: Workspace) -> Things:
 
     def push(tag: str, *, is_two_phase: bool) -> Any:
         repository = Repository(f"{workspace.slug}/api")
-        check = PushCheck(workspace, repository, (Tag(tag),), Digest(AA), is_two_phase=is_two_phase)
-        return check_push(check, actor=SYSTEM)
+        push = PushQuestion(workspace, repository, (Tag(tag),), Digest(AA), is_check=True)
+        check = PushCheck(push, is_two_phase=is_two_phase)
+        return check_push(check, actor=SYSTEM, registry=None)
 
     push("locked", is_two_phase=False)
     claim_id = str(push("claimed", is_two_phase=True).claim.id)
@@ -476,6 +478,56 @@ def test_other_methods_are_not_allowed_to_anybody(site: Site, address: str) -> N
     assert answered == {
         key: 401 if needs_caller and key[1] == "anonymous" else 405 for key in answered
     }
+
+
+OF_THE_API = [
+    (address, method)
+    for address in ADDRESSES
+    if address.startswith(API) and address not in (f"{API}schema", f"{API}docs")
+    for method in MATRIX[address]
+]
+
+
+def someone_who_may(address: str, method: str) -> str:
+    return next(name for name, status in MATRIX[address][method].items() if status in (200, 201))
+
+
+@pytest.mark.parametrize(("address", "method"), OF_THE_API)
+def test_the_api_refuses_a_parameter_that_it_does_not_know(
+    site: Site, address: str, method: str
+) -> None:
+    caller, path = someone_who_may(address, method), site.acme.fill(address)
+    with nothing_written():
+        for query in ("tga=v1", "dry_run=true", "from=abc", "tga=v1&tga=v2"):
+            asked = f"{path}{'&' if '?' in path else '?'}{query}"
+            problem = read_problem(site.call(caller, method, address, asked), 400, "invalid")
+            pointers = [error["pointer"] for error in problem["errors"]]
+            assert pointers == [f"#/{query.partition('=')[0]}"]
+            assert problem["detail"].startswith("Unknown parameter. ")
+        strangers = site.call("mallory", method, address, f"{path}?tga=v1")
+        assert strangers.status_code == MATRIX[address][method]["mallory"] or address in ASKING
+
+
+# Whose it is stands in the body, which is looked at afterwards.
+ASKING = (f"{API}check-push", f"{API}check-delete")
+
+
+@pytest.mark.parametrize(("address", "method"), OF_THE_API)
+def test_the_api_refuses_a_parameter_that_is_given_twice(
+    site: Site, address: str, method: str
+) -> None:
+    caller, path = someone_who_may(address, method), site.acme.fill(address)
+    known = site.call(caller, method, address, f"{path}{'&' if '?' in path else '?'}tga=v1")
+    _, _, names = known.json()["detail"].partition("Allowed parameters: ")
+    for name in names.removesuffix(".").split(", ") if names else []:
+        query = f"{name}=a&{name}=b"
+        response = site.call(caller, method, address, f"{path.partition('?')[0]}?{query}")
+        errors = read_problem(response, 400)["errors"]
+        assert {
+            "detail": "Must be given once.",
+            "pointer": f"#/{name}",
+            "code": "invalid",
+        } in errors
 
 
 FOREIGN = [

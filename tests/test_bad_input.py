@@ -131,9 +131,9 @@ NO_JSON = [
     b'{"reason": "\xe9"}',
     b'{"reason": "a\nb"}',
     b"\x00",
-    b"[" * 100_000,
-    b'{"a":' * 100_000,
-    b"[" * 100_000 + b"]" * 100_000,
+    b"[" * 20_000,
+    b'{"a":' * 10_000,
+    b"[" * 20_000 + b"]" * 20_000,
     b"1" * 10_000,
     b'{"limit": ' + b"9" * 10_000 + b"}",
     b" ",
@@ -510,7 +510,8 @@ def test_a_filter_with_anything_in_it_is_used_or_refused(
             with complaints.about(value):
                 response = caller.get(f"{IN_ACME}/{address}?{name}={value}")
                 if response.status_code != 200:
-                    read_problem(response, 400, "invalid")
+                    problem = read_problem(response, 400)
+                    assert problem["code"] in ("invalid", "NAME_INVALID")
     assert not complaints
 
 

@@ -13,8 +13,9 @@ from containers.models import Repository as KnownRepository
 from immutability.models import LockedTag
 from immutability.protection import Policy, Protection
 from tests.conftest import AA, BB, SEMVER
-from tests.immutability.actions.asking import claim, delete, push, standing_lock
+from tests.immutability.making import make_lock
 from tests.page import Browser, Element, Page, Typed, parse, read_errors, read_page
+from tests.workspaces.log.tampering import write_at
 from tests.workspaces.pages.people import PEOPLE_PAGES
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
@@ -49,7 +50,7 @@ class Site:
     protect: Callable[..., Policy]
 
     def lock(self, tag: str) -> LockedTag:
-        return standing_lock(self.workspace, tag)
+        return LockedTag.objects.get(workspace=self.workspace, tag=tag)
 
     def event(self, kind: EventKind) -> str:
         """Append an event that has something in every field, and return its address."""
@@ -79,10 +80,9 @@ def site(
     protect: Callable[..., Policy],
 ) -> Site:
     protect(acme, Protection.SOME, SEMVER)
-    push(acme, "v1.0.0", "v1.0.1")
-    claim(acme, "v2.0.0")
-    push(acme, "v1.0.0", digest=BB)
-    delete(acme, "v1.0.1", is_admin=True)
+    for tag, state in (("v1.0.0", "locked"), ("v1.0.1", "reserved"), ("v2.0.0", "claimed")):
+        make_lock(acme, tag, state)
+        write_at(timezone.now(), tag=tag, digest=AA)
     return Site(Browser(sign_in(alice)), acme, protect)
 
 
@@ -130,7 +130,7 @@ def ask(site: Site, tag: str, action: str = "delete", button: str = "", **typed:
 
 
 def ask_who_may_pull(site: Site) -> Page:
-    KnownRepository.objects.create(workspace=site.workspace, name="acme/api")
+    KnownRepository.objects.get_or_create(workspace=site.workspace, name="acme/api")
     return site.admin.open("/acme/repositories/acme/api/visibility/")
 
 
@@ -141,7 +141,9 @@ def choose_nothing(site: Site) -> Page:
 
 def list_repositories(site: Site) -> Page:
     for name in ("acme/api", "acme/web"):
-        KnownRepository.objects.create(workspace=site.workspace, name=name, is_public=True)
+        KnownRepository.objects.update_or_create(
+            workspace=site.workspace, name=name, defaults={"is_public": True}
+        )
     return site.admin.open("/acme/repositories/")
 
 

@@ -169,6 +169,31 @@ class ActorKind(StrEnum):
     SYSTEM = "system"
 
 
+# A registry may name an actor at length; what is stored of it has to fit.
+_MAX_SHOWN_NAME = 200
+
+
+def describe_actor(name: str, kind: str) -> str:
+    """Return how an actor is shown, everywhere: nothing but a person is shown by a bare name.
+
+    `dana` is a person, `token "ci"` an access token, `dana via the registry` whom a registry named,
+    and `Taglock` the system. Empty where nobody is known.
+    """
+    if not name:
+        return ""
+    if len(name) > _MAX_SHOWN_NAME:
+        name = f"{name[: _MAX_SHOWN_NAME - 1]}…"
+    match ActorKind(kind):
+        case ActorKind.PERSON:
+            return name
+        case ActorKind.TOKEN:
+            return f'token "{name}"'
+        case ActorKind.REGISTRY:
+            return f"{name} via the registry"
+        case ActorKind.SYSTEM:
+            return "Taglock"
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where a request came from. Kept apart from the lock log, so that it can be erased."""
@@ -189,6 +214,11 @@ class Actor:
     kind: ActorKind
     origin: Origin = Origin()
     token_id: int | None = None
+
+    @property
+    def shown_name(self) -> str:
+        """How the actor is shown; kept where there is no place for the kind."""
+        return describe_actor(self.name, self.kind)
 
 
 SYSTEM = Actor("taglock", ActorKind.SYSTEM)

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 
-from workspaces.actions.access_tokens import hash_token
+from workspaces.actions.access_tokens import MAX_SECRET_LENGTH, hash_token
 from workspaces.models import AccessToken, Workspace
 from workspaces.standing import valid_tokens
 
@@ -37,6 +37,8 @@ def find_access_token(secret: str) -> AccessToken | None:
     Returns None where there is none, or where it is revoked or has expired, by the database's
     clock. Any text will do as `secret`. Raises no error where only the note fails.
     """
+    if len(secret) > MAX_SECRET_LENGTH:
+        return None
     token = (
         valid_tokens()
         .filter(token_hash=hash_token(secret))
@@ -55,6 +57,8 @@ def find_valid_token(token_id: int) -> AccessToken | None:
 
 def has_expired(secret: str) -> bool:
     """Whether this is the secret of a token that was not revoked and is past its time."""
+    if len(secret) > MAX_SECRET_LENGTH:
+        return False
     expired = AccessToken.objects.filter(_HAS_EXPIRED, revoked_at=None)
     return expired.filter(token_hash=hash_token(secret)).exists()
 

@@ -17,6 +17,7 @@ from workspaces.access import (
     permissions_of_scopes,
 )
 from workspaces.models import AccessToken, Membership, Workspace
+from workspaces.slugs import MAX_SLUG_LENGTH
 from workspaces.text import find_bad_character
 
 _MAX_USER_AGENT_LENGTH = 512
@@ -96,7 +97,7 @@ def find_access(request: HttpRequest | Request, slug: str) -> Access:
 
     Raises UnknownWorkspaceError where there is no such workspace or the caller is not of it.
     """
-    if find_bad_character(slug):
+    if len(slug) > MAX_SLUG_LENGTH or find_bad_character(slug):
         raise UnknownWorkspaceError(_unknown(slug))
     token = getattr(request, "auth", None)
     origin = read_origin(request)

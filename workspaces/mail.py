@@ -1,6 +1,9 @@
 """What Taglock sends by mail. Without EMAIL_URL it sends nothing, and shows links to admins."""
 
 import logging
+import time
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,14 +13,20 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from workspaces.access import Actor
+from workspaces.access import SYSTEM, Actor, Origin
 from workspaces.actions.passwords import make_mailed_link
-from workspaces.models import User, Workspace
+from workspaces.models import PasswordLinkRequest, User, Workspace
 
 logger = logging.getLogger(__name__)
+
+# Somebody who waits longer for a mail has asked again.
+REQUEST_LIFE = timedelta(hours=1)
+# A worker turns to something else after so long, and goes on with the rest next time.
+RUN_SECONDS = 10.0
 
 
 def is_mail_address(text: str) -> bool:
@@ -56,6 +65,23 @@ def mail_password_links(address: str, *, actor: Actor) -> None:
         link = make_password_link_address(user, make_mailed_link(user, actor=actor))
         context = {"user": user, "link": link}
         _send(user.email, "Set a new password for Taglock", "workspaces/mail/password.txt", context)
+
+
+def mail_requested_links() -> None:
+    """Send what was asked for by those who forgot their password, once, for some seconds at most.
+
+    Whoever deletes a request's row answers it. One whose worker dies in the middle is lost, and one
+    that has waited for REQUEST_LIFE is not answered: in both cases somebody has asked again.
+    """
+    ends_at = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < ends_at:
+        request = PasswordLinkRequest.objects.order_by("id").first()
+        if request is None:
+            return
+        is_mine, _ = PasswordLinkRequest.objects.filter(pk=request.pk).delete()
+        if is_mine and timezone.now() - request.created_at < REQUEST_LIFE:
+            origin = Origin(request.address, request.user_agent)
+            mail_password_links(request.email, actor=replace(SYSTEM, origin=origin))
 
 
 def _send(address: str, subject: str, template: str, context: dict[str, Any]) -> bool:

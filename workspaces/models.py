@@ -32,6 +32,7 @@ __all__ = [
     "LockEvent",
     "LogExport",
     "Membership",
+    "PasswordLinkRequest",
     "SealProgress",
     "User",
     "Workspace",
@@ -40,6 +41,7 @@ __all__ = [
 MAX_NAME_LENGTH = 100
 MAX_USERNAME_LENGTH = 64
 MAX_INVITEE_LENGTH = 254
+MAX_EMAIL_LENGTH = 254
 
 
 def validate_slug(slug: str) -> None:
@@ -196,3 +198,15 @@ class CallCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} since {self.window}"
+
+
+class PasswordLinkRequest(models.Model):
+    """Somebody forgot a password. The worker mails links to this address, and deletes the row."""
+
+    email = models.CharField(max_length=MAX_EMAIL_LENGTH)
+    address = models.CharField(max_length=64, blank=True)
+    user_agent = models.CharField(max_length=512, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"asked for at {self.created_at}"

@@ -2,26 +2,46 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import Error as AnyDatabaseError
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse
 from rest_framework import exceptions, status
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import CharField, Serializer
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    ChoiceField,
+    DateTimeField,
+    ListField,
+    Serializer,
+)
 
 from workspaces.callers import UnknownWorkspaceError
+from workspaces.json_response import UTF8JsonResponse
 from workspaces.text import describe_bad_character
 from workspaces.throttles import TooManyCallsError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 10
+
+# Of a body: the deepest good one is a list of objects within an object.
+MAX_JSON_DEPTH = 8
+# Of one object.
+MAX_JSON_KEYS = 100
+# Of a whole number: more than a database's largest one has.
+MAX_JSON_DIGITS = 32
+# Of one answer, however much is wrong.
+MAX_ERRORS = 20
+MAX_DATE_TIME_LENGTH = 64
+_MAX_SHOWN_NAME = 64
 
 
 class Problem(exceptions.APIException):
@@ -54,7 +74,7 @@ def undecided(detail: str = "Taglock cannot decide this now. Try again.") -> Pro
 
 
 class StrictJSONParser(BaseParser):
-    """JSON of a bounded size and depth."""
+    """JSON of a bounded size, depth and number of keys."""
 
     media_type = "application/json"
 
@@ -70,11 +90,52 @@ class StrictJSONParser(BaseParser):
         if len(body) > limit:
             raise Problem(413, "too_large", f"The body is larger than {limit} bytes.")
         try:
-            return json.loads(body, parse_constant=_refuse_constant)
+            document = json.loads(
+                body,
+                parse_constant=_refuse_constant,
+                parse_int=_read_integer,
+                object_pairs_hook=_read_object,
+            )
         except RecursionError as error:
-            raise exceptions.ParseError("The JSON is nested too deeply.") from error
+            raise exceptions.ParseError(_TOO_DEEP) from error
         except ValueError as error:
             raise exceptions.ParseError(f"The body is not valid JSON: {error}") from error
+        if _is_too_deep(document):
+            raise exceptions.ParseError(_TOO_DEEP)
+        return document
+
+
+_TOO_DEEP = f"The JSON is nested too deeply: at most {MAX_JSON_DEPTH} levels are allowed."
+
+
+def _read_integer(text: str) -> int:
+    if len(text) > MAX_JSON_DIGITS:
+        raise exceptions.ParseError(
+            f"A number has {len(text)} digits; at most {MAX_JSON_DIGITS} are allowed."
+        )
+    return int(text)
+
+
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_JSON_KEYS:
+        raise exceptions.ParseError(
+            f"An object has {len(pairs)} keys; at most {MAX_JSON_KEYS} are allowed."
+        )
+    return dict(pairs)
+
+
+def _is_too_deep(document: Any) -> bool:
+    """Whether lists and objects stand within each other more than MAX_JSON_DEPTH times."""
+    level = [document]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [inner for value in level for inner in _list_inner(value)]
+    return any(isinstance(value, list | dict) for value in level)
+
+
+def _list_inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refuse_constant(name: str) -> None:
@@ -105,20 +166,20 @@ class StrictSerializer(Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated fields."""
         if isinstance(data, Mapping):
-            unknown = sorted(str(key)[:64] for key in data if key not in self.fields)
+            unknown = sorted(str(key)[:_MAX_SHOWN_NAME] for key in data if key not in self.fields)
             if unknown:
-                known = ", ".join(self.fields)
+                allowed = ", ".join(self.fields)
                 raise exceptions.ValidationError(
-                    {
-                        name: [f"There is no such field here; there are: {known}."]
-                        for name in unknown
-                    }
+                    {name: [f"Unknown field. Allowed fields: {allowed}."] for name in unknown}
                 )
         return super().to_internal_value(data)
 
 
 class TextField(CharField):
-    """Text as it was sent: not stripped, and not made of a number or a truth value."""
+    """Text as it was sent: not stripped, and not made of a number or a truth value.
+
+    Its length is checked before anything else looks at it.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(trim_whitespace=False, **options)
@@ -126,8 +187,13 @@ class TextField(CharField):
     def to_internal_value(self, data: Any) -> str:
         """Return the text. Raises ValidationError for anything else."""
         if not isinstance(data, str):
-            raise exceptions.ValidationError("Write a text.")
+            raise exceptions.ValidationError(NO_TEXT)
+        if self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
         return super().to_internal_value(data)
+
+
+NO_TEXT = "Must be a string."
 
 
 class PlainTextField(TextField):
@@ -139,6 +205,56 @@ class PlainTextField(TextField):
         if message := describe_bad_character(text):
             raise exceptions.ValidationError(message)
         return text
+
+
+class OneOfField(ChoiceField):
+    """One of a few texts. The error names them, and does not repeat what was sent."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the choice. Raises ValidationError for anything else."""
+        if not isinstance(data, str):
+            raise exceptions.ValidationError(NO_TEXT)
+        if data not in self.choices and not (data == "" and self.allow_blank):
+            allowed = ", ".join(str(choice) for choice in self.choices)
+            raise exceptions.ValidationError(f"Must be one of: {allowed}.")
+        return super().to_internal_value(data)
+
+
+class TruthField(BooleanField):
+    """JSON's true or false, and nothing that merely reads like one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Return the value. Raises ValidationError for anything else."""
+        if not isinstance(data, bool):
+            raise exceptions.ValidationError("Must be true or false.")
+        return data
+
+
+class MomentField(DateTimeField):
+    """A date and time, as text."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the moment. Raises ValidationError for anything else."""
+        if not isinstance(data, str):
+            raise exceptions.ValidationError(NO_TEXT)
+        if len(data) > MAX_DATE_TIME_LENGTH:
+            self.fail("invalid", format="2026-12-31T00:00:00Z")
+        return super().to_internal_value(data)
+
+
+class BoundedListField(ListField):
+    """A list whose length is checked before any of its items is looked at."""
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        super().__init__(max_length=max_length, **options)
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        """Return the items. Raises ValidationError: one error for a list that is too long."""
+        if isinstance(data, list) and self.max_length and len(data) > self.max_length:
+            raise exceptions.ValidationError(
+                f"There are {len(data)} items; at most {self.max_length} are allowed."
+            )
+        return super().to_internal_value(data)
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -176,7 +292,7 @@ def _sendable(text: str) -> str:
 
 def plain_problem_response(status_code: int, code: str, detail: str) -> HttpResponse:
     """Answer outside of the API's views: an address that is not there, or a bug."""
-    return JsonResponse(
+    return UTF8JsonResponse(
         problem_body(status_code, code, detail), status=status_code, content_type=CONTENT_TYPE
     )
 
@@ -190,9 +306,11 @@ status_titles = {
     409: "Conflict",
     412: "Precondition failed",
     413: "Too large",
+    414: "Too large",
     415: "Unsupported media type",
     428: "Precondition required",
     429: "Too many requests",
+    431: "Too large",
     500: "Error",
     503: "Unavailable",
 }
@@ -226,7 +344,7 @@ def _translate(error: exceptions.APIException) -> Problem:
     """Return the problem for what the REST framework raises."""
     match error:
         case exceptions.ValidationError():
-            errors = list(_flatten(error.detail, ""))
+            errors = list(islice(_flatten(error.detail, ""), MAX_ERRORS))
             detail = " ".join(dict.fromkeys(each["detail"] for each in errors))
             code = next((each["code"] for each in errors if each["code"].isupper()), "invalid")
             return Problem(400, code, detail, members={"errors": errors})

@@ -26,12 +26,15 @@ def verify_password(username: str, password: str, origin: Origin) -> User | None
     """Return the active person whose name and password these are, or None.
 
     Both may be any text. Failures are counted by name and address, whether or not anybody has the
-    name. Raises TooManyCallsError where there were too many, and BusyError, which is one, where too
-    many wait to be verified; then nothing was verified.
+    name; a name that is too long for anybody is no guess, and not counted. Raises
+    TooManyCallsError where there were too many, and BusyError, which is one, where too many wait to
+    be verified; then nothing was verified.
 
     Right passwords count for nothing, however many arrive at once; so nothing is counted before it
     is known what it is. Wrong ones that arrive at once can exceed a limit, by those in turn.
     """
+    if len(username) > MAX_USERNAME_LENGTH:
+        return None
     address = counted_address(origin.address)
     with hash_in_turn():
         _require_open(username, address)
@@ -68,8 +71,7 @@ def _count_failure(username: str, address: str) -> None:
 def _is_possible(username: str, password: str) -> bool:
     """Whether anybody could have this name and password: hashing and database take them."""
     return (
-        len(username) <= MAX_USERNAME_LENGTH
-        and len(password) <= MAX_PASSWORD_LENGTH
+        len(password) <= MAX_PASSWORD_LENGTH
         and not find_bad_character(username)
         and not any("\ud800" <= character <= "\udfff" for character in password)
     )

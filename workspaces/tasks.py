@@ -1,10 +1,6 @@
-"""Background work. What is due stands in the database; a message only says that it is time.
-
-A mail that somebody asked for is the exception: where the message is lost, they ask again.
-"""
+"""Background work. What is due stands in the database; a message only says that it is time."""
 
 import time
-from dataclasses import replace
 from datetime import timedelta
 
 from celery import shared_task
@@ -14,7 +10,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from workspaces import mail
-from workspaces.access import SYSTEM, Origin
 from workspaces.log.append import close_repeats
 from workspaces.log.checkpoints import make_due_checkpoints, write_missing_files
 from workspaces.log.erase import erase_origins
@@ -73,14 +68,10 @@ def clear_sessions() -> None:
     call_command("clearsessions")
 
 
-@shared_task(name="workspaces.mail_password_links")
-def mail_password_links(email: str, address: str, user_agent: str) -> None:
-    """Mail what somebody asked for who forgot a password.
-
-    In the background, so that the answer takes as long for an address that nobody has.
-    """
-    actor = replace(SYSTEM, origin=Origin(address, user_agent))
-    mail.mail_password_links(email, actor=actor)
+@shared_task(name="workspaces.mail_requested_links")
+def mail_requested_links() -> None:
+    """Mail password links to those who forgot theirs."""
+    mail.mail_requested_links()
 
 
 @shared_task(name="workspaces.forget_old_counts")

@@ -1,17 +1,16 @@
 """A workspace's repositories over the API."""
 
-from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from containers.api.fields import ReferenceField
 from containers.reference import (
     MAX_REPOSITORY_LENGTH,
     InvalidReferenceError,
@@ -28,18 +27,9 @@ from containers.repositories import (
 from containers.visibility import set_public
 from workspaces.access import Permission
 from workspaces.callers import Access, find_access
-from workspaces.problems import StrictSerializer
+from workspaces.problems import StrictSerializer, TextField, TruthField
+from workspaces.queries import read_query
 from workspaces.text import quote
-
-
-class TruthField(serializers.BooleanField):
-    """JSON's true or false, and nothing that merely reads like one."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Return the value. Raises ValidationError for anything else."""
-        if not isinstance(data, bool):
-            raise ValidationError("Write true or false.")
-        return data
 
 
 class RepositorySerializer(serializers.Serializer[object]):
@@ -65,9 +55,21 @@ class RepositoryListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    q = serializers.CharField(default="", allow_blank=True, max_length=MAX_REPOSITORY_LENGTH)
-    is_public = serializers.BooleanField(default=None)
-    after = serializers.CharField(default="", allow_blank=True, max_length=MAX_REPOSITORY_LENGTH)
+    q = TextField(
+        default="",
+        allow_blank=True,
+        max_length=MAX_REPOSITORY_LENGTH,
+        help_text="Text in the name.",
+    )
+    is_public = serializers.BooleanField(
+        default=None, help_text="Public ones or private ones alone."
+    )
+    after = ReferenceField(
+        parse_repository,
+        default=None,
+        allow_blank=True,
+        help_text="Only repositories behind this name.",
+    )
     limit = serializers.IntegerField(
         default=REPOSITORIES_PER_PAGE,
         min_value=1,
@@ -86,25 +88,18 @@ class RepositoryListView(APIView):
 
     @extend_schema(
         operation_id="list_repositories",
-        parameters=[
-            OpenApiParameter("q", description="Text in the name."),
-            OpenApiParameter("is_public", bool, description="Public ones or private ones alone."),
-            OpenApiParameter("after", description="Only repositories behind this name."),
-            OpenApiParameter("limit", int),
-        ],
+        parameters=[ListQuerySerializer],
         responses=RepositoryListSerializer,
     )
     def get(self, request: Request, slug: str) -> Response:
         """List repositories, by name."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_REPOSITORIES)
-        asked = ListQuerySerializer(data=request.query_params.dict())
-        asked.is_valid(raise_exception=True)
-        wanted = asked.validated_data
+        wanted = read_query(request, ListQuerySerializer)
         page = find_repositories(
             access.workspace,
             RepositoryQuery(wanted["q"], wanted["is_public"]),
-            after=wanted["after"],
+            after=wanted["after"].name if wanted["after"] else "",
             limit=wanted["limit"],
         )
         following = {**request.query_params.dict(), "after": page.next_after}
@@ -128,6 +123,7 @@ class RepositoryView(APIView):
         """Return one repository by its full name."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_REPOSITORIES)
+        read_query(request)
         return _render(access, _parse(access, repository))
 
     @extend_schema(
@@ -143,6 +139,7 @@ class RepositoryView(APIView):
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_REPOSITORIES)
+        read_query(request)
         name = _parse(access, repository)
         asked = VisibilitySerializer(data=request.data)
         asked.is_valid(raise_exception=True)

@@ -23,18 +23,31 @@ from containers.visibility import set_public
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.queries import FilterForm
 
 PUBLIC, PRIVATE = "public", "private"
 
 
-class RepositoryFilterForm(forms.Form):
-    """What to look for."""
+class RepositoryFilterForm(FilterForm):
+    """What to look for, and the place in the list."""
 
     q = forms.CharField(label="Name", required=False, max_length=MAX_REPOSITORY_LENGTH)
     visibility = forms.ChoiceField(
         required=False,
         choices=[("", "Public or private"), (PUBLIC, "Public"), (PRIVATE, "Private")],
+        error_messages={"invalid_choice": f"Must be one of: {PUBLIC}, {PRIVATE}."},
     )
+    after = forms.CharField(
+        required=False, max_length=MAX_REPOSITORY_LENGTH, widget=forms.HiddenInput
+    )
+
+    def clean_after(self) -> str:
+        """Return the name that a page starts behind, or nothing for the first page."""
+        after: str = self.cleaned_data["after"]
+        try:
+            return parse_repository(after).name if after else ""
+        except InvalidReferenceError as error:
+            raise forms.ValidationError(error.message) from error
 
     def to_query(self) -> RepositoryQuery:
         """Return what a valid form asks for."""
@@ -60,10 +73,9 @@ class VisibilityForm(forms.Form):
 def repositories(request: HtmxRequest, access: Access) -> HttpResponse:
     """List repositories by name, by the filters in the address."""
     form = RepositoryFilterForm(request.GET)
-    after = _read_place(request.GET.get("after", ""))
     context: dict[str, Any] = {"access": access, "form": form, "is_filtered": True}
     if form.is_valid():
-        query = form.to_query()
+        query, after = form.to_query(), form.cleaned_data["after"]
         page = find_repositories(access.workspace, query, after=after)
         following = request.GET.copy()
         following["after"] = page.next_after
@@ -117,11 +129,3 @@ def _find(access: Access, name: str) -> ListedRepository:
     if found is None:
         raise Http404
     return found
-
-
-def _read_place(text: str) -> str:
-    """Return the name that a page starts behind; what is no name is the start of the list."""
-    try:
-        return parse_repository(text).name
-    except InvalidReferenceError:
-        return ""

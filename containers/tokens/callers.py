@@ -21,6 +21,9 @@ from workspaces.models import AccessToken, Membership
 from workspaces.sign_in import verify_password
 from workspaces.throttles import TOKEN_LOGINS_PER_ADDRESS, count_call, counted_address
 
+# Of an `Authorization` header: name and password at their longest, each character of four bytes,
+# in base64.
+MAX_BASIC_LENGTH = 8 * 1024
 # Between the workspace and the name of an access token. User names have none.
 TOKEN_SEPARATOR = "+"  # noqa: S105  (a separator)
 
@@ -125,8 +128,8 @@ def read_basic(header: str) -> tuple[str, str] | None:
     if not header:
         return None
     try:
-        if scheme.lower() != "basic":
-            raise ValueError("another scheme")
+        if scheme.lower() != "basic" or len(header) > MAX_BASIC_LENGTH:
+            raise ValueError("another scheme, or too long")
         text = base64.b64decode(encoded.strip(), validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise BadCredentialsError("Send user name and password by HTTP Basic.") from error

@@ -1,10 +1,11 @@
 """Ask for a token, in the words of the registry (RFC 6750, section 3)."""
 
 from django.conf import settings
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse
 
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.tokens import SERVICE
+from workspaces.json_response import UTF8JsonResponse
 
 
 def challenge(wanted: ResourceAccess | None, error: str = "") -> HttpResponse:
@@ -22,4 +23,4 @@ def challenge(wanted: ResourceAccess | None, error: str = "") -> HttpResponse:
     body = {
         "errors": [{"code": "UNAUTHORIZED", "message": "authentication required", "detail": detail}]
     }
-    return JsonResponse(body, status=401, headers={"WWW-Authenticate": ",".join(parts)})
+    return UTF8JsonResponse(body, status=401, headers={"WWW-Authenticate": ",".join(parts)})

@@ -57,7 +57,7 @@ class SigningKey:
 
 
 class KeyFolder:
-    """The folder of keys. Reading makes the first key where there is none."""
+    """The folder of keys. `make_first_key` makes it; nothing else does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -70,12 +70,12 @@ class KeyFolder:
 
     def read_signing_key(self) -> SigningKey:
         """Return the key that signs. Raises KeyFileError."""
-        self.make_first_key()
+        self.require_first_key()
         return self._read_file(CURRENT, _parse_signing_key)
 
     def read_trusted_keys(self) -> dict[str, TrustedKey]:
         """Return the keys whose tokens are believed, by their ids. Raises KeyFileError."""
-        self.make_first_key()
+        self.require_first_key()
         return self._read_file(TRUSTED, _parse_trusted_keys)
 
     def make_first_key(self) -> None:
@@ -83,14 +83,8 @@ class KeyFolder:
         current, trusted = self.folder / CURRENT, self.folder / TRUSTED
         is_there = current.exists()
         if trusted.exists():
-            if is_there or current.exists():
-                return
-            # A new key would be one that no registry believes, and nobody would be told why.
-            raise KeyFileError(
-                f"{current} is lost, and registries believe no other key. Put it back from a "
-                f"backup; or remove {trusted} too, so that a new key is made, and restart every "
-                "registry"
-            )
+            self.require_first_key()
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # The registry may be somebody else on this machine: it reads the bundle in there.
@@ -108,9 +102,29 @@ class KeyFolder:
         except OSError as error:
             raise KeyFileError(f"no key can be kept in {self.folder}: {error}") from error
 
+    def require_first_key(self) -> None:
+        """Raise KeyFileError, which says what to do, where there is no key, or none any more."""
+        current, trusted = self.folder / CURRENT, self.folder / TRUSTED
+        if current.exists() and trusted.exists():
+            return
+        if trusted.exists() and not current.exists():
+            # A new key would be one that no registry believes, and nobody would be told why.
+            raise KeyFileError(
+                f"{current} is lost, and registries believe no other key. Put it back from a "
+                f"backup; or remove {trusted} too, run manage.py migrate, which makes a new key, "
+                "and restart every registry"
+            )
+        raise KeyFileError(
+            f"there is no key in {self.folder}: manage.py migrate makes the first one. Other "
+            "machines need a copy of that folder"
+        )
+
     def prepare_next_key(self) -> None:
-        """Step 1 of a change: make the next key, and believe both. Registries restart after it."""
-        self.make_first_key()
+        """Step 1 of a change: make the next key, and believe both. Registries restart after it.
+
+        Raises KeyFileError.
+        """
+        self.require_first_key()
         if not (self.folder / NEXT).exists():
             self._write(NEXT, _make_key())
         self._trust(CURRENT, NEXT)
@@ -129,7 +143,7 @@ class KeyFolder:
         """
         if (self.folder / NEXT).exists():
             raise KeyFileError("a next key is waiting: use it first")
-        self.make_first_key()
+        self.require_first_key()
         self._trust(CURRENT)
 
     def _trust(self, *names: str) -> None:

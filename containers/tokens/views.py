@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.db import Error as AnyDatabaseError
-from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 
@@ -20,6 +20,7 @@ from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import KeyFileError
 from containers.tokens.tokens import ANYBODY, SERVICE, TOKEN_SECONDS, sign_token
 from workspaces.callers import read_origin
+from workspaces.json_response import UTF8JsonResponse
 from workspaces.problems import RETRY_AFTER_SECONDS
 from workspaces.throttles import (
     TOKENS_PER_CALLER,
@@ -52,7 +53,7 @@ def give_token(request: HttpRequest) -> HttpResponse:
     except (_BadRequestError, TooManyScopesError) as error:
         answer = _error(400, "UNSUPPORTED", str(error))
     except RequestDataTooBig:
-        answer = _error(400, "UNSUPPORTED", "The request is too large.")
+        answer = _error(413, "SIZE_INVALID", "The request is too large.")
     except (SuspiciousOperation, BadRequest, MultiPartParserError):
         answer = _error(400, "UNSUPPORTED", "The form cannot be read, or has too many fields.")
     except TooManyCallsError as error:
@@ -86,7 +87,7 @@ def _give_token(request: HttpRequest) -> HttpResponse:
     caller = log_in(*credentials, origin) if credentials else ANYBODY
     now = int(time.time())
     token = sign_token(token_keys(), caller, grant(caller, scopes), now)
-    return JsonResponse(
+    return UTF8JsonResponse(
         {
             "token": token,
             "access_token": token,
@@ -113,4 +114,4 @@ def _refuse_method() -> HttpResponse:
 
 def _error(status: int, code: str, message: str) -> HttpResponse:
     error = {"code": code, "message": message, "detail": {}}
-    return JsonResponse({"errors": [error]}, status=status)
+    return UTF8JsonResponse({"errors": [error]}, status=status)

@@ -73,15 +73,20 @@ def save_container_settings(
     """Save `draft` in place of the settings at `expected_version`, and return the new policy.
 
     In force for the very next push. The locks that this suspends or resumes are counted before, by
-    what is saved then; a lock that is made meanwhile counts as made before. Raises
-    InvalidDraftError, StaleSettingsError, and LocksWouldSuspendError unless `may_suspend_locks`;
-    each of them changes nothing.
+    what is saved then; a lock that is made meanwhile counts as made before. A draft of what is
+    saved already changes nothing: the policy keeps its version. Raises InvalidDraftError,
+    StaleSettingsError, and LocksWouldSuspendError unless `may_suspend_locks`; each of them changes
+    nothing.
     """
-    if problems := find_draft_problems(draft):
-        raise InvalidDraftError(problems)
     before = read_policy(workspace)
+    is_saved = draft.to_policy(before.version) == before
+    problems = find_draft_problems(draft)
+    if problems and not is_saved:
+        raise InvalidDraftError(problems)
     if before.version != expected_version:
         raise StaleSettingsError(before)
+    if is_saved:
+        return before
     after = draft.to_policy(version=expected_version + 1)
     shift = _compare(workspace, before, after)
     if shift.suspended and not may_suspend_locks:
@@ -133,7 +138,7 @@ def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:
     settings.protection = policy.protection
     settings.refuse_identical_pushes = policy.refuse_identical_pushes
     settings.protect_signature_tags = policy.protect_signature_tags
-    settings.saved_by = actor.name
+    settings.saved_by = actor.shown_name
     settings.saved_at = Now()
     settings.save(force_insert=is_new)
     settings.rules.all().delete()

@@ -10,13 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.reference import (
-    InvalidReferenceError,
-    parse_digest,
-    parse_repository,
-    parse_tag,
-)
+from containers.reference import parse_digest, parse_repository, parse_tag
 from immutability.answers import DeleteAnswer, PushAnswer, Refusal
 from immutability.delete.check import check_delete
 from immutability.delete.plan import DeleteQuestion
@@ -29,32 +25,21 @@ from immutability.push.plan import PushQuestion
 from workspaces.access import Actor, ActorKind, Permission, permissions_of_scopes
 from workspaces.callers import Access, find_access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
-from workspaces.problems import PlainTextField, Problem, StrictSerializer, undecided
+from workspaces.problems import (
+    BoundedListField,
+    PlainTextField,
+    Problem,
+    StrictSerializer,
+    undecided,
+)
+from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
 from workspaces.throttles import ASKING_PER_CALLER, CHECKS_PER_TOKEN, count_call
 
 MAX_TAGS_PER_CHECK = 100
+MAX_ACTOR_LENGTH = 255
 
 Answer = TypeVar("Answer")
-
-
-class ReferenceField(serializers.CharField):
-    """A text that `parse` turns into a repository, tag or digest."""
-
-    def __init__(self, parse: Callable[[str], object], **options: Any) -> None:
-        super().__init__(trim_whitespace=False, **options)
-        self.parse = parse
-
-    def run_validation(self, data: Any = serializers.empty) -> Any:
-        """Return the parsed value. Raises ValidationError with the OCI error code."""
-        if data is not serializers.empty and data is not None and not isinstance(data, str):
-            raise ValidationError("Write a text.")
-        if not isinstance(data, str):
-            return super().run_validation(data)
-        try:
-            return self.parse(data)
-        except InvalidReferenceError as error:
-            raise ValidationError(error.message, code=error.code) from error
 
 
 class CheckPushSerializer(StrictSerializer):
@@ -62,7 +47,7 @@ class CheckPushSerializer(StrictSerializer):
 
     repository = ReferenceField(parse_repository, help_text='The full name, like "acme/api".')
     tag = ReferenceField(parse_tag, required=False)
-    tags = serializers.ListField(
+    tags = BoundedListField(
         child=ReferenceField(parse_tag),
         required=False,
         min_length=1,
@@ -79,7 +64,9 @@ class CheckPushSerializer(StrictSerializer):
         "allowed check put there.",
     )
     actor = PlainTextField(
-        required=False, max_length=255, help_text="Who is pushing, for the message and the log."
+        required=False,
+        max_length=MAX_ACTOR_LENGTH,
+        help_text="Who is pushing, for the message and the log.",
     )
     dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
     two_phase = serializers.BooleanField(
@@ -116,7 +103,7 @@ class CheckDeleteSerializer(StrictSerializer):
     digest = ReferenceField(parse_digest, required=False)
     actor = PlainTextField(
         required=False,
-        max_length=255,
+        max_length=MAX_ACTOR_LENGTH,
         help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
         "name: no admin.",
     )
@@ -190,6 +177,7 @@ class CheckPushView(APIView):
     def post(self, request: Request) -> Response:
         """Decide a push. The first allowed check of a covered tag locks it."""
         count_check(request)
+        read_query(request)
         asked = _validated(CheckPushSerializer, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
@@ -228,6 +216,7 @@ class CheckDeleteView(APIView):
     def post(self, request: Request) -> Response:
         """Decide a delete. An admin's delete of a locked tag leaves the name reserved."""
         count_check(request)
+        read_query(request)
         asked = _validated(CheckDeleteSerializer, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)

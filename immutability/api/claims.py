@@ -18,6 +18,7 @@ from immutability.push.claims import abandon_claim, confirm_claim
 from workspaces.access import Actor, Permission
 from workspaces.callers import UnknownWorkspaceError, find_access
 from workspaces.problems import Problem
+from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
 
 Ended = TypeVar("Ended")
@@ -74,6 +75,7 @@ def _find_claim(request: Request, claim_id: UUID) -> tuple[Claim, Actor]:
     except UnknownWorkspaceError:
         raise unknown from None
     access.require(Permission.CHECK)
+    read_query(request)
     return claim, access.actor
 
 

@@ -6,14 +6,16 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from containers.api.fields import ReferenceField
 from containers.connection import find_registry
+from containers.reference import MAX_REPOSITORY_LENGTH, parse_repository, parse_tag
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag
@@ -33,12 +35,15 @@ from workspaces.access import Permission
 from workspaces.callers import Access, find_access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
-from workspaces.problems import PlainTextField, Problem, StrictSerializer
+from workspaces.problems import OneOfField, PlainTextField, Problem, StrictSerializer, TextField
+from workspaces.queries import read_query, require_known_parameters
 from workspaces.text import to_sentence
 
 
 class LockedTagSerializer(serializers.ModelSerializer[LockedTag]):
     """A lock. `state` is "suspended" where the settings do not cover its tag."""
+
+    deleted_by = serializers.CharField(source="shown_deleter", read_only=True)
 
     class Meta:
         model = LockedTag
@@ -79,10 +84,25 @@ class LockedTagListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    q = serializers.CharField(default="", allow_blank=True, max_length=255)
-    repository = serializers.CharField(default="", allow_blank=True, max_length=255)
-    state = serializers.ChoiceField(LOCK_STATUSES, default="", allow_blank=True)
-    before = serializers.IntegerField(default=0, min_value=0)
+    q = TextField(
+        default="",
+        allow_blank=True,
+        max_length=MAX_REPOSITORY_LENGTH,
+        help_text="Text in the repository's or the tag's name.",
+    )
+    repository = ReferenceField(
+        parse_repository,
+        default=None,
+        allow_blank=True,
+        help_text='The full name, like "acme/api".',
+    )
+    tag = ReferenceField(
+        parse_tag, default=None, allow_blank=True, help_text="The whole tag, in its case."
+    )
+    state = OneOfField(LOCK_STATUSES, default="", allow_blank=True)
+    before = serializers.IntegerField(
+        default=0, min_value=0, help_text="Only locks with a lower id."
+    )
     limit = serializers.IntegerField(
         default=LOCKED_TAGS_PER_PAGE,
         min_value=1,
@@ -107,8 +127,11 @@ class ReasonField(PlainTextField):
 class DeleteSerializer(StrictSerializer):
     """What becomes of the name, and why."""
 
-    name = serializers.ChoiceField([each.value for each in NameAfter])
-    reason = ReasonField()
+    name = OneOfField(
+        [each.value for each in NameAfter],
+        help_text="Keep the name for the same image, or give it up.",
+    )
+    reason = ReasonField(help_text="Kept in the lock log.")
 
 
 class ReleaseSerializer(StrictSerializer):
@@ -128,24 +151,16 @@ class LockedTagListView(APIView):
 
     @extend_schema(
         operation_id="list_locked_tags",
-        parameters=[
-            OpenApiParameter("q", description="Text in the repository's or the tag's name."),
-            OpenApiParameter("repository", description='The full name, like "acme/api".'),
-            OpenApiParameter("state", enum=LOCK_STATUSES),
-            OpenApiParameter("before", int, description="Only locks with a lower id."),
-            OpenApiParameter("limit", int),
-        ],
+        parameters=[ListQuerySerializer],
         responses=LockedTagListSerializer,
     )
     def get(self, request: Request, slug: str) -> Response:
         """List locks, newest first."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_LOCKED_TAGS)
-        asked = ListQuerySerializer(data=request.query_params.dict())
-        asked.is_valid(raise_exception=True)
-        wanted = asked.validated_data
+        wanted = read_query(request, ListQuerySerializer)
         policy = read_policy(access.workspace)
-        query = LockedTagQuery(wanted["q"], wanted["repository"], wanted["state"])
+        query = LockedTagQuery(wanted["q"], wanted["repository"], wanted["tag"], wanted["state"])
         page = decide_or_refuse(
             lambda: find_locked_tags(
                 access.workspace, policy, query, before=wanted["before"], limit=wanted["limit"]
@@ -172,6 +187,7 @@ class LockedTagView(APIView):
         """Return one lock."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_LOCKED_TAGS)
+        read_query(request)
         row = LockedTag.objects.filter(workspace=access.workspace, id=lock_id).first()
         if row is None:
             raise Http404("This workspace has no such locked tag.")
@@ -179,15 +195,7 @@ class LockedTagView(APIView):
 
     @extend_schema(
         operation_id="delete_locked_tag",
-        parameters=[
-            OpenApiParameter(
-                "name",
-                enum=[each.value for each in NameAfter],
-                required=True,
-                description="Reserve the name for the same image, or free it.",
-            ),
-            OpenApiParameter("reason", required=True, description="Recorded in the lock log."),
-        ],
+        parameters=[DeleteSerializer],
         responses={200: DeletedSerializer},
     )
     def delete(self, request: Request, slug: str, lock_id: int) -> Response:
@@ -199,6 +207,7 @@ class LockedTagView(APIView):
         access.require(Permission.MANAGE_LOCKED_TAGS)
         if not isinstance(request.data, dict):
             raise ValidationError("Write a JSON object, or no body.")
+        require_known_parameters(request, DeleteSerializer().fields)
         asked = DeleteSerializer(data={**request.query_params.dict(), **request.data})
         asked.is_valid(raise_exception=True)
         change = _to_change(access, lock_id, asked)
@@ -222,6 +231,7 @@ class ReleaseView(APIView):
         """Release a lock: the next push of the tag can bring any image, and locks it again."""
         access = find_access(request, slug)
         access.require(Permission.MANAGE_LOCKED_TAGS)
+        read_query(request)
         asked = ReleaseSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         change = _to_change(access, lock_id, asked)

@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -17,18 +17,39 @@ from immutability.actions.save_settings import (
     StaleSettingsError,
     save_container_settings,
 )
+from immutability.advice import AdviceCode
 from immutability.api.checks import decide_or_refuse
-from immutability.drafts import NO_RULES, Draft, DraftProblem, find_draft_problems
+from immutability.drafts import (
+    NOT_YET_USEFUL,
+    Draft,
+    DraftProblem,
+    ProblemCode,
+    describe_too_many_rules,
+    find_advice,
+    find_draft_problems,
+)
 from immutability.protection import Policy, PolicyRule, Protection, Why
 from immutability.reading import read_policy
-from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
+from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, find_sample_problem, try_samples
 from workspaces.access import Permission
 from workspaces.callers import find_access, identify_caller
 from workspaces.problems import Problem, StrictSerializer, TextField
+from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
 from workspaces.throttles import TESTER_PER_CALLER, count_call
 
 _PROTECTIONS = [protection.value for protection in Protection]
+
+
+class RuleListSerializer(serializers.ListSerializer[Any]):
+    """A list of rules. Where there are too many, none of them is looked at."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        """Return the validated rules."""
+        if isinstance(data, list) and (message := describe_too_many_rules(len(data))):
+            raise ValidationError(message)
+        rules: list[Any] = super().to_internal_value(data)
+        return rules
 
 
 class RuleSerializer(StrictSerializer):
@@ -37,14 +58,34 @@ class RuleSerializer(StrictSerializer):
     name = TextField(allow_blank=True)
     pattern = TextField(allow_blank=True)
 
+    class Meta:
+        list_serializer_class = RuleListSerializer
+
+
+class WarningSerializer(serializers.Serializer[object]):
+    """Something to know about a rule that can be used all the same."""
+
+    code = serializers.ChoiceField([code.value for code in AdviceCode])
+    rule = serializers.CharField(help_text="The rule's name.")
+    position = serializers.IntegerField(help_text="The rule's place in the list, from 1.")
+    message = serializers.CharField()
+    suggestion = serializers.CharField(
+        allow_null=True, help_text="The pattern that was probably meant."
+    )
+
 
 class SettingsSerializer(StrictSerializer):
-    """Container settings. What a PUT leaves out, other than the protection, stays as it is."""
+    """Container settings. What a PUT leaves out, other than the protection, stays as it is.
+
+    It takes what a GET returns: `version` and `warnings` are ignored.
+    """
 
     protection = serializers.ChoiceField(_PROTECTIONS)
     rules = RuleSerializer(many=True, required=False)
     refuse_identical_pushes = serializers.BooleanField(required=False)
     protect_signature_tags = serializers.BooleanField(required=False)
+    version = serializers.IntegerField(read_only=True)
+    warnings = WarningSerializer(many=True, read_only=True)
 
 
 class SaveSettingsSerializer(SettingsSerializer):
@@ -55,19 +96,27 @@ class SaveSettingsSerializer(SettingsSerializer):
     )
 
 
-class SavedSettingsSerializer(SettingsSerializer):
-    """Container settings as saved."""
+class SampleTagsField(serializers.ListField):
+    """Sample tags. Their number is checked before any of them."""
 
-    version = serializers.IntegerField()
+    def to_internal_value(self, data: Any) -> list[str]:
+        """Return the samples."""
+        if isinstance(data, list) and len(data) > MAX_SAMPLE_TAGS:
+            self.fail("max_length", max_length=MAX_SAMPLE_TAGS)
+        samples: list[str] = super().to_internal_value(data)
+        if problem := find_sample_problem(samples):
+            raise ValidationError({str(problem.number): [problem.message]})
+        return samples
 
 
 class TestSerializer(StrictSerializer):
     """Sample tags, to be tried on the saved rules or on these."""
 
-    tags = serializers.ListField(
+    tags = SampleTagsField(
         child=TextField(allow_blank=True),
         min_length=1,
         max_length=MAX_SAMPLE_TAGS,
+        error_messages={"max_length": f"Try at most {MAX_SAMPLE_TAGS} tags at once."},
     )
     rules = RuleSerializer(many=True, required=False)
     protection = serializers.ChoiceField(
@@ -97,19 +146,21 @@ class SampleResultSerializer(serializers.Serializer[object]):
 
 
 class TestResultSerializer(serializers.Serializer[object]):
-    """One result a sample tag, in order."""
+    """One result a sample tag, in order, and what there is to know about the rules."""
 
     results = SampleResultSerializer(many=True)
+    warnings = WarningSerializer(many=True)
 
 
 class ContainerSettingsView(APIView):
     """What a workspace protects."""
 
-    @extend_schema(operation_id="get_container_settings", responses=SavedSettingsSerializer)
+    @extend_schema(operation_id="get_container_settings", responses=SettingsSerializer)
     def get(self, request: Request, slug: str) -> Response:
         """Return the settings, with their version as ETag."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_SETTINGS)
+        read_query(request)
         return _settings_response(read_policy(access.workspace))
 
     @extend_schema(
@@ -124,12 +175,17 @@ class ContainerSettingsView(APIView):
             )
         ],
         request=SaveSettingsSerializer,
-        responses=SavedSettingsSerializer,
+        responses=SettingsSerializer,
     )
     def put(self, request: Request, slug: str) -> Response:
-        """Save the settings. 428 without If-Match, 412 where somebody else saved since."""
+        """Save the settings. 428 without If-Match, 412 where somebody else saved since.
+
+        Saving what is saved already changes nothing and keeps the version. A rule that no tag can
+        match is refused with the code "matches_no_tag".
+        """
         access = find_access(request, slug)
         access.require(Permission.CHANGE_SETTINGS)
+        read_query(request)
         before = read_policy(access.workspace)
         expected_version = _expected_version(request, before)
         serializer = SaveSettingsSerializer(data=request.data)
@@ -144,7 +200,7 @@ class ContainerSettingsView(APIView):
                 actor=access.actor,
             )
         except InvalidDraftError as error:
-            raise ValidationError(_to_errors(error.problems)) from error
+            raise _refuse(error.problems) from error
         except StaleSettingsError as error:
             raise _stale(error.current.version) from error
         except LocksWouldSuspendError as error:
@@ -171,6 +227,7 @@ class TestPatternsView(APIView):
         count_call(TESTER_PER_CALLER, identify_caller(request))
         access = find_access(request, slug)
         access.require(Permission.VIEW_SETTINGS)
+        read_query(request)
         serializer = TestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         asked = serializer.validated_data
@@ -178,12 +235,16 @@ class TestPatternsView(APIView):
         if "protection" not in asked:
             asked["protection"] = "some" if "rules" in asked else saved.protection
         draft = _to_draft(asked, saved)
-        # Trying needs no rule: it then says that none matches.
-        problems = [each for each in find_draft_problems(draft) if each.message != NO_RULES]
+        problems = [each for each in find_draft_problems(draft) if each.code not in NOT_YET_USEFUL]
         if problems:
             raise ValidationError(_to_errors(problems))
         results = decide_or_refuse(lambda: try_samples(draft.to_policy(), asked["tags"]))
-        return Response({"results": [_render_result(result) for result in results]})
+        return Response(
+            {
+                "results": [_render_result(result) for result in results],
+                "warnings": _render_warnings(draft.rules),
+            }
+        )
 
 
 def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
@@ -198,13 +259,30 @@ def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
     )
 
 
+def _refuse(problems: list[DraftProblem]) -> Problem | ValidationError:
+    """Return the answer to a draft that cannot be saved: of one kind of problem, with its code."""
+    if any(problem.code is not ProblemCode.MATCHES_NO_TAG for problem in problems):
+        return ValidationError(_to_errors(problems))
+    errors = [
+        {
+            "detail": problem.message,
+            "pointer": f"#/rules/{problem.rule}/{problem.field}",
+            "code": problem.code.value,
+        }
+        for problem in problems
+    ]
+    detail = " ".join(dict.fromkeys(problem.message for problem in problems))
+    return Problem(400, ProblemCode.MATCHES_NO_TAG.value, detail, members={"errors": errors})
+
+
 def _to_errors(problems: Iterable[DraftProblem]) -> dict[str, Any]:
     """Arrange problems as nested errors, so that each gets the JSON pointer of its field."""
     whole: dict[str, Any] = {}
     by_rule: dict[str, Any] = {}
     for problem in problems:
         place = whole if problem.rule is None else by_rule.setdefault(str(problem.rule), {})
-        place.setdefault(problem.field, []).append(problem.message)
+        detail = ErrorDetail(problem.message, problem.code.value)
+        place.setdefault(problem.field, []).append(detail)
     # What is wrong with the list as a whole goes before what is wrong with each rule.
     return whole if "rules" in whole or not by_rule else whole | {"rules": by_rule}
 
@@ -245,9 +323,23 @@ def _settings_response(policy: Policy) -> Response:
             "rules": [{"name": rule.name, "pattern": rule.pattern} for rule in policy.rules],
             "refuse_identical_pushes": policy.refuse_identical_pushes,
             "protect_signature_tags": policy.protect_signature_tags,
+            "warnings": _render_warnings(policy.rules),
         },
         headers={"ETag": f'"{policy.version}"'},
     )
+
+
+def _render_warnings(rules: tuple[PolicyRule, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "code": each.advice.code.value,
+            "rule": each.rule.name,
+            "position": each.position,
+            "message": each.advice.message,
+            "suggestion": each.advice.suggestion or None,
+        }
+        for each in find_advice(rules)
+    ]
 
 
 def _render_result(result: SampleResult) -> dict[str, Any]:

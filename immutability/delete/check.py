@@ -229,7 +229,7 @@ def _answer(
 def _foresee_refusal(plan: DeletePlan) -> Refusal:
     """Return the refusal as it would be worded, without an event to link to."""
     tag, target = plan.refused[0], plan.question.target
-    facts = plan.locks[tag].to_facts(plan.question.workspace.slug)
+    facts = plan.locks[tag].to_facts(plan.question.workspace.slug, plan.decisions[tag].coverage)
     if plan.decisions[tag].step == DigestStep.IN_USE and isinstance(target, Digest):
         return relay_in_use(facts, target, "")
     return relay_refused_delete(facts, "")

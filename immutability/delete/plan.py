@@ -125,7 +125,7 @@ class DeletePlan:
         workspace, target = self.question.workspace, self.question.target
         for tag in self.refused:
             row = self.locks[tag]
-            facts = row.to_facts(workspace.slug)
+            facts = row.to_facts(workspace.slug, self.decisions[tag].coverage)
             if self.decisions[tag].step == DigestStep.IN_USE and isinstance(target, Digest):
                 ref = record_in_use(row, target, workspace, actor=actor)
                 refusals.append(relay_in_use(facts, target, ref))

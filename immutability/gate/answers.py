@@ -1,12 +1,13 @@
 """What the gate answers: as the registry does, in OCI's words."""
 
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse
 
 from containers.reference import Repository
 from containers.registry.client import RegistryAnswer
 from immutability.answers import Refusal
 from immutability.policy.waiting import RETRY_AFTER_SECONDS
 from immutability.refusals import oci_error
+from workspaces.json_response import UTF8JsonResponse
 
 # What a client may want to know of the registry's answer; everything else stays behind.
 _PASSED_ON = (
@@ -21,7 +22,7 @@ _PASSED_ON = (
 
 def error_answer(status: int, code: str, message: str) -> HttpResponse:
     """Answer with an OCI error."""
-    return JsonResponse(oci_error(code, message, {}), status=status)
+    return UTF8JsonResponse(oci_error(code, message, {}), status=status)
 
 
 def undecided_answer(why: str, seconds: int = RETRY_AFTER_SECONDS) -> HttpResponse:
@@ -35,7 +36,7 @@ def undecided_answer(why: str, seconds: int = RETRY_AFTER_SECONDS) -> HttpRespon
 
 def refusal_answer(refusal: Refusal) -> HttpResponse:
     """Answer with a refusal."""
-    return JsonResponse(refusal.body, status=refusal.status, headers=refusal.headers)
+    return UTF8JsonResponse(refusal.body, status=refusal.status, headers=refusal.headers)
 
 
 def relayed_answer(answer: RegistryAnswer, repository: Repository) -> HttpResponse:

@@ -45,6 +45,8 @@ def container_settings(request: HtmxRequest, access: Access) -> HttpResponse:
             form.add_row()
         case "remove_rule":
             form.remove_row(number)
+        case "use_suggestion":
+            form.use_suggestion(number)
         case "insert_example" if 1 <= number <= len(EXAMPLES):
             form.add_row(EXAMPLES[number - 1].name, EXAMPLES[number - 1].pattern)
         case "test":
@@ -79,7 +81,12 @@ def _save(
         )
     except LocksWouldSuspendError as error:
         return _render(request, access, form, {"would_suspend": error}, status=409)
-    messages.success(request, f"Saved: {policy.protection.label}. In force for the very next push.")
+    if policy.version == form.version:
+        messages.info(request, "There was nothing to save: these settings are in force already.")
+    else:
+        messages.success(
+            request, f"Saved: {policy.protection.label}. In force for the very next push."
+        )
     return redirect("container-settings", access.workspace.slug)
 
 

@@ -9,6 +9,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
 from containers.connection import find_registry
+from containers.reference import MAX_REPOSITORY_LENGTH
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag
@@ -27,17 +28,26 @@ from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.pages.access import HtmxRequest, workspace_page
-from workspaces.text import describe_bad_character, read_number, to_sentence
+from workspaces.queries import FilterForm, IdField
+from workspaces.text import describe_bad_character, to_sentence
 
 
-class LockedTagFilterForm(forms.Form):
-    """What to look for."""
+class LockedTagFilterForm(FilterForm):
+    """What to look for, and the place in the list."""
 
-    q = forms.CharField(label="Repository or tag", required=False, max_length=255)
+    q = forms.CharField(label="Repository or tag", required=False, max_length=MAX_REPOSITORY_LENGTH)
     state = forms.ChoiceField(
+        label="Lock status",
         required=False,
-        choices=[("", "Any state"), *((each, each.capitalize()) for each in LOCK_STATUSES)],
+        choices=[("", "Any status"), *((each, each.capitalize()) for each in LOCK_STATUSES)],
+        error_messages={"invalid_choice": f"Must be one of: {', '.join(LOCK_STATUSES)}."},
     )
+    before = IdField()
+
+    @property
+    def is_narrowing(self) -> bool:
+        """Whether a valid form leaves any lock out."""
+        return any(self.cleaned_data.values())
 
 
 class ReasonForm(forms.Form):
@@ -68,7 +78,10 @@ class DeleteForm(ReasonForm):
             (NameAfter.FREE.value, "Free it: the next push can bring any image"),
         ],
         initial=NameAfter.RESERVE.value,
-        error_messages={"required": "Choose what becomes of the name."},
+        error_messages={
+            "required": "Choose what becomes of the name.",
+            "invalid_choice": "Choose what becomes of the name.",
+        },
     )
     field_order = ["name_after", "reason"]
 
@@ -77,31 +90,20 @@ class DeleteForm(ReasonForm):
 def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
     """List locks, newest first, by the filters in the address."""
     form = LockedTagFilterForm(request.GET)
-    query = LockedTagQuery()
-    if form.is_valid():
-        query = LockedTagQuery(form.cleaned_data["q"], "", form.cleaned_data["state"])
-    before = request.GET.get("before", "")
     policy = read_policy(access.workspace)
-    page = find_locked_tags(
-        access.workspace,
-        policy,
-        query,
-        before=read_number(before),
-    )
-    following = request.GET.copy()
-    following["before"] = str(page.next_before)
-    return render(
-        request,
-        "immutability/locked_tags.html",
-        {
-            "access": access,
-            "form": form,
-            "policy": policy,
+    context = {"access": access, "form": form, "policy": policy, "is_filtered": bool(request.GET)}
+    if form.is_valid():
+        wanted = form.cleaned_data
+        query = LockedTagQuery(wanted["q"], status=wanted["state"])
+        page = find_locked_tags(access.workspace, policy, query, before=wanted["before"])
+        following = request.GET.copy()
+        following["before"] = str(page.next_before)
+        context |= {
             "page": page,
-            "is_filtered": bool(query.text or query.status or before),
+            "is_filtered": form.is_narrowing,
             "next_query": following.urlencode() if page.next_before else "",
-        },
-    )
+        }
+    return render(request, "immutability/locked_tags.html", context)
 
 
 @workspace_page(Permission.MANAGE_LOCKED_TAGS, "GET", "HEAD", "POST")

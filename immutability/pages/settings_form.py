@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 
 from django.http import QueryDict
 
+from immutability.advice import Advice
 from immutability.drafts import (
     Draft,
     DraftProblem,
+    advise_typed,
     describe_bad_pattern,
-    describe_pattern_hint,
+    describe_too_many_rules,
     find_draft_problems,
+    suggest_pattern,
 )
 from immutability.protection import (
     MAX_RULE_NAME_LENGTH,
@@ -37,7 +40,13 @@ EXAMPLES = (
         "Protect semantic version tags",
         "Release versions",
         r"^v\d+\.\d+\.\d+$",
-        "Tags like v1.0.0 or v2.14.3",
+        "Tags like v1.0.0 or v2.14.3, not 1.0.0",
+    ),
+    Example(
+        "Protect Helm chart versions",
+        "Chart versions",
+        r"^v?\d+\.\d+\.\d+([-_].*)?$",
+        "Tags like 1.0.0, v1.0.0, 1.0.0-rc.1 or 1.0.0_5: Helm writes + as _",
     ),
     Example("Protect release tags", "Releases", "^release-.*$", "Tags like release-2026-04"),
     Example(
@@ -58,14 +67,15 @@ class Row:
     name_error: str = ""
     pattern_error: str = ""
     takes_focus: bool = False
+    pattern_takes_focus: bool = False
 
     @property
     def is_blank(self) -> bool:
         return not self.name and not self.pattern
 
     @property
-    def hint(self) -> str:
-        return "" if self.pattern_error else describe_pattern_hint(self.pattern)
+    def advice(self) -> tuple[Advice, ...]:
+        return advise_typed(self.pattern)
 
 
 @dataclass
@@ -120,6 +130,19 @@ class SettingsForm:
         return self.rows or [Row()]
 
     @property
+    def advised_rows(self) -> list[tuple[Row, tuple[Advice, ...], str]]:
+        """The rows of the editor, with what there is to know about each pattern, and what to use.
+
+        An error says already what is wrong. Where there are too many rules, nothing is said.
+        """
+        if describe_too_many_rules(len(self.filled_rows)):
+            return [(row, (), "") for row in self.shown_rows]
+        return [
+            (row, () if row.pattern_error else row.advice, suggest_pattern(row.pattern))
+            for row in self.shown_rows
+        ]
+
+    @property
     def can_add(self) -> bool:
         return len(self.rows) < MAX_RULES_PER_WORKSPACE
 
@@ -145,11 +168,26 @@ class SettingsForm:
         return not problems
 
     def find_pattern_problem(self) -> str:
-        """Return what is wrong with the first pattern that cannot be tried, or nothing."""
+        """Return what is wrong with the first pattern that cannot be tried, or nothing.
+
+        Where there are too many rules, none of them is looked at.
+        """
+        if too_many := describe_too_many_rules(len(self.filled_rows)):
+            return too_many
         for number, row in enumerate(self.rows, start=1):
             if not row.is_blank and (message := describe_bad_pattern(row.pattern)):
                 return f"Rule {number}: {message}"
         return ""
+
+    def find_advice(self) -> list[tuple[int, Advice]]:
+        """Return what there is to know about the rules, each with the number of its row."""
+        if describe_too_many_rules(len(self.filled_rows)):
+            return []
+        return [
+            (number, advice)
+            for number, row in enumerate(self.rows, start=1)
+            for advice in row.advice
+        ]
 
     def _note(self, problem: DraftProblem) -> None:
         if problem.rule is None:
@@ -186,6 +224,14 @@ class SettingsForm:
             self.rows[min(number, len(self.rows)) - 1].takes_focus = True
         else:
             self.focus_rules = True
+
+    def use_suggestion(self, number: int) -> None:
+        """Put what was probably meant into the row `number`, counted from 1."""
+        if describe_too_many_rules(len(self.filled_rows)) or not 1 <= number <= len(self.rows):
+            return
+        row = self.rows[number - 1]
+        row.pattern = suggest_pattern(row.pattern) or row.pattern
+        row.pattern_takes_focus = True
 
     def _free_name(self, name: str) -> str:
         """Return `name`, with a number where a rule has it already."""

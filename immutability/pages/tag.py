@@ -22,28 +22,40 @@ from immutability.protection import cover
 from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import Access
-from workspaces.log.models import REF_LENGTH
+from workspaces.log.query import RefField
 from workspaces.pages.access import HtmxRequest, workspace_page
-from workspaces.text import find_bad_character, read_number
+from workspaces.queries import FilterForm, IdField
 
 
-class MomentForm(forms.Form):
-    """A day, or a moment of it: what did the tag point at then?"""
+class MomentForm(FilterForm):
+    """A day, or a moment of it: what did the tag point at then? And the place in its history."""
 
     on = forms.DateField(
         label="On (UTC)",
+        required=False,
+        input_formats=["%Y-%m-%d"],
         widget=forms.DateInput({"type": "date"}),
         help_text="End of the day",
-        error_messages={"required": "Choose a day."},
+        error_messages={"invalid": "Enter a day like 2026-05-01."},
     )
     time = forms.TimeField(
         required=False, widget=forms.TimeInput({"type": "time", "step": "1"}), help_text="or at"
     )
 
+    before = RefField(widget=forms.HiddenInput)
+    push = IdField()
+
     def clean(self) -> None:
-        """Refuse a day that has not come yet."""
-        if not self.errors and self.cleaned_data["on"] > timezone.now().date():
+        """Refuse a day that has not come yet, and a time of no day."""
+        on = self.cleaned_data.get("on")
+        if on and on > timezone.now().date():
             self.add_error("on", "That day has not come yet.")
+        if self.cleaned_data.get("time") and not on and not self.has_error("on"):
+            self.add_error("on", "Choose a day.")
+
+    def to_place(self) -> Place:
+        """Return the place that a valid form asks for."""
+        return Place(self.cleaned_data["before"], self.cleaned_data["push"])
 
     def to_moment(self) -> datetime:
         """Return the moment that a valid form asks about; of what is not over yet, this one."""
@@ -70,7 +82,7 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
         workspace=access.workspace, repository=where.name, tag=name.name
     ).first()
     policy = read_policy(access.workspace)
-    form = MomentForm(request.GET if request.GET.get("on") or request.GET.get("time") else None)
+    form = MomentForm(request.GET or None)
     context = {
         "access": access,
         "repository": where.name,
@@ -80,11 +92,12 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
         "coverage": cover(policy, name),
         "form": form,
     }
-    if form.is_valid():
+    if form.is_valid() and form.cleaned_data["on"]:
         moment = form.to_moment()
         pointed = find_pointed(access.workspace, where, name, moment)
         context |= {"moment": moment, "pointed": pointed}
-    page = find_history(access.workspace, where, name, _read_place(request))
+    place = form.to_place() if form.is_valid() else Place()
+    page = find_history(access.workspace, where, name, place)
     if page.older:
         older = {"before": page.older.ref, "push": str(page.older.push_id)}
         context["older_query"] = urlencode(older)
@@ -100,8 +113,3 @@ def _parse(access: Access, repository: str, tag: str) -> tuple[Repository, Tag]:
     if where.workspace != access.workspace.slug:
         raise Http404
     return where, name
-
-
-def _read_place(request: HtmxRequest) -> Place:
-    ref = request.GET.get("before", "")[:REF_LENGTH]
-    return Place("" if find_bad_character(ref) else ref, read_number(request.GET.get("push", "")))

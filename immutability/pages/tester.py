@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from django.http import HttpResponse
 from django.shortcuts import render
 
+from immutability.advice import Advice
 from immutability.pages.settings_form import SettingsForm
 from immutability.patterns import PatternError, PatternEvaluationError
 from immutability.protection import Why
-from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, try_samples
+from immutability.tester import SampleResult, find_sample_problem, try_samples
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page
@@ -29,10 +30,11 @@ class ShownSample:
 
 @dataclass(frozen=True)
 class Tester:
-    """What the tester shows: samples, or why there are none."""
+    """What the tester shows: samples, or why there are none, and advice with its row's number."""
 
     samples: list[ShownSample] = field(default_factory=list)
     problem: str = ""
+    advice: list[tuple[int, Advice]] = field(default_factory=list)
 
 
 @workspace_page(Permission.CHANGE_SETTINGS, "POST")
@@ -51,19 +53,19 @@ def run_tester(form: SettingsForm, caller: str) -> Tester:
     Counts as a call of `caller`, and says so where there were too many.
     """
     samples = [line.strip() for line in form.sample_tags.splitlines() if line.strip()]
-    if len(samples) > MAX_SAMPLE_TAGS:
-        return Tester(problem=f"Try at most {MAX_SAMPLE_TAGS} tags at once.")
-    if problem := form.find_pattern_problem():
-        return Tester(problem=problem)
+    if bad_sample := find_sample_problem(samples):
+        return Tester(problem=bad_sample.message)
     try:
         if samples:
             count_call(TESTER_PER_CALLER, caller)
+        if problem := form.find_pattern_problem():
+            return Tester(problem=problem)
         results = try_samples(form.to_draft().to_policy(), samples)
     except (PatternError, PatternEvaluationError, TooManyCallsError) as error:
         return Tester(problem=str(error))
     except ValueError:
         return Tester(problem="Choose one of the three options first.")
-    return Tester([_show(result) for result in results])
+    return Tester([_show(result) for result in results], advice=form.find_advice())
 
 
 def _show(result: SampleResult) -> ShownSample:

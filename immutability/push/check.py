@@ -91,7 +91,8 @@ def check_push(
 def ask_push(check: PushCheck, *, registry: RegistryClient | None) -> PushAnswer:
     """Say what check_push would answer at this moment, and change nothing.
 
-    Deletes of manifests that the push needs are left out. The digest may be NEW_IMAGE. Raises TryAgainError, PatternError or PatternEvaluationError.
+    Deletes of manifests that the push needs are left out. The digest may be NEW_IMAGE. Raises
+    TryAgainError, PatternError or PatternEvaluationError.
     """
     plan = _prefer_told(check, read_plan(check.push, {}), registry)
     plan = plan.decide_again(_look(check, plan, registry))
@@ -347,7 +348,8 @@ def _foresee_refusal(plan: PushPlan) -> Refusal:
     tag = plan.tags_with(Step.LOCKED, Step.RESERVED)[0]
     row, decision = plan.locks.get(tag), plan.decisions[tag]
     pushed = plan.question.digest
-    facts = row.to_facts(plan.question.workspace.slug) if row else _facts(plan, tag, decision)
+    slug = plan.question.workspace.slug
+    facts = row.to_facts(slug, decision.coverage) if row else _facts(plan, tag, decision)
     return relay_refused_push(plan.outcome(tag), facts, None if pushed == NEW_IMAGE else pushed)
 
 
@@ -355,13 +357,12 @@ def _facts(plan: PushPlan, tag: Tag, decision: PushDecision) -> LockFacts:
     """Return what would be told of the lock that adopting the tag makes."""
     if decision.adopt is None:
         raise AssertionError(f"{tag} is refused without a lock")
-    rule = decision.coverage.rule
     return LockFacts(
         workspace=plan.question.workspace.slug,
         repository=plan.question.repository.name,
         tag=tag.name,
         digest=decision.adopt,
         locked_at=None,
-        rule_name=rule.name if rule else "",
+        coverage=decision.coverage,
         pushed_by="",
     )

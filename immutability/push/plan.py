@@ -165,7 +165,7 @@ class PushPlan:
             ref = record_refused_push(
                 row, outcome, self.question.digest, self.question.workspace, actor=actor
             )
-            facts = row.to_facts(self.question.workspace.slug)
+            facts = row.to_facts(self.question.workspace.slug, self.decisions[tag].coverage)
             refusals.append(relay_refused_push(outcome, facts, self.question.digest, ref))
         return refusals[0]
 

@@ -1,15 +1,16 @@
 """The container settings page in a real browser: live tester, keyboard, dialog, both schemes."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
-from immutability.actions.read import read_policy
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
+from immutability.reading import read_policy
 from tests.conftest import AA, BB, SEMVER
 from workspaces.models import User, Workspace
 
@@ -215,3 +216,51 @@ def test_every_page_is_free_of_accessibility_faults(
 def _push(registry: APIClient, tag: str, digest: str) -> None:
     body = {"repository": "acme/api", "tag": tag, "digest": digest, "actor": "dana"}
     assert registry.post("/api/v1/check-push", body, format="json").status_code == 200
+
+
+def test_a_suggestion_is_used_with_the_keyboard_alone(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.get_by_label("Some tags are protected").check()
+    page.get_by_label("Rule name").fill("Versions")
+    page.get_by_label("RE2 pattern").focus()
+    page.keyboard.type("v1.*, v2.*")
+    expect(page.locator("#tester-result .advice")).to_contain_text('a tag has no ","')
+    page.keyboard.press("Enter")
+    expect(page.locator(".summary")).to_be_focused()
+    page.locator(".summary a").press("Enter")
+    expect(page.locator("#rule-pattern-1")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Use ^(v1.*|v2.*)$ for rule 1")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#rule-pattern-1")).to_be_focused()
+    expect(page.locator("#rule-pattern-1")).to_have_value("^(v1.*|v2.*)$")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert read_policy(acme).rules == (PolicyRule("Versions", "^(v1.*|v2.*)$"),)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_advice_is_readable_in_both_schemes_and_fits(
+    acme: Workspace,
+    alice: User,
+    signed_in_page: Callable[..., Page],
+    protect: Callable[..., Policy],
+    scheme: Literal["light", "dark"],
+    width: int,
+) -> None:
+    protect(acme, Protection.SOME, PolicyRule("Long", f"{'release-' * 12}*"), SEMVER)
+    page = signed_in_page(alice)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(SETTINGS)
+    page.get_by_label("Sample tags").fill("1.0.0+5")
+    expect(page.locator("#tester-result li")).to_contain_text("Helm writes + as _: try 1.0.0_5.")
+    assert page.locator(".advice").count() == 2
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

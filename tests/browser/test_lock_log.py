@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from containers.inventory import record_pushes
-from containers.reference import Digest, Repository, Tag
 from immutability.protection import Policy, Protection
-from tests.conftest import AA, BB, SEMVER
-from tests.immutability.actions.asking import delete, push
+from tests.conftest import SEMVER
+from tests.immutability.core import Core
+from tests.immutability.making import land
+from tests.immutability.registry_double import RegistryDouble, image
 from workspaces.log import export as export_module
 from workspaces.log.models import Checkpoint, LogExport
 from workspaces.log.rows import write_events
@@ -30,12 +29,12 @@ TAG = "/acme/repositories/acme/api:v1.0.0/"
 @pytest.fixture
 def history(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
     """A workspace in which something happened."""
-    with transaction.atomic():
-        record_pushes(acme, Repository("acme/api"), [Tag("v1.0.0")], Digest(AA), "dana")
+    land(acme, tag="v1.0.0")
     protect(acme, Protection.SOME, SEMVER)
-    push(acme, "v1.0.0", "v1.0.1")
-    push(acme, "v1.0.0", digest=BB)
-    delete(acme, "v1.0.1", is_admin=True)
+    core = Core(acme, RegistryDouble(), protect)
+    core.push("v1.0.0", "v1.0.1", image=image("one"))
+    core.push("v1.0.0", image=image("two"))
+    core.delete("v1.0.1", is_admin=True)
     return acme
 
 

@@ -7,11 +7,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from containers.inventory import record_pushes
 from containers.models import Repository as KnownRepository
-from containers.reference import Digest, Repository, Tag
 from containers.visibility import find_public
-from tests.conftest import AA
+from tests.immutability.making import land
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -88,7 +86,7 @@ def test_the_pages_are_free_of_accessibility_faults(
     long = "acme/" + "a-rather-long-name/" * 8 + "of-a-repository"
     for name in ("acme/api", "acme/web", long):
         KnownRepository.objects.create(workspace=acme, name=name, is_public=name == "acme/web")
-    record_pushes(acme, Repository("acme/api"), [Tag("v1")], Digest(AA), "dana")
+    land(acme)
     for address in (
         REPOSITORIES,
         f"{REPOSITORIES}?q=nothing",

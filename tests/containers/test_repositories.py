@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 
-from containers.inventory import record_pushes
 from containers.models import Push
 from containers.models import Repository as KnownRepository
-from containers.reference import Digest, Repository, Tag
+from containers.reference import Repository
 from containers.repositories import (
     RepositoryPage,
     RepositoryQuery,
     find_repositories,
     find_repository,
 )
-from tests.conftest import AA
+from tests.immutability.making import land
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
@@ -31,9 +30,7 @@ def make(workspace: Workspace, *names: str, is_public: bool = False) -> None:
 
 
 def push(workspace: Workspace, name: str, tag: str = "v1") -> Push:
-    repository = Repository(f"{workspace.slug}/{name}")
-    record_pushes(workspace, repository, [Tag(tag)], Digest(AA), "dana")
-    return Push.objects.order_by("id").last()  # type: ignore[return-value]
+    return land(workspace, tag=tag, repository=f"{workspace.slug}/{name}")
 
 
 def names_of(page: RepositoryPage) -> list[str]:
@@ -116,7 +113,7 @@ def test_those_of_another_workspace_are_never_found(acme: Workspace, globex: Wor
 
 def test_the_pushes_of_another_workspace_do_not_count(acme: Workspace, globex: Workspace) -> None:
     make(acme, "api")
-    record_pushes(globex, Repository("acme/api"), [Tag("v1")], Digest(AA), "mallory")
+    land(globex)
     assert [each.last_pushed_at for each in find_repositories(acme, EVERYTHING).repositories] == [
         None
     ]

@@ -20,9 +20,9 @@ Done = subprocess.CompletedProcess[str]
 class Api:
     """The API, as an admin's access token sees it."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, name: str = "flows") -> None:
         scopes = ("--scope", "admin", "--scope", "audit")
-        self._token = site.manage("create_access_token", "acme", "flows", *scopes)
+        self._token = site.manage("create_access_token", "acme", name, *scopes)
         self._url = f"{site.url}/api/v1/workspaces/acme"
 
     def call(self, method: str, path: str, body: object = None, **headers: str) -> Any:

@@ -68,8 +68,20 @@ def test_the_main_job_from_make_run_to_the_refusal_in_the_log(
 
     _see_it_in_the_pages(page, error["message"].rsplit(" ", 1)[-1])
 
+    _verify_as_printed(site)
+
     links = _push_and_delete_as_printed(site)
     _see_who_did_what(page, links)
+
+
+def _verify_as_printed(site: Site) -> None:
+    """Run the printed command in a shell that knows nothing of the site."""
+    [command] = site.manage_commands
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, env=_plain_environment(), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("acme: ")
 
 
 def _push_and_delete_as_printed(site: Site) -> list[str]:
@@ -158,9 +170,9 @@ def test_it_stops_cleanly_and_keeps_its_data(
     # make ends by the signal that it got, once everything below it has ended well.
     assert status in (0, -number, 128 + number)
     printed = "".join(site.lines)
-    for name in ("site", "worker", "clock"):
+    for name in ("registry", "gate", "edge", "site", "worker"):
         assert f"{name} stopped" in printed
-    assert "SIGKILL" not in printed
+    assert "killed" not in printed
     assert not _is_listening(port)
     with sqlite3.connect(tmp_path / "data" / "taglock.sqlite3") as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)

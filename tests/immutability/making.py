@@ -82,12 +82,18 @@ def put_stray(row: LockedTag, until: datetime, digest: str = "") -> None:
 
 
 def land(
-    workspace: Workspace, digest: str = AA, tag: str = "v1", at: datetime | None = None
+    workspace: Workspace,
+    digest: str = AA,
+    tag: str = "v1",
+    at: datetime | None = None,
+    *,
+    repository: str = "acme/api",
 ) -> Push:
     """Let a push of dana's have landed, as the gate records it."""
+    Repository.objects.get_or_create(workspace=workspace, name=repository)
     return Push.objects.create(
         workspace=workspace,
-        repository="acme/api",
+        repository=repository,
         tag=tag,
         digest=digest,
         actor="dana",

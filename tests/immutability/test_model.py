@@ -160,9 +160,11 @@ class World:
                 continue
             if told == "201" and row.state == LockState.LOCKED and row.digest == DIGESTS[name]:
                 self.announce(tag, row.digest, is_there=True)
-            elif told == "403 locked" and row.state == LockState.LOCKED:
-                if row.digest != DIGESTS[name]:
-                    self.announce(tag, row.digest, is_there=False)
+            elif told == "403 locked" and (row.state, row.digest) != (
+                LockState.LOCKED,
+                DIGESTS[name],
+            ):
+                self.announce(tag, row.digest, is_there=False)
 
     def push_by_digest(self, name: str) -> None:
         self.core.push(image=IMAGES[name])
@@ -296,6 +298,8 @@ class World:
             assert not record.digest or record.digest == shown, f"{record.name}: not {shown}"
             state = LockState(row.state) if row else None
             assert state not in (LockState.CLAIMED, LockState.DELETING), f"{record.name}: {state}"
+            if self.is_excused(record, row, shown):
+                continue
             if row and state in (LockState.LOCKED, LockState.RELEASED):
                 assert row.digest == shown, f"{record.name} is {state} to what is not there"
             if state is LockState.RESERVED:
@@ -305,6 +309,10 @@ class World:
             kept = self.promise.reserved.get(record.name)
             if kept and self.is_covered(record.name) and not shown:
                 assert state is LockState.RESERVED, f"{record.name} was reserved, and is free"
+
+    def is_excused(self, record: TagRecord, row: LockedTag | None, shown: str) -> bool:
+        """Whether a tag may end so all the same: nothing is excused here."""
+        return False
 
     def is_covered(self, tag: str) -> bool:
         policy = read_policy(self.workspace)
@@ -341,36 +349,44 @@ replies = st.lists(
 tags = st.sampled_from(TAGS)
 
 
+def some(
+    kind: str, what: st.SearchStrategy[Any], meanwhile: st.SearchStrategy[tuple[Operation, ...]]
+) -> st.SearchStrategy[Operation]:
+    """Return operations of one kind."""
+    return st.builds(
+        Operation,
+        kind=st.just(kind),
+        what=what,
+        replies=replies,
+        meanwhile=meanwhile,
+        at_call=st.integers(0, 3),
+    )
+
+
 def operations(meanwhile: st.SearchStrategy[tuple[Operation, ...]]) -> st.SearchStrategy[Operation]:
     """Return operations during which others happen."""
-
-    def some(kind: str, what: st.SearchStrategy[Any]) -> st.SearchStrategy[Operation]:
-        return st.builds(
-            Operation,
-            kind=st.just(kind),
-            what=what,
-            replies=replies,
-            meanwhile=meanwhile,
-            at_call=st.integers(0, 3),
-        )
 
     pushed = st.tuples(
         st.sampled_from([("v1",), ("v1",), ("v2",), ("v1", "v2")]), st.sampled_from(list(IMAGES))
     )
-    push = some("push", pushed)
+    push = some("push", pushed, meanwhile)
     return st.one_of(
         push,
         push,
         push,
-        some("push_by_digest", st.sampled_from(["one", "two"])),
-        some("delete", st.tuples(st.sampled_from(["v1", "v1", "one", "two"]), st.booleans())),
-        some("save", st.sampled_from(list(SETTINGS))),
-        some("release", tags),
-        some("free", tags),
-        some("reconcile", tags),
-        some("reconcile", tags),
-        some("wait", st.sampled_from([6, 40, 16 * 60])),
-        some("land", st.integers(0, 2)),
+        some("push_by_digest", st.sampled_from(["one", "two"]), meanwhile),
+        some(
+            "delete",
+            st.tuples(st.sampled_from(["v1", "v1", "one", "two"]), st.booleans()),
+            meanwhile,
+        ),
+        some("save", st.sampled_from(list(SETTINGS)), meanwhile),
+        some("release", tags, meanwhile),
+        some("free", tags, meanwhile),
+        some("reconcile", tags, meanwhile),
+        some("reconcile", tags, meanwhile),
+        some("wait", st.sampled_from([6, 40, 16 * 60]), meanwhile),
+        some("land", st.integers(0, 2), meanwhile),
     )
 
 
@@ -394,11 +410,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], None]:
     return follow
 
 
-def _play(steps: list[Operation], begins_with: str, follow: Callable[[World], None]) -> None:
+def play(
+    steps: list[Operation],
+    begins_with: str,
+    follow: Callable[[World], None],
+    make_world: Callable[[Workspace], World] = World,
+) -> None:
+    """Let the steps happen in a new workspace, and see to it that nothing is left behind."""
     workspace = create_workspace("acme", "Acme", actor=SYSTEM)
     user = User.objects.create(username="alice", password=make_password(None))
     add_member(workspace, user, Role.ADMIN, actor=SYSTEM)
-    world = World(workspace)
+    world = make_world(workspace)
     follow(world)
     world.registry.store(IMAGES["one"])
     world.save(begins_with)
@@ -420,5 +442,5 @@ def test_the_promise_holds_whatever_happens(
     clock: Callable[[World], None], steps: list[Operation], begins_with: str
 ) -> None:
     with transaction.atomic():
-        _play(steps, begins_with, clock)
+        play(steps, begins_with, clock)
         transaction.set_rollback(True)

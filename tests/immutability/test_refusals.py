@@ -1,12 +1,14 @@
 """The one line that a refused person reads, word for word."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from immutability.actions.refuse import relay_refused_push
 
 from containers.reference import Digest
-from immutability.protection import Outcome
+from immutability.protection import Coverage, Outcome, PolicyRule, Why
 from immutability.refusals import (
     RETRY_AFTER_SECONDS,
     LockFacts,
@@ -27,7 +29,7 @@ FACTS = LockFacts(
     tag="v1.2.0",
     digest=LOCKED_DIGEST,
     locked_at=datetime(2026, 3, 12, 14, 2, 59, tzinfo=UTC),
-    rule_name="Release versions",
+    coverage=Coverage(Why.RULE, PolicyRule("Release versions", r"^v\d")),
     pushed_by="dana",
 )
 DELETED = replace(FACTS, deleted_by="alice", deleted_at=datetime(2026, 4, 1, 9, 30, tzinfo=UTC))
@@ -43,7 +45,7 @@ def test_a_refused_push() -> None:
 
 
 def test_a_refused_push_where_all_tags_are_protected() -> None:
-    facts = replace(FACTS, rule_name="")
+    facts = replace(FACTS, coverage=Coverage(Why.ALL_TAGS))
     assert describe_refused_push(Outcome.LOCKED, facts, PUSHED, LINK) == (
         'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is locked '
         "to sha256:ab12cd34ef56… since 2026-03-12 14:02 UTC because all tags are protected (pushed "
@@ -78,29 +80,32 @@ def test_an_answer_to_somebody_who_has_no_image_yet() -> None:
     )
 
 
-def test_a_reserved_name_says_who_deleted_it_and_where_it_is_freed() -> None:
+def test_what_covers_the_tag_is_left_out_where_it_is_not_told() -> None:
+    line = describe_refused_push(Outcome.LOCKED, replace(FACTS, coverage=None), PUSHED)
+    assert "since 2026-03-12 14:02 UTC (pushed by dana). Your push" in line
+
+
+def test_a_reserved_name_says_who_deleted_it_and_what_to_do() -> None:
     assert describe_refused_push(Outcome.RESERVED, DELETED, PUSHED, LINK) == (
-        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it was '
-        "deleted by alice on 2026-04-01 09:30 UTC and its name is reserved for "
-        "sha256:ab12cd34ef56…. Your push was sha256:99ee99ee99ee…; only the deleted image may come "
-        "back. Push a new tag, or ask an admin of acme to free the name under Locked tags. "
-        f"{LINK}"
+        'tag "v1.2.0" of acme/api was deleted by an admin (alice) on 2026-04-01 09:30 UTC, and its '
+        "name is reserved for the image that it had, sha256:ab12cd34ef56…. Your push was "
+        "sha256:99ee99ee99ee…. Push that image, push a new tag, or ask an admin of acme to free "
+        f"the name under Locked tags. {LINK}"
     )
 
 
 def test_a_reserved_name_to_somebody_who_has_no_image_yet() -> None:
     assert describe_refused_push(Outcome.RESERVED, DELETED, None) == (
-        'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it was '
-        "deleted by alice on 2026-04-01 09:30 UTC and its name is reserved for "
-        "sha256:ab12cd34ef56…. Push a new tag, or ask an admin of acme to free the name under "
-        "Locked tags."
+        'tag "v1.2.0" of acme/api was deleted by an admin (alice) on 2026-04-01 09:30 UTC, and its '
+        "name is reserved for the image that it had, sha256:ab12cd34ef56…. Push that image, push a "
+        "new tag, or ask an admin of acme to free the name under Locked tags."
     )
 
 
 def test_a_reserved_name_of_which_nobody_knows_who_deleted_it() -> None:
-    assert (
-        "immutable: it was deleted and its name is reserved for sha256:ab12cd34ef56…."
-        in describe_refused_push(Outcome.RESERVED, FACTS, PUSHED)
+    assert describe_refused_push(Outcome.RESERVED, FACTS, PUSHED).startswith(
+        'tag "v1.2.0" of acme/api was deleted by an admin, and its name is reserved for the image '
+        "that it had, sha256:ab12cd34ef56…. "
     )
 
 
@@ -121,13 +126,28 @@ def test_a_push_under_way() -> None:
     assert RETRY_AFTER_SECONDS == 10
 
 
-@pytest.mark.parametrize("outcome", [Outcome.LOCKED, Outcome.RESERVED])
 @pytest.mark.parametrize("pushed", [PUSHED, LOCKED_DIGEST, None])
-def test_the_words_that_tools_match_are_in_every_final_refusal(
-    outcome: Outcome, pushed: Digest | None
+def test_the_words_that_tools_match_are_in_every_refusal_of_a_locked_tag(
+    pushed: Digest | None,
 ) -> None:
-    line = describe_refused_push(outcome, DELETED, pushed, LINK)
+    line = describe_refused_push(Outcome.LOCKED, FACTS, pushed, LINK)
     assert "cannot be overwritten because the tag is immutable" in line
+
+
+# What tools take for "is there already": a pipeline would end well, without an image.
+TAKEN_FOR_THERE = ("immutable", "overwrit", "already", "exist")
+
+
+@pytest.mark.parametrize("pushed", [PUSHED, LOCKED_DIGEST, None])
+@pytest.mark.parametrize("facts", [DELETED, FACTS])
+def test_no_refusal_of_a_reserved_name_says_that_it_is_there(
+    pushed: Digest | None, facts: LockFacts
+) -> None:
+    refusal = relay_refused_push(Outcome.RESERVED, facts, pushed, "7F3K2QX9M4TB")
+    body = json.dumps(refusal.body).lower()
+    assert [word for word in TAKEN_FOR_THERE if word in body] == []
+    assert refusal.status == 403
+    assert refusal.body["errors"][0]["detail"]["reason"] == "TAG_RESERVED"
 
 
 @pytest.mark.parametrize("outcome", [Outcome.LOCKED, Outcome.RESERVED])

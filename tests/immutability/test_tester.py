@@ -63,7 +63,7 @@ def test_a_signature_tag_says_why_it_stays_free() -> None:
     assert not result.would_be_locked
 
 
-@pytest.mark.parametrize("sample", ["", "v1+2", " v1.2.0", "v1.2.0\n", "a" * 129, "acme/api:v1"])
+@pytest.mark.parametrize("sample", ["", "v1+2", " v1.2.0", "v1.2.0\n", "acme/api:v1"])
 def test_what_is_no_tag_says_so_and_is_not_tried(sample: str) -> None:
     result = try_one(Policy(protection=Protection.ALL, rules=(PolicyRule("Any", ""),)), sample)
     assert result.sample == sample

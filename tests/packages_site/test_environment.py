@@ -475,7 +475,6 @@ def test_a_good_environment_starts(tmp_path: Path) -> None:
         ("DATABASE_URL", "postgresql://taglock:hunter2@db.example.org/taglock?sslmode=on"),
         ("DATA_DIR", "/dev/null"),
         ("DATA_DIR", "/dev/null/data"),
-        ("DATA_DIR", "/proc/taglock"),
         ("CHECKPOINT_DIR", "/dev/null"),
         ("LOG_KEY_FILE", "/dev/null/key"),
         ("LOG_KEY_FILE", "/dev"),

@@ -8,7 +8,13 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from packages_site.logs import SecretFilter, mask_secrets
+from packages_site.logs import (
+    MAX_LINE_CHARACTERS,
+    MAX_TRACEBACK_LINES,
+    LineFormatter,
+    SecretFilter,
+    mask_secrets,
+)
 from packages_site.settings import LOGGING
 from workspaces.access import SYSTEM, Role
 from workspaces.actions.invitations import invite
@@ -58,6 +64,7 @@ def write(message: Any, *arguments: Any, **options: Any) -> str:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.addFilter(SecretFilter())
+    handler.setFormatter(LineFormatter())
     logger = logging.Logger("taglock.test")
     logger.addHandler(handler)
     logger.error(message, *arguments, **options)
@@ -88,8 +95,49 @@ def test_tracebacks_are_masked() -> None:
         raise ValueError(INVITATION)
     except ValueError:
         written = write("it failed", exc_info=True)
-    assert "ValueError: /invitations/…" in written
+    assert "  ValueError: /invitations/…" in written
     assert SECRET not in written
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a\nERROR forged", "a\\nERROR forged"),
+        ("a\r\x1b[31m\0\x85", "a\\r\\x1b[31m\\x00\\x85"),
+        ("\u2028\u202e", "\\u2028\\u202e"),
+        ("\udcff", "\\udcff"),
+        ("é", "é"),
+    ],
+    ids=ascii,
+)
+def test_a_record_is_one_line_without_control_characters(text: str, written: str) -> None:
+    assert write("%s", text) == f"ERROR taglock.test: {written}\n"
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000, "\n" * 10_000, "\n" * MAX_LINE_CHARACTERS])
+def test_a_line_is_of_limited_length(text: str) -> None:
+    written = write("%s", text).removesuffix("\n")
+    assert len(written) <= MAX_LINE_CHARACTERS
+    assert written.endswith(f"… ({len(text) + len('ERROR taglock.test: ')} characters)")
+
+
+def test_a_traceback_is_indented_and_of_limited_length() -> None:
+    try:
+        raise ValueError("\n".join(["ERROR forged", "x" * 10_000, *200 * ["y"]]))
+    except ValueError:
+        first, *lines = write("it failed", exc_info=True).splitlines()
+    assert first == "ERROR taglock.test: it failed"
+    assert len(lines) == MAX_TRACEBACK_LINES
+    assert all(line.startswith("  ") and len(line) <= MAX_LINE_CHARACTERS for line in lines)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_only_a_failure_of_our_own_has_a_traceback(status: int) -> None:
+    try:
+        raise ValueError("it")
+    except ValueError:
+        written = write("it failed", exc_info=True, extra={"status_code": status})
+    assert ("Traceback" in written) is (status == 500)
 
 
 def test_other_records_stay_as_they_are() -> None:
@@ -109,6 +157,7 @@ def test_a_record_that_cannot_be_written_fails_nobody(
 def test_every_handler_has_the_filter() -> None:
     for name, handler in LOGGING["handlers"].items():  # type: ignore[attr-defined]
         assert handler["filters"] == ["secrets"], name
+        assert handler["formatter"] == "line", name
 
 
 @pytest.mark.django_db

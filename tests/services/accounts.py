@@ -40,8 +40,10 @@ class Account:
 
 
 def keys_of(data_dir: Path) -> KeyFolder:
-    """Return the keys of a Taglock that keeps its data there."""
-    return KeyFolder(data_dir / "token-keys")
+    """Return the keys of a Taglock that keeps its data there. Makes them, as `migrate` does."""
+    keys = KeyFolder(data_dir / "token-keys")
+    keys.make_first_key()
+    return keys
 
 
 def account_of(user: User, keys: KeyFolder) -> Account:

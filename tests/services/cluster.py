@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from packages_site.environment import make_log_key_file, read_or_make_secret_key
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
 from tests.conftest import is_postgresql, skip_or_fail
 from tests.services.accounts import Account, account_of, keys_of
@@ -66,6 +67,8 @@ class Cluster:
             **(env or {}),
         }
         self.keys = keys_of(folder)
+        read_or_make_secret_key(folder)
+        make_log_key_file(folder / "lock-log-key", self.env["PUBLIC_URL"])
         edge = edge_command(
             folder, self.ports, f"http://127.0.0.1:{self.ports.registry}", more_gates=more
         )

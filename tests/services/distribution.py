@@ -51,7 +51,6 @@ def running_distribution_3(folder: Path) -> Iterator[Distribution3]:
     port, edge_port = find_free_ports(2)
     data_dir = folder / "taglock"
     keys = keys_of(data_dir)
-    keys.make_first_key()
     config = folder / "config.yml"
     config.write_text(
         json.dumps(

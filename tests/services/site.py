@@ -20,12 +20,19 @@ STOP_SECONDS = 20
 class Site:
     """A running site: its address, and what it has printed."""
 
-    def __init__(self, data_dir: Path, port: int | None = None, registry_url: str = "") -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int | None = None,
+        registry_url: str = "",
+        redis_url: str = "",
+    ) -> None:
         """Start it and wait until it says that it is ready. Raises RuntimeError otherwise."""
         self.port = port or find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data_dir = data_dir
         self.lines: list[str] = []
+        self._has_redis = bool(redis_url)
         self._ready = threading.Event()
         environment = {
             name: value
@@ -40,6 +47,7 @@ class Site:
                 "DATA_DIR": str(data_dir),
                 "PORT": str(self.port),
                 "REGISTRY_URL": registry_url,
+                "REDIS_URL": redis_url,
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -57,6 +65,11 @@ class Site:
     def commands(self) -> list[str]:
         """The commands that it printed, in order."""
         return [line.strip() for line in self.lines if line.startswith("curl ")]
+
+    @property
+    def manage_commands(self) -> list[str]:
+        """The commands of manage.py that it printed."""
+        return [line.strip() for line in self.lines if " manage.py " in line]
 
     @property
     def registry_commands(self) -> list[str]:
@@ -81,6 +94,31 @@ class Site:
         found = re.search(r"upstream taglock_registry \{ server 127\.0\.0\.1:(\d+)", text)
         assert found is not None
         return int(found[1])
+
+    def find_processes(self) -> dict[str, int]:
+        """Return the process ids of its processes by name, without what those have started."""
+        (supervisor,) = _find_children(self._process.pid)
+        found = {}
+        for pid in _find_children(supervisor):
+            command = _read_command(pid)
+            for name, mark in self._marks.items():
+                if mark in command:
+                    found[name] = pid
+        return found
+
+    @property
+    def _marks(self) -> dict[str, str]:
+        """What tells each process by its command line."""
+        text = (self.data_dir / "edge" / "nginx.conf").read_text()
+        ports = dict(re.findall(r"upstream taglock_(\w+) \{ server 127\.0\.0\.1:(\d+)", text))
+        return {
+            "registry": "docker-registry serve",
+            "edge": "nginx: master process",
+            "gate": f"--port {ports['gate']} ",
+            "site": f"--port {ports['site']} ",
+            "worker": "packages_site worker" if self._has_redis else "packages_site beat",
+            **({"scheduler": "packages_site beat"} if self._has_redis else {}),
+        }
 
     def account(self, username: str) -> Account:
         """Return a person's account at its registry."""
@@ -128,6 +166,21 @@ class Site:
                 if re.match(r"\s+Stop\s", line):
                     self._ready.set()
         self._ready.set()
+
+
+def _find_children(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        return [int(each) for each in children.read_text().split()]
+    except OSError:
+        return []
+
+
+def _read_command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def run_command(command: str) -> str:

@@ -177,7 +177,7 @@ def test_whatever_is_no_secret_finds_no_token(secret: str, odd: str) -> None:
             assert find_access_token(presented) is None
 
 
-@pytest.mark.parametrize("odd", ["é" * 43, "\xff\0", "\u0101", "x" * 1024 * 1024], ids=len)
+@pytest.mark.parametrize("odd", ["é" * 43, "\xff\0", "\u0101", "x" * 19_000], ids=len)
 def test_odd_and_huge_secrets_are_challenged(secret: str, odd: str) -> None:
     # As a server hands the header over: without Django's client, which sends nothing like this.
     client = Client(raise_request_exception=False)

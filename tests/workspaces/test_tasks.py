@@ -1,20 +1,26 @@
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 
 import pytest
+from celery.beat import Scheduler
+from celery.schedules import crontab, schedule
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+import immutability.tasks
 from immutability.protection import Policy, Protection
 from packages_site.celery import app
 from tests.conftest import AA, BB
 from tests.problems import nothing_written
+from tests.services.site import ROOT
 from tests.workspaces.log.tampering import without_triggers
 from workspaces import tasks
-from workspaces.log.models import EventRepeat, LockEvent
+from workspaces.log.models import EventRepeat, EventSeal, LockEvent
 from workspaces.models import CallCount, User, Workspace
 from workspaces.tasks import clear_sessions, close_log_repeats, forget_counts
 from workspaces.throttles import Limit, count_call
@@ -144,23 +150,56 @@ def test_counts_of_windows_that_are_over_are_forgotten(db: None) -> None:
     assert CallCount.objects.get().window > timezone.now() - timedelta(hours=1)
 
 
-def test_everything_that_the_clock_starts_is_a_task() -> None:
+def test_everything_that_the_scheduler_starts_is_a_task() -> None:
     app.loader.import_default_modules()
     assert settings.CELERY_BEAT_SCHEDULE
     for entry in settings.CELERY_BEAT_SCHEDULE.values():
         assert entry["task"] in app.tasks
 
 
-def test_the_tasks_of_this_module_are_started_by_the_clock() -> None:
+@pytest.mark.parametrize("module", [tasks, immutability.tasks])
+def test_every_task_is_started_by_the_scheduler(module: ModuleType) -> None:
     started = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
     written = {
         task.name
-        for task in vars(tasks).values()
-        if getattr(task, "__module__", "") == tasks.__name__
+        for task in vars(module).values()
+        if getattr(task, "__module__", "") == module.__name__
     }
-    assert len(written) >= 6
-    # What somebody asked for is started by them.
-    assert written - started == {tasks.mail_password_links.name}
+    assert len(written) >= 3
+    assert written <= started
+
+
+def test_nothing_but_the_scheduler_starts_a_task() -> None:
+    """Without REDIS_URL there is nothing that could carry a message to another process."""
+    sends = re.compile(r"\.(apply_async|delay|send_task)\(")
+    for app_folder in ("packages_site", "workspaces", "containers", "immutability"):
+        for path in (ROOT / app_folder).rglob("*.py"):
+            assert not sends.search(path.read_text()), path
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_redis_the_scheduler_runs_a_task_itself(acme: Workspace) -> None:
+    assert not EventSeal.objects.exists()
+    scheduler = Scheduler(app=app, lazy=True)
+    entry = scheduler.Entry(
+        name="seal", task=tasks.seal_lock_log.name, schedule=schedule(1.0), app=app
+    )
+    scheduler.apply_async(entry)
+    assert EventSeal.objects.filter(event__workspace="acme").exists()
+
+
+def test_what_is_done_once_a_day_is_done_at_each_start_too() -> None:
+    scheduler = Scheduler(app=app)
+    at_times = {
+        name: entry
+        for name, entry in scheduler.schedule.items()
+        if isinstance(entry.schedule, crontab)
+    }
+    assert {"clear-sessions", "erase-old-origins", "make-checkpoints"} <= set(at_times)
+    for name, entry in at_times.items():
+        is_due, seconds_until_next = entry.is_due()
+        assert is_due, name
+        assert 0 < seconds_until_next <= 24 * 60 * 60
 
 
 def test_a_message_that_is_sent_often_is_worth_nothing_after_an_hour() -> None:

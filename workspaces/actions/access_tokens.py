@@ -17,6 +17,8 @@ from workspaces.log.kinds import EventKind
 from workspaces.models import AccessToken, Workspace
 
 TOKEN_PREFIX = "taglock_"  # noqa: S105  (what every token begins with, so that scanners find it)
+# Of the secret of a token or of a link. None is that long: what is longer is not looked for.
+MAX_SECRET_LENGTH = 256
 
 
 @transaction.atomic

@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from workspaces.access import Actor, ActorKind, Origin, Role
-from workspaces.actions.access_tokens import hash_token
+from workspaces.actions.access_tokens import MAX_SECRET_LENGTH, hash_token
 from workspaces.actions.members import add_member, lock_people, lock_person
 from workspaces.actions.passwords import change_email
 from workspaces.log.append import Event, append_event
@@ -89,7 +89,7 @@ def find_invitation(secret: str) -> Invitation:
 
     Looking uses nothing up. Raises InvalidInvitationError.
     """
-    if find_bad_character(secret):
+    if len(secret) > MAX_SECRET_LENGTH or find_bad_character(secret):
         raise InvalidInvitationError
     return find_invitation_by_hash(hash_token(secret))
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -27,7 +27,14 @@ from workspaces.actions.access_tokens import (
 )
 from workspaces.callers import find_access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken
-from workspaces.problems import PlainTextField, StrictSerializer
+from workspaces.problems import (
+    BoundedListField,
+    MomentField,
+    OneOfField,
+    PlainTextField,
+    StrictSerializer,
+)
+from workspaces.queries import read_query
 
 _SCOPES = [scope.value for scope in Scope]
 
@@ -91,8 +98,10 @@ class AccessTokenListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    revoked = serializers.BooleanField(default=False)
-    before = serializers.IntegerField(default=0, min_value=0)
+    revoked = serializers.BooleanField(default=False, help_text="List those that were revoked too.")
+    before = serializers.IntegerField(
+        default=0, min_value=0, help_text="Only tokens with a lower id."
+    )
     limit = serializers.IntegerField(
         default=TOKENS_PER_PAGE, min_value=1, max_value=MAX_TOKENS_PER_PAGE
     )
@@ -102,10 +111,8 @@ class CreateSerializer(StrictSerializer):
     """A new access token."""
 
     name = PlainTextField(max_length=MAX_NAME_LENGTH, help_text="Without a colon.")
-    scopes = serializers.ListField(
-        child=serializers.ChoiceField(_SCOPES), min_length=1, max_length=len(_SCOPES)
-    )
-    expires_at = serializers.DateTimeField(
+    scopes = BoundedListField(child=OneOfField(_SCOPES), min_length=1, max_length=len(_SCOPES))
+    expires_at = MomentField(
         default=None, allow_null=True, help_text="Left out or null: it is valid until revoked."
     )
 
@@ -115,20 +122,14 @@ class AccessTokenListView(APIView):
 
     @extend_schema(
         operation_id="list_access_tokens",
-        parameters=[
-            OpenApiParameter("revoked", bool, description="List those that were revoked too."),
-            OpenApiParameter("before", int, description="Only tokens with a lower id."),
-            OpenApiParameter("limit", int),
-        ],
+        parameters=[ListQuerySerializer],
         responses=AccessTokenListSerializer,
     )
     def get(self, request: Request, slug: str) -> Response:
         """List access tokens, newest first. Those for every workspace are among them."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_ACCESS_TOKENS)
-        asked = ListQuerySerializer(data=request.query_params.dict())
-        asked.is_valid(raise_exception=True)
-        wanted = asked.validated_data
+        wanted = read_query(request, ListQuerySerializer)
         page = find_access_tokens(
             access.workspace,
             with_revoked=wanted["revoked"],
@@ -159,6 +160,7 @@ class AccessTokenListView(APIView):
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_ACCESS_TOKENS)
+        read_query(request)
         asked = CreateSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         wanted = asked.validated_data
@@ -189,6 +191,7 @@ class AccessTokenView(APIView):
         """Return one access token, revoked or not."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_ACCESS_TOKENS)
+        read_query(request)
         token = tokens_in(access.workspace).filter(id=token_id).first()
         if token is None:
             raise _unknown(token_id)
@@ -204,6 +207,7 @@ class AccessTokenView(APIView):
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_ACCESS_TOKENS)
+        read_query(request)
         try:
             token = revoke_access_token(access.workspace, token_id, actor=access.actor)
         except AccessToken.DoesNotExist:

@@ -1,7 +1,6 @@
 """The lock log over the API."""
 
 import logging
-from typing import TypeVar
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -9,7 +8,6 @@ from django.http import Http404, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -24,18 +22,19 @@ from workspaces.log.export import (
 )
 from workspaces.log.keys import KeyFileError, verifier_key
 from workspaces.log.kinds import EventKind
-from workspaces.log.models import Checkpoint, LockEvent
+from workspaces.log.models import REF_LENGTH, Checkpoint, LockEvent
 from workspaces.log.places import TooManyExportsError
 from workspaces.log.query import (
     EVENTS_PER_PAGE,
     MAX_EVENTS_PER_PAGE,
-    LogFilterForm,
-    LogPageForm,
+    LogListForm,
+    RefField,
     find_events,
     visible_events,
 )
 from workspaces.log.rows import ExportFormat
 from workspaces.problems import Problem
+from workspaces.queries import read_form, read_query
 from workspaces.text import find_bad_character
 
 logger = logging.getLogger(__name__)
@@ -100,21 +99,28 @@ class CheckpointSerializer(serializers.ModelSerializer[Checkpoint]):
         return verifier_key()
 
 
+def _text(name: str, description: str = "") -> OpenApiParameter:
+    """Describe a parameter that is a text, with its limit."""
+    field = LogListForm.base_fields[name]
+    limit = REF_LENGTH if isinstance(field, RefField) else getattr(field, "max_length", None)
+    return OpenApiParameter(name, {"type": "string", "maxLength": limit}, description=description)
+
+
 _FILTERS = [
-    OpenApiParameter("repository", description='The full name, like "acme/api".'),
-    OpenApiParameter("tag"),
+    _text("repository", 'The full name, like "acme/api".'),
+    _text("tag"),
     OpenApiParameter("kind", enum=[kind.value for kind in EventKind]),
-    OpenApiParameter("actor"),
-    OpenApiParameter("rule", description="The name of a rule."),
-    OpenApiParameter("digest", description="A digest, or its first characters."),
-    OpenApiParameter("ref", description="The ref of one event."),
-    OpenApiParameter("since", description="The first day, in UTC: 2026-05-01."),
-    OpenApiParameter("until", description="The last day, in UTC."),
+    _text("actor", "Who it was: the name alone."),
+    _text("rule", "The name of a rule."),
+    _text("digest", "A digest, or its first characters."),
+    _text("ref", "The ref of one event."),
+    OpenApiParameter("since", OpenApiTypes.DATE, description="The first day, in UTC: 2026-05-01."),
+    OpenApiParameter("until", OpenApiTypes.DATE, description="The last day, in UTC."),
 ]
 _PLACES = [
-    OpenApiParameter("before", description="The events right before the one with this ref."),
-    OpenApiParameter("after", description="The events right after the one with this ref."),
-    OpenApiParameter("limit", int, description=f"At most {MAX_EVENTS_PER_PAGE} events."),
+    _text("before", "The events right before the one with this ref."),
+    _text("after", "The events right after the one with this ref."),
+    OpenApiParameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_EVENTS_PER_PAGE}),
 ]
 
 
@@ -129,7 +135,7 @@ class LockLogView(APIView):
     def get(self, request: Request, slug: str) -> Response:
         """List events, newest first."""
         access = find_access(request, slug)
-        form = _read(LogPageForm(request.query_params))
+        form = read_form(LogListForm(request.query_params))
         page = find_events(
             access,
             form,
@@ -164,7 +170,7 @@ class ExportView(APIView):
         """Export what matches the filters, up to a checkpoint made now. For auditors and admins."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_ALL_EVENTS)
-        form = _read(ExportForm(request.query_params))
+        form = read_form(ExportForm(request.query_params))
         try:
             return export_log(access, form, is_head=request.method == "HEAD")
         except (TooManyExportsError, NothingSealedError, KeyFileError) as error:
@@ -179,6 +185,7 @@ class CheckpointView(APIView):
         """Return the checkpoint of the log as it is now. For auditors and admins."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_ALL_EVENTS)
+        read_query(request)
         try:
             checkpoint = current_checkpoint(access.workspace.slug)
             return Response(CheckpointSerializer(checkpoint).data)
@@ -193,22 +200,12 @@ class LockEventView(APIView):
     def get(self, request: Request, slug: str, ref: str) -> Response:
         """Return one event by its ref."""
         events = visible_events(find_access(request, slug))
-        event = None if find_bad_character(ref) else events.filter(ref=ref.upper()).first()
+        read_query(request)
+        is_odd = len(ref) != REF_LENGTH or find_bad_character(ref)
+        event = None if is_odd else events.filter(ref=ref.upper()).first()
         if event is None:
             raise Http404(f'There is no event "{ref[:16]}" that you may read.')
         return Response(EventSerializer(event).data)
-
-
-_Form = TypeVar("_Form", bound=LogFilterForm)
-
-
-def _read(form: _Form) -> _Form:
-    """Return the form where it is valid. Raises ValidationError."""
-    if not form.is_valid():
-        raise ValidationError(
-            {name: [str(each) for each in errors] for name, errors in form.errors.items()}
-        )
-    return form
 
 
 def _unavailable(error: Exception) -> Problem:

@@ -24,6 +24,11 @@ def read_signing_key() -> SigningKey:
     path = Path(settings.LOG_KEY_FILE)
     try:
         return parse_signing_key(path.read_text(encoding="utf-8").strip())
+    except FileNotFoundError as error:
+        raise KeyFileError(
+            f"there is no key of the lock log, {path}: manage.py migrate makes it. Other machines "
+            "need a copy of it"
+        ) from error
     except (OSError, ValueError) as error:
         raise KeyFileError(f"{path} cannot be used as the lock log's key: {error}") from error
 

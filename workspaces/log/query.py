@@ -14,7 +14,7 @@ from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
 from workspaces.log.models import REF_LENGTH, LockEvent
-from workspaces.text import find_bad_character
+from workspaces.queries import FilterForm
 
 EVENTS_PER_PAGE = 50
 MAX_EVENTS_PER_PAGE = 200
@@ -27,26 +27,71 @@ _TELLING_CHARACTERS = 3
 _WHOLE_CHARACTERS = 64
 
 
-class LogFilterForm(forms.Form):
+# A digest or its beginning, and whoever types it need not know that it is lower case.
+_DIGEST = r"\A(?:[A-Za-z0-9+._-]+:)?[A-Za-z0-9=_-]*\Z"
+_REF = rf"\A[0-9A-Za-z]{{{REF_LENGTH}}}\Z"
+_A_DAY = "Write a day like 2026-05-01."
+
+
+class RefField(forms.RegexField):
+    """The ref of an event; small letters will do."""
+
+    def __init__(self, **options: Any) -> None:
+        message = f"A reference has {REF_LENGTH} letters and digits."
+        super().__init__(
+            _REF, required=False, strip=True, error_messages={"invalid": message}, **options
+        )
+
+    def clean(self, value: Any) -> str:
+        """Return the ref as it is kept."""
+        ref: str = super().clean(value)
+        return ref.upper()
+
+
+class DayField(forms.DateField):
+    """A day in UTC."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            required=False,
+            input_formats=["%Y-%m-%d"],
+            widget=forms.DateInput({"type": "date"}),
+            help_text="UTC",
+            error_messages={"invalid": _A_DAY},
+            **options,
+        )
+
+
+class LogFilterForm(FilterForm):
     """What to look for. Every field is optional."""
 
-    repository = forms.CharField(required=False, max_length=255)
+    repository = forms.RegexField(
+        "/",
+        required=False,
+        strip=True,
+        max_length=255,
+        error_messages={"invalid": "Write the full name, like acme/api."},
+    )
     tag = forms.CharField(required=False, max_length=128)
     kind = forms.ChoiceField(
         label="Event",
         required=False,
         choices=[("", "Any event"), *((kind.value, kind.label) for kind in EventKind)],
+        error_messages={"invalid_choice": f"Must be one of: {', '.join(EventKind)}."},
     )
     actor = forms.CharField(required=False, max_length=255)
     rule = forms.CharField(required=False, max_length=64, strip=False)
-    digest = forms.CharField(required=False, max_length=256, help_text="or its beginning")
-    ref = forms.CharField(label="Reference", required=False, max_length=REF_LENGTH)
-    since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput({"type": "date"}), help_text="UTC"
+    digest = forms.RegexField(
+        _DIGEST,
+        required=False,
+        strip=True,
+        max_length=256,
+        help_text="or its beginning",
+        error_messages={"invalid": "Write a digest, like sha256:ab12…, or its first characters."},
     )
-    until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput({"type": "date"}), help_text="UTC"
-    )
+    ref = RefField(label="Reference")
+    since = DayField(label="From")
+    until = DayField(label="To")
 
     @classmethod
     def for_access(cls, access: Access, data: Any) -> "LogFilterForm":
@@ -86,7 +131,7 @@ class LogFilterForm(forms.Form):
             begin = _normalize_digest(wanted["digest"])
             condition &= _begins("digest", begin) | _begins("other_digest", begin)
         if "ref" in wanted:
-            condition &= Q(ref=wanted["ref"].upper())
+            condition &= Q(ref=wanted["ref"])
         if "since" in wanted:
             condition &= Q(at__gte=datetime.combine(wanted["since"], time(), UTC))
         if "until" in wanted:
@@ -101,10 +146,21 @@ class LogFilterForm(forms.Form):
 
 
 class LogPageForm(LogFilterForm):
-    """Filters, and the place in the list: what the API takes."""
+    """Filters, and the place in the list."""
 
-    before = forms.CharField(required=False, max_length=REF_LENGTH)
-    after = forms.CharField(required=False, max_length=REF_LENGTH)
+    before = RefField(widget=forms.HiddenInput)
+    after = RefField(widget=forms.HiddenInput)
+
+    def clean(self) -> None:
+        """Refuse two places at once."""
+        super().clean()
+        if self.cleaned_data.get("before") and self.cleaned_data.get("after"):
+            self.add_error("after", "Send before or after, not both.")
+
+
+class LogListForm(LogPageForm):
+    """Filters, the place, and how many events: what the API takes."""
+
     limit = forms.IntegerField(required=False, min_value=1, max_value=MAX_EVENTS_PER_PAGE)
 
 
@@ -145,8 +201,6 @@ def find_events(
 
     It comes right before the event `before`, or right after the event `after`: refs.
     """
-    if find_bad_character(before + after):
-        return LogPage([])
     visible = visible_events(access)
     found = visible.filter(form.to_condition())
     is_fenced = form.has_telling_beginning

@@ -27,7 +27,7 @@ from workspaces.actions.access_tokens import (
 from workspaces.callers import Access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
 from workspaces.pages.access import HtmxRequest, workspace_page
-from workspaces.text import read_number
+from workspaces.queries import FilterForm, IdField
 
 NEVER, ON_A_DATE = "never", "date"
 _DEFAULT_EXPIRY_DAYS = 90
@@ -45,7 +45,10 @@ class AccessTokenForm(forms.Form):
         label="What it may do",
         widget=forms.CheckboxSelectMultiple,
         choices=[(scope.value, scope.label) for scope in Scope],
-        error_messages={"required": "Choose at least one scope."},
+        error_messages={
+            "required": "Choose at least one scope.",
+            "invalid_choice": "Choose from these scopes.",
+        },
     )
     expiry = forms.ChoiceField(
         label="When it expires",
@@ -58,7 +61,10 @@ class AccessTokenForm(forms.Form):
             (NEVER, "Never"),
         ],
         initial=str(_DEFAULT_EXPIRY_DAYS),
-        error_messages={"required": "Choose when it expires."},
+        error_messages={
+            "required": "Choose when it expires.",
+            "invalid_choice": "Choose when it expires.",
+        },
     )
     expires_on = forms.DateField(label="Last day", required=False)
 
@@ -104,6 +110,12 @@ class AccessTokenForm(forms.Form):
     @property
     def has_expiry_error(self) -> bool:
         return self.has_error("expiry") or self.has_error("expires_on")
+
+
+class TokensQueryForm(FilterForm):
+    """The place in the list: the id that a page begins below."""
+
+    before = IdField()
 
 
 @dataclass(frozen=True)
@@ -176,12 +188,15 @@ def _show_secret(request: HtmxRequest, access: Access, secret: str) -> HttpRespo
 
 
 def _list(request: HtmxRequest, access: Access, form: AccessTokenForm) -> HttpResponse:
-    page = find_access_tokens(access.workspace, before=read_number(request.GET.get("before", "")))
+    query = TokensQueryForm(request.GET)
+    before = query.cleaned_data["before"] if query.is_valid() else 0
+    page = find_access_tokens(access.workspace, before=before)
     context: dict[str, Any] = {
         "access": access,
         "here": "access-tokens",
         "form": form,
         "rows": [_to_row(token) for token in page.tokens],
+        "query_problems": query.list_problems(),
         "next_before": page.next_before,
         "max_name_length": MAX_NAME_LENGTH,
     }

@@ -12,7 +12,6 @@ from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
-from kombu.exceptions import OperationalError
 
 from workspaces.access import Actor, ActorKind, Origin
 from workspaces.actions.passwords import (
@@ -23,7 +22,7 @@ from workspaces.actions.passwords import (
     set_password_by_link,
 )
 from workspaces.callers import read_origin
-from workspaces.models import User
+from workspaces.models import PasswordLinkRequest, User
 from workspaces.pages.account_forms import (
     ChangeEmailForm,
     ChangePasswordForm,
@@ -32,7 +31,6 @@ from workspaces.pages.account_forms import (
 )
 from workspaces.pages.forms import render_form
 from workspaces.sign_in import verify_password
-from workspaces.tasks import mail_password_links
 from workspaces.throttles import (
     PASSWORD_LINKS_PER_ADDRESS,
     PASSWORD_LINKS_PER_EMAIL,
@@ -40,9 +38,6 @@ from workspaces.throttles import (
     count_call,
     counted_address,
 )
-
-# Somebody who waits longer for a mail has asked again.
-MAIL_MESSAGE_LIFE_SECONDS = 3600
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -119,13 +114,10 @@ def forgotten_password(request: HttpRequest) -> HttpResponse:
         origin = read_origin(request)
         try:
             count_call(PASSWORD_LINKS_PER_ADDRESS, counted_address(origin.address))
-            _send_links(form.cleaned_data["email"], origin)
+            _request_links(form.cleaned_data["email"], origin)
         except TooManyCallsError as refusal:
             form.add_error("email", str(refusal))
             return render_form(request, "workspaces/forgotten_password.html", context, refusal)
-        except OperationalError:
-            form.add_error("email", "No mail can be sent at the moment. Try again in a minute.")
-            return render(request, "workspaces/forgotten_password.html", context, status=503)
         messages.success(
             request,
             "If this is the address of an account, a mail is on its way. Its link is good for one "
@@ -135,16 +127,17 @@ def forgotten_password(request: HttpRequest) -> HttpResponse:
     return render_form(request, "workspaces/forgotten_password.html", context)
 
 
-def _send_links(email: str, origin: Origin) -> None:
-    """Have links mailed, unless the address got some a short time ago; nobody is told which."""
+def _request_links(email: str, origin: Origin) -> None:
+    """Have links mailed, unless the address got some a short time ago; nobody is told which.
+
+    The worker mails them, so that the answer takes as long for an address that nobody has.
+    """
     try:
         count_call(PASSWORD_LINKS_PER_EMAIL, email.lower())
     except TooManyCallsError:
         return
-    mail_password_links.apply_async(
-        (email, origin.address, origin.user_agent),
-        expires=MAIL_MESSAGE_LIFE_SECONDS,
-        retry=False,
+    PasswordLinkRequest.objects.create(
+        email=email, address=origin.address, user_agent=origin.user_agent
     )
 
 

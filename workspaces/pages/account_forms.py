@@ -8,10 +8,8 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from workspaces.actions.invitations import NAME_TAKEN
-from workspaces.models import MAX_USERNAME_LENGTH, User
+from workspaces.models import MAX_EMAIL_LENGTH, MAX_USERNAME_LENGTH, User
 from workspaces.sign_in import MAX_PASSWORD_LENGTH
-
-MAX_EMAIL_LENGTH = 254
 
 
 class PasswordField(forms.CharField):

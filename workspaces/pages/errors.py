@@ -50,6 +50,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
 
 
+def too_large(request: HttpRequest, status: int, detail: str) -> HttpResponse:
+    """Answer a request that is larger than any good one, without the database."""
+    if request.path.startswith("/api/"):
+        return plain_problem_response(status, "too_large", detail)
+    content = render_to_string(
+        "errors/error.html", {"heading": "Too large", "detail": f"{detail} Nothing was changed."}
+    )
+    return HttpResponse(content, status=status)
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a bug, or what cannot be done now, without touching the database."""
     error = sys.exception()

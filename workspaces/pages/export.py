@@ -30,10 +30,13 @@ _SILENT_AFTER = timedelta(minutes=2)
 @workspace_page(Permission.VIEW_ALL_EVENTS)
 def export_page(request: HtmxRequest, access: Access) -> HttpResponse:
     """Ask what to export, beginning with the filters in the address."""
-    names = [name for name in ExportForm.base_fields if name not in ("format", "export")]
-    typed = {name: request.GET[name] for name in names if name in request.GET}
-    initial = {"format": ExportFormat.JSONL.value, **typed, "export": uuid4()}
-    return _ask(request, access, ExportForm(initial=initial))
+    if not request.GET:
+        return _ask(request, access, ExportForm())
+    typed = request.GET.copy()
+    typed.setdefault("format", ExportFormat.JSONL.value)
+    form = ExportForm(typed)
+    form.is_valid()
+    return _ask(request, access, form)
 
 
 @workspace_page(Permission.VIEW_ALL_EVENTS)
@@ -71,7 +74,7 @@ def export_progress(request: HtmxRequest, access: Access, export_id: UUID) -> Ht
 
 
 def _ask(request: HtmxRequest, access: Access, form: ExportForm, status: int = 200) -> HttpResponse:
-    typed_id = form.cleaned_data.get("export") if form.is_bound else form.initial["export"]
+    typed_id = form.cleaned_data.get("export") if form.is_bound else None
     context = {
         "access": access,
         "form": form,

@@ -12,7 +12,7 @@ from workspaces.log.changes import describe_value, list_changes, list_rule_chang
 from workspaces.log.checkpoints import latest_checkpoint
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import REF_LENGTH, LockEvent
-from workspaces.log.query import LogFilterForm, find_events, visible_events
+from workspaces.log.query import LogPageForm, find_events, visible_events
 from workspaces.log.seal import count_unsealed
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.text import find_bad_character
@@ -21,18 +21,18 @@ from workspaces.text import find_bad_character
 @workspace_page(Permission.VIEW_TAG_EVENTS)
 def lock_log(request: HtmxRequest, access: Access) -> HttpResponse:
     """List events, newest first, by the filters in the address; say how far the log is sealed."""
-    form = LogFilterForm.for_access(access, request.GET)
-    before, after = (request.GET.get(name, "")[:REF_LENGTH] for name in ("before", "after"))
+    form = LogPageForm.for_access(access, request.GET)
     context: dict[str, Any] = {
         "access": access,
         "form": form,
         "is_filtered": any(request.GET.values()),
-        "is_newest": not (before or after),
+        "is_newest": not (request.GET.get("before") or request.GET.get("after")),
         "unsealed": count_unsealed(access.workspace.slug),
         "checkpoint": latest_checkpoint(access.workspace.slug),
     }
     if form.is_valid():
-        page = find_events(access, form, before, after=after)
+        place = form.cleaned_data
+        page = find_events(access, form, place["before"], after=place["after"])
         context |= {
             "page": page,
             "older_query": _query_of(request, before=page.older_before),
@@ -54,7 +54,7 @@ def _query_of(request: HtmxRequest, **place: str) -> str:
 @workspace_page(Permission.VIEW_TAG_EVENTS)
 def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
     """Show one event whole. The link in a refusal leads here."""
-    if find_bad_character(ref):
+    if len(ref) != REF_LENGTH or find_bad_character(ref):
         raise Http404
     found = visible_events(access).select_related("origin", "seal")
     event = found.filter(ref=ref.upper()).first()

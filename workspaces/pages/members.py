@@ -27,10 +27,16 @@ from workspaces.mail import (
     make_invitation_link,
     make_password_link_address,
 )
-from workspaces.models import MAX_INVITEE_LENGTH, Invitation, Membership, User
+from workspaces.models import (
+    MAX_INVITEE_LENGTH,
+    MAX_USERNAME_LENGTH,
+    Invitation,
+    Membership,
+    User,
+)
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.forms import add_errors, render_form
-from workspaces.text import find_bad_character
+from workspaces.queries import FilterForm
 from workspaces.throttles import INVITATIONS_PER_WORKSPACE, TooManyCallsError, count_call
 
 MEMBERS_PER_PAGE = 100
@@ -56,12 +62,18 @@ class InviteForm(forms.Form):
         widget=forms.RadioSelect,
         choices=[(role.value, role.label) for role in _ROLE_HINTS],
         initial=Role.MEMBER.value,
-        error_messages={"required": "Choose a role."},
+        error_messages={"required": "Choose a role.", "invalid_choice": "Choose a role."},
     )
 
     def list_roles(self) -> Iterator[tuple[Any, str]]:
         """Return each role's radio button, and what the role may do."""
         yield from zip(self["role"], _ROLE_HINTS.values(), strict=True)
+
+
+class MembersQueryForm(FilterForm):
+    """The place in the list: the name that a page starts behind."""
+
+    after = forms.CharField(required=False, max_length=MAX_USERNAME_LENGTH)
 
 
 class RoleForm(forms.Form):
@@ -209,9 +221,10 @@ def _list(
     made: dict[str, Any] | None = None,
     refusal: TooManyCallsError | None = None,
 ) -> HttpResponse:
-    after = request.GET.get("after", "")
+    query = MembersQueryForm(request.GET)
+    after = query.cleaned_data["after"] if query.is_valid() else ""
     found = access.workspace.memberships.select_related("user").order_by("user__username")
-    if after and not find_bad_character(after):
+    if after:
         found = found.filter(user__username__gt=after)
     page = list(found[: MEMBERS_PER_PAGE + 1])
     has_more = len(page) > MEMBERS_PER_PAGE
@@ -220,6 +233,7 @@ def _list(
         "access": access,
         "here": "members",
         "members": page,
+        "query_problems": query.list_problems(),
         "next_after": page[-1].user.username if has_more else "",
         "roles": list(Role),
         "form": form,

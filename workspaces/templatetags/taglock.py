@@ -8,6 +8,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from workspaces.access import describe_actor
+
 register = template.Library()
 
 
@@ -45,6 +47,12 @@ def age(value: datetime) -> str:
         if seconds >= length:
             return f"{seconds // length} {unit}"
     return f"{seconds} s"
+
+
+@register.simple_tag
+def actor(name: str, kind: str) -> str:
+    """Show who did something, so that a program is not taken for a person."""
+    return describe_actor(name, kind)
 
 
 @register.simple_tag

@@ -31,7 +31,7 @@ class Command(BaseCommand):
         """Take the step, or say why it is not due; then show how it stands."""
         keys = token_keys()
         step = {
-            "show": KeyFolder.make_first_key,
+            "show": KeyFolder.require_first_key,
             "prepare": KeyFolder.prepare_next_key,
             "use": KeyFolder.use_next_key,
             "retire": KeyFolder.retire_old_keys,

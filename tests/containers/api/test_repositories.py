@@ -8,12 +8,10 @@ import pytest
 from django.conf import settings
 from rest_framework.test import APIClient
 
-from containers.inventory import record_pushes
 from containers.models import Push
 from containers.models import Repository as KnownRepository
-from containers.reference import Digest, Repository, Tag
 from containers.visibility import find_public
-from tests.conftest import AA
+from tests.immutability.making import land
 from tests.problems import nothing_written, read_problem
 from workspaces.access import Scope
 from workspaces.log.models import LockEvent
@@ -49,7 +47,7 @@ def put(client: APIClient, name: str, body: Any) -> Any:
 def test_the_list_has_every_repository_by_name(acme: Workspace, auditor: APIClient) -> None:
     make(acme, "acme/web", is_public=True)
     make(acme, "acme/api")
-    record_pushes(acme, Repository("acme/api"), [Tag("v1")], Digest(AA), "dana")
+    land(acme)
     response = auditor.get(LIST)
     assert response.status_code == 200
     created = dict(KnownRepository.objects.values_list("name", "created_at"))

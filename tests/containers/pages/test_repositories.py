@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from containers.inventory import record_pushes
 from containers.models import Push
 from containers.models import Repository as KnownRepository
-from containers.reference import Digest, Repository, Tag
+from containers.reference import Repository
 from containers.repositories import REPOSITORIES_PER_PAGE
 from containers.visibility import find_public, set_public
-from tests.conftest import AA
+from tests.immutability.making import land
 from tests.page import Browser, Page, read_errors
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM
@@ -30,8 +29,7 @@ def make(workspace: Workspace, *names: str, is_public: bool = False) -> None:
 
 
 def push(workspace: Workspace, name: str) -> Push:
-    record_pushes(workspace, Repository(name), [Tag("v1")], Digest(AA), "dana")
-    return Push.objects.latest("id")
+    return land(workspace, repository=name)
 
 
 def names_of(page: Page) -> list[str]:
@@ -185,10 +183,14 @@ def test_a_long_list_has_pages_that_keep_the_search(acme: Workspace, member: Bro
     assert page.find_all("a", rel="next") == []
 
 
-def test_a_place_that_is_no_name_is_the_start(acme: Workspace, member: Browser) -> None:
+@pytest.mark.parametrize("query", ["after=%00", "after=%FF", "after=zzz", "after=acme/Z", "nme=x"])
+def test_a_query_that_cannot_be_read_is_said_to_be_so(
+    acme: Workspace, member: Browser, query: str
+) -> None:
     make(acme, "acme/api")
-    for place in ("%00", "%FF", "zzz", "acme/Z"):
-        assert names_of(member.open(f"{REPOSITORIES}?after={place}")) == ["acme/api"]
+    page = member.open(f"{REPOSITORIES}?{query}")
+    assert page.find(class_="summary").find("li") is not None
+    assert page.main.find_all("table") == page.find_all(class_="empty") == []
 
 
 # Nothing yet.

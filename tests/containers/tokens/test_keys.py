@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,10 +41,27 @@ def is_believed(token: str, keys: KeyFolder) -> bool:
     return True
 
 
-def test_the_first_use_makes_a_key(folder: Path) -> None:
+def test_the_first_key_is_made_on_demand(folder: Path) -> None:
     keys = KeyFolder(folder)
+    keys.make_first_key()
     assert is_believed(sign(keys), keys)
     assert sorted(path.name for path in folder.iterdir()) == [CURRENT, TRUSTED]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        KeyFolder.read_signing_key,
+        KeyFolder.read_trusted_keys,
+        KeyFolder.require_first_key,
+        KeyFolder.prepare_next_key,
+        KeyFolder.retire_old_keys,
+    ],
+)
+def test_using_keys_makes_none(folder: Path, use: Callable[[KeyFolder], object]) -> None:
+    with pytest.raises(KeyFileError, match=r"manage\.py migrate makes the first one"):
+        use(KeyFolder(folder))
+    assert not folder.exists()
 
 
 def test_the_private_key_is_its_owners_alone_and_the_bundle_is_for_the_registry(
@@ -66,8 +84,13 @@ def test_a_key_that_is_there_stays(keys: KeyFolder, folder: Path) -> None:
 
 def test_processes_that_start_together_agree_on_one_key(folder: Path) -> None:
     nodes = [KeyFolder(folder) for _ in range(8)]
+
+    def make_and_sign(node: KeyFolder) -> str:
+        node.make_first_key()
+        return sign(node)
+
     with ThreadPoolExecutor(len(nodes)) as pool:
-        tokens = list(pool.map(sign, nodes))
+        tokens = list(pool.map(make_and_sign, nodes))
     assert all(is_believed(token, KeyFolder(folder)) for token in tokens)
     assert (
         len({KeyFolder(folder).read_signing_key().id, *(n.read_signing_key().id for n in nodes)})
@@ -78,6 +101,7 @@ def test_processes_that_start_together_agree_on_one_key(folder: Path) -> None:
 def test_a_crash_between_key_and_bundle_is_mended(keys: KeyFolder, folder: Path) -> None:
     token = sign(keys)
     (folder / TRUSTED).unlink()
+    keys.make_first_key()
     assert is_believed(token, KeyFolder(folder))
 
 
@@ -88,6 +112,7 @@ def test_a_lost_private_key_is_said_and_not_replaced_by_one_that_nobody_believes
     with pytest.raises(KeyFileError, match=r"current\.pem is lost"):
         sign(KeyFolder(folder))
     (folder / TRUSTED).unlink()
+    keys.make_first_key()
     assert is_believed(sign(KeyFolder(folder)), keys)
 
 
@@ -202,7 +227,7 @@ def test_a_file_that_is_no_key_is_named(folder: Path, name: str, content: bytes)
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KeyFileError, match="file/keys"):
-        KeyFolder(tmp_path / "file" / "keys").read_signing_key()
+        KeyFolder(tmp_path / "file" / "keys").make_first_key()
 
 
 def test_a_file_is_read_again_when_it_was_replaced(keys: KeyFolder, folder: Path) -> None:

@@ -32,7 +32,9 @@ ACCESS = (repository_access("acme/api", "pull", "push"), repository_access("acme
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFolder:
-    return KeyFolder(tmp_path_factory.mktemp("keys"))
+    keys = KeyFolder(tmp_path_factory.mktemp("keys"))
+    keys.make_first_key()
+    return keys
 
 
 def sign(keys: KeyFolder, now: float | None = None, seconds: int = TOKEN_SECONDS) -> str:
@@ -210,6 +212,7 @@ def test_a_forged_token_differs_from_a_good_one_in_its_flaw_alone(keys: KeyFolde
 
 def test_a_certificate_in_the_head_is_not_heeded(keys: KeyFolder, tmp_path: Path) -> None:
     other = KeyFolder(tmp_path)
+    other.make_first_key()
     with pytest.raises(InvalidTokenError):
         read_token(sign(other), keys)
     certificate = other.read_signing_key().certificate

@@ -1,6 +1,7 @@
 """What an admin does to a lock, on a registry in memory or without one."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.immutability.registry_double import RegistryDouble
 from workspaces.models import User, Workspace
 
 # The change that each action makes, with a registry or with None.
-ACTIONS = {
+ACTIONS: dict[str, Callable[[LockChange, Any], Any]] = {
     "release": release_locked_tag,
     "free": free_name,
     "reserve": lambda change, registry: delete_locked_tag(change, NameAfter.RESERVE, registry),
@@ -36,6 +37,7 @@ def act(acme: Workspace, alice: User) -> Act:
         expected_state: str = "",
     ) -> LockedTag | None:
         change = LockChange(acme, row.id, reason, ALICE, expected_state)
-        return ACTIONS[what](change, registry)
+        left: LockedTag | None = ACTIONS[what](change, registry)
+        return left
 
     return act

@@ -1,12 +1,15 @@
 """Delete a locked tag as an admin: what becomes of the tag, of its name and of the log."""
 
+from collections.abc import Callable
+
 import pytest
 
 from containers.models import Tag as TagRecord
+from containers.registry.client import RegistryAnswer
 from immutability.actions import delete_tag
 from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.models import LockedTag
-from immutability.protection import Protection
+from immutability.protection import Policy, Protection
 from tests.immutability.actions.conftest import Act
 from tests.immutability.core import Core
 from tests.immutability.making import (
@@ -19,13 +22,15 @@ from tests.immutability.making import (
 from tests.immutability.registry_double import (
     NO_ANSWER,
     Carry,
-    RegistryAnswer,
+    Reply,
     answer,
     image,
     lands_without_answer,
 )
 from tests.problems import nothing_written
 from workspaces.models import Membership, Workspace
+
+Protect = Callable[..., Policy]
 
 ONE, TWO = image("one"), image("two")
 
@@ -109,9 +114,9 @@ def test_what_the_registry_refuses_is_told_with_its_reason(core: Core, act: Act)
 
 
 @pytest.mark.parametrize("reply", [NO_ANSWER, lands_without_answer])
-def test_a_delete_without_an_answer_is_decided_later(core: Core, act: Act, reply: object) -> None:
+def test_a_delete_without_an_answer_is_decided_later(core: Core, act: Act, reply: Reply) -> None:
     core.push("v1", image=ONE)
-    core.registry.script("DELETE", reply)  # type: ignore[arg-type]
+    core.registry.script("DELETE", reply)
     with pytest.raises(TryAgainError):
         act("reserve", LockedTag.objects.get(), core.registry)
     assert LockedTag.objects.get().state == "deleting"
@@ -147,9 +152,9 @@ def test_a_second_request_to_the_registry_asks_for_permission_again(core: Core, 
 
 @pytest.mark.parametrize("state", ["locked", "released"])
 def test_without_a_registry_the_name_is_reserved_at_once(
-    acme: Workspace, act: Act, protect: object, state: str
+    acme: Workspace, act: Act, protect: Protect, state: str
 ) -> None:
-    protect(acme, Protection.ALL)  # type: ignore[operator]
+    protect(acme, Protection.ALL)
     left = act("reserve", make_lock(acme, "v1", state), reason="bad")
     assert left is not None
     assert (left.state, left.deleted_by, left.delete_reason) == ("reserved", "alice", "")
@@ -161,9 +166,9 @@ def test_without_a_registry_the_name_is_reserved_at_once(
 
 @pytest.mark.parametrize("protection", [Protection.ALL, Protection.NONE])
 def test_without_a_registry_the_name_is_free_at_once(
-    acme: Workspace, act: Act, protect: object, protection: Protection
+    acme: Workspace, act: Act, protect: Protect, protection: Protection
 ) -> None:
-    protect(acme, protection)  # type: ignore[operator]
+    protect(acme, protection)
     assert act("delete and free", make_lock(acme, "v1")) is None
     assert tag_event_kinds(acme) == ["tag.deleted", "lock.freed"]
     assert TagRecord.objects.get().digest == ""
@@ -233,7 +238,7 @@ def test_a_lock_that_ended_and_came_back_is_not_deleted(core: Core, act: Act) ->
     core.push("v1", image=ONE)
     row = LockedTag.objects.get()
 
-    def end(carry: Carry) -> object:
+    def end(carry: Carry) -> RegistryAnswer:
         LockedTag.objects.filter(id=row.id).delete()
         set_record(row, digest="", revision=99)
         return carry()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from containers.registry.client import RegistryAnswer
 from immutability.errors import ConflictError, TryAgainError
 from immutability.models import LockedTag
 from tests.immutability.actions.conftest import Act
@@ -10,7 +11,6 @@ from tests.immutability.making import make_lock, set_record, tag_events
 from tests.immutability.registry_double import (
     NO_ANSWER,
     Carry,
-    Descriptor,
     RegistryDouble,
     image,
 )
@@ -55,7 +55,7 @@ def test_a_look_counts_only_while_the_record_stays_as_it_was(
     row = make_lock(acme, "v1", "reserved")
     revisions = iter(range(7, 99))
 
-    def change_meanwhile(carry: Carry) -> Descriptor:
+    def change_meanwhile(carry: Carry) -> RegistryAnswer:
         set_record(row, revision=next(revisions))
         return carry()
 

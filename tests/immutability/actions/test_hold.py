@@ -1,5 +1,6 @@
 """What release, free and delete have in common: when they wait, and when they change nothing."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from immutability import patience
 from immutability.actions.hold import LockChange
 from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.models import LockedTag
-from immutability.protection import LockState, Protection
+from immutability.protection import LockState, Policy, Protection
 from tests.conftest import AA, BB
 from tests.immutability.actions.conftest import ACTIONS, Act
 from tests.immutability.making import break_the_log, make_lock, put_in_flight, put_stray
@@ -27,10 +28,12 @@ SOON = timedelta(minutes=12)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_waits(acme: Workspace, protect: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_waits(
+    acme: Workspace, protect: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(patience, "MAX_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(patience, "_SHORT_TURN_SECONDS", 0.0)
-    protect(acme, Protection.ALL)  # type: ignore[operator]
+    protect(acme, Protection.ALL)
 
 
 @pytest.fixture(params=[False, True], ids=["no registry", "registry"])

@@ -22,6 +22,7 @@ from immutability.patterns import PatternEvaluationError
 from immutability.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.conftest import AA, SEMVER
+from tests.immutability.checks import every_row
 from tests.immutability.making import break_the_log, make_lock, tag_events
 from tests.problems import nothing_written
 from workspaces.access import Actor, ActorKind
@@ -71,13 +72,42 @@ def test_a_workspace_protects_nothing_at_version_0(acme: Workspace) -> None:
 
 
 def test_every_save_raises_the_version(acme: Workspace) -> None:
-    for version, draft in enumerate((NOTHING, NOTHING, RELEASES, EVERYTHING), start=1):
+    for version, draft in enumerate((RELEASES, NOTHING, RELEASES, EVERYTHING), start=1):
         assert save(acme, draft) == draft.to_policy(version)
         assert read_policy(acme) == draft.to_policy(version)
 
 
+@pytest.mark.parametrize("draft", [NOTHING, RELEASES, EVERYTHING])
+def test_saving_what_is_saved_already_changes_nothing(acme: Workspace, draft: Draft) -> None:
+    saved = save(acme, draft)
+    before = every_row()
+    assert save(acme, draft) == saved
+    assert every_row() == before
+
+
+def test_saving_what_a_stale_page_shows_is_refused_even_where_it_is_saved_already(
+    acme: Workspace,
+) -> None:
+    save(acme, RELEASES)
+    save(acme, EVERYTHING)
+    with pytest.raises(StaleSettingsError):
+        save(acme, EVERYTHING, version=1)
+
+
+@pytest.mark.parametrize("pattern", ["^prod$ ", "("])
+def test_a_rule_from_before_it_was_refused_may_stay_as_it_is_but_not_be_saved_again(
+    acme: Workspace, pattern: str
+) -> None:
+    saved = save(acme, RELEASES)
+    Rule.objects.update(pattern=pattern)
+    old = (PolicyRule(saved.rules[0].name, pattern),)
+    assert save(acme, Draft(Protection.SOME, old)).version == saved.version
+    with pytest.raises(InvalidDraftError):
+        save(acme, Draft(Protection.ALL, old))
+
+
 def test_everything_that_was_typed_is_what_is_read(acme: Workspace) -> None:
-    rules = (PROD, SEMVER, PolicyRule(" a  name ", "  ^ \\d $  "), STAGING)
+    rules = (PROD, SEMVER, PolicyRule(" a  name ", "[ v]\\d| x"), STAGING)
     draft = Draft(Protection.SOME, rules, refuse_identical_pushes=True, protect_signature_tags=True)
     save(acme, draft)
     assert read_policy(acme) == draft.to_policy(1)

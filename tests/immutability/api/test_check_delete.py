@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.test import Client
+from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
 from rest_framework.test import APIClient
 
 from immutability.models import LockedTag, Rule
-from immutability.protection import Policy, Protection
+from immutability.protection import Policy, PolicyRule, Protection
 from immutability.refusals import format_time
-from tests.conftest import AA, BB, SEMVER
+from tests.conftest import AA, BB, CC, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import SYSTEM, Role, Scope
@@ -65,7 +67,7 @@ def test_only_an_admin_of_the_workspace_deletes_a_locked_tag(
                             'tag "v1.2.0" of acme/api cannot be deleted because the tag is '
                             "immutable: it is locked to sha256:aaaaaaaaaaaa… since "
                             f'{format_time(row.locked_at)} by rule "Release versions" (pushed by '
-                            f"dana). Only admins of acme can delete it. {url}"
+                            f"dana via the registry). Only admins of acme can delete it. {url}"
                         ),
                         "detail": {
                             "reason": "TAG_IMMUTABLE",
@@ -75,7 +77,7 @@ def test_only_an_admin_of_the_workspace_deletes_a_locked_tag(
                             "locked_digest": AA,
                             "locked_at": row.locked_at.isoformat(),
                             "rule": "Release versions",
-                            "pushed_by": "dana",
+                            "pushed_by": "dana via the registry",
                             "event": event.ref,
                             "url": url,
                         },
@@ -201,3 +203,75 @@ def test_questions_that_do_not_add_up_are_refused(
     with nothing_written():
         response = post(registry, **fields)
     assert read_problem(response, 400, "invalid")["errors"][0]["pointer"] == pointer
+
+
+# Dry runs.
+
+
+def without_event(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without the event, which a dry run does not record."""
+    if answer["error"]:
+        error = answer["error"]["body"]["errors"][0]
+        url = error["detail"].pop("url", None)
+        error["detail"].pop("event", None)
+        error["message"] = error["message"].removesuffix(f" {url}")
+    return answer
+
+
+@pytest.fixture
+def every_kind(check_push: Ask, lock: Lock, acme: Workspace, protect: Protect) -> None:
+    """A tag in each state, one that is known and not locked yet, and a digest with some of them."""
+    protect(acme, Protection.NONE)
+    check_push("v9.0.0", AA)
+    protect(acme, Protection.SOME, SEMVER, PolicyRule("Betas", "^beta$"))
+    for tag in ("v1.0.0", "v1.0.1", "beta"):
+        lock(tag)
+    lock("v2.0.0", BB)
+    check_push("feature-x", CC)
+    check_push("v3.0.0", CC, two_phase=True)
+    protect(acme, Protection.SOME, SEMVER)
+    delete_locked_tag(acme, lock("v4.0.0", CC).id, NameAfter.RESERVE, "why", actor=SYSTEM)
+    release_locked_tag(acme, lock("v5.0.0", BB).id, "why", actor=SYSTEM)
+
+
+@pytest.mark.parametrize("who", ["alice", "bob", "nobody"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        *({"tag": f"v{number}.0.0"} for number in (1, 2, 3, 4, 5, 8, 9)),
+        {"tag": "beta"},
+        {"tag": "feature-x"},
+        *({"digest": digest} for digest in (AA, BB, CC)),
+    ],
+    ids=str,
+)
+def test_a_dry_run_says_what_the_check_will_say_and_changes_nothing(
+    check_delete: Ask, every_kind: None, target: dict[str, str], who: str
+) -> None:
+    with nothing_written():
+        told = check_delete(**target, actor=who, dry_run=True)
+    if told["error"] and told["error"]["status"] == 403:
+        detail = told["error"]["body"]["errors"][0]["detail"]
+        assert (detail["event"], detail["url"]) == (None, None)
+    done = without_event(check_delete(**target, actor=who))
+    if done["error"] and target in ({"tag": "v9.0.0"}, {"digest": AA}):
+        # The check has locked it since, and says when.
+        since = done["error"]["body"]["errors"][0]["detail"]
+        assert (told["allowed"], told["tags"]) == (done["allowed"], done["tags"])
+        assert since["reason"] == "TAG_IMMUTABLE"
+    else:
+        assert without_event(told) == done
+
+
+@pytest.mark.parametrize("who", ["alice", "bob", "olga"])
+def test_anybody_in_the_workspace_may_ask_in_a_dry_run(
+    lock: Lock, sign_in: Callable[[User], Client], olga: User, who: str
+) -> None:
+    lock("v1.2.0")
+    client = sign_in(User.objects.get(username=who))
+    asked = {"repository": "acme/api", "tag": "v1.2.0"}
+    with nothing_written():
+        for dry_run, status in ((True, 200), (False, 403)):
+            body = {**asked, "dry_run": dry_run}
+            response = client.post("/api/v1/check-delete", body, content_type="application/json")
+            assert response.status_code == status

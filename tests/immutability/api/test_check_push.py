@@ -82,7 +82,8 @@ def test_another_image_is_refused_with_an_error_to_relay(check_push: Ask) -> Non
                             'tag "v1.2.0" of acme/api cannot be overwritten because the tag is '
                             "immutable: it is locked to sha256:aaaaaaaaaaaa… since "
                             f'{format_time(row.locked_at)} by rule "Release versions" (pushed by '
-                            "dana). Your push was sha256:bbbbbbbbbbbb…. Push a new tag, or ask an "
+                            "dana via the registry). Your push was sha256:bbbbbbbbbbbb…. "
+                            "Push a new tag, or ask an "
                             f"admin of acme. {url}"
                         ),
                         "detail": {
@@ -93,7 +94,7 @@ def test_another_image_is_refused_with_an_error_to_relay(check_push: Ask) -> Non
                             "locked_digest": AA,
                             "locked_at": row.locked_at.isoformat(),
                             "rule": "Release versions",
-                            "pushed_by": "dana",
+                            "pushed_by": "dana via the registry",
                             "event": event.ref,
                             "url": url,
                             "pushed_digest": BB,
@@ -167,8 +168,8 @@ def test_a_refused_dry_run_relays_the_line_without_a_link(check_push: Ask) -> No
     assert error["status"] == 403
     assert error["body"]["errors"][0]["message"] == (
         'tag "v1.2.0" of acme/api cannot be overwritten because the tag is immutable: it is locked '
-        f'to sha256:aaaaaaaaaaaa… since {since} by rule "Release versions" (pushed by dana). Push '
-        "a new tag, or ask an admin of acme."
+        f'to sha256:aaaaaaaaaaaa… since {since} by rule "Release versions" (pushed by dana via '
+        "the registry). Push a new tag, or ask an admin of acme."
     )
     detail = error["body"]["errors"][0]["detail"]
     assert (detail["event"], detail["pushed_digest"]) == (None, None)
@@ -248,8 +249,7 @@ def test_a_two_phase_check_claims_the_tag_and_others_are_told_to_try_again(check
         "expires_at": claim.expires_at.isoformat().replace("+00:00", "Z"),
     }
     for fields in ({"digest": BB}, {"two_phase": True}):
-        with nothing_written():
-            answer = check_push("v1.2.0", **fields)  # type: ignore[arg-type]
+        answer = check_push("v1.2.0", **fields)
         assert (answer["allowed"], answer["outcome"]) == (False, "claim_pending")
         assert answer["error"]["status"] == 503
         assert answer["error"]["headers"] == {"Retry-After": "10"}
@@ -389,3 +389,49 @@ def test_a_token_that_may_only_ask_is_told_about_dry_run(
         response = post(client, tag="v1.2.0")
     assert "dry_run" in read_problem(response, 403, "forbidden")["detail"]
     assert post(client, tag="v1.2.0", dry_run=True).json()["outcome"] == "free"
+
+
+# What a refusal names.
+
+
+@pytest.mark.parametrize(
+    ("protection", "rules", "words", "named"),
+    [
+        (
+            Protection.SOME,
+            [PolicyRule("Versions, renamed", SEMVER.pattern)],
+            'by rule "Versions, renamed" (',
+            "Versions, renamed",
+        ),
+        (
+            Protection.SOME,
+            [PolicyRule("Another", "^v1"), SEMVER],
+            'by rule "Another" (',
+            "Another",
+        ),
+        (Protection.ALL, [SEMVER], "because all tags are protected (", None),
+    ],
+)
+def test_a_refusal_names_what_covers_the_tag_now(
+    check_push: Ask,
+    check_delete: Ask,
+    acme: Workspace,
+    protect: Protect,
+    protection: Protection,
+    rules: list[PolicyRule],
+    words: str,
+    named: str | None,
+) -> None:
+    check_push("v1.2.0")
+    since = format_time(LockedTag.objects.get().locked_at)
+    protect(acme, protection, *rules)
+    for answer in (
+        check_push("v1.2.0", BB),
+        check_push("v1.2.0", BB, dry_run=True),
+        check_delete(tag="v1.2.0"),
+        check_delete(tag="v1.2.0", dry_run=True),
+    ):
+        error = answer["error"]["body"]["errors"][0]
+        assert f"since {since} {words}" in error["message"]
+        assert SEMVER.name not in error["message"]
+        assert error["detail"]["rule"] == named

@@ -1,15 +1,25 @@
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
+from django.utils import timezone
 from rest_framework.test import APIClient
 
+from immutability.errors import PermissionRevokedError
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
-from tests.conftest import AA, BB, SEMVER
-from tests.immutability.api.conftest import Ask
+from tests.conftest import AA, SEMVER
+from tests.immutability.making import (
+    make_lock,
+    put_in_flight,
+    put_stray,
+    set_record,
+    tag_events,
+)
 from tests.problems import nothing_written, read_problem
 from workspaces.access import Scope
 from workspaces.log.models import LockEvent
@@ -25,6 +35,12 @@ REASON = "The build was broken."
 @pytest.fixture(autouse=True)
 def _all_tags_are_protected(acme: Workspace, protect: Protect) -> None:
     protect(acme, Protection.ALL)
+
+
+@pytest.fixture
+def lock(acme: Workspace) -> Lock:
+    """Return a function that locks a tag of acme/api, or has it in another state."""
+    return partial(make_lock, acme)
 
 
 @pytest.fixture
@@ -60,7 +76,7 @@ def test_a_lock_is_shown_whole(admin: APIClient, lock: Lock) -> None:
         "rule_pattern": "",
         "settings_version": 1,
         "pushed_by": "dana",
-        "pushed_by_kind": "registry",
+        "pushed_by_kind": "person",
         "locked_at": row.locked_at.isoformat().replace("+00:00", "Z"),
         "deleted_by": "",
         "deleted_at": None,
@@ -77,37 +93,27 @@ def test_the_newest_lock_comes_first(admin: APIClient, lock: Lock) -> None:
 
 
 def test_the_list_holds_this_workspaces_locks_only(
-    admin: APIClient,
-    lock: Lock,
-    globex: Workspace,
-    protect: Protect,
-    api_as: Callable[..., APIClient],
+    admin: APIClient, lock: Lock, globex: Workspace
 ) -> None:
-    protect(globex, Protection.ALL)
-    asked = {"repository": "globex/api", "tag": "v9", "digest": AA}
-    api_as(globex, Scope.REGISTRY).post("/api/v1/check-push", asked, format="json")
+    make_lock(globex, "v9")
     lock("v1")
     assert list_tags(admin) == ["v1"]
 
 
 @pytest.fixture
-def mixed(registry: APIClient, admin: APIClient, acme: Workspace, protect: Protect) -> None:
+def mixed(acme: Workspace, lock: Lock, protect: Protect) -> None:
     """Locks in each state: suspended are those whose tags do not begin with "v"."""
-    for repository, tag in (
-        ("acme/api", "v1"),
-        ("acme/api", "v2"),
-        ("acme/web", "v1"),
-        ("acme/web", "v3"),
-        ("acme/api", "beta-100"),
-        ("acme/web_api", "beta_200"),
+    for name, state in (
+        ("acme/api:v1", "locked"),
+        ("acme/api:v2", "reserved"),
+        ("acme/web:v1", "locked"),
+        ("acme/web:v3", "released"),
+        ("acme/api:beta-100", "locked"),
+        ("acme/web_api:beta_200", "locked"),
+        ("acme/api:v4", "claimed"),
     ):
-        asked = {"repository": repository, "tag": tag, "digest": AA}
-        assert registry.post("/api/v1/check-push", asked, format="json").status_code == 200
-    claim = {"repository": "acme/api", "tag": "v4", "digest": AA, "two_phase": True}
-    registry.post("/api/v1/check-push", claim, format="json")
-    by_name = {f"{row.repository}:{row.tag}": row.id for row in LockedTag.objects.all()}
-    assert delete(admin, by_name["acme/api:v2"], name="reserve", reason=REASON).status_code == 200
-    assert release(admin, by_name["acme/web:v3"]).status_code == 200
+        repository, tag = name.split(":")
+        lock(tag, state, repository=repository)
     protect(acme, Protection.SOME, PolicyRule("Versions", "^v"))
 
 
@@ -121,7 +127,11 @@ def mixed(registry: APIClient, admin: APIClient, acme: Workspace, protect: Prote
         ({"q": "%"}, []),
         ({"q": "nothing"}, []),
         ({"repository": "acme/api"}, ["v4", "beta-100", "v2", "v1"]),
-        ({"repository": "acme"}, []),
+        ({"tag": "v1"}, ["v1", "v1"]),
+        ({"tag": "V1"}, []),
+        ({"tag": "v"}, []),
+        ({"repository": "acme/web", "tag": "v1"}, ["v1"]),
+        ({"repository": "acme/web", "tag": "v2"}, []),
         ({"repository": "globex/api"}, []),
         ({"state": "locked"}, ["v1", "v1"]),
         ({"state": "reserved"}, ["v2"]),
@@ -153,7 +163,7 @@ def test_paging_yields_each_lock_once(
         found += [each["id"] for each in page["results"]]
         address = page["next"]
         if address:
-            assert address.startswith(f"{settings.PUBLIC_URL}{URL}?")
+            assert address.startswith(f"{django_settings.PUBLIC_URL}{URL}?")
             parts = urlsplit(address)
             address = f"{parts.path}?{parts.query}"
     assert found == whole
@@ -178,15 +188,19 @@ def test_a_page_starts_below_the_id_that_was_given(admin: APIClient, lock: Lock)
         ({"before": "x"}, "#/before"),
         ({"q": "x" * 256}, "#/q"),
         ({"q": "a\0b"}, "#/q"),
+        ({"repository": "acme"}, "#/repository"),
         ({"repository": "x" * 256}, "#/repository"),
+        ({"tag": "-v1"}, "#/tag"),
+        ({"tga": "v1"}, "#/tga"),
     ],
 )
 def test_a_bad_filter_is_refused(admin: APIClient, query: dict[str, object], pointer: str) -> None:
-    problem = read_problem(admin.get(f"{URL}?{urlencode(query)}"), 400, "invalid")
+    problem = read_problem(admin.get(f"{URL}?{urlencode(query)}"), 400)
+    assert problem["code"] in ("invalid", "NAME_INVALID")
     assert problem["errors"][0]["pointer"] == pointer
 
 
-@pytest.mark.parametrize("name", ["q", "repository", "state"])
+@pytest.mark.parametrize("name", ["q", "repository", "tag", "state"])
 def test_a_filter_that_is_left_empty_is_no_filter(admin: APIClient, lock: Lock, name: str) -> None:
     lock("v1")
     assert list_tags(admin, **{name: ""}) == ["v1"]
@@ -204,9 +218,7 @@ def test_a_lock_that_is_not_covered_is_shown_as_suspended(
 
 
 @pytest.mark.parametrize("place", ["query", "body", "both"])
-def test_a_deleted_tags_name_can_stay_reserved(
-    admin: APIClient, lock: Lock, check_push: Ask, place: str
-) -> None:
+def test_a_deleted_tags_name_can_stay_reserved(admin: APIClient, lock: Lock, place: str) -> None:
     row = lock("v1")
     fields = {"name": "reserve", "reason": REASON}
     in_query = urlencode(fields if place == "query" else {})
@@ -216,63 +228,93 @@ def test_a_deleted_tags_name_can_stay_reserved(
     response = admin.delete(f"{URL}/{row.id}?{in_query}", body, format="json")
     assert response.status_code == 200
     answer = response.json()["locked_tag"]
-    assert (answer["state"], answer["deleted_by"]) == ("reserved", "token admin")
+    assert (answer["state"], answer["deleted_by"]) == ("reserved", 'token "token admin"')
     assert answer["deleted_at"] is not None
     assert answer == admin.get(f"{URL}/{row.id}").json()
     event = LockEvent.objects.get(kind="tag.deleted")
     assert (event.reason, event.actor, event.tag, event.digest) == (REASON, "token admin", "v1", AA)
-    assert check_push("v1", BB)["outcome"] == "reserved"
 
 
-def test_a_deleted_tags_name_can_be_freed_at_once(
-    admin: APIClient, lock: Lock, check_push: Ask
+@pytest.mark.parametrize(
+    ("state", "kinds"),
+    [("locked", ["tag.deleted", "lock.freed"]), ("reserved", ["lock.freed"])],
+)
+def test_a_name_can_be_freed(
+    admin: APIClient, lock: Lock, acme: Workspace, state: str, kinds: list[str]
 ) -> None:
-    row = lock("v1")
+    row = lock("v1", state)
     assert delete(admin, row.id, name="free", reason=REASON).json() == {"locked_tag": None}
     read_problem(admin.get(f"{URL}/{row.id}"), 404, "not_found")
-    kinds = list(
-        LockEvent.objects.filter(reason=REASON).order_by("id").values_list("kind", flat=True)
+    assert [(event.kind, event.reason) for event in tag_events(acme)] == [
+        (kind, REASON) for kind in kinds
+    ]
+
+
+def test_a_claim_is_dropped_and_stays_until_its_push_can_no_longer_land(
+    admin: APIClient, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = lock("v1", "claimed")
+    put_in_flight(row, write_is_external=True)
+    dropped: list[str] = []
+    monkeypatch.setattr(
+        "immutability.actions.delete_tag.drop_claim",
+        lambda workspace, lock_id, reason, *, actor: dropped.append(reason),
     )
-    assert kinds == ["tag.deleted", "lock.freed"]
-    assert check_push("v1", BB)["outcome"] == "locked_now"
+    left = delete(admin, row.id, name="free", reason=REASON).json()["locked_tag"]
+    assert (left["state"], dropped) == ("claimed", [REASON])
 
 
-def test_a_reserved_name_can_be_freed_later(admin: APIClient, lock: Lock, check_push: Ask) -> None:
-    row = lock("v1")
-    delete(admin, row.id, name="reserve", reason=REASON)
-    assert delete(admin, row.id, name="free", reason="No longer needed").json() == {
-        "locked_tag": None
-    }
-    assert LockEvent.objects.get(kind="lock.freed").reason == "No longer needed"
-    assert check_push("v1", BB)["outcome"] == "locked_now"
+@pytest.mark.parametrize(
+    ("state", "name"), [("reserved", "reserve"), ("reserved", "release"), ("released", "release")]
+)
+def test_a_state_that_does_not_allow_it_is_a_conflict(
+    admin: APIClient, lock: Lock, state: str, name: str
+) -> None:
+    row = lock("v1", state)
+    with nothing_written():
+        if name == "release":
+            response = release(admin, row.id)
+        else:
+            response = delete(admin, row.id, name=name, reason=REASON)
+    assert state in read_problem(response, 409, "wrong_state")["detail"]
 
 
-def test_a_reserved_name_cannot_be_reserved_again(admin: APIClient, lock: Lock) -> None:
-    row = lock("v1")
-    delete(admin, row.id, name="reserve", reason=REASON)
+def test_the_name_of_a_suspended_lock_cannot_be_reserved(
+    admin: APIClient, lock: Lock, acme: Workspace, protect: Protect
+) -> None:
+    row = lock("latest")
+    protect(acme, Protection.SOME, SEMVER)
     with nothing_written():
         response = delete(admin, row.id, name="reserve", reason=REASON)
-    assert "reserved" in read_problem(response, 409, "wrong_state")["detail"]
+    assert "do not cover this tag" in read_problem(response, 409, "wrong_state")["detail"]
 
 
-def test_a_tag_that_is_being_deleted_is_left_alone(admin: APIClient, lock: Lock) -> None:
-    row = lock("v1")
-    LockedTag.objects.update(state="deleting")
-    with nothing_written():
-        read_problem(delete(admin, row.id, name="free", reason=REASON), 409, "wrong_state")
-        read_problem(release(admin, row.id), 409, "wrong_state")
-
-
-@pytest.mark.parametrize("name", ["reserve", "free"])
-def test_a_claim_is_dropped_and_the_name_is_what_it_was(
-    admin: APIClient, check_push: Ask, name: str
+@pytest.mark.parametrize("name", ["reserve", "free", "release"])
+def test_what_has_to_end_first_is_said_with_how_long_it_takes(
+    admin: APIClient, lock: Lock, name: str
 ) -> None:
-    check_push("v1", two_phase=True)
-    row = LockedTag.objects.get()
-    assert delete(admin, row.id, name=name, reason=REASON).json() == {"locked_tag": None}
-    event = LockEvent.objects.get(kind="claim.dropped")
-    assert (event.reason, event.tag) == (REASON, "v1")
-    assert check_push("v1", BB)["outcome"] == "locked_now"
+    row = lock("v1", "reserved" if name == "free" else "locked")
+    put_stray(row, timezone.now() + timedelta(minutes=12))
+    with nothing_written():
+        if name == "release":
+            response = release(admin, row.id)
+        else:
+            response = delete(admin, row.id, name=name, reason=REASON)
+    problem = read_problem(response, 503, "undecided")
+    assert "may still land. Try again in 12 minutes" in problem["detail"]
+    assert problem["detail"][0].isupper()
+    assert 700 < int(response.headers["Retry-After"]) <= 720
+
+
+def test_a_caller_whose_permission_was_taken_away_meanwhile_is_told_so(
+    admin: APIClient, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionRevokedError("the access token is not valid")
+
+    monkeypatch.setattr("immutability.api.locked_tags.release_locked_tag", fail)
+    response = release(admin, lock("v1").id)
+    assert read_problem(response, 403, "forbidden")["detail"] == "The access token is not valid."
 
 
 @pytest.mark.parametrize(
@@ -317,9 +359,7 @@ def test_a_body_that_is_no_object_is_refused_even_where_the_query_says_all(
 # Releasing.
 
 
-def test_a_released_tag_takes_one_push_and_is_locked_anew(
-    admin: APIClient, lock: Lock, check_push: Ask
-) -> None:
+def test_a_locked_tag_is_released(admin: APIClient, lock: Lock) -> None:
     row = lock("v1")
     response = release(admin, row.id)
     assert response.status_code == 200
@@ -327,19 +367,17 @@ def test_a_released_tag_takes_one_push_and_is_locked_anew(
     assert response.json() == admin.get(f"{URL}/{row.id}").json()
     event = LockEvent.objects.get(kind="lock.released")
     assert (event.reason, event.actor, event.digest) == (REASON, "token admin", AA)
-    assert check_push("v1", BB)["outcome"] == "locked_now"
-    assert check_push("v1", AA)["outcome"] == "locked"
 
 
-@pytest.mark.parametrize("state", ["claimed", "reserved", "released"])
-def test_only_a_locked_tag_can_be_released(
-    admin: APIClient, lock: Lock, check_push: Ask, state: str
+def test_a_release_of_what_the_registry_never_had_frees_the_name(
+    admin: APIClient, lock: Lock, settings: Any
 ) -> None:
+    settings.REGISTRY_URL = "http://registry.internal:5000"
     row = lock("v1")
-    LockedTag.objects.update(state=state)
-    with nothing_written():
-        response = release(admin, row.id)
-    assert state in read_problem(response, 409, "wrong_state")["detail"]
+    set_record(row, digest="")
+    response = release(admin, row.id)
+    assert (response.status_code, response.content) == (204, b"")
+    assert not LockedTag.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -369,17 +407,12 @@ def test_a_reason_may_have_five_hundred_characters_of_any_script(
     assert LockEvent.objects.get(kind="lock.released").reason == reason
 
 
-@pytest.mark.parametrize("verb", ["release", "reserve"])
 def test_what_is_answered_about_a_suspended_lock_is_what_is_read_afterwards(
-    admin: APIClient, lock: Lock, acme: Workspace, protect: Protect, verb: str
+    admin: APIClient, lock: Lock, acme: Workspace, protect: Protect
 ) -> None:
     row = lock("latest")
     protect(acme, Protection.SOME, SEMVER)
-    if verb == "release":
-        answer = release(admin, row.id).json()
-    else:
-        answer = delete(admin, row.id, name="reserve", reason=REASON).json()["locked_tag"]
-    assert answer == admin.get(f"{URL}/{row.id}").json()
+    assert release(admin, row.id).json() == admin.get(f"{URL}/{row.id}").json()
 
 
 @pytest.mark.parametrize("lock_id", ["0", "999999", "9" * 30, "9" * 5000, "-1", "x", "1.0", "%00"])

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -6,9 +7,12 @@ import yaml
 from django.core.management import call_command
 from django.test import Client
 from drf_spectacular.validation import validate_schema
+from rest_framework.test import APIClient
 
 from packages_site.urls import api_urlpatterns
 from tests.test_access import list_addresses
+from workspaces.access import Scope
+from workspaces.models import Workspace
 
 NOT_DESCRIBED = {"/api/v1/schema", "/api/v1/docs"}
 
@@ -103,3 +107,64 @@ def test_the_script_of_the_docs_page_is_served(client: Client) -> None:
     assert response.status_code == 200
     assert "javascript" in response.headers["Content-Type"]
     assert "/api/v1/schema" in response.content.decode()
+
+
+# Their texts and lists have limits that are checked with their form.
+OF_THE_SETTINGS = {"RuleRequest", "SaveSettingsRequest", "TestRequest"}
+
+
+def is_bounded(schema: dict[str, Any]) -> bool:
+    """Whether a text or a list says how long it may be; other values are bounded by their type."""
+    if schema.get("type") == "string":
+        return bool(schema.keys() & {"maxLength", "enum", "format"})
+    if schema.get("type") == "array":
+        return "maxItems" in schema and is_bounded(schema["items"])
+    return True
+
+
+def test_every_text_and_list_of_a_body_has_its_limit_in_the_schema(schema: dict[str, Any]) -> None:
+    bodies = {
+        name: body
+        for name, body in schema["components"]["schemas"].items()
+        if name.endswith("Request") and name not in OF_THE_SETTINGS
+    }
+    assert len(bodies) >= 5
+    unbounded = [
+        f"{name}.{field}"
+        for name, body in bodies.items()
+        for field, value in body["properties"].items()
+        if not is_bounded(value)
+    ]
+    assert unbounded == []
+    assert bodies["CheckPushRequest"]["properties"]["tags"]["maxItems"] == 100
+    assert "dry_run" in bodies["CheckDeleteRequest"]["properties"]
+
+
+def test_every_parameter_of_a_query_has_its_limit_in_the_schema(schema: dict[str, Any]) -> None:
+    parameters = {
+        f"{operation['operationId']} {each['name']}": each["schema"]
+        for path in schema["paths"].values()
+        for operation in path.values()
+        for each in operation.get("parameters", [])
+        if each["in"] == "query"
+    }
+    assert {"list_locked_tags tag", "list_locked_tags repository", "list_events limit"} <= {
+        *parameters
+    }
+    assert [name for name, value in parameters.items() if not is_bounded(value)] == []
+    assert [name for name, value in parameters.items() if name.endswith(" limit")] == [
+        name for name, value in parameters.items() if value.get("maximum") == 200
+    ]
+
+
+def test_the_schema_has_the_parameters_that_the_api_takes(
+    schema: dict[str, Any], acme: Workspace, api_as: Callable[..., APIClient]
+) -> None:
+    client = api_as(acme, *Scope)
+    for path in ("locked-tags", "lock-log", "repositories", "access-tokens", "lock-log/checkpoint"):
+        address = f"/api/v1/workspaces/acme/{path}"
+        detail = client.get(f"{address}?tga=v1").json()["detail"]
+        taken = detail.rpartition("Allowed parameters: ")[2].removesuffix(".").split(", ")
+        operation = schema["paths"][address.replace("acme", "{slug}")]["get"]
+        described = [each["name"] for each in operation["parameters"] if each["in"] == "query"]
+        assert sorted(described) == sorted(taken if "Allowed" in detail else [])

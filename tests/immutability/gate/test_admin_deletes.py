@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from immutability.actions.resolve import resolve_attempts
 
 from immutability.actions import delete_manifest
-from immutability.actions.resolve import resolve_attempts
 from immutability.models import Attempt
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import SEMVER
@@ -86,7 +86,7 @@ def test_the_deleted_image_alone_comes_back(
     admin_gate.delete(target)
     refused = admin_gate.push("v1", TWO)
     assert error_of(refused) == (403, "DENIED")
-    assert "deleted by alice" in message_of(refused)
+    assert "deleted by an admin (alice)" in message_of(refused)
     assert gate.push("v1", ONE).status_code == 201
     assert state_of(protected) == LOCKED
 

@@ -405,6 +405,7 @@ def test_a_large_body_of_a_stranger_is_read_to_its_end(acme: Workspace, upstream
 @pytest.fixture
 def own_keys(tmp_path: Path, settings: Any) -> KeyFolder:
     settings.TOKEN_KEYS_DIR = tmp_path / "keys"
+    token_keys().make_first_key()
     return token_keys()
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError
-
-from containers.models import Manifest
 from immutability.actions.manage import NameAfter, delete_locked_tag
 from immutability.actions.resolve import resolve_attempts
+
+from containers.models import Manifest
 from immutability.models import Attempt
-from immutability.protection import Policy, Protection
+from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import SEMVER
 from tests.immutability.actions.asking import (
     break_the_log,
@@ -159,6 +159,16 @@ def test_a_locked_tag_is_not_deleted(
     assert tag_event_kinds(protected) == ["tag.locked", "delete.refused"]
     assert upstream.sent("DELETE") == []
     assert open_attempts() == 0
+
+
+@pytest.mark.parametrize("target", ["v1", digest_of(ONE)])
+def test_a_refusal_names_what_covers_the_tag_now(
+    protected: Workspace, protect: Protect, gate: GateClient, target: str
+) -> None:
+    gate.push("v1", ONE)
+    protect(protected, Protection.SOME, PolicyRule("Renamed", "^v"))
+    for refused in (gate.delete(target), gate.push("v1", TWO)):
+        assert ' by rule "Renamed" (pushed by ' in message_of(refused)
 
 
 def test_a_digest_with_one_locked_tag_among_others_is_not_deleted(

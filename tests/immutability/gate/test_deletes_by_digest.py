@@ -4,9 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from containers.registry.client import RegistryAnswer
-from immutability.actions import attempts, resolve
 from immutability.actions.manage import (
     NameAfter,
     WrongStateError,
@@ -15,6 +12,9 @@ from immutability.actions.manage import (
 )
 from immutability.actions.read import UndecidedError
 from immutability.actions.resolve import resolve_attempts
+
+from containers.registry.client import RegistryAnswer
+from immutability.actions import attempts, resolve
 from immutability.models import Attempt, LockedTag
 from immutability.protection import Policy, Protection
 from tests.conftest import SEMVER

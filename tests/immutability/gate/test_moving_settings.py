@@ -1,5 +1,6 @@
 """Pushes while the settings change, and what a suspended lock lives through."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -104,10 +105,11 @@ def test_settings_that_never_rest_end_in_a_try_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     announce = push_manifest._announce
+    switch = itertools.cycle([True, False])
 
     def save_and_announce(*args: Any) -> Attempt:
         attempt = announce(*args)
-        protect(acme, Protection.NONE)
+        protect(acme, Protection.NONE, refuse_identical_pushes=next(switch))
         return attempt
 
     monkeypatch.setattr(push_manifest, "_announce", save_and_announce)

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import pytest
-
-from containers.reference import Digest
-from immutability.actions import remove
 from immutability.actions.attempts import mark_sent
 from immutability.actions.manage import NameAfter, WrongStateError, delete_locked_tag
 from immutability.actions.read import UndecidedError
 from immutability.actions.resolve import resolve_attempts
 from immutability.actions.send import send_delete
+
+from containers.reference import Digest
+from immutability.actions import remove
 from immutability.models import Attempt, LockedTag
 from immutability.protection import Policy, Protection
 from tests.immutability.gate.upstream import TIMEOUT, GateClient, Upstream, answer, digest_of, image

@@ -1,9 +1,9 @@
 """Pushes of names that an admin has deleted or released."""
 
 import pytest
+from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
 
 from containers.registry.client import RegistryAnswer
-from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
 from tests.immutability.actions.asking import (
     standing_lock,
 )

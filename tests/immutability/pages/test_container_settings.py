@@ -150,6 +150,25 @@ def test_a_rule_that_matches_signature_tags_gets_a_hint(
     assert page.by_id("rule-pattern-2").get("aria-describedby") is None
 
 
+def test_a_suggestion_stands_beside_its_rule(
+    acme: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.SOME, PolicyRule("Globs", "release-*"))
+    hint = admin.open(SETTINGS).by_id("rule-pattern-1-hint")
+    assert hint.find("code").text == "^release-"
+
+
+def test_saving_without_a_change_says_that_there_was_nothing_to_save(
+    acme: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.SOME, SEMVER)
+    admin.open(SETTINGS)
+    with nothing_written():
+        page = admin.press("Save")
+    assert page.banners == ["There was nothing to save: these settings are in force already."]
+    assert read_policy(acme).version == 1
+
+
 # What members and auditors see.
 
 
@@ -241,7 +260,7 @@ def test_a_saved_change_is_in_force_for_the_next_push(admin: Browser, registry: 
 
 def test_rules_are_saved_exactly_as_typed(acme: Workspace, admin: Browser) -> None:
     names = ["  Spaces around  ", "Ünïcode – „Regel“", "tab-less\u00a0name"]
-    patterns = ["  ^v 1$ ", r"^\w+\\$", " "]
+    patterns = ["  ^v 1$ |a", r"^\w+[\\x]$", " |b"]
     admin.open(SETTINGS)
     page = admin.press("Save", protection="some", rule_name=names, rule_pattern=patterns)
     assert [(rule.name, rule.pattern) for rule in read_policy(acme).rules] == list(
@@ -312,9 +331,9 @@ def test_a_post_that_names_no_action_saves(acme: Workspace, admin: Browser) -> N
 # Hostile and broken input.
 
 HOSTILE = [
-    PolicyRule("<script>alert(1)</script>", "<b>&amp;|\"'>"),
-    PolicyRule("\"quoted\" & 'single'", "^v1&lt;$"),
-    PolicyRule("{{ 7|add:7 }}{% now %}", r"[<>&\"']+"),
+    PolicyRule("<script>alert(1)</script>", "<b>&amp;|\"'>|a"),
+    PolicyRule("\"quoted\" & 'single'", "^v1(&lt;)?$"),
+    PolicyRule("{{ 7|add:7 }}{% now %}", r"[<>&\"'v]+"),
 ]
 
 

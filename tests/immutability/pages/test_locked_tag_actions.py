@@ -67,7 +67,7 @@ def test_the_list_leads_to_the_question(acme: Workspace, admin: Browser) -> None
     assert page.heading == "Delete this locked tag?"
     assert page.title.startswith("Delete the locked tag")
     assert page.facts["Tag"] == "acme/api:v1.0.0"
-    assert page.facts["State"] == "Locked"
+    assert page.facts["Lock status"] == "Locked"
     assert page.facts["Digest"] == AA
     assert "by rule Release versions" in page.facts["Locked"]
     assert "Taglock does not delete the tag in the registry: do that there." in page.main.text
@@ -128,7 +128,7 @@ def test_a_suspended_lock_can_be_deleted(
     row = lock(acme)
     protect(acme, Protection.NONE)
     page = open_delete(admin, row)
-    assert page.facts["State"] == "Suspended"
+    assert page.facts["Lock status"] == "Suspended"
     assert "its name cannot be reserved" in page.main.text
     assert page.find_all(name="name_after") == []
     admin.press("Delete", reason="Not needed")

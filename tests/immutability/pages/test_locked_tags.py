@@ -62,7 +62,7 @@ def test_a_lock_is_shown_whole(
             BB,
             "Release versions",
             f"{locked_at:%Y-%m-%d %H:%M} UTC",
-            "dana",
+            "dana via the registry",
         ]
     ]
     assert page.find("caption").text == "1 tag, latest first"
@@ -282,7 +282,7 @@ def test_an_unknown_state_is_an_error(every_state: Workspace, member: Browser) -
     page = member.open(f"{LOCKED_TAGS}?state=open")
     errors = read_errors(page)
     assert list(errors) == ["id_state"]
-    assert "open is not one of the available choices" in errors["id_state"]
+    assert "Must be one of: claimed, locked, " in errors["id_state"]
 
 
 def test_a_search_that_is_too_long_is_an_error(protected: Workspace, member: Browser) -> None:

@@ -83,11 +83,17 @@ def test_each_example_is_inserted_into_the_blank_row(admin: Browser, example: Ex
     assert page.focused_id == "rule-name-1"
 
 
-def test_the_examples_are_those_of_the_announcement(admin: Browser) -> None:
+def test_the_examples_are_those_of_the_announcement_and_one_for_helm(admin: Browser) -> None:
     page = admin.open(SETTINGS)
     table = page.find("section", aria_labelledby="examples-heading").find("tbody")
     cells = [[cell.text for cell in row.find_all("td")[:1]] for row in table.find_all("tr")]
-    assert cells == [["^prod$"], [r"^v\d+\.\d+\.\d+$"], ["^release-.*$"], ["^(staging|prod)$"]]
+    assert cells == [
+        ["^prod$"],
+        [r"^v\d+\.\d+\.\d+$"],
+        [r"^v?\d+\.\d+\.\d+([-_].*)?$"],
+        ["^release-.*$"],
+        ["^(staging|prod)$"],
+    ]
 
 
 def test_an_example_is_appended_where_no_row_is_blank(admin: Browser) -> None:
@@ -168,7 +174,16 @@ def test_after_one_of_seven_is_removed_another_can_be_added(admin: Browser) -> N
 
 @pytest.mark.parametrize(
     "action",
-    ["remove_rule:0", "remove_rule:3", "remove_rule:", "insert_example:0", "insert_example:5"],
+    [
+        "remove_rule:0",
+        "remove_rule:3",
+        "remove_rule:",
+        "insert_example:0",
+        "insert_example:6",
+        "use_suggestion:0",
+        "use_suggestion:3",
+        "use_suggestion:1",
+    ],
 )
 def test_a_number_that_names_nothing_changes_nothing(admin: Browser, action: str) -> None:
     admin.open(SETTINGS)
@@ -177,6 +192,25 @@ def test_a_number_that_names_nothing_changes_nothing(admin: Browser, action: str
     assert response.status_code == 200
     assert response.context["form"].rows[0].name == "A"
     assert len(response.context["form"].rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"), [("release-*", "^release-"), ("^prod$ ", "^prod$"), (r"^v\Z", "^v$")]
+)
+def test_a_suggestion_is_used_at_a_press(admin: Browser, typed: str, suggested: str) -> None:
+    admin.open(SETTINGS)
+    admin.press("Test", rule_name=["A", "B"], rule_pattern=["^x", typed])
+    page = admin.press(f"Use {suggested} for rule 2")
+    assert rules_of(page) == [("A", "^x"), ("B", suggested)]
+    assert page.focused_id == "rule-pattern-2"
+    assert page.find_all(class_="advice") == []
+
+
+def test_a_refused_pattern_comes_with_its_suggestion(admin: Browser) -> None:
+    admin.open(SETTINGS)
+    admin.press("Save", 422, protection="some", rule_name="A", rule_pattern="^prod$ ")
+    page = admin.press("Use ^prod$ for rule 1")
+    assert rules_of(page) == [("A", "^prod$")]
 
 
 def test_htmx_finds_the_form_that_it_swaps(admin: Browser) -> None:

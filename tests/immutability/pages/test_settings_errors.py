@@ -83,6 +83,7 @@ def test_two_rules_of_one_name(admin: Browser, other: str) -> None:
         ("(?=v)", 'RE2 has no lookahead or lookbehind, so "(?=" cannot be used.'),
         (r"(a)\1", r'RE2 has no backreferences, so "\1" cannot be used.'),
         ("[a-z", 'The bracket opened in "[a-z" is not closed. Add a ].'),
+        ("^prod$ ", "This pattern matches no tag, so it protects nothing: a tag has no spaces."),
         ("(v", 'A parenthesis in "(v" is not closed.'),
         ("*", 'There is nothing before "*" that it could repeat.'),
         ("v\n", "Remove the character U+000A"),

@@ -37,7 +37,7 @@ def test_a_locked_tag_says_what_holds_it(protected: Workspace, member: Browser) 
     assert page.heading == "acme/api:v1"
     assert "It points to one image, and a push of any other is refused." in page.main.text
     assert page.facts["Digest"] == AA
-    assert page.facts["Pushed by"] == "dana"
+    assert page.facts["Pushed by"] == "dana via the registry"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def story(acme: Workspace) -> Workspace:
         ("2020-03-09", "", "was the last that was pushed", BB),
         ("2020-03-10", "", "The registry had it when it was adopted, 2020-03-10 00:00", BB),
         ("2020-03-19", "", "The registry had it when it was adopted", BB),
-        ("2020-03-20", "", "there was no such tag. It was deleted before", ""),
+        ("2020-03-20", "", "there was no such tag. It was deleted, and", ""),
         ("0001-01-01", "", "not known.", ""),
     ],
 )

@@ -108,7 +108,8 @@ def test_where_no_rule_matches_it_says_so(admin: Browser) -> None:
         ("-v1", '"-v1" is not a tag'),
         ("v1/2", '"v1/2" is not a tag'),
         ("ünï", "is not a tag"),
-        ("v" * 129, "The tag has 129 characters; at most 128 are allowed."),
+        ("1.0.0+5", "Helm writes + as _: try 1.0.0_5."),
+        ("acme/api:v1", "Write the tag alone: try v1."),
     ],
 )
 def test_what_is_no_tag_is_told_why(admin: Browser, sample: str, reason: str) -> None:
@@ -208,6 +209,42 @@ def test_too_many_samples_are_refused_and_the_most_are_tried(admin: Browser) -> 
     assert refused.find(class_="error").text == "Try at most 20 tags at once."
     assert refused.find_all("li") == []
     assert len(send(admin, "\n".join(tags[1:]), "all").find_all("li")) == MAX_SAMPLE_TAGS
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"sample_tags": "v1\n" + "x" * 129}, "Sample tag 2 has 129 characters"),
+        ({"rule_name": ["R"] * 60, "rule_pattern": [r"(?i)\pL{900}"] * 60}, "remove 53."),
+        ({"rule_name": "R", "rule_pattern": "x" * 101}, "at most 100 are allowed."),
+    ],
+)
+def test_limits_come_before_anything_is_compiled(
+    admin: Browser, monkeypatch: pytest.MonkeyPatch, typed: dict[str, Typed], words: str
+) -> None:
+    def fail(text: str) -> None:
+        raise AssertionError(f"{text} was compiled")
+
+    monkeypatch.setattr("immutability.drafts.compile_pattern", fail)
+    monkeypatch.setattr("immutability.protection.compile_pattern", fail)
+    sent = {"version": "0", "sample_tags": "v1", "protection": "some", **typed}
+    for address, action in ((TEST, "test"), (SETTINGS, "test"), (SETTINGS, "add_rule")):
+        response = admin.client.post(address, {**sent, "action": action})
+        assert response.status_code == 200
+        assert words in response.content.decode()
+    response = admin.client.post(SETTINGS, {**sent, "action": "save", "sample_tags": ""})
+    assert response.status_code == 422
+
+
+def test_what_is_odd_about_a_rule_is_told_with_its_number(admin: Browser) -> None:
+    fragment = send(admin, "", rule_name=["A", "", "B"], rule_pattern=["^v", "", "^prod$ "])
+    advice = fragment.find(class_="advice")
+    assert advice.text == (
+        "Rule 3: This pattern matches no tag, so it protects nothing: a tag has no spaces. Did you "
+        "mean “^prod$”?"
+    )
+    assert advice.find("code").text == "^prod$"
+    assert send_rule(admin, "v1", SEMVER.pattern).find_all(class_="advice") == []
 
 
 @pytest.mark.parametrize("protection", ["", "everything"])

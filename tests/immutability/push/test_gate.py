@@ -58,7 +58,7 @@ def test_nothing_is_recorded_before_the_registry_has_stored_the_manifest(core: C
 
 
 @pytest.mark.parametrize(
-    "reply, told", [(REFUSED, "400"), (NO_ANSWER, "503"), (answer(500), "503")]
+    ("reply", "told"), [(REFUSED, "400"), (NO_ANSWER, "503"), (answer(500), "503")]
 )
 def test_a_manifest_that_is_not_stored_leaves_nothing(
     core: Core, reply: RegistryAnswer, told: str

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from containers.models import Manifest
 from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.reference import Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from immutability.errors import TryAgainError
 from immutability.models import Job, LockedTag

@@ -153,7 +153,7 @@ def test_a_new_key_is_printed_by_its_public_half_alone(log_files: Path) -> None:
     assert out != f"{before}\n"
     assert "PRIVATE" not in out + err
     (log_files / "lock-log-key").unlink()
-    assert "cannot be used as the lock log's key" in refuse("rotate_log_key")
+    assert "there is no key of the lock log" in refuse("rotate_log_key")
 
 
 # erase_origins

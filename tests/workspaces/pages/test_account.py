@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.db.models import QuerySet
 from django.test import Client
-from kombu.exceptions import OperationalError
+from django.utils import timezone
 
 from tests.page import Browser, Page, read_errors
 from tests.problems import nothing_written
@@ -16,10 +17,10 @@ from workspaces.access import SYSTEM, Actor, ActorKind, Role
 from workspaces.actions.members import add_member, remove_member
 from workspaces.actions.passwords import PasswordLinkTokens, make_password_link
 from workspaces.log.models import LockEvent
-from workspaces.mail import make_password_link_address
-from workspaces.models import Membership, User, Workspace
+from workspaces.mail import REQUEST_LIFE, mail_password_links, make_password_link_address
+from workspaces.models import Membership, PasswordLinkRequest, User, Workspace
 from workspaces.pages import account as account_page
-from workspaces.tasks import mail_password_links
+from workspaces.tasks import mail_requested_links
 
 ACCOUNT = "/accounts/"
 FORGOT = "/accounts/forgot/"
@@ -44,12 +45,9 @@ def link(acme: Workspace, alice: User, bob: User) -> str:
 
 
 @pytest.fixture
-def with_mail(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A site that sends mail, with a worker that is at once."""
+def with_mail(settings: Any) -> None:
+    """A site that sends mail."""
     settings.HAS_MAIL = True
-    monkeypatch.setattr(
-        mail_password_links, "apply_async", lambda args, **_: mail_password_links(*args)
-    )
 
 
 def sign_in(browser: Browser, username: str, password: str) -> Page:
@@ -325,8 +323,11 @@ def bob_with_address(bob: User) -> User:
 
 
 def forget(browser: Browser, email: str, status: int = 200) -> Page:
+    """Ask for a link; then the worker comes by."""
     browser.open(FORGOT)
-    return browser.press("Mail me a link", status, email=email)
+    page = browser.press("Mail me a link", status, email=email)
+    mail_requested_links()
+    return page
 
 
 @pytest.mark.usefixtures("with_mail", "bob_with_address")
@@ -387,7 +388,7 @@ def test_accounts_without_an_address_are_nobodys(
 ) -> None:
     with nothing_written():
         forget(stranger, "", 422)
-        mail_password_links("", "", "")
+        mail_password_links("", actor=SYSTEM)
     assert mailoutbox == []
 
 
@@ -424,20 +425,43 @@ def test_what_is_no_address_is_refused(stranger: Browser, with_mail: None, email
     assert "id_email" in read_errors(forget(stranger, email, 422))
 
 
-def test_a_broker_that_is_away_is_said_for_every_address(
-    stranger: Browser, settings: Any, monkeypatch: pytest.MonkeyPatch, bob_with_address: User
+@pytest.mark.usefixtures("with_mail", "bob_with_address")
+def test_a_request_waits_for_the_worker_and_is_answered_once(
+    stranger: Browser, mailoutbox: list[mail.EmailMessage]
 ) -> None:
-    settings.HAS_MAIL = True
+    stranger.open(FORGOT)
+    stranger.press("Mail me a link", email="bob@example.org")
+    assert mailoutbox == []
+    for _ in range(2):
+        mail_requested_links()
+    assert len(mailoutbox) == 1
+    assert not PasswordLinkRequest.objects.exists()
 
-    def fail(*_: Any, **__: Any) -> None:
-        raise OperationalError
 
-    monkeypatch.setattr(mail_password_links, "apply_async", fail)
-    for address in ("bob@example.org", "nobody@example.org"):
-        page = forget(stranger, address, 503)
-        assert read_errors(page) == {
-            "id_email": "E-mail address: No mail can be sent at the moment. Try again in a minute."
-        }
+@pytest.mark.usefixtures("with_mail", "bob_with_address")
+def test_a_request_that_another_worker_has_taken_is_left_to_it(
+    stranger: Browser, mailoutbox: list[mail.EmailMessage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger.open(FORGOT)
+    stranger.press("Mail me a link", email="bob@example.org")
+    taken = PasswordLinkRequest.objects.get()
+    taken.delete()
+    looks = iter([taken, None])
+    monkeypatch.setattr(QuerySet, "first", lambda _: next(looks))
+    mail_requested_links()
+    assert mailoutbox == []
+
+
+@pytest.mark.usefixtures("with_mail", "bob_with_address")
+def test_a_request_that_has_waited_too_long_is_thrown_away(
+    stranger: Browser, mailoutbox: list[mail.EmailMessage]
+) -> None:
+    stranger.open(FORGOT)
+    stranger.press("Mail me a link", email="bob@example.org")
+    PasswordLinkRequest.objects.update(created_at=timezone.now() - REQUEST_LIFE)
+    mail_requested_links()
+    assert mailoutbox == []
+    assert not PasswordLinkRequest.objects.exists()
 
 
 @pytest.mark.usefixtures("with_mail", "bob_with_address")

@@ -104,8 +104,9 @@ def test_a_form_of_too_many_fields(admin: Browser) -> None:
 
 
 def test_a_form_that_is_too_large(admin: Browser) -> None:
-    page = read_page(admin.client.post(SETTINGS, {"sample_tags": "x" * 2_000_000}), 400)
-    assert page.heading == "Bad request"
+    page = read_page(admin.client.post(SETTINGS, {"sample_tags": "x" * 2_000_000}), 413)
+    assert page.heading == "Too large"
+    assert page.main.text.startswith("Too large The body is larger than 65536 bytes.")
 
 
 def test_a_bug(admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

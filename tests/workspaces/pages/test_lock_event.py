@@ -9,10 +9,14 @@ from django.db import transaction
 from django.test import Client
 
 from immutability.actions.save_settings import save_container_settings
+from immutability.answers import Refusal
 from immutability.drafts import Draft
 from immutability.protection import Policy, PolicyRule, Protection
-from tests.conftest import AA, BB, SEMVER
-from tests.immutability.actions.asking import delete, push
+from immutability.push.gate import push_manifest
+from tests.conftest import AA, SEMVER
+from tests.immutability.core import Core
+from tests.immutability.making import make_lock
+from tests.immutability.registry_double import RegistryDouble, digest_of, image
 from tests.page import Browser, Page
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
@@ -24,6 +28,7 @@ from workspaces.log.seal import seal_events
 from workspaces.models import User, Workspace
 
 LOG = "/acme/lock-log/"
+ONE, TWO = image("one"), image("two")
 DANA = Actor("dana", ActorKind.REGISTRY, Origin("192.0.2.7", "docker/28.0 <b>"))
 ANOTHER_IMAGE = "Somebody pushed another image under a tag that is locked."
 
@@ -57,6 +62,12 @@ def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
     return acme
 
 
+@pytest.fixture
+def core(protected: Workspace, protect: Callable[..., Policy]) -> Core:
+    """The same, before an empty registry."""
+    return Core(protected, RegistryDouble(), protect)
+
+
 @pytest.mark.parametrize("kind", EventKind)
 def test_each_kind_has_a_page(acme: Workspace, admin: Browser, kind: EventKind) -> None:
     event = record(Event(kind, "acme", "acme/api", "v1", digest=AA, details={"count": 3}))
@@ -88,7 +99,7 @@ def test_an_event_is_shown_whole(acme: Workspace, member: Browser) -> None:
         "Time": f"{event.at:%Y-%m-%d %H:%M} UTC",
         "Tag": "acme/api:v1.0.0",
         "Digest": AA,
-        "Actor": "dana registry",
+        "Actor": "dana via the registry",
         "Rule": f"{SEMVER.name} {SEMVER.pattern}",
         "Settings version": "4",
         "Reason": "A fixed rebuild",
@@ -102,11 +113,10 @@ def test_a_reference_may_be_typed_in_small_letters(acme: Workspace, member: Brow
 
 
 def test_a_tag_event_leads_to_everything_that_happened_to_the_tag(
-    protected: Workspace, member: Browser
+    core: Core, member: Browser
 ) -> None:
-    push(protected, "v1.0.0")
-    push(protected, "v1.0.1")
-    push(protected, "v1.0.0", digest=BB)
+    core.push("v1.0.0", "v1.0.1", image=ONE)
+    core.push("v1.0.0", image=TWO)
     open_latest(member, EventKind.PUSH_REFUSED)
     page = member.follow("Everything that happened to this tag")
     assert [row[1] for row in page.rows] == ["Push refused", "Tag locked"]
@@ -115,26 +125,29 @@ def test_a_tag_event_leads_to_everything_that_happened_to_the_tag(
 # Refusals.
 
 
-def test_the_link_in_a_refusal_opens_its_event_for_a_member(
-    protected: Workspace, member: Browser
-) -> None:
-    push(protected, "v1.0.0", actor=DANA)
-    refusal = push(protected, "v1.0.0", digest=BB, actor=DANA).refusal
-    assert refusal is not None
-    link = refusal.body["errors"][0]["message"].split()[-1]
+def refuse(core: Core) -> str:
+    """Push another image under a locked tag; return the address that the refusal names."""
+    core.push("v1.0.0", image=ONE)
+    registry: Any = core.registry
+    push = core.make_push("v1.0.0", image=TWO)
+    refusal = push_manifest(push, registry, core.slots, actor=DANA)
+    assert isinstance(refusal, Refusal)
+    link: str = refusal.body["errors"][0]["message"].split()[-1]
     assert link.startswith(f"{settings.PUBLIC_URL}/acme/lock-log/")
-    page = member.open(link.removeprefix(settings.PUBLIC_URL))
+    return link.removeprefix(settings.PUBLIC_URL)
+
+
+def test_the_link_in_a_refusal_opens_its_event_for_a_member(core: Core, member: Browser) -> None:
+    page = member.open(refuse(core))
     assert page.heading == "Push refused"
     assert ANOTHER_IMAGE in page.main.text
-    assert page.facts["Locked to"] == AA
-    assert page.facts["Pushed"] == BB
+    assert page.facts["Locked to"] == digest_of(ONE)
+    assert page.facts["Pushed"] == digest_of(TWO)
     assert page.facts["Rule"] == f"{SEMVER.name} {SEMVER.pattern}"
 
 
-def test_a_refusal_says_what_to_do_next(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1.0.0")
-    push(protected, "v1.0.0", digest=BB)
-    page = open_latest(member, EventKind.PUSH_REFUSED)
+def test_a_refusal_says_what_to_do_next(core: Core, member: Browser) -> None:
+    page = member.open(refuse(core))
     assert page.find("h2").text == "What to do"
     assert "Push under a new tag." in page.main.text
     assert "ask an admin of Acme" in page.main.text
@@ -143,53 +156,45 @@ def test_a_refusal_says_what_to_do_next(protected: Workspace, member: Browser) -
 
 
 def test_the_link_leads_who_is_not_signed_in_over_sign_in_to_the_event(
-    protected: Workspace, bob: User
+    core: Core, bob: User
 ) -> None:
-    push(protected, "v1.0.0")
-    refusal = push(protected, "v1.0.0", digest=BB).refusal
-    assert refusal is not None
     browser = Browser(Client())
-    link = refusal.body["errors"][0]["message"].split()[-1]
-    browser.open(link.removeprefix(settings.PUBLIC_URL))
+    browser.open(refuse(core))
     page = browser.press("Sign in", username="bob", password="demo")
     assert page.heading == "Push refused"
 
 
-def test_a_refused_identical_push_is_not_called_another_image(
-    acme: Workspace, member: Browser, protect: Callable[..., Policy]
-) -> None:
-    protect(acme, Protection.ALL, refuse_identical_pushes=True)
-    push(acme, "v1")
-    push(acme, "v1")
+def test_a_refused_identical_push_is_not_called_another_image(core: Core, member: Browser) -> None:
+    core.protect(Protection.ALL, refuse_identical_pushes=True)
+    core.push("v1", image=ONE)
+    core.push("v1", image=ONE)
     page = open_latest(member, EventKind.PUSH_REFUSED)
-    assert page.facts["Locked to"] == page.facts["Pushed"] == AA
+    assert page.facts["Locked to"] == page.facts["Pushed"] == digest_of(ONE)
     assert "another image" not in page.main.text
 
 
 def test_a_push_refused_for_a_reserved_name_is_not_said_to_meet_a_tag(
-    protected: Workspace, member: Browser
+    core: Core, member: Browser
 ) -> None:
-    push(protected, "v1.0.0")
-    delete(protected, "v1.0.0", is_admin=True)
-    push(protected, "v1.0.0", digest=BB)
+    core.push("v1.0.0", image=ONE)
+    core.delete("v1.0.0", is_admin=True)
+    core.push("v1.0.0", image=TWO)
     page = open_latest(member, EventKind.PUSH_REFUSED)
     assert page.facts["Reason"] == "the name is reserved"
     assert "The tag still points to the image" not in page.main.text
 
 
-def test_a_refused_delete_says_that_the_tag_is_still_there(
-    protected: Workspace, member: Browser
-) -> None:
-    push(protected, "v1.0.0")
-    delete(protected, "v1.0.0")
+def test_a_refused_delete_says_that_the_tag_is_still_there(core: Core, member: Browser) -> None:
+    core.push("v1.0.0", image=ONE)
+    core.delete("v1.0.0")
     page = open_latest(member, EventKind.DELETE_REFUSED)
     assert "It is still there." in page.main.text
     assert page.facts["Reason"] == "only admins may delete a locked tag"
 
 
-def test_an_identical_push_says_that_nothing_changed(protected: Workspace, member: Browser) -> None:
-    push(protected, "v1.0.0")
-    push(protected, "v1.0.0")
+def test_an_identical_push_says_that_nothing_changed(core: Core, member: Browser) -> None:
+    core.push("v1.0.0", image=ONE)
+    core.push("v1.0.0", image=ONE)
     page = open_latest(member, EventKind.PUSH_IDENTICAL)
     assert "nothing changed, so the push was accepted" in page.main.text
 
@@ -198,11 +203,8 @@ def test_an_identical_push_says_that_nothing_changed(protected: Workspace, membe
     ("count", "said"),
     [(0, None), (1, "1 more time within the hour"), (3, "3 more times within the hour")],
 )
-def test_repeats_are_counted(
-    protected: Workspace, member: Browser, count: int, said: str | None
-) -> None:
-    push(protected, "v1.0.0")
-    push(protected, "v1.0.0", digest=BB)
+def test_repeats_are_counted(core: Core, member: Browser, count: int, said: str | None) -> None:
+    refuse(core)
     # Not by pushing again: at the turn of the hour that is another event.
     EventRepeat.objects.update(count=count)
     assert open_latest(member, EventKind.PUSH_REFUSED).facts.get("Met again") == said
@@ -236,7 +238,8 @@ def test_a_settings_event_shows_before_and_after(acme: Workspace, admin: Browser
 def test_a_settings_event_counts_the_locks_that_it_moved(
     protected: Workspace, admin: Browser, protect: Callable[..., Policy]
 ) -> None:
-    push(protected, "v1.0.0", "v1.0.1")
+    make_lock(protected, "v1.0.0")
+    make_lock(protected, "v1.0.1")
     protect(protected, Protection.NONE, SEMVER)
     facts = open_latest(admin, EventKind.SETTINGS_CHANGED).facts
     assert (facts["Locks suspended"], facts["Locks resumed"]) == ("2", "0")

@@ -101,8 +101,8 @@ def test_a_program_that_guesses_is_told_when_to_try_again(
         ("alice", "demo\x00"),
         ("alice", "\ufffd"),
         ("\u202ealice", "demo"),
-        ("alice", "x" * 900_000),
-        ("x" * 900_000, "demo"),
+        ("alice", "x" * 50_000),
+        ("x" * 50_000, "demo"),
     ],
 )
 def test_an_odd_name_or_password_is_not_right(alice: User, username: str, password: str) -> None:

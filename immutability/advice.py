@@ -1,0 +1,256 @@
+"""What there is to know about a pattern that RE2 compiles. Pure: no Django.
+
+Pages, forms and API show the same words. docs/rules.md lists them with examples.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from containers.reference import MAX_TAG_LENGTH
+from immutability.pattern_tree import Assertion, Leaf, walk
+from immutability.patterns import PatternError, compile_pattern
+from immutability.reach import (
+    MAX_STATES,
+    Analysis,
+    Automaton,
+    Grammar,
+    Reach,
+    TooComplexError,
+    analyse,
+    can_match_shape,
+    find_matching_tag,
+)
+from immutability.suggestions import (
+    has_variable,
+    suggest_correction,
+    suggest_escaped_dots,
+    suggest_glob,
+    suggest_narrower,
+)
+
+
+class AdviceCode(StrEnum):
+    """What an advice is about. Programs may rely on these."""
+
+    MATCHES_NO_TAG = "matches_no_tag"
+    PART_MATCHES_NO_TAG = "part_matches_no_tag"
+    MATCHES_EVERY_TAG = "matches_every_tag"
+    LOOKS_LIKE_GLOB = "looks_like_glob"
+    UNESCAPED_DOT = "unescaped_dot"
+    MATCHES_SIGNATURE_TAGS = "matches_signature_tags"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something to know about a pattern; `suggestion` is the pattern that was probably meant."""
+
+    code: AdviceCode
+    message: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        return add_suggestion(self.message, self.suggestion)
+
+
+def add_suggestion(message: str, suggestion: str) -> str:
+    """Return `message`, followed by the pattern that was probably meant, if there is one."""
+    return f'{message} Did you mean "{suggestion}"?' if suggestion else message
+
+
+@lru_cache(maxsize=256)
+def advise(pattern: str) -> tuple[Advice, ...]:
+    """Return what there is to know about `pattern`; nothing where it does not compile."""
+    try:
+        compile_pattern(pattern)
+    except PatternError:
+        return ()
+    analysis = analyse(pattern)
+    if analysis.reach is Reach.NO_TAG:
+        return (_explain_no_tag(pattern, analysis),)
+    found = (
+        _explain_dead_part(pattern, analysis),
+        _explain_every_tag(pattern, analysis)
+        or _explain_glob(pattern)
+        or _explain_dots(pattern, analysis),
+        _explain_signature_tags(analysis),
+    )
+    return tuple(advice for advice in found if advice is not None)
+
+
+def find_no_tag(pattern: str) -> Advice | None:
+    """Return why `pattern` provably matches no tag, or None."""
+    return next((each for each in advise(pattern) if each.code is AdviceCode.MATCHES_NO_TAG), None)
+
+
+# No tag.
+
+
+def _explain_no_tag(pattern: str, analysis: Analysis) -> Advice:
+    cause = _find_cause(pattern, analysis)
+    return Advice(
+        AdviceCode.MATCHES_NO_TAG,
+        f"This pattern matches no tag, so it protects nothing{cause and ': '}{cause or '.'}",
+        suggest_correction(pattern),
+    )
+
+
+_NO_FIRST = "a tag begins with a letter, a digit or _."
+_TOO_LONG = f"a tag has at most {MAX_TAG_LENGTH} characters."
+_EMPTY = "a tag has at least one character."
+_MISPLACED = "^ is where the tag begins, and $ is where it ends."
+_VARIABLE = "variables are not filled in, and $ is where the tag ends."
+# What is left out, and what to say where the pattern then matches.
+_CAUSES = (
+    (Grammar(allows_any_first=True), _NO_FIRST),
+    (Grammar(max_length=MAX_STATES), _TOO_LONG),
+    (Grammar(allows_empty=True), _EMPTY),
+    (Grammar(has_anchors=False), _MISPLACED),
+)
+
+
+def _find_cause(pattern: str, analysis: Analysis) -> str:
+    """Return why no tag matches, or "" where there is more than one reason."""
+    if analysis.automaton is None or analysis.tree is None:
+        return ""
+    if has_variable(pattern):
+        return _VARIABLE
+    foreign = [part for part in walk(analysis.tree) if _is_foreign(part)]
+    if foreign and _would_match(analysis.automaton, Grammar(allows_any_character=True)):
+        return _explain_foreign(pattern, foreign)
+    for grammar, cause in _CAUSES:
+        if _would_match(analysis.automaton, grammar):
+            return cause
+    return _explain_foreign(pattern, foreign)
+
+
+def _would_match(automaton: Automaton, grammar: Grammar) -> bool:
+    try:
+        return find_matching_tag(automaton, grammar) is not None
+    except TooComplexError:
+        return False
+
+
+# Characters that no tag has.
+
+
+def _is_foreign(part: object) -> bool:
+    return isinstance(part, Leaf) and not part.characters
+
+
+def _explain_foreign(pattern: str, parts: Iterable[object]) -> str:
+    """Return what a person should know about the parts that no character of a tag matches."""
+    leaves = [part for part in parts if isinstance(part, Leaf)]
+    literals = [literal for leaf in leaves if (literal := _read_literal(pattern, leaf))]
+    if literals[:1] == ["/"] and pattern.startswith("/"):
+        return "leave out the slashes around it."
+    for characters, explanation in _FOREIGN:
+        if found := next((literal for literal in literals if literal in characters), ""):
+            return explanation.format(found)
+    if literals:
+        return _explain_character(literals[0])
+    if leaves:
+        return f"no tag has a character that {pattern[leaves[0].start : leaves[0].end]} matches."
+    return ""
+
+
+_FOREIGN = (
+    ("\"'`“”‘’„«»", "a tag has no quotes. Leave them out."),
+    (",;", 'a tag has no "{}". A rule is one pattern: write alternatives with |.'),
+    (" \u00a0", "a tag has no spaces."),
+    ("+", "a tag has no +. Helm writes it as _."),
+    (
+        "/:",
+        "a tag has no / and no :. Write the tag alone, without the repository.",
+    ),
+    ("!", "a rule cannot leave tags out: rules only add protection."),
+    ("\\", "a tag has no backslash. In a pattern, one is enough: \\d."),
+)
+
+
+def _read_literal(pattern: str, leaf: Leaf) -> str:
+    """Return the character that `leaf` stands for, also where it stands in brackets, or ""."""
+    in_brackets = re.fullmatch(r"\[([^\\])\]", pattern[leaf.start : leaf.end])
+    return in_brackets[1] if in_brackets else leaf.literal
+
+
+def _explain_character(character: str) -> str:
+    if character.isascii():
+        return f'a tag has no {character}, only letters, digits, "_", "." and "-".'
+    name = unicodedata.name(character, "a character without a name").lower()
+    if character.isalpha():
+        name = name.capitalize()
+    return (
+        f'"{character}" is U+{ord(character):04X}, {name}. A tag has only ASCII letters and '
+        'digits, "_", "." and "-".'
+    )
+
+
+# The other advices.
+
+
+def _explain_dead_part(pattern: str, analysis: Analysis) -> Advice | None:
+    if not analysis.dead_parts:
+        return None
+    foreign: Iterable[object] = [part for part in analysis.dead_parts if _is_foreign(part)]
+    if foreign:
+        message = f"A part of this pattern never matches: {_explain_foreign(pattern, foreign)}"
+    elif any(isinstance(part, Assertion) for part in analysis.dead_parts):
+        message = f"A part of this pattern never matches: {_MISPLACED}"
+    else:
+        message = "A part of this pattern never matches a tag."
+    return Advice(AdviceCode.PART_MATCHES_NO_TAG, message, suggest_correction(pattern))
+
+
+def _explain_every_tag(pattern: str, analysis: Analysis) -> Advice | None:
+    if analysis.reach is not Reach.EVERY_TAG:
+        return None
+    suggestion = suggest_narrower(pattern)
+    message = "This pattern matches every tag. To protect them all, choose All tags are protected"
+    example = "." if suggestion else "; for tags that begin with v, write ^v."
+    return Advice(AdviceCode.MATCHES_EVERY_TAG, message + example, suggestion)
+
+
+def _explain_glob(pattern: str) -> Advice | None:
+    suggestion = suggest_glob(pattern)
+    if not suggestion:
+        return None
+    message = "In RE2, * repeats the character before it. Write .* for any text."
+    return Advice(AdviceCode.LOOKS_LIKE_GLOB, message, suggestion)
+
+
+def _explain_dots(pattern: str, analysis: Analysis) -> Advice | None:
+    suggestion = suggest_escaped_dots(pattern, analysis)
+    if not suggestion:
+        return None
+    message = "A dot matches any character, so 1.2 also matches 1x2. Write \\. for a dot."
+    return Advice(AdviceCode.UNESCAPED_DOT, message, suggestion)
+
+
+_HEX = frozenset("0123456789abcdef")
+_SIGNATURE_SHAPES = tuple(
+    [*map(frozenset, f"{algorithm}-"), *[_HEX] * 64, *map(frozenset, suffix)]
+    for algorithm, suffix in (
+        *(("sha256", suffix) for suffix in ("", ".sig", ".att", ".sbom")),
+        *((algorithm, "") for algorithm in ("sha384", "sha512", "blake3")),
+    )
+)
+
+
+def _explain_signature_tags(analysis: Analysis) -> Advice | None:
+    automaton = analysis.automaton
+    if automaton is None:
+        return None
+    try:
+        if not any(can_match_shape(automaton, shape) for shape in _SIGNATURE_SHAPES):
+            return None
+    except TooComplexError:
+        return None
+    return Advice(
+        AdviceCode.MATCHES_SIGNATURE_TAGS,
+        "This pattern also matches signature tags (sha256-….sig and the like). Once they are "
+        "locked, an image cannot be signed again.",
+    )

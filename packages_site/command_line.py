@@ -1,0 +1,93 @@
+"""The command line of manage.py: a command runs on a database that is there and migrated.
+
+Otherwise it ends with one line that says what to do. Opening a database makes none (settings.py),
+so a command that is started with the wrong settings changes nothing.
+"""
+
+import sys
+
+import django
+from django.core.management import ManagementUtility, get_commands
+from django.db import Error as AnyDatabaseError
+from django.db import OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from packages_site.data_dir import (
+    describe_missing_secret_key,
+    find_sqlite_file,
+    make_command_line,
+)
+
+# These use no database, or make one of their own.
+WITHOUT_DATABASE = frozenset(
+    {
+        "check",
+        "collectstatic",
+        "compilemessages",
+        "diffsettings",
+        "findstatic",
+        "makemessages",
+        "makemigrations",
+        "optimizemigration",
+        "rotate_log_key",
+        "sendtestemail",
+        "spectacular",
+        "squashmigrations",
+        "startapp",
+        "startproject",
+        "test",
+        "testserver",
+        "token_keys",
+    }
+)
+# These tell something about a database that is not migrated, or migrate it.
+WITHOUT_MIGRATIONS = frozenset({"dbshell", "migrate", "showmigrations", "sqlmigrate"})
+_HELP = {"-h", "--help", "--version"}
+_MIGRATE_ONLY_SAYS = {"--check", "--plan"}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that `arguments` name, and return its status."""
+    django.setup()
+    try:
+        if problem := find_problem(arguments):
+            print(f"taglock: {problem}", file=sys.stderr)
+            return 1
+        ManagementUtility(arguments).execute()
+    except OperationalError as error:
+        print(f"taglock: the database cannot be used: {_to_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def find_problem(arguments: list[str]) -> str:
+    """Return why a command cannot run on this database, and what to do; nothing where it can."""
+    command, options = arguments[1] if len(arguments) > 1 else "help", set(arguments[2:])
+    if options & _HELP or command in WITHOUT_DATABASE or command not in get_commands():
+        return ""
+    path = find_sqlite_file()
+    if path is not None and not path.exists():
+        if command == "migrate" and not options & _MIGRATE_ONLY_SAYS:
+            return ""
+        return (
+            f"there is no database {path}. Set DATA_DIR, or DATABASE_URL, as the site has it; or "
+            f"make a new database: {make_command_line('migrate')}"
+        )
+    driver = connection.Database  # type: ignore[attr-defined]
+    try:
+        # Past the pool, which would try for seconds and not say why it cannot connect.
+        driver.connect(**connection.get_connection_params()).close()
+        if command in WITHOUT_MIGRATIONS:
+            return ""
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except (AnyDatabaseError, driver.Error) as error:
+        return f"the database cannot be used: {_to_line(error)}. Is DATABASE_URL the site's?"
+    if missing:
+        count = f"{len(missing)} migration{'' if len(missing) == 1 else 's'}"
+        return f"the database lacks {count}. Run: {make_command_line('migrate')}"
+    return describe_missing_secret_key()
+
+
+def _to_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,68 @@
+"""The keys and the database that Taglock makes: `migrate` and `make run` do, and nothing else.
+
+So a command that is started with other settings than the site's makes no second installation.
+"""
+
+import shlex
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+
+from containers.tokens.key_folder import token_keys
+from packages_site.database import read_sqlite_uri
+from packages_site.environment import make_log_key_file, read_or_make_secret_key
+
+
+def make_missing_files() -> None:
+    """Make the keys that are missing, and the file of the SQLite database.
+
+    Raises OSError, BadSettingError or KeyFileError where something cannot be written.
+    """
+    settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+    if not _has_secret_key():
+        settings.SECRET_KEY = read_or_make_secret_key(settings.DATA_DIR)
+    make_log_key_file(settings.LOG_KEY_FILE, settings.PUBLIC_URL)
+    token_keys().make_first_key()
+    path = find_sqlite_file()
+    if path is not None and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+
+
+def find_sqlite_file() -> Path | None:
+    """Return the file of the database; None where it is no file."""
+    name = str(connection.settings_dict["NAME"])
+    path = read_sqlite_uri(name)
+    return Path(path) if connection.vendor == "sqlite" and path != name else None
+
+
+def describe_missing_secret_key() -> str:
+    """Return what to do where there is no secret key; nothing where there is one."""
+    if _has_secret_key():
+        return ""
+    return (
+        f"there is no secret key in {settings.DATA_DIR}. Set SECRET_KEY, or DATA_DIR, as the site "
+        f"has it; or make a new key: {make_command_line('migrate')}"
+    )
+
+
+def require_secret_key() -> None:
+    """End the process, with one line, where there is no secret key."""
+    if problem := describe_missing_secret_key():
+        raise SystemExit(f"taglock: {problem}")
+
+
+def _has_secret_key() -> bool:
+    try:
+        return bool(settings.SECRET_KEY)
+    except ImproperlyConfigured:  # Django's, for an empty one.
+        return False
+
+
+def make_command_line(command: str) -> str:
+    """Return how to run a command of manage.py on this data folder, from Taglock's own folder."""
+    is_default = settings.DATA_DIR == settings.BASE_DIR / "var"
+    prefix = "" if is_default else f"DATA_DIR={shlex.quote(str(settings.DATA_DIR))} "
+    return f"{prefix}.venv/bin/python manage.py {command}"

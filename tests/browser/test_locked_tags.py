@@ -1,0 +1,96 @@
+"""Locked tags in a real browser: the list, the questions in dialogs, a tag's page, both schemes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from immutability.models import LockedTag
+from immutability.protection import LockState, Policy, Protection
+from tests.conftest import SEMVER
+from tests.immutability.making import land, make_lock, put_in_flight, put_stray
+from workspaces.models import User, Workspace
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+LIST = "/acme/locked-tags/"
+
+
+@pytest.fixture
+def every_status(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
+    """A workspace with a lock of each status, its tag named after it."""
+    protect(acme, Protection.SOME, SEMVER)
+    for number, state in enumerate(LockState):
+        make_lock(acme, f"v1.0.{number}", state, rule_name=SEMVER.name)
+    make_lock(acme, "latest", rule_name="A rule that was there before")
+    put_in_flight(LockedTag.objects.get(state="claimed"), write_is_external=True)
+    land(acme, tag="latest")
+    return acme
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_every_page_can_be_used_by_everybody(
+    every_status: Workspace,
+    alice: User,
+    signed_in_page: Callable[..., Page],
+    width: int,
+    color_scheme: Literal["light", "dark"],
+) -> None:
+    page = signed_in_page(
+        alice, viewport={"width": width, "height": 900}, color_scheme=color_scheme
+    )
+    ids = {row.tag: row.id for row in LockedTag.objects.all()}
+    suspended, reserved = ids["latest"], LockedTag.objects.get(state="reserved").id
+    claimed, locked = LockedTag.objects.get(state="claimed").id, ids["v1.0.1"]
+    for path in (
+        LIST,
+        f"{LIST}?state=suspended",
+        f"{LIST}{locked}/delete/",
+        f"{LIST}{locked}/release/",
+        f"{LIST}{suspended}/delete/",
+        f"{LIST}{reserved}/delete/",
+        f"{LIST}{claimed}/delete/",
+        f"/acme/repositories/acme/api:latest/?on={timezone.now():%Y-%m-%d}",
+        "/acme/",
+    ):
+        page.goto(path)
+        found: Any = Axe().run(page)
+        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+
+
+def test_what_has_to_end_first_is_said_on_the_list(
+    every_status: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    row = LockedTag.objects.get(tag="v1.0.1")
+    put_stray(row, timezone.now() + timedelta(minutes=12))
+    page = signed_in_page(alice)
+    page.goto(LIST)
+    page.get_by_role("link", name="Release acme/api:v1.0.1").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason (recorded in the lock log)").fill("A rebuild")
+    dialog.get_by_role("button", name="Release").click()
+    expect(page.locator(".banner-error")).to_contain_text(
+        'Not done yet. An earlier write of tag "v1.0.1" of acme/api got no answer'
+    )
+    row.refresh_from_db()
+    assert row.state == "locked"
+
+
+def test_a_reason_is_asked_for_in_the_dialog(
+    every_status: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(LIST)
+    page.get_by_role("link", name="Free acme/api:").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Free the name").click()
+    expect(page.get_by_text("Enter a reason.").first).to_be_visible()
+    page.get_by_label("Reason (recorded in the lock log)").fill("Never used")
+    page.get_by_role("button", name="Free the name").click()
+    expect(page.locator(".banner")).to_contain_text("is free: the next push can bring any image.")
