@@ -17,7 +17,7 @@ CATCH_UP_SECONDS = 20.0
 
 
 def _leave_a_claim(repository: Repository, tag: str) -> None:
-    """Let a gate fail before it points a tag that it has claimed, so that the scheduler has work."""
+    """Let a gate fail before it points what it has claimed: work for the scheduler."""
     fault = "X-Fault: fail before the point leaves\r\n"
     assert repository.put(tag, repository.make_image(tag), headers=fault).status == 500
     end_leases()
