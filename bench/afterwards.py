@@ -1,11 +1,11 @@
 """After the last fault: how long is a push answered "try again"?"""
 
+import json
 import random
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bench.clients import Board, is_undecided, push_by_tag
 from bench.environment import Environment
@@ -38,7 +38,7 @@ def push_everything(
     """Push every tag that was pushed in this cycle, until it is decided.
 
     A tag that changed hands may take as long as a stray lives: one that was released, deleted or
-    freed, that the settings came to cover or covered no more, or whose image was being deleted.
+    freed, that somebody wanted to delete, or its image, or whose settings changed.
     """
     started = time.monotonic()
     images = [(place, _pick_image(board, place, chance)) for place in sorted(board.tried)]
@@ -55,7 +55,7 @@ def push_everything(
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         seconds = list(threads.map(push, images))
-    return _judge(environment, began, dict(zip(images, seconds, strict=True)))
+    return _judge(environment, board, began, dict(zip(images, seconds, strict=True)))
 
 
 def _pick_image(board: Board, place: Place, chance: random.Random) -> str:
@@ -66,14 +66,16 @@ def _pick_image(board: Board, place: Place, chance: random.Random) -> str:
 
 
 def _judge(
-    environment: Environment, began: datetime, seconds: dict[tuple[Place, str], float]
+    environment: Environment, board: Board, began: datetime, seconds: dict[tuple[Place, str], float]
 ) -> Undecided:
     told = Undecided(count=len(seconds), longest=max(seconds.values(), default=0.0))
-    has_changed_hands = _changes_of_hands(environment, began)
+    set_free = _find_set_free(environment, began)
     for (place, digest), waited in seconds.items():
         if waited <= MAX_UNDECIDED_SECONDS:
             continue
-        if has_changed_hands(place, digest):
+        workspace = place[0].partition("/")[0]
+        needed = {(place[0], each) for each in (digest, *_list_children(board, digest))}
+        if {place, (workspace, "")} & set_free or (needed | {place}) & board.unwanted:
             told.changed_hands += 1
         else:
             what = f"undecided for {waited:.1f} s after the last fault, pushed {digest}"
@@ -81,26 +83,20 @@ def _judge(
     return told
 
 
-def _changes_of_hands(environment: Environment, began: datetime) -> Callable[[Place, str], bool]:
-    """Return a function that says whether a tag changed hands, as far as a stray reaches back."""
-    since = began - timedelta(seconds=STRAY_SECONDS)
-    events = environment.records.events_since(since)
-    deleted = environment.records.find_deleted()
-    places = {
-        event.place for event in events if event.policy is None and event.kind not in HARMLESS
-    }
-    settings = {
-        event.workspace
-        for event in events
-        if event.policy is not None and event.at >= since.timestamp()
-    }
+def _list_children(board: Board, digest: str) -> list[str]:
+    listed = json.loads(board.images[digest][0]).get("manifests", [])
+    return [each["digest"] for each in listed]
 
-    def has_changed_hands(place: Place, digest: str) -> bool:
-        repository = place[0]
-        return (
-            place in places
-            or repository.partition("/")[0] in settings
-            or (repository, digest) in deleted
-        )
 
-    return has_changed_hands
+def _find_set_free(environment: Environment, began: datetime) -> set[Place]:
+    """Return the tags that an event set free in this cycle, and workspaces whose settings changed.
+
+    A workspace stands in place of a repository, without a tag.
+    """
+    set_free: set[Place] = set()
+    for event in environment.records.events_since(began):
+        if event.policy is None and event.kind not in HARMLESS:
+            set_free.add(event.place)
+        elif event.policy is not None and event.at >= began.timestamp():
+            set_free.add((event.workspace, ""))
+    return set_free

@@ -78,6 +78,8 @@ class Board:
     landed: list[Push] = field(default_factory=list)
     # Every push by tag, by its place: the last image of it.
     tried: dict[tuple[str, str], str] = field(default_factory=dict)
+    # Every tag or digest that somebody wanted to delete, after its repository.
+    unwanted: set[tuple[str, str]] = field(default_factory=set)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def image(self, text: str) -> bytes:
@@ -130,13 +132,13 @@ class Client(threading.Thread):
         draw = self._chance.random()
         image = self._pick_image(tag)
         if draw < 0.03:
-            self._note_other("delete", partial(repository.delete, _at(digest_of(image))))
+            self._delete("delete", repository, digest_of(image))
         elif draw < 0.04:
-            self._note_other("delete", partial(repository.delete, _at(tag)))
+            self._delete("delete", repository, tag)
         elif draw < 0.055:
             admins = Repository(self._port, repository.name, self._board.accounts[ADMIN])
             reference = self._chance.choice([tag, digest_of(image)])
-            self._note_other("admin: delete at the gate", partial(admins.delete, _at(reference)))
+            self._delete("admin: delete at the gate", admins, reference)
         elif draw < 0.075:
             # Its tags stand in the query: Taglock points each of them by a request of its own.
             put = partial(repository.put, digest_of(image), image, query=f"?tag={tag}&tag=dev-0")
@@ -163,6 +165,10 @@ class Client(threading.Thread):
         for child in children:
             self._note_other("child", partial(repository.put, digest_of(child), child))
         self._push(repository, tag, make_index(*children), INDEX_TYPE)
+
+    def _delete(self, what: str, repository: Repository, reference: str) -> None:
+        self._board.unwanted.add((repository.name, reference))
+        self._note_other(what, partial(repository.delete, f"manifests/{reference}"))
 
     def _note_other(self, what: str, request: Callable[[], Answer]) -> None:
         self._wait_after(_note(self._board.others, what, request))
@@ -223,6 +229,7 @@ class Admin(threading.Thread):
             self._delete_lock(lock, address, "delete", self._chance.choice(["free", "reserve"]))
 
     def _delete_lock(self, lock: Lock, address: str, what: str, name: str) -> None:
+        self._board.unwanted.add(lock.place)
         body = {"name": name, "reason": "soak"}
         self._call(lock.workspace, "DELETE", address, what, body)
 
@@ -270,10 +277,6 @@ def _note(counter: Counter[str], what: str, request: Callable[[], Answer]) -> An
         label = f"{label} {code_of(answer)}".strip()
     counter[label] += 1
     return answer
-
-
-def _at(reference: str) -> str:
-    return f"manifests/{reference}"
 
 
 def code_of(answer: Answer) -> str:

@@ -30,9 +30,6 @@ _OPEN = """
     WHERE write_id IS NOT NULL OR stray_until IS NOT NULL
     UNION ALL SELECT repository, NULL FROM containers_manifest WHERE stray_until > now()
         OR delete_expires_at > now() - make_interval(secs => %s)"""
-_DELETED = """
-    SELECT repository, digest FROM containers_manifest
-    WHERE stray_until IS NOT NULL OR delete_id IS NOT NULL"""
 _EVENTS = """
     SELECT kind, workspace, repository, tag, at, details FROM workspaces_lockevent
     WHERE at >= %s AND (tag <> '' OR kind = 'settings.changed') ORDER BY id"""
@@ -187,11 +184,6 @@ class Records:
             for row in events
             if row[0] != "settings.changed"
         ]
-
-    def find_deleted(self) -> set[tuple[str, str]]:
-        """Return the images, by repository and digest, of which a delete got no answer."""
-        (rows,) = self.read((_DELETED, ()))
-        return {(repository, digest) for repository, digest in rows}
 
     def tell(self, repository: str, tag: str) -> list[tuple[datetime, str]]:
         """Return all that the database knows of a tag, each with its time."""
