@@ -12,29 +12,33 @@ def record_manifest(
     workspace: Workspace, repository: Repository, digest: Digest, facts: ManifestFacts
 ) -> None:
     """Keep what a manifest lists, within the caller's transaction."""
-    place = {"workspace": workspace, "repository": repository.name}
+    row = Manifest(workspace=workspace, repository=repository.name, digest=digest.value)
+    record_facts(row, facts)
     Manifest.objects.bulk_create(
-        [
-            Manifest(
-                **place,
-                digest=digest.value,
-                media_type=facts.media_type,
-                size=facts.size,
-                subject=facts.subject.value if facts.subject else "",
-                is_read=True,
-            )
-        ],
+        [row],
         update_conflicts=True,
         unique_fields=["workspace", "repository", "digest"],
         update_fields=["media_type", "size", "subject", "is_read"],
     )
-    ManifestReference.objects.bulk_create(
-        [
-            ManifestReference(**place, parent=digest.value, child=child.value)
-            for child in sorted(facts.children)
-        ],
-        ignore_conflicts=True,
-    )
+
+
+def record_facts(row: Manifest, facts: ManifestFacts) -> None:
+    """Keep what a manifest lists; its row, which is held or new, is the caller's to save."""
+    row.media_type, row.size, row.is_read = facts.media_type, facts.size, True
+    row.subject = facts.subject.value if facts.subject else ""
+    if facts.children:
+        ManifestReference.objects.bulk_create(
+            [
+                ManifestReference(
+                    workspace=row.workspace,
+                    repository=row.repository,
+                    parent=row.digest,
+                    child=child.value,
+                )
+                for child in sorted(facts.children)
+            ],
+            ignore_conflicts=True,
+        )
 
 
 def find_ancestors(workspace: Workspace, repository: Repository, digest: Digest) -> set[Digest]:

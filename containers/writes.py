@@ -11,6 +11,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
+
+from django.db.models.functions import Now
 
 from containers.connection import release_database
 from containers.models import Manifest, WriteKind
@@ -84,10 +87,11 @@ def insert_missing(
     Others that insert the same wait for this transaction, while they hold nothing.
     """
     place = {"workspace": workspace, "repository": repository.name}
-    Manifest.objects.bulk_create(
-        [Manifest(**place, digest=digest.value) for digest in sorted(digests)],
-        ignore_conflicts=True,
-    )
+    if digests:
+        Manifest.objects.bulk_create(
+            [Manifest(**place, digest=digest.value) for digest in sorted(digests)],
+            ignore_conflicts=True,
+        )
     if tags:
         RepositoryRow.objects.bulk_create(
             [RepositoryRow(workspace=workspace, name=repository.name)], ignore_conflicts=True
@@ -104,6 +108,8 @@ def lock_manifests(
 
     A push and a delete that need the same manifest follow one another.
     """
+    if not digests:
+        return {}
     rows = list(
         Manifest.objects.select_for_update(no_key=True)
         .filter(
@@ -221,14 +227,19 @@ def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
 # ---- settle ----------------------------------------------------------------------------------
 
 
-def lock_records_of(write: Write) -> list[TagRecord]:
-    """Lock the records that still name this write, in order; nobody else settles it."""
-    return list(
+def lock_records_of(write: Write) -> tuple[list[TagRecord], datetime | None]:
+    """Lock the records that still name this write, in order; nobody else settles it.
+
+    Returns them with the database's time, or None where there are none.
+    """
+    rows: list[Any] = list(
         TagRecord.objects.select_for_update(no_key=True, of=("self",))
         .select_related("workspace")
         .filter(write_id=write.id)
+        .annotate(now=Now())
         .order_by("name")
     )
+    return rows, rows[0].now if rows else None
 
 
 def end_write(record: TagRecord, sent: Sent, now: datetime, *, shown: Digest | None = None) -> None:
@@ -319,6 +330,20 @@ def open_delete_ends(manifest: Manifest, now: datetime) -> datetime | None:
         ends.append(manifest.delete_expires_at + STRAY_LIFE)
     latest = max(ends, default=now)
     return latest if latest > now else None
+
+
+def note_there(workspace: Workspace, repository: Repository, digest: Digest) -> None:
+    """Note that a manifest has landed with its tag, if no delete of it may still land.
+
+    Before the records of its tags are locked.
+    """
+    Manifest.objects.filter(
+        workspace=workspace,
+        repository=repository.name,
+        digest=digest.value,
+        is_there=False,
+        delete_id=None,
+    ).exclude(stray_until__gt=Now()).update(is_there=True)
 
 
 def end_delete(manifest: Manifest, sent: Sent, now: datetime) -> None:

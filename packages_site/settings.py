@@ -296,7 +296,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "reconcile": {
         "task": "immutability.reconcile",
-        "schedule": 2.0,
+        "schedule": 5.0,
         "options": _message_life,
     },
     "run-jobs": {

@@ -42,6 +42,9 @@ AA = "sha256:" + "a" * 64
 BB = "sha256:" + "b" * 64
 CC = "sha256:" + "c" * 64
 
+# The marks of tests that start services for the whole run.
+SERVICES = ("browser", "cluster")
+
 SEMVER = PolicyRule("Release versions", r"^v\d+\.\d+\.\d+$")
 
 
@@ -53,23 +56,43 @@ def skip_or_fail(missing: str) -> None:
     pytest.skip(line)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out tests that start processes")
+    parser.addoption(
+        "--both-databases", action="store_true", help="only the tests marked both_databases"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run on PostgreSQL what touches a database: the rest has run on SQLite already."""
-    if not is_postgresql():
-        return
-    bare = [item for item in items if not _needs_database(item)]
-    if bare:
-        items[:] = [item for item in items if _needs_database(item)]
-        config.hook.pytest_deselected(items=bare)
+    """Leave out what was not asked for, and keep together what shares a started service."""
+    chosen = [item for item in items if _is_chosen(item, config)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+    for item in items:
+        if group := _find_group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _needs_database(item: pytest.Item) -> bool:
-    if item.name.startswith("test_the_promise_holds_wherever_two_operations_meet"):
-        # One after the other, on one connection: no database makes a difference to it.
+def _is_chosen(item: pytest.Item, config: pytest.Config) -> bool:
+    if config.option.both_databases and item.get_closest_marker("both_databases") is None:
         return False
-    fixtures = set(getattr(item, "fixturenames", ()))
-    is_marked = item.get_closest_marker("django_db") is not None
-    return is_marked or bool(fixtures & {"db", "transactional_db", "django_db_setup"})
+    return not config.option.quick or _find_group(item) == ""
+
+
+def _find_group(item: pytest.Item) -> str:
+    """Return the name of what the test shares with others; empty where it starts no process."""
+    if item.get_closest_marker("process"):
+        # Its services are of its module.
+        return item.path.stem
+    return next((name for name in SERVICES if item.get_closest_marker(name)), "")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Copy the migrated database, where tests/run has made one."""
+    if template := os.environ.get("TEST_DATABASE_TEMPLATE"):
+        connection.settings_dict["TEST"]["TEMPLATE"] = template
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -58,11 +58,12 @@ def check_delete(
 ) -> DeleteAnswer:
     """Decide a delete as the gate does, and write what follows from it; a dry run writes nothing.
 
-    An admin's delete of a covered tag leaves its name reserved; any other ends the lock. Raises
+    A dry run of a delete by digest goes by what is known: it doesn't read the registry's tags. An
+    admin's delete of a covered tag leaves its name reserved; any other ends the lock. Raises
     TryAgainError, PatternError or PatternEvaluationError where nothing could be decided.
     """
     for _ in range(_MAX_TRIES):
-        looks = _prepare(question, registry)
+        looks = _prepare(question, registry, is_dry_run=is_dry_run)
         try:
             with hold_delete(question, looks) as plan:
                 decided = _decide(plan, registry, actor, is_dry_run=is_dry_run)
@@ -79,7 +80,9 @@ def check_delete(
 # ---- read and look -----------------------------------------------------------------------------
 
 
-def _prepare(question: DeleteQuestion, registry: RegistryClient | None) -> dict[Tag, TakenLook]:
+def _prepare(
+    question: DeleteQuestion, registry: RegistryClient | None, *, is_dry_run: bool
+) -> dict[Tag, TakenLook]:
     """Learn all that decides the delete, as far as there is a registry to look at.
 
     What references are not known completely is not deleted. Raises TryAgainError.
@@ -90,7 +93,8 @@ def _prepare(question: DeleteQuestion, registry: RegistryClient | None) -> dict[
         if not cover(policy, question.target).is_covered:
             return {}
         return _look(question, question.target, registry)
-    if registry is not None and policy.protection is not Protection.NONE:
+    is_protected = policy.protection is not Protection.NONE
+    if registry is not None and is_protected and not is_dry_run:
         require_listed(*place, registry)
         learn_lists(*place, find_unread_digests(*place), registry)
     return {}

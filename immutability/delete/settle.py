@@ -33,7 +33,7 @@ def settle_delete(
     rows = {}
     if by_digest is not None:
         rows = writes.lock_manifests(workspace, repository, [by_digest])
-    records = writes.lock_records_of(write)
+    records, _ = writes.lock_records_of(write)
     _, now = read_policy_and_time(workspace)
     held = {row.record_id: row for row in LockedTag.objects.filter(record__in=records)}
     for record in records:

@@ -333,10 +333,14 @@ def decide_delete_by_digest(
     held = lock.digest if lock else record.digest
     if coverage.is_covered and held in parents:
         if lock is None:
+            if stray and stray.digest != held:
+                return step(DigestStep.WAIT, stray)
             return DigestDecision(DigestStep.IN_USE, coverage, adopt=held)
         if lock.state in (LockState.CLAIMED, LockState.DELETING):
             return step(DigestStep.WAIT)
         if lock.state in (LockState.LOCKED, LockState.RELEASED):
+            if stray and stray.digest != lock.digest:
+                return step(DigestStep.WAIT, stray)
             return step(DigestStep.IN_USE)
     may_be_stray = stray is not None and stray.digest in (None, digest)
     is_locked_to = lock is not None and lock.digest == digest

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from containers import writes
 from containers.connection import release_database
-from containers.inventory import record_manifest
+from containers.inventory import record_facts
 from containers.models import Manifest, WriteKind
 from containers.reference import Digest, Repository, Tag
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
@@ -62,7 +62,7 @@ class ManifestPush:
 
     @property
     def question(self) -> PushQuestion:
-        children = self.facts.children if self.facts else ()
+        children = self.facts.children if self.facts else None
         return PushQuestion(self.workspace, self.repository, self.tags, self.digest, children)
 
     @property
@@ -239,13 +239,20 @@ def _claim(
 ) -> _Claimed | Refusal | RegistryAnswer | NotYet:
     """Hold the tags, decide, and write what follows: refusals, unchanged tags, or claims."""
     write = writes.new_write(WriteKind.PUSH, push.digest)
+    hold = hold_plan(
+        push.question,
+        looks,
+        plan.records,
+        known_manifests=stored.revisions if stored else (),
+        to_refuse=plan.is_refused,
+    )
     try:
-        with hold_plan(push.question, looks, plan.records) as held:
+        with hold as held:
             push.confirm()
             if held.is_refused:
                 held.adopt_present()
                 return held.refuse(actor=actor)
-            if held.must_wait or held.tags_with(Step.LOOK):
+            if plan.is_refused or held.must_wait or held.tags_with(Step.LOOK):
                 return held.not_yet()
             needs_store = held.tags_with(Step.CLAIM, Step.POINT, Step.UNCHANGED)
             if needs_store and not (stored and stored.still_counts(held.manifests)):
@@ -265,10 +272,12 @@ def _claim(
 
 def _record_manifest(push: ManifestPush, row: Manifest, *, is_there: bool) -> None:
     """Keep what the manifest lists before its tag is written, and that it is there if it is."""
-    if push.facts is not None and not row.is_read:
-        record_manifest(push.workspace, push.repository, push.digest, push.facts)
-    if is_there and not row.is_there:
-        Manifest.objects.filter(pk=row.pk).update(is_there=True)
+    is_new = push.facts is not None and not row.is_read
+    if is_new and push.facts is not None:
+        record_facts(row, push.facts)
+    if is_new or (is_there and not row.is_there):
+        row.is_there = row.is_there or is_there
+        row.save()
 
 
 def _point(push: ManifestPush, claimed: _Claimed, registry: RegistryClient) -> dict[Tag, Sent]:

@@ -41,22 +41,23 @@ class TakenLook:
 class PushQuestion:
     """A push of one image under some tags, which are distinct and sorted.
 
-    `children` are the manifests that the pushed one lists, where they are known. With `is_check`
-    it is a registry that asks before it writes.
+    `children` are the manifests that the pushed one lists; None where only the database may know.
+    With `is_check` it is a registry that asks before it writes.
     """
 
     workspace: Workspace
     repository: Repository
     tags: tuple[Tag, ...]
     digest: Digest
-    children: tuple[Digest, ...] = ()
+    children: tuple[Digest, ...] | None = None
     is_check: bool = False
 
     def find_needed(self) -> list[Digest]:
         """Return the manifest and all that it lists, to any depth, as far as that is known."""
-        return sorted(
-            find_descendants(self.workspace, self.repository, {self.digest, *self.children})
-        )
+        if self.children == ():
+            return [self.digest]
+        top = {self.digest, *(self.children or ())}
+        return sorted(find_descendants(self.workspace, self.repository, top))
 
 
 @dataclass
@@ -261,17 +262,24 @@ def read_plan(question: PushQuestion, looks: Mapping[Tag, TakenLook]) -> PushPla
 
 @contextmanager
 def hold_plan(
-    question: PushQuestion, looks: Mapping[Tag, TakenLook], known: Collection[Tag]
+    question: PushQuestion,
+    looks: Mapping[Tag, TakenLook],
+    known: Collection[Tag],
+    *,
+    known_manifests: Collection[Digest] = (),
+    to_refuse: bool = False,
 ) -> Iterator[PushPlan]:
     """Hold what the push concerns, and decide; commit what the caller writes.
 
-    `known` are the tags that have a record. Raises RecordMovedError where another one is made at
-    the same moment, PatternError and PatternEvaluationError.
+    `known` are the tags that have a record, and `known_manifests` those that have a row. Only to
+    refuse, the manifests are left alone: the plan may then do nothing else. Raises RecordMovedError
+    where another row is made at the same moment, PatternError and PatternEvaluationError.
     """
-    needed = question.find_needed()
+    needed = [] if to_refuse else question.find_needed()
+    missing = [tag for tag in question.tags if tag not in known]
+    unknown = [digest for digest in needed if digest not in known_manifests]
     with transaction.atomic():
-        missing = [tag for tag in question.tags if tag not in known]
-        writes.insert_missing(question.workspace, question.repository, missing, needed)
+        writes.insert_missing(question.workspace, question.repository, missing, unknown)
         manifests = writes.lock_manifests(question.workspace, question.repository, needed)
         records = writes.lock_records(question.workspace, question.repository, question.tags)
         policy, now = read_policy_and_time(question.workspace)

@@ -12,7 +12,6 @@ from containers.writes import Result, Sent, Write
 from immutability import locks
 from immutability.models import LockedTag
 from immutability.protection import LockState
-from immutability.reading import read_policy_and_time
 from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.models import Workspace
 
@@ -32,14 +31,16 @@ def settle_push(
     goes back to what it replaced, unless a stray may still land. No answer: the write is a stray.
     """
     digest = Digest(str(write.digest))
-    manifests = writes.lock_manifests(workspace, repository, [digest])
-    records = [each for each in writes.lock_records_of(write) if Tag(each.name) in results]
-    _, now = read_policy_and_time(workspace)
+    if any(sent.result is Result.LANDED for sent in results.values()):
+        writes.note_there(workspace, repository, digest)
+    records, now = writes.lock_records_of(write)
+    records = [each for each in records if Tag(each.name) in results]
+    if now is None or not records:
+        return False
     rows = {row.record_id: row for row in LockedTag.objects.filter(record__in=records)}
     for record in records:
-        sent = results[Tag(record.name)]
+        row, sent = rows.get(record.id), results[Tag(record.name)]
         writes.end_write(record, sent, now, shown=digest)
-        row = rows.get(record.id)
         is_its_own = row is not None and row.digest == digest.value
         if row is not None:
             row.workspace = workspace
@@ -49,11 +50,6 @@ def settle_push(
                 locks.confirm(row, now, origin=actor.origin)
         elif sent.result is not Result.NO_ANSWER and row and is_its_own:
             locks.come_to_nothing(row, record, now)
-    manifest = manifests[digest]
-    has_landed = any(sent.result is Result.LANDED for sent in results.values())
-    if has_landed and not manifest.is_there and not writes.has_open_delete(manifest, now):
-        manifest.is_there = True
-        manifest.save(update_fields=["is_there"])
     return len(records) == len(results)
 
 

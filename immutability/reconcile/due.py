@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from containers.models import Tag as TagRecord
@@ -72,11 +72,11 @@ def _unfinished_locks() -> QuerySet[LockedTag]:
 
 
 def count_open() -> tuple[int, datetime | None]:
-    """Return how many tags are not finished, and when the last of their strays is over."""
-    writes = TagRecord.objects.filter(
+    """Return how many tags are not finished, and when the last of their open strays is over."""
+    unfinished = TagRecord.objects.filter(
         Q(write_id__isnull=False, write_is_external=False)
         | Q(stray_until__isnull=False)
         | Q(lock__state__in=[LockState.CLAIMED, LockState.DELETING], write_id__isnull=True)
     )
-    last = writes.filter(stray_until__isnull=False).order_by(F("stray_until").desc()).first()
-    return writes.count(), last.stray_until if last else None
+    last = unfinished.filter(stray_until__gt=Now()).order_by("-stray_until").first()
+    return unfinished.count(), last.stray_until if last else None

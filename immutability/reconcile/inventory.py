@@ -5,7 +5,7 @@ counts. Nothing here waits for a write in flight: such a tag is left to its next
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ from immutability import locks
 from immutability.errors import TryAgainError
 from immutability.look import learn_lists, look_at_tag
 from immutability.models import LockedTag
-from immutability.protection import LockState, Policy, cover
+from immutability.protection import LockState, cover
 from immutability.push.plan import TakenLook
 from immutability.reading import read_policy, read_policy_and_time, record_facts
 from immutability.reconcile.jobs import ask_to_list
@@ -36,7 +36,6 @@ from workspaces.models import Workspace
 MAX_TAGS_PER_REQUEST = 100
 MAX_REQUEST_SECONDS = 10.0
 TAGS_PER_BATCH = 20
-MAX_DIGESTS_PER_QUERY = 500
 # At the end of a repository, so many tags that are still unknown are looked at once more.
 MAX_TAGS_TRIED_AGAIN = 100
 # A write in flight ends within moments, most of the time.
@@ -281,25 +280,20 @@ def find_unread_digests(workspace: Workspace, repository: Repository) -> set[Dig
     """
     place = {"workspace": workspace, "repository": repository.name}
     policy = read_policy(workspace)
-    is_read = Manifest.objects.filter(**place, is_read=True)
-    unread_children = ManifestReference.objects.filter(
-        ~Exists(is_read.filter(digest=OuterRef("child"))), **place
-    )
-    children = set(unread_children.values_list("child", flat=True).distinct())
-    above = find_all_ancestors(workspace, repository, children)
-    unread = ~Exists(is_read.filter(digest=OuterRef("digest")))
-    roots = set()
-    for rows in (
-        TagRecord.objects.filter(**place).exclude(digest="").values_list("name", "digest"),
+    named = set(TagRecord.objects.filter(**place).exclude(digest="").values_list("name", "digest"))
+    named.update(
         LockedTag.objects.filter(**place)
         .exclude(state=LockState.RESERVED)
-        .values_list("tag", "digest"),
-    ):
-        roots |= _find_covered(policy, rows.filter(unread))
-        for some in split(sorted(above), MAX_DIGESTS_PER_QUERY):
-            roots |= _find_covered(policy, rows.filter(digest__in=some))
+        .values_list("tag", "digest")
+    )
+    read = set(Manifest.objects.filter(**place, is_read=True).values_list("digest", flat=True))
+    is_read = Manifest.objects.filter(**place, is_read=True, digest=OuterRef("child"))
+    unread_children = ManifestReference.objects.filter(~Exists(is_read), **place)
+    children = set(unread_children.values_list("child", flat=True).distinct())
+    above = find_all_ancestors(workspace, repository, children)
+    roots = {
+        Digest(digest)
+        for name, digest in named
+        if (digest not in read or digest in above) and cover(policy, Tag(name)).is_covered
+    }
     return find_unknown(workspace, repository, roots)
-
-
-def _find_covered(policy: Policy, rows: Iterable[tuple[str, str]]) -> set[Digest]:
-    return {Digest(digest) for name, digest in rows if cover(policy, Tag(name)).is_covered}

@@ -140,9 +140,10 @@ def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> boo
         writes.insert_missing(record.workspace, repository, (), [digest])
         manifest = writes.lock_manifests(record.workspace, repository, [digest])[digest]
         held, lock, now = _hold_unchanged(record, row)
-        if held is None or lock is None or held.stray_until is not None:
+        if held is None or lock is None or writes.has_open_delete(manifest, now):
             return False
-        if writes.has_open_delete(manifest, now):
+        if held.stray_until is not None:
+            locks.come_to_nothing(lock, held, now)
             return False
         locks.take_back(lock)
         writes.save_record(held, now)

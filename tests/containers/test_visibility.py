@@ -9,7 +9,7 @@ import pytest
 from containers.models import Repository as KnownRepository
 from containers.reference import Repository
 from containers.visibility import ForeignRepositoryError, find_public, set_public
-from tests.immutability.test_races import at_once
+from tests.at_once import at_once
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.log.models import LockEvent

@@ -37,7 +37,7 @@ def make_lock(
         name=tag,
         defaults={"digest": digest if is_shown else "", "shown_at": timezone.now()},
     )
-    if state == LockState.RESERVED:
+    if state in (LockState.RESERVED, LockState.DELETING):
         deleted = {"deleted_by": "alice", "deleted_by_kind": "person", "deleted_at": Now()}
         fields = {**deleted, **fields}
     row = LockedTag(

@@ -1,7 +1,8 @@
 """A PostgreSQL server of the tests' own: `python -m tests.services.postgresql COMMAND…`.
 
-Starts it in a folder of its own on a free loopback port, runs the command with DATABASE_URL set,
-stops it, and exits with the command's status. Says so and exits 3 where PostgreSQL is missing.
+Starts it in a folder of its own on a free loopback port, with a migrated database to copy
+(`TEMPLATE`), and runs the command with DATABASE_URL set. Stops it, and exits with the command's
+status. Says so and exits 3 where PostgreSQL is missing.
 """
 
 import os
@@ -16,7 +17,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[2]
 MISSING = 3
+# The tests' databases are copies of it.
+TEMPLATE = "taglock_template"
+MEMORY = Path("/dev/shm")
+LEAST_MEMORY_BYTES = 2 * 1024**3
+# Nothing here outlives its machine. Commits stay synchronous: tests kill the server and count on
+# what was committed, and without fsync a commit costs next to nothing.
+FOR_TESTS = """
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+max_wal_size = 2GB
+checkpoint_timeout = 1h
+jit = off
+"""
 
 
 def find_bin() -> Path | None:
@@ -98,12 +116,12 @@ def _find_parent(process: Path) -> int | None:
 
 
 @contextmanager
-def postgresql(bin_dir: Path, options: str = "") -> Iterator[str]:
+def postgresql(bin_dir: Path, options: str = "", parent: Path | None = None) -> Iterator[str]:
     """Run a server; yield its address for DATABASE_URL. The data goes with it.
 
-    `options` are lines of postgresql.conf.
+    `options` are lines of postgresql.conf; the data are kept in a new folder in `parent`.
     """
-    folder = make_folder("taglock-postgresql-")
+    folder = make_folder("taglock-postgresql-", parent)
     port = find_free_port()
     data = folder / "data"
     try:
@@ -127,9 +145,29 @@ def postgresql(bin_dir: Path, options: str = "") -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_folder(prefix: str) -> Path:
+def find_memory() -> Path | None:
+    """Return the folder that is kept in memory, or None where it is missing or small."""
+    if not MEMORY.is_mount() or not os.access(MEMORY, os.W_OK):
+        return None
+    return MEMORY if shutil.disk_usage(MEMORY).free >= LEAST_MEMORY_BYTES else None
+
+
+def make_template(address: str) -> None:
+    """Make a migrated database beside the one at this address."""
+    with psycopg.connect(address, autocommit=True) as session:
+        session.execute(f"CREATE DATABASE {TEMPLATE}")
+    url = f"{address.rpartition('/')[0]}/{TEMPLATE}"
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        check=True,
+    )
+
+
+def make_folder(prefix: str, parent: Path | None = None) -> Path:
     """Make a folder for a server that refuses to run as root, and runs as `as_postgres` then."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     if os.geteuid() == 0:
         owner = pwd.getpwnam("postgres")
         os.chown(folder, owner.pw_uid, owner.pw_gid)
@@ -156,10 +194,12 @@ def main() -> int:
     if bin_dir is None:
         print("taglock: MISSING: PostgreSQL's server (Debian: postgresql)", file=sys.stderr)
         return MISSING
-    # A shell lets what it starts in the background ignore this; the command is to heed it.
+    # A shell makes what it starts in the background ignore this; the command must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with postgresql(bin_dir) as address:
-        command = subprocess.Popen(sys.argv[1:], env={**os.environ, "DATABASE_URL": address})
+    with postgresql(bin_dir, FOR_TESTS, find_memory()) as address:
+        make_template(address)
+        environment = {**os.environ, "DATABASE_URL": address, "TEST_DATABASE_TEMPLATE": TEMPLATE}
+        command = subprocess.Popen(sys.argv[1:], env=environment)
         # It is interrupted, and not killed: it has servers of its own to stop.
         signal.signal(signal.SIGTERM, lambda *_: command.send_signal(signal.SIGINT))
         while True:

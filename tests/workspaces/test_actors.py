@@ -4,15 +4,16 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client
-from immutability.actions.manage import NameAfter, delete_locked_tag
 from rest_framework.test import APIClient
 
+from immutability.actions.delete_tag import NameAfter, delete_locked_tag
+from immutability.actions.hold import LockChange
 from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB
 from workspaces.access import SYSTEM, Actor, ActorKind, Scope, describe_actor
 from workspaces.actions.access_tokens import create_access_token
-from workspaces.models import User, Workspace
+from workspaces.models import AccessToken, User, Workspace
 
 Protect = Callable[..., Policy]
 
@@ -78,8 +79,9 @@ def test_who_deleted_a_tag_is_told_from_the_person(
 ) -> None:
     check(namesake, AA)
     row = LockedTag.objects.get()
-    actor = Actor("alice", ActorKind.TOKEN)
-    delete_locked_tag(acme, row.id, NameAfter.RESERVE, "why", actor=actor)
+    token = AccessToken.objects.get(name="alice")
+    actor = Actor("alice", ActorKind.TOKEN, token_id=token.id)
+    delete_locked_tag(LockChange(acme, row.id, "why", actor), NameAfter.RESERVE, None)
     assert 'deleted by an admin (token "alice") on' in check(namesake, BB)
     page = sign_in(alice).get("/acme/locked-tags/").content.decode()
     assert "deleted by token &quot;alice&quot;" in page

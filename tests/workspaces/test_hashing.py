@@ -12,7 +12,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, check_password, ma
 from django.test import Client
 
 import packages_site.settings
-from tests.immutability.test_races import at_once
+from tests.at_once import at_once
 from workspaces import hashing
 from workspaces.access import SYSTEM, Role
 from workspaces.actions.invitations import invite

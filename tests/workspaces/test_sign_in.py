@@ -12,7 +12,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import OperationalError, connection
 from django.db.models import F
 
-from tests.immutability.test_races import THREADS, at_once
+from tests.at_once import THREADS, at_once
 from workspaces import sign_in
 from workspaces.access import Origin
 from workspaces.hashing import MAX_HASHES_AT_ONCE

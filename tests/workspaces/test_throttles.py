@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from tests.immutability.test_races import THREADS, at_once
+from tests.at_once import THREADS, at_once
 from workspaces import throttles
 from workspaces.models import CallCount
 from workspaces.throttles import (

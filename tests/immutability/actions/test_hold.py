@@ -16,7 +16,7 @@ from immutability.protection import LockState, Policy, Protection
 from tests.conftest import AA, BB
 from tests.immutability.actions.conftest import ACTIONS, Act
 from tests.immutability.making import break_the_log, make_lock, put_in_flight, put_stray
-from tests.immutability.registry_double import NO_ANSWER, RegistryDouble, image
+from tests.immutability.registry_double import RegistryDouble, image
 from tests.problems import nothing_written
 from workspaces.access import Actor, ActorKind, Scope
 from workspaces.actions.access_tokens import create_access_token, revoke_access_token
@@ -98,8 +98,7 @@ def test_what_is_undecided_is_waited_for(acme: Workspace, act: Act, what: str, s
 
 @pytest.mark.parametrize("what", ["reserve", "delete and free"])
 def test_a_delete_waits_for_another(acme: Workspace, act: Act, what: str) -> None:
-    registry = RegistryDouble()
-    registry.script("DELETE", NO_ANSWER)
+    registry = RegistryDouble(is_down=True)
     row = make_lock(acme, "v1", "deleting")
     with pytest.raises(TryAgainError, match="is being deleted at this moment"):
         act(what, row, registry)

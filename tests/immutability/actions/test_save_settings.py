@@ -247,7 +247,7 @@ SIGNATURES = Draft(Protection.ALL, protect_signature_tags=True)
         (RELEASES, NOTHING, ["v1.2.0", "latest"], 1, 0),
         (SIGNATURES, EVERYTHING, [SIGNATURE, "v1"], 1, 0),
         (EVERYTHING, SIGNATURES, [SIGNATURE, "v1"], 0, 1),
-        (NOTHING, NOTHING, ["v1"], 0, 0),
+        (NOTHING, Draft(Protection.NONE, refuse_identical_pushes=True), ["v1"], 0, 0),
     ],
 )
 def test_what_is_suspended_and_resumed_is_counted(

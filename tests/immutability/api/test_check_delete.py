@@ -6,14 +6,16 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
-from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
 from rest_framework.test import APIClient
 
+from immutability.actions.delete_tag import NameAfter, delete_locked_tag
+from immutability.actions.hold import LockChange
 from immutability.models import LockedTag, Rule
 from immutability.protection import Policy, PolicyRule, Protection
 from immutability.refusals import format_time
 from tests.conftest import AA, BB, CC, SEMVER
 from tests.immutability.api.conftest import Ask
+from tests.immutability.making import make_lock
 from tests.problems import nothing_written, read_problem
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.members import add_member
@@ -230,8 +232,9 @@ def every_kind(check_push: Ask, lock: Lock, acme: Workspace, protect: Protect) -
     check_push("feature-x", CC)
     check_push("v3.0.0", CC, two_phase=True)
     protect(acme, Protection.SOME, SEMVER)
-    delete_locked_tag(acme, lock("v4.0.0", CC).id, NameAfter.RESERVE, "why", actor=SYSTEM)
-    release_locked_tag(acme, lock("v5.0.0", BB).id, "why", actor=SYSTEM)
+    change = LockChange(acme, lock("v4.0.0", CC).id, "why", SYSTEM)
+    delete_locked_tag(change, NameAfter.RESERVE, None)
+    make_lock(acme, "v5.0.0", "released", digest=BB)
 
 
 @pytest.mark.parametrize("who", ["alice", "bob", "nobody"])

@@ -62,7 +62,7 @@ def test_a_lock_is_shown_whole(
             BB,
             "Release versions",
             f"{locked_at:%Y-%m-%d %H:%M} UTC",
-            "dana via the registry",
+            "dana",
         ]
     ]
     assert page.find("caption").text == "1 tag, latest first"
@@ -392,4 +392,4 @@ def test_behind_the_last_lock_there_is_nothing(protected: Workspace, member: Bro
 
 def test_a_lock_of_the_system_is_listed_too(protected: Workspace, member: Browser) -> None:
     make_lock(protected, "v1", pushed_by=SYSTEM.name, pushed_by_kind=SYSTEM.kind)
-    assert member.open(LOCKED_TAGS).rows[0][5] == "taglock"
+    assert member.open(LOCKED_TAGS).rows[0][5] == "Taglock"

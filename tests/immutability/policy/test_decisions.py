@@ -271,9 +271,11 @@ def model_delete_by_digest(
         return "wait", NONE
     promised = held[1] if held else shown
     if covered and promised == PARENT and (held is None or held[0] != "reserved"):
-        if held is None:
-            return "in_use", PARENT
-        return ("wait" if held[0] in ("claimed", "deleting") else "in_use"), NONE
+        if held and held[0] in ("claimed", "deleting"):
+            return "wait", NONE
+        if stray is not None and stray != promised:
+            return "wait", NONE
+        return "in_use", (NONE if held else PARENT)
     is_promised = held is not None and held[1] == MINE and held[0] != "reserved"
     is_on_it = shown == MINE or is_promised or write in (NONE, MINE) or stray in (NONE, MINE)
     if not is_on_it:

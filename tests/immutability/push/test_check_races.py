@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from immutability.models import Claim, LockedTag
-from tests.immutability.at_once import at_once
+from tests.at_once import at_once
 from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import digest_of, image

@@ -390,14 +390,21 @@ def test_after_a_restore_a_write_of_a_fresh_backup_may_still_land(
     assert gate.lock() == "claimed one"
 
 
+@pytest.mark.parametrize("has_stray", [False, True])
 def test_after_a_restore_the_write_of_a_two_phase_check_is_left_to_its_caller(
-    gate: Core, reconcile: Callable[..., list[str]]
+    gate: Core, reconcile: Callable[..., list[str]], *, has_stray: bool
 ) -> None:
     gate.push("v1", image=ONE)
     LockedTag.objects.update(state="claimed")
-    TagRecord.objects.update(write_id="0" * 32, write_kind="push", write_is_external=True)
-    assert reconcile("--after-restore") == ["0 tags reconciled, 0 not finished."]
+    TagRecord.objects.update(
+        write_id="0" * 32,
+        write_kind="push",
+        write_is_external=True,
+        stray_until=Now() - timedelta(hours=1) if has_stray else None,
+    )
+    assert reconcile("--after-restore") == [f"0 tags reconciled, {int(has_stray)} not finished."]
     assert gate.lock() == "claimed one"
+    assert gate.record().write_is_external
 
 
 def test_after_a_restore_a_registry_has_to_answer(

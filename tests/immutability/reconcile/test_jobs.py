@@ -285,6 +285,21 @@ def test_a_worker_whose_job_was_asked_for_again_changes_nothing_more(
     assert set(locked()) == {"v1.0.0", "v2"}
 
 
+def test_a_worker_whose_job_was_asked_for_again_lists_nothing(
+    acme: Workspace, library: Library, client: RegistryClient
+) -> None:
+    def save(carry: Carry) -> RegistryAnswer:
+        ask_for_inventory(acme)
+        return carry()
+
+    # While it reads that there are no tags left.
+    library.script("LIST acme/api", save)
+    assert _run(client) == 0
+    assert _listed() == []
+    assert _run(client) == 1
+    assert _listed() == ["acme/api"]
+
+
 # ---- sync_registry, and the task ----------------------------------------------------------------
 
 

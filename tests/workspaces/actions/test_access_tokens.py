@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from tests.immutability.test_races import at_once
+from tests.at_once import at_once
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Actor, ActorKind, Scope, describe_excess
 from workspaces.access_tokens import find_access_token, find_valid_token

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from tests.immutability.test_races import at_once
+from tests.at_once import at_once
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role
 from workspaces.actions import invitations

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from tests.immutability.test_races import at_once
+from tests.at_once import at_once
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Actor, ActorKind, Role
 from workspaces.actions.invitations import invite

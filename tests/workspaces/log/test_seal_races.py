@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from django.db import connection, transaction
 
+from tests.at_once import at_once
 from tests.conftest import is_postgresql
-from tests.immutability.test_races import at_once
 from tests.services.cluster import test_database_url as database_url
 from tests.services.parts import wait_until
 from tests.services.site import ROOT

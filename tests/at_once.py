@@ -10,6 +10,8 @@ from tests.conftest import is_postgresql
 
 Result = TypeVar("Result")
 
+# How many calls a race has.
+THREADS = 16
 WAIT_SECONDS = 60
 
 
