@@ -26,14 +26,6 @@ MAX_AT_ONCE = 24
 MAX_CONNECTIONS = 16
 # Fixtures that there are on one kind of database alone, and with them the tests that use them.
 ONLY_ON = {"connections": "postgresql", "database_file": "sqlite"}
-# Minutes of killing and starting gates, at points that are the same whatever the database is: where
-# there are two gates.
-ONLY_ON_POSTGRESQL = (
-    "test_clocks.py",
-    "test_hung_senders.py",
-    "test_killed_gates.py",
-    "test_registry.py",
-)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,12 +35,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item
         for item in items
         if item.path.is_relative_to(here)
-        and (
-            (item.path.name in ONLY_ON_POSTGRESQL and not is_postgresql())
-            or any(
-                ONLY_ON.get(name, connection.vendor) != connection.vendor
-                for name in getattr(item, "fixturenames", ())
-            )
+        and any(
+            ONLY_ON.get(name, connection.vendor) != connection.vendor
+            for name in getattr(item, "fixturenames", ())
         )
     ]
     if others:

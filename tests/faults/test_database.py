@@ -95,6 +95,7 @@ def test_connections_are_refused_for_a_while(
     _settle(scene, point, answer, one, two)
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("database_file")
 @pytest.mark.parametrize("point", BETWEEN)
 def test_the_database_is_locked_for_too_long(scene: Scene, fast: Repository, point: str) -> None:
@@ -110,6 +111,7 @@ def test_the_database_is_locked_for_too_long(scene: Scene, fast: Repository, poi
     _settle(scene, point, answer, one, two)
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("database_file")
 @pytest.mark.parametrize("point", ["after the store", "after the point left"])
 def test_the_disk_is_full(scene: Scene, point: str) -> None:
@@ -158,6 +160,7 @@ def test_all_connections_are_cut_during_a_delete(
     _settle_delete(scene, point, deleting.result(), one)
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("database_file")
 @pytest.mark.parametrize("point", [DELETES[0], DELETES[-1]])
 def test_the_database_is_locked_for_too_long_during_a_delete(

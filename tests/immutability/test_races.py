@@ -19,7 +19,7 @@ from immutability.models import LockedTag, Rule
 from immutability.patience import WaitSlots
 from immutability.protection import PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.immutability.at_once import at_once
+from tests.at_once import at_once
 from tests.immutability.core import ALICE, Core, named
 from tests.immutability.registry_double import Call as RegistryCall
 from tests.immutability.registry_double import Carry, RegistryDouble, digest_of, image, index
@@ -27,7 +27,7 @@ from workspaces.access import SYSTEM
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 CLIENTS = 16
 TIMES = 4

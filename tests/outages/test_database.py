@@ -196,6 +196,7 @@ def _locked_by_another_writer(file: Path) -> Iterator[None]:
         writer.execute("ROLLBACK")
 
 
+@pytest.mark.both_databases
 def test_while_the_file_is_locked_for_long_nothing_is_written(
     file: Path, cluster: Cluster, repository: Repository, person: Person
 ) -> None:
@@ -218,6 +219,7 @@ def test_while_the_file_is_locked_for_long_nothing_is_written(
     assert repository.tags == {"v1.0.0": digest_of(one), "v1.1.0": digest_of(two)}
 
 
+@pytest.mark.both_databases
 def test_while_the_disk_is_full_nothing_is_written(
     file: Path, cluster: Cluster, repository: Repository
 ) -> None:
