@@ -20,6 +20,7 @@ _AT_ONCE = 8
 _COME_BACK_SECONDS = 0.2
 
 Place = tuple[str, str]
+Push = tuple[Place, str]
 
 
 @dataclass
@@ -40,22 +41,28 @@ def push_everything(
     A tag that changed hands may take as long as a stray lives: one that was released, deleted or
     freed, that somebody wanted to delete, or its image, or whose settings changed.
     """
-    started = time.monotonic()
+    ends_at = time.monotonic() + 2 * STRAY_SECONDS
     images = [(place, _pick_image(board, place, chance)) for place in sorted(board.tried)]
+    first_sent: dict[Push, float] = {}
+    # From the first push of a tag to the last that was undecided.
+    seconds = dict.fromkeys(images, 0.0)
 
-    def push(each: tuple[Place, str]) -> float:
-        (name, tag), digest = each
+    def is_still_undecided(push: Push) -> bool:
+        (name, tag), digest = push
         repository = Repository(environment.cluster.ports.edge, name, board.accounts[PUSHER])
-        body, media_type = board.images[digest]
-        while is_undecided(push_by_tag(board, repository, tag, body, media_type)):
-            if time.monotonic() - started > 2 * STRAY_SECONDS:
-                break
-            time.sleep(_COME_BACK_SECONDS)
-        return time.monotonic() - started
+        first_sent.setdefault(push, time.monotonic())
+        if not is_undecided(push_by_tag(board, repository, tag, *board.images[digest])):
+            return False
+        seconds[push] = time.monotonic() - first_sent[push]
+        return True
 
+    left = images
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        seconds = list(threads.map(push, images))
-    return _judge(environment, board, began, dict(zip(images, seconds, strict=True)))
+        while left and time.monotonic() < ends_at:
+            answers = threads.map(is_still_undecided, left)
+            left = [push for push, is_left in zip(left, answers, strict=True) if is_left]
+            time.sleep(_COME_BACK_SECONDS)
+    return _judge(environment, board, began, seconds)
 
 
 def _pick_image(board: Board, place: Place, chance: random.Random) -> str:
@@ -66,7 +73,7 @@ def _pick_image(board: Board, place: Place, chance: random.Random) -> str:
 
 
 def _judge(
-    environment: Environment, board: Board, began: datetime, seconds: dict[tuple[Place, str], float]
+    environment: Environment, board: Board, began: datetime, seconds: dict[Push, float]
 ) -> Undecided:
     told = Undecided(count=len(seconds), longest=max(seconds.values(), default=0.0))
     set_free = _find_set_free(environment, began)
@@ -78,7 +85,7 @@ def _judge(
         if {place, (workspace, "")} & set_free or (needed | {place}) & board.unwanted:
             told.changed_hands += 1
         else:
-            what = f"undecided for {waited:.1f} s after the last fault, pushed {digest}"
+            what = f"undecided for {waited:.1f} s with no fault any more, pushed {digest}"
             told.findings.append(Finding(what, *place))
     return told
 
