@@ -74,7 +74,7 @@ def test_keys_are_changed_while_everything_goes_on(scene: Scene) -> None:
     assert _try_with(scene, old, image) == ({201}, {200})
 
     _take_step(scene, "retire")
-    # Gates read the file anew. The registry reads it once, when it starts.
+    # Gates read the file again. The registry reads it once, when it starts.
     assert _try_with(scene, old, image) == ({401}, {200})
     _assert_everything_works(scene, "v5")
     _restart_registry(scene)

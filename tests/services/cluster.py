@@ -146,7 +146,7 @@ class Cluster:
         return self._python_part(name, port, FAULTY, GATE_THREADS, env), port
 
     def celery(self, command: str) -> Part:
-        """Return a worker (`worker --pool solo`) or a clock (`beat`), not started yet."""
+        """Return a worker (`worker --pool solo`) or a scheduler (`beat`), not started yet."""
         name = command.split()[0]
         log = self.folder / f"{name}-{os.urandom(3).hex()}.out"
         return Part(f"exec {BIN}/celery --app packages_site {command}", log, self.env)
