@@ -57,21 +57,25 @@ def learn_lists(
     digests: Collection[Digest],
     registry: RegistryClient,
 ) -> set[Digest]:
-    """Fetch the manifests whose lists are not known, to any depth; return those that stay unknown.
+    """Fetch the manifests whose lists are not known, to any depth; return those it cannot read.
 
-    Raises TryAgainError where the registry does not say, or where there are too many.
+    What the registry does not have lists nothing. Raises TryAgainError where the registry does not
+    say, or where there are too many.
     """
-    unread: set[Digest] = set()
+    absent: set[Digest] = set()
+    unreadable: set[Digest] = set()
     read = 0
-    while unknown := find_unknown(workspace, repository, digests) - unread:
+    while unknown := find_unknown(workspace, repository, digests) - absent - unreadable:
         for digest in sorted(unknown):
             read += 1
             if read > MAX_LISTS_READ:
                 raise TryAgainError("Taglock is still reading what the images of this list")
             manifest = fetch_manifest(repository, digest, registry)
-            if manifest is None or not learn(workspace, repository, manifest):
-                unread.add(digest)
-    return unread
+            if manifest is None:
+                absent.add(digest)
+            elif not learn(workspace, repository, manifest):
+                unreadable.add(digest)
+    return unreadable
 
 
 def learn(workspace: Workspace, repository: Repository, manifest: FetchedManifest) -> bool:

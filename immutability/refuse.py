@@ -112,6 +112,17 @@ def relay_changed_tag(repository: Repository, tag: Tag, locked: Digest, shown: D
     return Refusal(409, oci_error("DENIED", message, detail))
 
 
+def relay_unreadable_list(repository: Repository, digest: Digest, unreadable: Digest) -> Refusal:
+    """Return the answer to the delete of an image that a protected one may list, unread."""
+    message = (
+        f"{digest.short} of {repository} was not deleted: a protected tag needs "
+        f"{unreadable.short}, and Taglock cannot read whether that lists it. An admin can delete "
+        f"the tags of {unreadable} first."
+    )
+    detail = {"reason": "LIST_UNREADABLE", "digest": digest.value, "unreadable": unreadable.value}
+    return Refusal(409, oci_error("DENIED", message, detail))
+
+
 def relay_missing_manifest(repository: Repository, index: Digest, missing: Digest) -> Refusal:
     """Return the answer to the push of an index whose images the registry does not all have."""
     message = (

@@ -31,7 +31,7 @@ from immutability.protection import Policy, PolicyRule, Protection
 from immutability.push.check import PushCheck, check_push
 from immutability.push.plan import PushQuestion
 from tests.conftest import AA, BB
-from tests.immutability.gate.upstream import IMAGE_TYPE, Upstream, image
+from tests.immutability.registry_double import IMAGE_TYPE, RegistryDouble, image
 from tests.problems import nothing_written, read_problem
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
@@ -341,7 +341,7 @@ class Site:
 
     def pass_gate(self, caller: str, method: str, path: str) -> Any:
         """Push a new tag, or delete the locked one, with a token for more than the caller may."""
-        upstream = Upstream(manifests={AA: (IMAGE, IMAGE_TYPE)}, tags={"locked": AA})
+        double = RegistryDouble(manifests={AA: (IMAGE, IMAGE_TYPE)}, tags={"locked": AA})
         if method == "PUT":
             path = path.replace("/locked", "/fresh")
         headers = {}
@@ -355,7 +355,7 @@ class Site:
             override_settings(REGISTRY_URL="http://registry.internal:5000"),
             pytest.MonkeyPatch.context() as patched,
         ):
-            patched.setattr(views, "_registry", lambda: upstream)
+            patched.setattr(views, "_registry", lambda: double)
             return Client().generic(
                 method,
                 path,

@@ -38,6 +38,15 @@ _IMAGE_MEDIA_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 
+# By these regctl deletes a tag where the registry cannot: it pushes an image over the tag, which it
+# then deletes by digest. Its layer is said to be an archive, and is "{}", which no archive is.
+_LAYER_MEDIA_TYPES = (
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+)
+_EMPTY_JSON_DIGEST = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+
 # The keys of manifests and descriptors, as the specifications write them.
 _KEYS = frozenset(
     {
@@ -77,6 +86,8 @@ class ManifestFacts:
     subject: Digest | None
     # Docker's oldest format, whose digest is not that of its bytes.
     is_schema_1: bool = False
+    # What a client pushes over a tag in order to delete it.
+    is_placeholder: bool = False
 
 
 class UnreadableManifestError(ValueError):
@@ -112,6 +123,17 @@ def read_manifest(body: bytes, media_type: str) -> ManifestFacts:
         children=tuple(dict.fromkeys(listed)),
         subject=_digest_of(subject) if subject is not None else None,
         is_schema_1=kind in SCHEMA_1_MEDIA_TYPES or document.get("schemaVersion") == 1,
+        is_placeholder=_is_placeholder(document),
+    )
+
+
+def _is_placeholder(document: dict[str, Any]) -> bool:
+    """Whether this is the image by which regctl deletes a tag (regclient, scheme/reg/tag.go)."""
+    layers = _list_of(document, "layers")
+    return (
+        len(layers) == 1
+        and layers[0].get("digest") == _EMPTY_JSON_DIGEST
+        and layers[0].get("mediaType") in _LAYER_MEDIA_TYPES
     )
 
 

@@ -96,7 +96,12 @@ def _prepare(
     is_protected = policy.protection is not Protection.NONE
     if registry is not None and is_protected and not is_dry_run:
         require_listed(*place, registry)
-        learn_lists(*place, find_unread_digests(*place), registry)
+        unreadable = learn_lists(*place, find_unread_digests(*place), registry)
+        if unreadable - {question.target}:
+            raise TryAgainError(
+                f"Taglock cannot read what {min(unreadable).short} lists, and a protected tag "
+                "needs it; delete its tags first"
+            )
     return {}
 
 

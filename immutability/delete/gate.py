@@ -26,7 +26,12 @@ from immutability.protection import LockState, Protection, cover
 from immutability.push.plan import TakenLook
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import find_unread_digests, require_listed
-from immutability.refuse import relay_absent_tag, relay_changed_tag, relay_shared_tag
+from immutability.refuse import (
+    relay_absent_tag,
+    relay_changed_tag,
+    relay_shared_tag,
+    relay_unreadable_list,
+)
 from workspaces.access import Actor
 from workspaces.models import Workspace
 
@@ -90,7 +95,9 @@ def _delete(
     if isinstance(delete.target, Tag):
         looks |= _look(delete, delete.target, registry)
     else:
-        _read_lists(delete, registry)
+        unreadable = _read_lists(delete, delete.target, registry)
+        if unreadable is not None:
+            return relay_unreadable_list(delete.repository, delete.target, unreadable)
     # 2. Decide, while what it concerns is held, and begin the write.
     write = _begin(delete, looks, actor)
     if not isinstance(write, Write):
@@ -151,18 +158,20 @@ def _on_it(plan: DeletePlan) -> list[Tag]:
     return [tag for tag, each in sorted(plan.decisions.items()) if each.step != DeleteStep.PASS]
 
 
-def _read_lists(delete: ManifestDelete, registry: RegistryClient) -> None:
+def _read_lists(delete: ManifestDelete, digest: Digest, registry: RegistryClient) -> Digest | None:
     """Learn all that decides a delete by digest: the repository's tags, and what they list.
 
-    What references are not known completely is not deleted. Raises TryAgainError.
+    Returns a protected manifest that cannot be read: it may list this one. Raises TryAgainError.
     """
     is_protected = read_policy(delete.workspace).protection is not Protection.NONE
     if not (is_protected or delete.only):
-        return
+        return None
     require_listed(delete.workspace, delete.repository, registry)
-    if is_protected:
-        unread = find_unread_digests(delete.workspace, delete.repository)
-        learn_lists(delete.workspace, delete.repository, unread, registry)
+    if not is_protected:
+        return None
+    unread = find_unread_digests(delete.workspace, delete.repository)
+    unreadable = learn_lists(delete.workspace, delete.repository, unread, registry)
+    return min(unreadable - {digest}, default=None)
 
 
 def _is_unsupported(sent: Sent) -> bool:

@@ -63,7 +63,14 @@ class ManifestPush:
     @property
     def question(self) -> PushQuestion:
         children = self.facts.children if self.facts else None
-        return PushQuestion(self.workspace, self.repository, self.tags, self.digest, children)
+        return PushQuestion(
+            self.workspace,
+            self.repository,
+            self.tags,
+            self.digest,
+            children,
+            is_placeholder=self.facts is not None and self.facts.is_placeholder,
+        )
 
     @property
     def has_references(self) -> bool:
@@ -154,15 +161,10 @@ def _store(
     """
     if plan.is_refused or not plan.tags_with(Step.CLAIM, Step.POINT, Step.UNCHANGED):
         return None
-    if push.facts and push.facts.children:
-        learn_lists(push.workspace, push.repository, push.facts.children, registry)
     known = _find_manifests(push)
     if (not_yet := _find_open_delete(push, known)) is not None:
         return not_yet
     revisions = {digest: row.revision for digest, row in known.items()}
-    missing = _find_missing_below(push, known, registry)
-    if missing is not None:
-        return relay_missing_manifest(push.repository, push.digest, missing)
     if not push.has_references:
         row = known.get(push.digest)
         is_claimed = bool(plan.tags_with(Step.CLAIM, Step.POINT))
@@ -171,7 +173,12 @@ def _store(
         if not is_claimed and head_manifest(push.repository, push.digest, registry) is not None:
             return _Stored(revisions)
     answer = _put_by_digest(push, registry)
-    return _Stored(revisions, answer) if answer.is_success else answer
+    if not answer.is_success:
+        return answer
+    # Only of an index that the registry takes: others list what nobody has.
+    if (missing := _find_missing_below(push, registry)) is not None:
+        return relay_missing_manifest(push.repository, push.digest, missing)
+    return _Stored(revisions, answer)
 
 
 def _find_manifests(push: ManifestPush) -> dict[Digest, Manifest]:
@@ -196,14 +203,16 @@ def _find_open_delete(push: ManifestPush, known: Mapping[Digest, Manifest]) -> N
     return NotYet(relay_wait(push.repository, None, None, None, now, until=until))
 
 
-def _find_missing_below(
-    push: ManifestPush, known: Mapping[Digest, Manifest], registry: RegistryClient
-) -> Digest | None:
+def _find_missing_below(push: ManifestPush, registry: RegistryClient) -> Digest | None:
     """Return a manifest that is missing below what the pushed index lists, or None.
 
-    What it lists itself, the registry checks when it takes the index.
+    What it lists itself, the registry has checked when it took the index.
     """
     children = push.facts.children if push.facts else ()
+    if not children:
+        return None
+    learn_lists(push.workspace, push.repository, children, registry)
+    known = _find_manifests(push)
     below = [digest for digest in known if digest != push.digest and digest not in children]
     for digest in sorted(below):
         if known[digest].is_there:

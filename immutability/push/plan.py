@@ -51,6 +51,8 @@ class PushQuestion:
     digest: Digest
     children: tuple[Digest, ...] | None = None
     is_check: bool = False
+    # A client is about to delete the tag, by way of this image.
+    is_placeholder: bool = False
 
     def find_needed(self) -> list[Digest]:
         """Return the manifest and all that it lists, to any depth, as far as that is known."""
@@ -96,6 +98,9 @@ class PushPlan:
             and self.policy.refuse_identical_pushes
             and not is_released
         ):
+            return replace(decision, step=Step.LOCKED)
+        if decision.step is Step.CLAIM and is_released and self.question.is_placeholder:
+            # A release is for a new image. Only an admin's delete ends it.
             return replace(decision, step=Step.LOCKED)
         return decision
 

@@ -20,10 +20,10 @@ Done = subprocess.CompletedProcess[str]
 class Api:
     """The API, as an admin's access token sees it."""
 
-    def __init__(self, site: Site, name: str = "flows") -> None:
+    def __init__(self, site: Site, name: str = "flows", workspace: str = "acme") -> None:
         scopes = ("--scope", "admin", "--scope", "audit")
-        self._token = site.manage("create_access_token", "acme", name, *scopes)
-        self._url = f"{site.url}/api/v1/workspaces/acme"
+        self._token = site.manage("create_access_token", workspace, name, *scopes)
+        self._url = f"{site.url}/api/v1/workspaces/{workspace}"
 
     def call(self, method: str, path: str, body: object = None, **headers: str) -> Any:
         """Call the API below the workspace's address; return the document."""

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import skip_or_fail
 from tests.flows.asking import Api
+from tests.flows.clients import build_clients
 from tests.services.accounts import Account
 from tests.services.registry_user import Repository
 from tests.services.site import Site
@@ -17,11 +18,15 @@ from tests.services.site import Site
 
 @pytest.fixture(autouse=True)
 def auth_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where skopeo keeps this test's logins; crane and oras keep theirs beside it."""
+    """Where skopeo keeps this test's logins; the other clients keep theirs beside it."""
     path = tmp_path / "auth" / "auth.json"
     path.parent.mkdir()
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(path))
     monkeypatch.setenv("DOCKER_CONFIG", str(path.parent))
+    monkeypatch.setenv("REGCTL_CONFIG", str(path.parent / "regctl.json"))
+    monkeypatch.setenv("HELM_REGISTRY_CONFIG", str(path.parent / "helm.json"))
+    for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"):
+        monkeypatch.setenv(name, str(path.parent))
     return path
 
 
@@ -38,15 +43,30 @@ def programs() -> None:
             skip_or_fail(package)
 
 
-@pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
-def site(
-    programs: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Site]:
-    """A whole Taglock, in which every tag that begins with v is protected.
+@pytest.fixture(scope="session")
+def built() -> dict[str, str]:
+    """crane, oras, regctl and helm, by name."""
+    if shutil.which("go") is None:
+        skip_or_fail("Go, to build crane, oras, regctl and helm with")
+    return build_clients()
 
-    Before either registry, with nothing changed but REGISTRY_URL.
-    """
-    if request.param == "docker-registry":
+
+@pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
+def registry_kind(request: pytest.FixtureRequest) -> str:
+    """Which registry it is: Debian's 2.8.2, which deletes no single tags, or Distribution 3."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def site(
+    programs: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    registry_kind: str,
+) -> Iterator[Site]:
+    """A whole Taglock before either registry, with nothing changed but REGISTRY_URL."""
+    if registry_kind == "docker-registry":
         site = Site(tmp_path_factory.mktemp("site") / "data")
     else:
         registry = request.getfixturevalue("distribution_3")
@@ -59,8 +79,14 @@ def site(
 
 @pytest.fixture(scope="module")
 def api(site: Site) -> Api:
+    """Acme's API. Every tag of acme that begins with v is protected, and every chart's."""
     api = Api(site)
-    api.protect([{"name": "Versions", "pattern": "^v"}])
+    api.protect(
+        [
+            {"name": "Versions", "pattern": "^v"},
+            {"name": "Charts", "pattern": r"^\d+\.\d+\.\d+$"},
+        ]
+    )
     return api
 
 

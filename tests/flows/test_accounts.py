@@ -2,8 +2,6 @@
 
 import base64
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,6 @@ from tests.flows.asking import (
     Api,
     Done,
     digest_of_layout,
-    run,
     skopeo_delete,
     skopeo_login,
     skopeo_pull,
@@ -35,7 +32,7 @@ from tests.services.registry_user import (
     send,
     send_raw,
 )
-from tests.services.site import ROOT, Site
+from tests.services.site import Site
 
 pytestmark = pytest.mark.process
 
@@ -563,98 +560,6 @@ def test_a_way_of_logging_in_that_is_not_known_sends_containerd_to_the_other_one
     ):
         answer = _post_form(site.port, **fields)
         assert answer.status in (400, 401, 404, 405), answer
-
-
-@pytest.fixture(scope="session")
-def clients() -> dict[str, str]:
-    """crane and oras, by name."""
-    if shutil.which("go") is None:
-        pytest.skip("MISSING: Go, to build crane and oras with")
-    built = subprocess.run(
-        [ROOT / "requirements" / "clients", ROOT / ".venv" / "go"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return {Path(path).name: path for path in built.stdout.split()}
-
-
-class Crane:
-    """How crane does what every client does."""
-
-    def __init__(self, program: str, port: int) -> None:
-        self._program = program
-        self._host = f"127.0.0.1:{port}"
-
-    def log_in(self, username: str) -> Done:
-        """Log in."""
-        options = ("--username", username, "--password-stdin")
-        return run(self._program, "auth", "login", *options, self._host, stdin="demo")
-
-    def push(self, image: Path, name: str) -> Done:
-        """Push an image."""
-        return run(self._program, "push", "--insecure", image, f"{self._host}/{name}")
-
-    def delete(self, repository: str, tag: str, digest: str) -> Done:
-        """Delete an image. crane deletes what it is told to, and Debian's registry no tag."""
-        assert tag
-        return run(self._program, "delete", "--insecure", f"{self._host}/{repository}@{digest}")
-
-
-class Oras(Crane):
-    """How oras does it."""
-
-    def log_in(self, username: str) -> Done:
-        """Log in."""
-        options = ("--plain-http", "--username", username, "--password-stdin")
-        return run(self._program, "login", *options, self._host, stdin="demo")
-
-    def push(self, image: Path, name: str) -> Done:
-        """Push an image."""
-        source = f"{image}@{digest_of_layout(image)}"
-        target = ("--to-plain-http", f"{self._host}/{name}")
-        return run(self._program, "cp", "--from-oci-layout", source, *target)
-
-    def delete(self, repository: str, tag: str, digest: str) -> Done:
-        """Delete an image, by its tag: oras finds the digest."""
-        target = ("--plain-http", "--force", f"{self._host}/{repository}:{tag}")
-        return run(self._program, "manifest", "delete", *target)
-
-
-@pytest.mark.parametrize(("program", "kind"), [("crane", Crane), ("oras", Oras)])
-def test_a_client_logs_in_and_meets_the_whole_life_of_a_tag(
-    site: Site,
-    repository: Repository,
-    api: Api,
-    clients: dict[str, str],
-    one: Path,
-    two: Path,
-    program: str,
-    kind: type[Crane],
-) -> None:
-    client = kind(clients[program], site.port)
-    name, digest = f"{repository.name}:v1", digest_of_layout(one)
-
-    def delete() -> Done:
-        return client.delete(repository.name, "v1", digest)
-
-    _assert_not_allowed(client.push(one, name))
-    assert client.log_in("nobody").returncode != 0 or client.push(one, name).returncode != 0
-    _succeed(client.log_in("bob"))
-    _succeed(client.push(one, name))
-    _succeed(client.push(one, name))
-    _fail_with(IMMUTABLE, client.push(two, name))
-    _fail_with(UNDELETABLE, delete())
-    assert repository.tags == {"v1": digest}
-    _succeed(client.log_in("alice"))
-    _succeed(delete())
-    assert repository.tags == {}
-    assert api.locks_of(repository.name) == {"v1": ("reserved", digest)}
-    _succeed(client.log_in("bob"))
-    _fail_with(RESERVED, client.push(two, name))
-    _succeed(client.push(one, name))
-    assert repository.tags == {"v1": digest}
-    assert api.locks_of(repository.name) == {"v1": ("locked", digest)}
 
 
 def _succeed(done: Done) -> None:

@@ -28,6 +28,16 @@ def image(name: str) -> bytes:
     return json.dumps(document, indent=3).encode() + b"\n "
 
 
+def placeholder() -> bytes:
+    """Return what regctl pushes over a tag that it cannot delete."""
+    layer = {
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "digest": digest_of(b"{}"),
+        "size": 2,
+    }
+    return json.dumps(json.loads(image("placeholder")) | {"layers": [layer]}).encode()
+
+
 def index(*children: bytes | str) -> bytes:
     """Return an index of these manifests, or of these digests."""
     digests = [child if isinstance(child, str) else digest_of(child) for child in children]

@@ -1,13 +1,15 @@
 """What the database refuses, whatever the code does."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
-from containers.models import Tag as KnownTag
-from immutability.models import Attempt, AttemptTag, ContainerSettings, LockedTag, Rule
+from containers.models import Manifest, ManifestReference, Repository
+from containers.models import Tag as TagRecord
+from immutability.models import Claim, ContainerSettings, Job, LockedTag, Rule
 from immutability.protection import MAX_RULES_PER_WORKSPACE, LockState, Protection
 from tests.conftest import AA, BB, is_postgresql
 from workspaces.models import AccessToken, Membership, User, Workspace
@@ -31,8 +33,14 @@ def rule_values(settings: ContainerSettings, **changes: object) -> dict[str, obj
     return {"settings": settings, "position": 1, "name": "Prod", "pattern": "^prod$", **changes}
 
 
+def make_record(workspace: Workspace, name: str = "v1", repository: str = "acme/api") -> TagRecord:
+    row, _ = TagRecord.objects.get_or_create(workspace=workspace, repository=repository, name=name)
+    return row
+
+
 def lock_values(workspace: Workspace, **changes: object) -> dict[str, object]:
     return {
+        "record": changes.get("record") or make_record(workspace),
         "workspace": workspace,
         "repository": "acme/api",
         "tag": "v1",
@@ -135,25 +143,25 @@ def test_a_workspace_has_one_row_of_settings(
 @pytest.mark.parametrize(
     "changes", [{}, {"digest": BB}, {"state": "claimed"}, {"state": "reserved"}]
 )
-def test_a_tag_has_one_lock(acme: Workspace, changes: dict[str, object]) -> None:
+def test_a_record_has_one_lock(acme: Workspace, changes: dict[str, object]) -> None:
+    values = lock_values(acme)
+    LockedTag.objects.create(**values)
+    refused(LockedTag, **{**values, **changes})
+
+
+def test_a_tag_has_one_lock_whatever_its_record(acme: Workspace) -> None:
     LockedTag.objects.create(**lock_values(acme))
-    refused(LockedTag, **lock_values(acme, **changes))
-
-
-def test_a_second_lock_in_one_statement_takes_the_others_with_it(acme: Workspace) -> None:
-    LockedTag.objects.create(**lock_values(acme, tag="b"))
-    rows = [LockedTag(**lock_values(acme, tag=tag)) for tag in ("a", "b", "c")]
-    with pytest.raises(IntegrityError), transaction.atomic():
-        LockedTag.objects.bulk_create(rows)
-    assert [lock.tag for lock in LockedTag.objects.all()] == ["b"]
+    refused(LockedTag, **lock_values(acme, record=make_record(acme, name="v2")))
 
 
 @pytest.mark.parametrize(
     "changes", [{"tag": "v2"}, {"tag": "V1"}, {"repository": "acme/web"}], ids=str
 )
-def test_another_tag_has_a_lock_of_its_own(acme: Workspace, changes: dict[str, object]) -> None:
+def test_another_tag_has_a_lock_of_its_own(acme: Workspace, changes: dict[str, str]) -> None:
     LockedTag.objects.create(**lock_values(acme))
-    LockedTag.objects.create(**lock_values(acme, **changes))
+    names = {"tag": "v1", "repository": "acme/api", **changes}
+    record = make_record(acme, name=names["tag"], repository=names["repository"])
+    LockedTag.objects.create(**lock_values(acme, record=record, **changes))
 
 
 def test_the_same_tag_of_another_workspace_has_a_lock_of_its_own(
@@ -185,28 +193,71 @@ def test_a_workspace_with_locks_cannot_be_deleted(acme: Workspace) -> None:
     assert LockedTag.objects.exists()
 
 
+def test_a_record_with_a_lock_cannot_be_deleted(acme: Workspace) -> None:
+    row = LockedTag.objects.create(**lock_values(acme))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        row.record.delete()
+
+
+# What is known of the registry.
+
+
+def test_a_tag_has_one_record(acme: Workspace, globex: Workspace) -> None:
+    make_record(acme)
+    make_record(globex)
+    refused(TagRecord, workspace=acme, repository="acme/api", name="v1", digest=BB)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        {"write_id": uuid4()},
+        {"write_kind": "push"},
+        {"write_id": uuid4(), "write_kind": "move"},
+    ],
+    ids=str,
+)
+def test_a_write_is_whole_or_not_there(acme: Workspace, write: dict[str, object]) -> None:
+    refused(TagRecord, workspace=acme, repository="acme/api", name="v1", **write)
+
+
+def test_manifests_and_what_they_list_are_known_once(acme: Workspace) -> None:
+    for model, values in (
+        (Manifest, {"digest": AA}),
+        (ManifestReference, {"parent": AA, "child": BB}),
+        (Repository, {"name": "acme/api"}),
+    ):
+        place = {} if model is Repository else {"repository": "acme/api"}
+        row = {"workspace": acme, **place, **values}
+        model.objects.create(**row)
+        refused(model, **row)
+
+
+# Claims and jobs.
+
+
+def test_an_idempotency_key_stands_for_one_claim_of_its_caller(acme: Workspace) -> None:
+    values = {
+        "workspace": acme,
+        "repository": "acme/api",
+        "tags": ["v1"],
+        "digest": AA,
+        "actor": "mirror",
+        "actor_kind": "token",
+        "expires_at": timezone.now(),
+    }
+    for key in ("", "", "one", "two"):
+        Claim.objects.create(id=uuid4(), **values, idempotency_key=key)
+    Claim.objects.create(id=uuid4(), **{**values, "actor": "other"}, idempotency_key="one")
+    refused(Claim, id=uuid4(), **values, idempotency_key="one")
+
+
+def test_a_workspace_has_one_job_of_a_kind(acme: Workspace) -> None:
+    Job.objects.get_or_create(workspace=acme, kind=Job.Kind.INVENTORY)
+    refused(Job, workspace=acme, kind=Job.Kind.INVENTORY)
+
+
 # The rest.
-
-
-def test_an_attempt_has_each_tag_once(acme: Workspace) -> None:
-    attempt = Attempt.objects.create(
-        workspace=acme,
-        repository="acme/api",
-        digest=AA,
-        settings_version=1,
-        actor="dana",
-        actor_kind="registry",
-        expires_at=timezone.now(),
-    )
-    values = {"workspace": acme, "attempt": attempt, "repository": "acme/api", "tag": "v1"}
-    AttemptTag.objects.create(**values)
-    refused(AttemptTag, **values)
-
-
-def test_a_tag_is_known_once(acme: Workspace) -> None:
-    values = {"workspace": acme, "repository": "acme/api", "name": "v1", "digest": AA}
-    KnownTag.objects.create(**values)
-    refused(KnownTag, **{**values, "digest": BB})
 
 
 def test_a_person_is_in_a_workspace_once_and_in_a_role_that_there_is(

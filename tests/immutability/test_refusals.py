@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from immutability.actions.refuse import relay_refused_push
 
 from containers.reference import Digest
 from immutability.protection import Coverage, Outcome, PolicyRule, Why
@@ -18,6 +17,7 @@ from immutability.refusals import (
     format_time,
     oci_error,
 )
+from immutability.refuse import relay_refused_push
 
 LOCKED_DIGEST = Digest("sha256:" + "ab12cd34ef56" + "0" * 52)
 PUSHED = Digest("sha256:" + "99ee" * 16)

@@ -7,6 +7,7 @@ from containers.registry.client import RegistryAnswer
 from immutability.protection import PolicyRule, Protection
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
+    INDEX_TYPE,
     NO_ANSWER,
     NOT_REACHED,
     REFUSED,
@@ -16,6 +17,7 @@ from tests.immutability.registry_double import (
     image,
     index,
     lands_without_answer,
+    placeholder,
 )
 
 pytestmark = pytest.mark.django_db
@@ -174,6 +176,35 @@ def test_an_unlocked_index_that_is_covered_counts_as_locked(core: Core) -> None:
     assert core.lock() == "locked list"
 
 
+def test_what_a_protected_image_that_was_never_read_lists_is_not_deleted(core: Core) -> None:
+    core.registry.store(ONE)
+    core.registry.store(LIST, media_type=INDEX_TYPE)
+    core.registry.store(index(LIST), "v1", media_type=INDEX_TYPE)
+    core.registry.store(TWO)
+    assert core.delete(ONE) == "403 locked"
+    assert core.delete(ONE, is_admin=True) == "403 locked"
+    assert core.delete(TWO) == "202"
+
+
+def test_what_an_unreadable_protected_manifest_may_list_is_not_deleted(core: Core) -> None:
+    unreadable = named("unreadable", b"nonsense")
+    core.registry.store(ONE)
+    core.registry.store(unreadable, "v1")
+    for is_admin in (False, True):
+        assert core.delete(ONE, is_admin=is_admin) == "409 LIST_UNREADABLE"
+    assert core.registry.sent("DELETE") == []
+    assert core.delete(unreadable, is_admin=True) == "202"
+    assert core.delete(ONE) == "202"
+
+
+def test_an_image_that_the_registry_has_lost_lists_nothing(core: Core) -> None:
+    core.push(image=ONE)
+    core.push("v1", image=TWO)
+    Manifest.objects.update(is_read=False)
+    del core.registry.manifests[digest_of(TWO)]
+    assert core.delete(ONE) == "202"
+
+
 # ---- registries that delete no single tags ---------------------------------------------------
 
 
@@ -215,10 +246,35 @@ def test_a_locked_tag_whose_image_is_lost_can_be_deleted(no_tag_deletes: Core) -
     assert core.lock() == "reserved one"
 
 
+@pytest.mark.parametrize("is_admin", [False, True])
+@pytest.mark.parametrize("state", ["locked", "released", "reserved"])
+def test_regctl_uses_up_no_release(no_tag_deletes: Core, state: str, *, is_admin: bool) -> None:
+    """Where a registry deletes no tags, regctl pushes a placeholder and deletes that by digest."""
+    core = no_tag_deletes
+    core.push("v1", "v2", image=ONE)
+    if state == "released":
+        core.release()
+    if state == "reserved":
+        core.registry.deletes_tags = True
+        core.delete("v1", is_admin=True)
+    before = core.shown()
+    assert core.delete("v1", is_admin=is_admin) != "202"
+    assert core.push("v1", image=placeholder()).startswith("403")
+    assert (core.lock(), core.shown()) == (f"{state} one", before)
+
+
+def test_regctl_deletes_an_unprotected_tag_that_shares_its_image(no_tag_deletes: Core) -> None:
+    core = no_tag_deletes
+    core.protect(Protection.NONE)
+    core.push("v1", "v2", image=ONE)
+    assert core.delete("v1") == "405 SHARED_IMAGE"
+    assert core.push("v1", image=placeholder()) == "201"
+    assert core.delete(placeholder()) == "202"
+    assert (core.shown("v1"), core.shown("v2")) == ("nothing", "one")
+
+
 def test_a_members_delete_never_uses_up_a_release(core: Core) -> None:
     core.push("v1", image=ONE)
-    row = core.record().lock
-    row.state = "released"
-    row.save()
+    core.release()
     assert core.delete("v1") == "403 locked"
     assert core.lock() == "released one"

@@ -1,80 +1,117 @@
-"""Pushes while the log cannot be written or the database fails."""
+"""Pushes and deletes while the log, the database, a rule or the key files fail."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
-from django.db.models import F
 
-from immutability.models import Attempt
-from tests.immutability.actions.asking import (
-    break_the_log,
-    lock_of,
-    tag_event_kinds,
-)
-from tests.immutability.gate.left_behind import open_attempts, state_of
-from tests.immutability.gate.upstream import (
-    GateClient,
-    Upstream,
-    digest_of,
-    error_of,
-    image,
-    is_undecided,
-)
-from workspaces.models import Workspace
+from immutability.patterns import PatternEvaluationError
+from immutability.protection import PolicyRule, Protection
+from tests.immutability.core import Core, named
+from tests.immutability.gate.client import GateClient, is_undecided
+from tests.immutability.making import break_the_log
+from tests.immutability.registry_double import NO_ANSWER, image
 
 pytestmark = pytest.mark.django_db
 
-ONE, TWO = image("one"), image("two")
+ONE, TWO = named("one", image("one")), named("two", image("two"))
+MAX_STATEMENTS = 200
 
 
-def test_an_identical_push_that_cannot_be_logged_is_not_allowed(
-    protected: Workspace, gate: GateClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+# ---- the log ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [ONE, TWO], ids=["identical", "refused"])
+def test_what_cannot_be_logged_is_not_answered(
+    core: Core, gate: GateClient, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     gate.push("v1", ONE)
-    upstream.calls.clear()
+    core.registry.calls.clear()
     break_the_log(monkeypatch)
-    assert is_undecided(gate.push("v1", ONE))
-    assert upstream.calls == []
-
-
-def test_a_refusal_that_cannot_be_logged_is_a_try_again(
-    protected: Workspace, gate: GateClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate.push("v1", ONE)
-    upstream.calls.clear()
-    break_the_log(monkeypatch)
-    assert is_undecided(gate.push("v1", TWO))
-    assert upstream.calls == []
+    assert is_undecided(gate.push("v1", body))
+    assert is_undecided(gate.delete("v1"))
+    assert core.registry.sent() == []
 
 
 def test_an_adoption_that_cannot_be_logged_changes_nothing(
-    protected: Workspace, gate: GateClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    core: Core, gate: GateClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upstream.store(ONE, "v1")
+    core.registry.store(ONE, "v1")
     break_the_log(monkeypatch)
     assert is_undecided(gate.push("v1", TWO))
-    assert upstream.sent() == []
-    assert lock_of(protected, "v1") is None
-    assert open_attempts() == 0
+    assert core.registry.sent() == []
+    assert core.lock() == "none"
 
 
-def test_a_first_push_that_cannot_be_logged_is_not_answered_with_a_yes(
-    protected: Workspace, gate: GateClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+def test_a_first_push_that_cannot_be_logged_is_finished_later(
+    core: Core, gate: GateClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
         break_the_log(broken)
         assert is_undecided(gate.push("v1", ONE))
-    assert state_of(protected) == ("claimed", digest_of(ONE))
-    assert error_of(gate.push("v1", TWO))[0] in (403, 503)
+    assert (core.lock(), core.shown()) == ("claimed one", "one")
+    assert is_undecided(gate.push("v1", TWO))
+    core.let_pass(seconds=6)
     assert gate.push("v1", ONE).status_code == 201
-    assert tag_event_kinds(protected)[0] == "tag.locked"
-    assert state_of(protected) == ("locked", digest_of(ONE))
+    assert (core.lock(), core.events()) == ("locked one", ["tag.locked"])
 
 
-def _break_statements(first: int, *, for_ever: bool) -> tuple[Callable[..., Any], list[str]]:
-    """Return a wrapper that lets statement `first` fail, or all from there on, and a list of them.
+def test_a_delete_that_cannot_be_logged_is_finished_later(
+    core: Core, admin_gate: GateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin_gate.push("v1", ONE)
+    with monkeypatch.context() as broken:
+        break_the_log(broken)
+        assert is_undecided(admin_gate.delete("v1"))
+    assert (core.lock(), core.shown()) == ("deleting one", "nothing")
+    core.let_pass(minutes=17)
+    core.reconcile()
+    assert core.lock() == "reserved one"
+    assert core.events() == ["tag.locked", "tag.deleted"]
+
+
+# ---- rules and registry ----------------------------------------------------------------------
+
+
+def test_a_rule_that_cannot_be_evaluated_is_no_answer(
+    core: Core, gate: GateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core.protect(Protection.SOME, PolicyRule("Versions", r"^v\d+$"))
+
+    def fail(pattern: str) -> None:
+        raise PatternEvaluationError("out of memory")
+
+    monkeypatch.setattr("immutability.protection.compile_pattern", fail)
+    assert is_undecided(gate.push("feature-x", ONE))
+    assert is_undecided(gate.delete("feature-x"))
+    assert core.registry.sent() == []
+
+
+@pytest.mark.parametrize("reference", ["v1", "v2"], ids=["identical", "first"])
+def test_a_registry_that_is_away_is_a_try_again(
+    core: Core, gate: GateClient, reference: str
+) -> None:
+    gate.push("v1", ONE)
+    core.registry.is_down = True
+    assert is_undecided(gate.push(reference, ONE))
+    core.registry.is_down = False
+    assert gate.push(reference, ONE).status_code == 201
+
+
+def test_an_unprotected_push_without_an_answer_is_a_try_again(core: Core, gate: GateClient) -> None:
+    core.protect(Protection.NONE)
+    core.registry.script("PUT", NO_ANSWER)
+    assert is_undecided(gate.push("v1", ONE))
+
+
+# ---- the database ----------------------------------------------------------------------------
+
+
+@contextmanager
+def failing_from(first: int, *, for_ever: bool) -> Iterator[list[str]]:
+    """Let statement `first` fail, or all from there on; give a list of them.
 
     The statements that end a transaction or undo it work: those are the server's doing too.
     """
@@ -87,52 +124,73 @@ def _break_statements(first: int, *, for_ever: bool) -> tuple[Callable[..., Any]
                 raise OperationalError("the connection is lost")
         return execute(sql, *args)
 
-    return fail, seen
+    with connection.execute_wrapper(fail):
+        yield seen
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 def test_a_database_that_fails_at_any_statement_lets_nothing_through_unlocked(
-    protected: Workspace, gate: GateClient, upstream: Upstream, *, for_ever: bool
+    core: Core, gate: GateClient, *, for_ever: bool
 ) -> None:
-    for first in range(1, 200):
-        fail, seen = _break_statements(first, for_ever=for_ever)
+    for first in range(1, MAX_STATEMENTS):
         tag = f"v{first}"
-        with connection.execute_wrapper(fail):
-            response = gate.push(tag, ONE)
+        with failing_from(first, for_ever=for_ever) as seen:
+            told = gate.push(tag, ONE)
         if len(seen) < first:
-            assert response.status_code == 201
-            break
+            assert told.status_code == 201
+            return
+        at = seen[first - 1]
         # A failure after everything was settled may go unnoticed, and only then.
-        if response.status_code == 201:
-            assert state_of(protected, tag) == ("locked", digest_of(ONE)), seen[first - 1]
+        if told.status_code == 201:
+            assert core.lock(tag) == "locked one", at
         else:
-            assert is_undecided(response), seen[first - 1]
-        if tag in upstream.tags:
-            assert lock_of(protected, tag) is not None, seen[first - 1]
-        if tag in upstream.tags:
-            assert gate.push(tag, TWO).status_code in (403, 503), seen[first - 1]
-        # As if the time of the sender were over.
-        Attempt.objects.update(expires_at=F("opened_at"))
-        after = gate.push(tag, ONE)
-        assert state_of(protected, tag) == ("locked", upstream.tags[tag]), seen[first - 1]
-        assert after.status_code in (201, 403)
-    else:
-        pytest.fail("a push takes fewer statements than that")
+            assert is_undecided(told), at
+        if core.shown(tag) != "nothing":
+            assert core.lock(tag) in ("claimed one", "locked one"), at
+            assert gate.push(tag, TWO).status_code in (403, 503), at
+        core.let_pass(minutes=1)
+        assert gate.push(tag, ONE).status_code == 201, at
+        assert (core.lock(tag), core.shown(tag)) == ("locked one", "one"), at
+    pytest.fail("a push takes fewer statements than that")
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("body", [ONE, TWO], ids=["same image", "other image"])
 def test_a_database_that_fails_never_lets_a_locked_tag_move(
-    protected: Workspace, gate: GateClient, upstream: Upstream, body: bytes
+    core: Core, gate: GateClient, body: bytes
 ) -> None:
     gate.push("v1", ONE)
-    upstream.calls.clear()
-    for first in range(1, 200):
-        fail, seen = _break_statements(first, for_ever=False)
-        with connection.execute_wrapper(fail):
-            response = gate.push("v1", body)
-        assert not upstream.sent_by_tag
+    core.registry.calls.clear()
+    for first in range(1, MAX_STATEMENTS):
+        with failing_from(first, for_ever=False) as seen:
+            told = gate.push("v1", body)
+        assert core.registry.sent_by_tag == []
         if len(seen) < first:
-            break
-        assert is_undecided(response) or response.status_code == (201 if body == ONE else 403)
+            return
+        assert is_undecided(told) or told.status_code == (201 if body == ONE else 403)
+    pytest.fail("a push takes fewer statements than that")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_fails_never_lets_a_deleted_name_go(
+    core: Core, admin_gate: GateClient
+) -> None:
+    for first in range(1, MAX_STATEMENTS):
+        tag = f"v{first}"
+        admin_gate.push(tag, ONE)
+        with failing_from(first, for_ever=False) as seen:
+            told = admin_gate.delete(tag)
+        if len(seen) < first:
+            assert told.status_code == 202
+            return
+        at = seen[first - 1]
+        assert told.status_code == 202 or is_undecided(told), at
+        assert core.lock(tag) in ("locked one", "deleting one", "reserved one"), at
+        core.let_pass(minutes=17)
+        while core.reconcile(tag):
+            pass
+        expected = "locked one" if core.shown(tag) == "one" else "reserved one"
+        assert core.lock(tag) == expected, at
+        assert admin_gate.push(tag, TWO).status_code == 403, at
+    pytest.fail("a delete takes fewer statements than that")

@@ -4,6 +4,7 @@ import pytest
 
 from containers.models import Manifest, Push
 from containers.registry.client import RegistryAnswer
+from immutability.look import MAX_LISTS_READ
 from immutability.protection import Protection
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
@@ -12,6 +13,7 @@ from tests.immutability.registry_double import (
     REFUSED,
     Carry,
     Late,
+    Reply,
     answer,
     digest_of,
     image,
@@ -71,6 +73,16 @@ def test_a_manifest_that_is_not_stored_leaves_nothing(
 def test_a_manifest_that_the_registry_never_takes_is_refused_for_good(core: Core) -> None:
     core.registry.script("PUT", answer(500, "MANIFEST_BLOB_UNKNOWN"))
     assert core.push("v1", image=ONE) == "400"
+    assert core.push("v1", image=TWO) == "201"
+
+
+def test_an_index_of_many_unknown_images_is_refused_in_the_registrys_words(core: Core) -> None:
+    """None of them is asked for: the registry says which it does not have."""
+    big = index(*(image(str(number)) for number in range(MAX_LISTS_READ + 1)))
+    assert core.push("v1", image=big) == "400"
+    assert core.registry.sent("HEAD", "GET") == ["HEAD v1"]
+    assert len(core.registry.sent()) == 1
+    assert (core.lock(), core.events()) == ("none", [])
     assert core.push("v1", image=TWO) == "201"
 
 
@@ -155,7 +167,7 @@ def test_after_a_tag_that_fails_no_other_is_sent(core: Core) -> None:
 
 
 @pytest.mark.parametrize("reply", [NO_ANSWER, lands_without_answer, answer(500), answer(429)])
-def test_after_a_lost_answer_the_same_image_succeeds_at_once(core: Core, reply: object) -> None:
+def test_after_a_lost_answer_the_same_image_succeeds_at_once(core: Core, reply: Reply) -> None:
     core.registry.script("PUT v1", reply)
     assert core.push("v1", image=ONE) == "503"
     assert (core.lock(), core.stray()) == ("claimed one", "one")
@@ -304,3 +316,11 @@ def test_an_index_of_an_index_whose_leaf_is_gone_is_refused(core: Core) -> None:
     assert core.push("v1", image=top) == "400 MANIFEST_MISSING"
     core.push(image=ONE)
     assert core.push("v1", image=top) == "201"
+
+
+def test_an_index_of_more_than_is_read_at_once_is_read_bit_by_bit(core: Core) -> None:
+    children = [image(str(number)) for number in range(MAX_LISTS_READ + 1)]
+    for each in children:
+        core.registry.store(each)
+    assert core.push("v1", image=index(*children)) == "503"
+    assert core.push("v1", image=index(*children)) == "201"

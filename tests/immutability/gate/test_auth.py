@@ -1,4 +1,4 @@
-"""Who is let through the gate: nobody is told anything, and nothing is claimed, before that."""
+"""Who is let through the gate: nothing is told to a caller, and nothing claimed, before that."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,26 +12,19 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
+from containers.models import Tag as TagRecord
+from containers.registry.client import RegistryAnswer
 from containers.tokens.grants import ACTIONS, repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import TRUSTED, KeyFolder
 from containers.tokens.tokens import ANYBODY, TAGLOCK, Caller, CallerKind, sign_token
-from immutability.actions import delete_manifest, push_manifest
+from immutability.delete.gate import delete_manifest
 from immutability.gate import views
-from immutability.models import Attempt, LockedTag
-from immutability.protection import Policy, PolicyRule, Protection
-from tests.immutability.actions.asking import lock_of, standing_lock
-from tests.immutability.gate.left_behind import open_attempts
-from tests.immutability.gate.upstream import (
-    IMAGE_TYPE,
-    GateClient,
-    Upstream,
-    digest_of,
-    error_of,
-    image,
-    is_undecided,
-    message_of,
-)
+from immutability.models import LockedTag
+from immutability.protection import PolicyRule, Protection
+from tests.immutability.core import Core, named
+from tests.immutability.gate.client import GateClient, error_of, is_undecided, message_of
+from tests.immutability.registry_double import IMAGE_TYPE, Carry, digest_of, image
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
@@ -40,7 +33,7 @@ from workspaces.models import AccessToken, Membership, User, Workspace
 
 pytestmark = pytest.mark.django_db
 
-ONE, TWO = image("one"), image("two")
+ONE, TWO = named("one", image("one")), named("two", image("two"))
 METHODS = ("PUT", "DELETE")
 NEEDED = {"PUT": "pull,push", "DELETE": "delete"}
 
@@ -76,21 +69,21 @@ def program(workspace: Workspace, *scopes: Scope, **options: Any) -> Caller:
 
 
 @contextmanager
-def nothing_done(upstream: Upstream) -> Iterator[None]:
+def nothing_done(core: Core) -> Iterator[None]:
     """Assert that nothing is claimed, recorded or sent."""
-    before = [model.objects.count() for model in (LockedTag, Attempt, LockEvent)]
-    calls = list(upstream.calls)
+    tables = (TagRecord, LockedTag, LockEvent)
+    before = [list(table.objects.order_by("pk").values()) for table in tables]
+    calls = list(core.registry.calls)
     yield
-    after = [model.objects.count() for model in (LockedTag, Attempt, LockEvent)]
-    assert after == before
-    assert upstream.calls == calls
+    assert [list(table.objects.order_by("pk").values()) for table in tables] == before
+    assert core.registry.calls == calls
 
 
 @pytest.fixture
-def locked(protected: Workspace, gate: GateClient) -> Workspace:
+def locked(core: Core, gate: GateClient) -> Core:
     """Acme, where v1 of acme/api is locked to ONE."""
     assert gate.push("v1", ONE).status_code == 201
-    return protected
+    return core
 
 
 # Without a token that is believed.
@@ -98,10 +91,10 @@ def locked(protected: Workspace, gate: GateClient) -> Workspace:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic Ym9iOmRlbW8=", "bearer "])
-def test_whoever_brings_no_token_is_told_where_to_get_one(
-    locked: Workspace, upstream: Upstream, method: str, header: str | None
+def test_without_a_token_the_answer_says_where_to_get_one(
+    locked: Core, method: str, header: str | None
 ) -> None:
-    with nothing_done(upstream):
+    with nothing_done(locked):
         answer = ask(method, header)
     assert error_of(answer) == (401, "UNAUTHORIZED")
     assert answer["WWW-Authenticate"] == (
@@ -115,9 +108,9 @@ def test_whoever_brings_no_token_is_told_where_to_get_one(
     "token", ["x", "a.b.c", "\xff\xfe", "A" * 20_000, "eyJhbGciOiJub25lIn0.e30."]
 )
 def test_a_token_that_is_none_is_answered_with_the_challenge(
-    locked: Workspace, upstream: Upstream, method: str, token: str
+    locked: Core, method: str, token: str
 ) -> None:
-    with nothing_done(upstream):
+    with nothing_done(locked):
         answer = ask(method, f"Bearer {token}")
     assert error_of(answer) == (401, "UNAUTHORIZED")
     assert answer["WWW-Authenticate"].endswith(',error="invalid_token"')
@@ -126,14 +119,13 @@ def test_a_token_that_is_none_is_answered_with_the_challenge(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("repository", ["nobody/api", "globex/api", "acme/other"])
 def test_a_token_for_one_repository_opens_no_other(
-    locked: Workspace,
+    locked: Core,
     globex: Workspace,
     alice: User,
-    upstream: Upstream,
     method: str,
     repository: str,
 ) -> None:
-    with nothing_done(upstream):
+    with nothing_done(locked):
         answer = ask(method, sign(person(alice)), repository)
     assert error_of(answer) == (401, "UNAUTHORIZED")
     assert answer["WWW-Authenticate"].endswith(',error="insufficient_scope"')
@@ -149,9 +141,9 @@ def test_a_token_for_one_repository_opens_no_other(
     ],
 )
 def test_a_token_without_the_action_is_not_enough(
-    locked: Workspace, alice: User, upstream: Upstream, method: str, actions: tuple[str, ...]
+    locked: Core, alice: User, method: str, actions: tuple[str, ...]
 ) -> None:
-    with nothing_done(upstream):
+    with nothing_done(locked):
         answer = ask(method, sign(person(alice), *actions))
     assert answer["WWW-Authenticate"].endswith(',error="insufficient_scope"')
 
@@ -162,9 +154,9 @@ def test_a_token_without_the_action_is_not_enough(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("caller", [ANYBODY, TAGLOCK, Caller(CallerKind.PERSON, 0)])
 def test_tokens_of_nobody_who_may_write_are_refused(
-    locked: Workspace, upstream: Upstream, method: str, caller: Caller
+    locked: Core, method: str, caller: Caller
 ) -> None:
-    with nothing_done(upstream):
+    with nothing_done(locked):
         assert error_of(ask(method, sign(caller))) == (403, "DENIED")
 
 
@@ -187,30 +179,27 @@ def erase(alice: User) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("happened", [demote, remove, deactivate, erase])
 def test_what_was_taken_away_since_is_gone_at_once(
-    locked: Workspace,
+    locked: Core,
     alice: User,
-    upstream: Upstream,
     method: str,
     happened: Callable[[User], None],
 ) -> None:
     token = sign(person(alice))
     happened(alice)
-    with nothing_done(upstream):
+    with nothing_done(locked):
         answer = ask(method, token)
     assert error_of(answer) == (403, "DENIED")
     assert message_of(answer) == "requested access to the resource is denied"
 
 
-def test_a_demoted_admins_token_deletes_nothing_that_is_locked(
-    locked: Workspace, alice: User, upstream: Upstream
-) -> None:
+def test_a_demoted_admins_token_deletes_nothing_that_is_locked(locked: Core, alice: User) -> None:
     token = sign(person(alice))
     Membership.objects.filter(user=alice).update(role=Role.MEMBER)
     answer = ask("DELETE", token)
     assert error_of(answer) == (403, "DENIED")
     assert "cannot be deleted because the tag is immutable" in message_of(answer)
-    assert standing_lock(locked, "v1").state == "locked"
-    assert upstream.sent("DELETE") == []
+    assert locked.lock() == "locked one"
+    assert locked.registry.sent("DELETE") == []
 
 
 def revoke(token_id: int) -> None:
@@ -228,134 +217,126 @@ def narrow(token_id: int) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("happened", [revoke, expire, narrow])
 def test_a_program_loses_with_its_access_token_what_it_logged_in_for(
-    locked: Workspace, upstream: Upstream, method: str, happened: Callable[[int], None]
+    locked: Core, method: str, happened: Callable[[int], None]
 ) -> None:
-    caller = program(locked, Scope.PUSH, Scope.ADMIN)
+    caller = program(locked.workspace, Scope.PUSH, Scope.ADMIN)
     token = sign(caller)
     happened(caller.id)
-    with nothing_done(upstream):
+    with nothing_done(locked):
         assert error_of(ask(method, token)) == (403, "DENIED")
 
 
 def test_an_access_token_of_another_workspace_is_nothing_here(
-    locked: Workspace, globex: Workspace, upstream: Upstream
+    locked: Core, globex: Workspace
 ) -> None:
     token = sign(program(globex, Scope.PUSH))
-    with nothing_done(upstream):
+    with nothing_done(locked):
         answer = ask("PUT", token)
     assert error_of(answer) == (403, "DENIED")
 
 
-def test_a_user_name_that_was_given_anew_inherits_nothing(
-    locked: Workspace, alice: User, upstream: Upstream
-) -> None:
+def test_a_user_name_that_is_given_again_inherits_nothing(locked: Core, alice: User) -> None:
     token = sign(person(alice))
     alice.delete()
     again = User.objects.create_user("alice")
-    add_member(locked, again, Role.ADMIN, actor=SYSTEM)
+    add_member(locked.workspace, again, Role.ADMIN, actor=SYSTEM)
     if again.pk == person(alice).id:
         pytest.fail("the database gave the same id again")
-    with nothing_done(upstream):
+    with nothing_done(locked):
         assert error_of(ask("DELETE", token)) == (403, "DENIED")
 
 
 # What is taken away while a request is at work.
 
 
-def take_away(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, alice: User) -> None:
-    """Remove Alice from acme just after this function has been called."""
-    original = getattr(where, name)
-
-    def then_remove(*args: Any, **options: Any) -> Any:
-        found = original(*args, **options)
-        remove(alice)
-        return found
-
-    monkeypatch.setattr(where, name, then_remove)
-
-
-@pytest.mark.parametrize("tag", ["new", "unprotected"])
-def test_who_is_removed_while_a_push_looks_around_pushes_nothing(
-    locked: Workspace,
-    protect: Callable[..., Policy],
+@pytest.mark.parametrize("happened", [remove, demote])
+@pytest.mark.parametrize(
+    ("method", "reference"),
+    [
+        ("PUT", "new"),
+        ("PUT", "v1"),
+        ("PUT", "unprotected"),
+        ("PUT", digest_of(TWO)),
+        ("DELETE", "v1"),
+        ("DELETE", "unprotected"),
+        ("DELETE", digest_of(ONE)),
+    ],
+)
+def test_rights_are_asked_for_again_within_the_hold(
+    locked: Core,
     alice: User,
-    upstream: Upstream,
     monkeypatch: pytest.MonkeyPatch,
-    tag: str,
-) -> None:
-    protect(locked, Protection.SOME, PolicyRule("New", "^new$"))
-    token = sign(person(alice))
-    take_away(monkeypatch, push_manifest, "_is_blocked", alice)
-    upstream.calls.clear()
-    assert error_of(ask("PUT", token, tag=tag)) == (403, "DENIED")
-    assert upstream.sent("PUT") == []
-    assert lock_of(locked, tag) is None
-    assert open_attempts() == 0
-
-
-@pytest.mark.parametrize("reference", ["v1", digest_of(ONE)])
-def test_who_is_removed_while_a_delete_looks_around_deletes_nothing(
-    locked: Workspace,
-    alice: User,
-    upstream: Upstream,
-    monkeypatch: pytest.MonkeyPatch,
+    method: str,
     reference: str,
+    happened: Callable[[User], None],
 ) -> None:
+    locked.protect(Protection.SOME, PolicyRule("Protected", "^(new|v1)$"))
+    locked.registry.store(ONE, "unprotected")
     token = sign(person(alice))
-    take_away(monkeypatch, delete_manifest, "_find_refusal", alice)
-    assert error_of(ask("DELETE", token, tag=reference)) == (403, "DENIED")
-    assert upstream.sent("DELETE") == []
-    assert standing_lock(locked, "v1").state == "locked"
-    assert standing_lock(locked, "v1").deleted_by == ""
-    assert open_attempts() == 0
+    name = "push_manifest" if method == "PUT" else "delete_manifest"
+    carry_out: Any = getattr(views, name)
+
+    def lose_rights_first(*args: Any, **options: Any) -> Any:
+        happened(alice)
+        return carry_out(*args, **options)
+
+    monkeypatch.setattr(views, name, lose_rights_first)
+    before = (locked.lock(), locked.lock("new"), locked.events(), dict(locked.registry.tags))
+    answer = ask(method, token, tag=reference)
+    assert error_of(answer) == (403, "DENIED")
+    assert message_of(answer) == "requested access to the resource is denied"
+    after = (locked.lock(), locked.lock("new"), locked.events(), dict(locked.registry.tags))
+    assert after == before
+    # At most the manifest was stored, which moves nothing.
+    assert locked.registry.sent("DELETE") == []
+    assert locked.registry.sent_by_tag == ["v1"]
+    assert not TagRecord.objects.exclude(write_id=None).exists()
 
 
-def test_who_is_demoted_while_a_delete_looks_around_deletes_no_locked_tag(
-    locked: Workspace, alice: User, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+def test_rights_that_go_while_the_manifest_is_stored_claim_nothing(
+    locked: Core, alice: User
 ) -> None:
-    token = sign(person(alice))
-    find = delete_manifest._find_refusal
+    def lose_rights_first(carry: Carry) -> RegistryAnswer:
+        remove(alice)
+        return carry()
 
-    def then_demote(*args: Any) -> Any:
-        found = find(*args)
+    token = sign(person(alice))
+    locked.registry.script(f"PUT {digest_of(TWO)}", lose_rights_first)
+    assert error_of(ask("PUT", token, tag="new")) == (403, "DENIED")
+    assert locked.registry.sent_by_tag == ["v1"]
+    assert locked.lock("new") == "none"
+
+
+def test_an_admin_who_is_demoted_meanwhile_deletes_no_locked_tag(
+    locked: Core, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member's delete of it would be refused too; what was asked for as an admin is not that."""
+    token = sign(person(alice))
+
+    def become_a_member_first(*args: Any, **options: Any) -> Any:
         Membership.objects.filter(user=alice).update(role=Role.MEMBER)
-        return found
+        return delete_manifest(*args, **options)
 
-    monkeypatch.setattr(delete_manifest, "_find_refusal", then_demote)
-    assert error_of(ask("DELETE", token, tag=digest_of(ONE))) == (403, "DENIED")
-    assert upstream.sent("DELETE") == []
-    assert standing_lock(locked, "v1").state == "locked"
-
-
-def test_who_is_removed_before_an_image_goes_on_by_digest_sends_nothing(
-    locked: Workspace, alice: User, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    token = sign(person(alice))
-    upstream.calls.clear()
-    take_away(monkeypatch, views, "_digest", alice)
-    assert error_of(ask("PUT", token, tag=digest_of(TWO))) == (403, "DENIED")
-    assert upstream.sent("PUT") == []
+    monkeypatch.setattr(views, "delete_manifest", become_a_member_first)
+    assert error_of(ask("DELETE", token)) == (403, "DENIED")
+    assert locked.registry.sent("DELETE") == []
+    assert locked.lock() == "locked one"
 
 
 # Who it was is recorded.
 
 
-def test_a_lock_and_its_event_name_who_pushed(
-    protected: Workspace, gate: GateClient, bob: User
-) -> None:
+def test_lock_and_events_name_who_acted(core: Core, gate: GateClient, bob: User) -> None:
     assert ask("PUT", sign(person(bob))).status_code == 201
-    assert standing_lock(protected, "v1").pushed_by == "bob"
-    event = LockEvent.objects.get(kind="tag.locked")
-    assert (event.actor, event.actor_kind) == ("bob", "person")
-    assert "pushed by bob" in message_of(gate.push("v1", ONE + b" "))
-    refused = LockEvent.objects.get(kind="push.refused")
-    assert (refused.actor, refused.actor_kind) == ("dana", "person")
-
-
-def test_a_program_is_named_by_its_access_token(protected: Workspace, upstream: Upstream) -> None:
-    assert ask("PUT", sign(program(protected, Scope.PUSH))).status_code == 201
-    event = LockEvent.objects.get(kind="tag.locked")
-    assert (event.actor, event.actor_kind) == ("ci", "token")
+    assert "pushed by bob" in message_of(gate.push("v1", ONE))
+    acme = core.workspace
+    assert ask("PUT", sign(program(acme, Scope.PUSH)), tag="v2").status_code == 201
+    told = LockEvent.objects.exclude(tag="").order_by("id")
+    assert list(told.values_list("kind", "actor", "actor_kind")) == [
+        ("tag.locked", "bob", "person"),
+        ("push.refused", "dana", "person"),
+        ("tag.locked", "ci", "token"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -370,10 +351,11 @@ def test_a_program_is_named_by_its_access_token(protected: Workspace, upstream: 
     ],
 )
 def test_scopes_decide_what_a_program_does_with_what_is_not_protected(
-    acme: Workspace, gate: GateClient, scopes: list[Scope], pushes: int, deletes: int
+    core: Core, scopes: list[Scope], pushes: int, deletes: int
 ) -> None:
-    caller = program(acme, *scopes)
-    gate.push("v1", ONE)
+    core.protect(Protection.NONE)
+    core.registry.store(ONE, "v1")
+    caller = program(core.workspace, *scopes)
     assert ask("PUT", sign(caller)).status_code == pushes
     assert ask("DELETE", sign(caller)).status_code == deletes
 
@@ -383,20 +365,44 @@ def test_scopes_decide_what_a_program_does_with_what_is_not_protected(
     [(Role.ADMIN, 201, 202), (Role.MEMBER, 201, 202), (Role.AUDITOR, 403, 403)],
 )
 def test_roles_decide_what_a_person_does_with_what_is_not_protected(
-    acme: Workspace, gate: GateClient, bob: User, role: Role, pushes: int, deletes: int
+    core: Core, bob: User, role: Role, pushes: int, deletes: int
 ) -> None:
+    core.protect(Protection.NONE)
+    core.registry.store(ONE, "v1")
     Membership.objects.filter(user=bob).update(role=role)
-    gate.push("v1", ONE)
     assert ask("PUT", sign(person(bob))).status_code == pushes
     assert ask("DELETE", sign(person(bob))).status_code == deletes
 
 
-def test_a_large_body_of_a_stranger_is_read_to_its_end(acme: Workspace, upstream: Upstream) -> None:
+@pytest.mark.parametrize(("role", "status"), [(Role.ADMIN, 202), (Role.MEMBER, 403)])
+def test_admins_alone_delete_what_is_locked(
+    locked: Core, bob: User, role: Role, status: int
+) -> None:
+    Membership.objects.filter(user=bob).update(role=role)
+    assert ask("DELETE", sign(person(bob))).status_code == status
+
+
+def test_a_lock_is_told_to_those_who_may_read_alone(locked: Core, mallory: User, bob: User) -> None:
+    for token in (None, sign(person(mallory)), sign(ANYBODY)):
+        answer = ask("PUT", token)
+        text = answer.content.decode() + str(dict(answer.items()))
+        words = ("immutable", "locked", digest_of(ONE)[:19], "lock-log")
+        assert not any(word in text for word in words)
+    assert "is immutable" in message_of(ask("PUT", sign(person(bob))))
+
+
+def test_the_body_of_a_stranger_is_read_to_its_end(core: Core) -> None:
     response: Any = Client().put(
         "/v2/acme/api/manifests/v1", b" " * 5_000_000, content_type=IMAGE_TYPE
     )
     assert response.status_code == 401
     assert response.wsgi_request.read() == b""
+
+
+def test_what_is_not_protected_needs_a_token_all_the_same(core: Core) -> None:
+    core.protect(Protection.NONE)
+    with nothing_done(core):
+        assert ask("PUT", None).status_code == 401
 
 
 # The keys.
@@ -410,7 +416,7 @@ def own_keys(tmp_path: Path, settings: Any) -> KeyFolder:
 
 
 def test_a_token_of_the_old_key_is_good_until_the_key_is_retired(
-    own_keys: KeyFolder, acme: Workspace, bob: User, upstream: Upstream
+    own_keys: KeyFolder, core: Core, bob: User
 ) -> None:
     token = sign(person(bob))
     own_keys.prepare_next_key()
@@ -423,33 +429,9 @@ def test_a_token_of_the_old_key_is_good_until_the_key_is_retired(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_keys_that_cannot_be_read_decide_nothing(
-    own_keys: KeyFolder,
-    protected: Workspace,
-    bob: User,
-    upstream: Upstream,
-    method: str,
+    own_keys: KeyFolder, core: Core, bob: User, method: str
 ) -> None:
     token = sign(person(bob))
     (own_keys.folder / TRUSTED).write_bytes(b"nonsense")
-    with nothing_done(upstream):
+    with nothing_done(core):
         assert is_undecided(ask(method, token))
-
-
-def test_what_is_not_protected_needs_a_token_all_the_same(
-    acme: Workspace, protect: Callable[..., Policy], upstream: Upstream
-) -> None:
-    protect(acme, Protection.NONE)
-    with nothing_done(upstream):
-        assert ask("PUT", None).status_code == 401
-
-
-def test_a_refusal_by_a_lock_is_told_to_those_who_may_read_alone(
-    locked: Workspace, mallory: User, bob: User, upstream: Upstream
-) -> None:
-    for token in (None, sign(person(mallory)), sign(ANYBODY)):
-        answer = ask("PUT", token)
-        text = answer.content.decode() + str(dict(answer.items()))
-        assert not any(
-            word in text for word in ("immutable", "locked", digest_of(ONE)[:19], "lock-log")
-        )
-    assert "is immutable" in message_of(ask("PUT", sign(person(bob))))
