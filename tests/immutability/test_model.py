@@ -46,7 +46,7 @@ from workspaces.models import User, Workspace
 
 pytestmark = pytest.mark.django_db
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 STEPS = 9
 
 IMAGES = {
