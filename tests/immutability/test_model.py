@@ -44,7 +44,7 @@ from workspaces.actions.members import add_member
 from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 STEPS = 9
