@@ -17,7 +17,8 @@ from tests.services.cluster import Cluster
 from tests.services.parts import Part
 from tests.services.postgresql import Server, find_bin
 
-# Longer than the gate's deadline and lease, and far shorter than the quarantine: see hurried.py.
+# Longer than the gate's deadline and lease, and far shorter than the life of a stray: see
+# short_timeouts.py.
 LONGEST_HANG_SECONDS = 6.0
 _BACKENDS = """
     SELECT pid FROM pg_stat_activity

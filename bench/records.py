@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 
+from bench.short_timeouts import STRAY_SECONDS
+
 # By this name chaos.py knows the connections that it leaves alone.
 APPLICATION_NAME = "soak"
 
@@ -22,10 +24,12 @@ _POLICIES = """
     JOIN workspaces_workspace w ON w.id = s.workspace_id
     LEFT JOIN immutability_rule r ON r.settings_id = s.workspace_id
     GROUP BY w.slug, s.version, s.protection"""
+# A delete by digest names no tag, and takes several.
 _OPEN = """
-    SELECT a.repository, t.tag
-    FROM immutability_attempt a LEFT JOIN immutability_attempttag t ON t.attempt_id = a.id
-    WHERE a.outcome = 'open' AND a.kind <> 'announced'"""
+    SELECT repository, name FROM containers_tag
+    WHERE write_id IS NOT NULL OR stray_until IS NOT NULL
+    UNION ALL SELECT repository, NULL FROM containers_manifest WHERE stray_until > now()
+        OR delete_expires_at > now() - make_interval(secs => %s)"""
 _EVENTS = """
     SELECT kind, workspace, repository, tag, at, details FROM workspaces_lockevent
     WHERE at >= %s AND (tag <> '' OR kind = 'settings.changed') ORDER BY id"""
@@ -35,24 +39,27 @@ _SETTINGS = """
 # What is known of a tag: when, which kind of record, and the record.
 _TELL = """
     WITH place AS (SELECT %s AS repository, %s AS tag),
-    written AS (
-        SELECT a.*, t.is_covered FROM immutability_attempt a
-        JOIN immutability_attempttag t ON t.attempt_id = a.id
-        WHERE (t.repository, t.tag) = (SELECT repository, tag FROM place)
+    record AS (
+        SELECT * FROM containers_tag
+        WHERE (repository, name) = (SELECT repository, tag FROM place)
     ),
     lock AS (
         SELECT * FROM immutability_lockedtag
         WHERE (repository, tag) = (SELECT repository, tag FROM place)
     ),
-    deleted AS (
-        SELECT a.* FROM immutability_attempt a
-        WHERE repository = (SELECT repository FROM place) AND kind = 'delete' AND digest <> ''
-        AND digest IN (SELECT digest FROM written UNION SELECT digest FROM lock)
-        AND id NOT IN (SELECT id FROM written)
+    pushed AS (
+        SELECT * FROM containers_push
+        WHERE (repository, tag) = (SELECT repository, tag FROM place)
+    ),
+    manifest AS (
+        SELECT * FROM containers_manifest
+        WHERE repository = (SELECT repository FROM place)
+        AND digest IN (SELECT digest FROM record UNION SELECT digest FROM lock)
     )
-    SELECT locked_at, 'lock', to_jsonb(lock) FROM lock
-    UNION ALL SELECT opened_at, 'attempt', to_jsonb(written) - 'manifest' FROM written
-    UNION ALL SELECT opened_at, 'delete', to_jsonb(deleted) - 'manifest' FROM deleted
+    SELECT changed_at, 'record', to_jsonb(record) FROM record WHERE changed_at IS NOT NULL
+    UNION ALL SELECT locked_at, 'lock', to_jsonb(lock) FROM lock
+    UNION ALL SELECT at, 'landed', to_jsonb(pushed) FROM pushed
+    UNION ALL SELECT now(), 'manifest', to_jsonb(manifest) FROM manifest
     UNION ALL SELECT at, 'event', to_jsonb(e) - 'details' FROM workspaces_lockevent e
         WHERE (repository, tag) = (SELECT repository, tag FROM place)
     UNION ALL SELECT at, 'settings', details->'after' FROM workspaces_lockevent
@@ -61,7 +68,7 @@ _TELL = """
 # What the line says already, or nobody asks.
 _UNTOLD = {
     *("repository", "tag", "workspace", "workspace_id", "ref", "origin_hash", "media_type"),
-    *("actor_kind", "at", "opened_at", "locked_at", "rule_name", "rule_pattern"),
+    *("actor_kind", "at", "changed_at", "locked_at", "rule_name", "rule_pattern"),
 }
 _MOST_TOLD = 150
 
@@ -103,11 +110,11 @@ class Policy:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Locks, settings and open attempts of one moment."""
+    """Locks, settings and open writes of one moment."""
 
     locks: dict[tuple[str, str], Lock]
     policies: dict[str, Policy]
-    # The places that open attempts write; a delete by digest has none.
+    # The tags that a write in flight or a stray may change; a delete by digest has none.
     writes: list[tuple[str, str | None]]
 
     def policy_of(self, place: tuple[str, str]) -> Policy:
@@ -157,7 +164,9 @@ class Records:
 
     def snapshot(self) -> Snapshot:
         """Read what the checks need. Raises psycopg.Error."""
-        locks, policies, writes = self.read((_LOCKS, ()), (_POLICIES, ()), (_OPEN, ()))
+        locks, policies, writes = self.read(
+            (_LOCKS, ()), (_POLICIES, ()), (_OPEN, (STRAY_SECONDS,))
+        )
         return Snapshot(
             {row[:2]: Lock(*row) for row in locks},
             {row[0]: Policy(row[1], row[2], tuple(row[3])) for row in policies},

@@ -34,25 +34,25 @@ def main() -> int:
         for other in ("REDIS_URL", "REGISTRY_URL", "PUBLIC_URL", "ALLOWED_HOSTS"):
             os.environ.pop(other, None)
         # Django reads its settings from the environment when it is imported: only now, then.
-        hurried = importlib.import_module("bench.hurried")
+        times = importlib.import_module("bench.short_timeouts")
         chance = random.Random(f"{options.seed} wire")  # noqa: S311  (chance, no secret)
-        stage = importlib.import_module("bench.stage").Stage(folder, url, chance)
-        rounds = importlib.import_module("bench.rounds")
-        soak = rounds.Soak(stage, options.seed, options.clients)
+        environment = importlib.import_module("bench.environment").Environment(folder, url, chance)
+        cycles = importlib.import_module("bench.cycles")
+        soak = cycles.Soak(environment, options.seed, options.clients)
         print(
-            f"seed {options.seed}; deadline {hurried.DEADLINE_SECONDS:.0f} s, "
-            f"lease {hurried.LEASE_SECONDS:.0f} s, quarantine {hurried.QUARANTINE_SECONDS:.0f} s",
+            f"seed {options.seed}; deadline {times.DEADLINE_SECONDS:.0f} s, "
+            f"lease {times.LEASE_SECONDS:.0f} s, stray {times.STRAY_SECONDS:.0f} s",
             flush=True,
         )
         began = time.monotonic()
         try:
-            stage.start()
+            environment.start()
             soak.run(options.minutes)
             soak.tell()
         except KeyboardInterrupt:
             soak.tally.failures.append("interrupted")
         finally:
-            stage.stop()
+            environment.stop()
         _summarize(soak.tally, options.seed, (time.monotonic() - began) / 60)
         return 0 if soak.tally.is_good else 1
 
@@ -75,7 +75,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _summarize(tally: Any, seed: int, minutes: float) -> None:
-    print(f"\n{minutes:.1f} minutes, seed {seed}, {tally.rounds} rounds")
+    print(f"\n{minutes:.1f} minutes, seed {seed}, {tally.cycles} cycles")
     print(f"pushes: {_list(tally.pushes)}")
     print(f"others: {_list(tally.others)}")
     print(f"strikes: {_list(tally.strikes)}")
@@ -83,7 +83,9 @@ def _summarize(tally: Any, seed: int, minutes: float) -> None:
     print(f"unreadable images that another push of the same one healed: {tally.healed}")
     print(f"violations: {len(tally.violations)}")
     print(f"burned names: {len(tally.burned)}")
-    print(f"attempts still open: {tally.open_attempts}")
+    print(f"writes still open: {tally.open_writes}")
+    print(f"pushes undecided for too long: {len(tally.undecided)} of {tally.afterwards}")
+    print(f"longest: {tally.longest:.1f} s; where tags changed hands: {tally.changed_hands}")
     if tally.failures:
         print(f"failures: {len(tally.failures)}, {tally.failures[0].splitlines()[-1]}")
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from bench.chaos import LONGEST_HANG_SECONDS
-from bench.crowd import Push, code_of
+from bench.clients import Push, code_of
 from bench.records import Event, Lock, Policy, Records, Snapshot
 from tests.services.registry_user import Repository, send
 
@@ -21,7 +21,7 @@ _PAUSE_SECONDS = 0.05
 # An event bears the time of its statement, and what hangs commits it this much later at most.
 _SLACK_SECONDS = 2 * LONGEST_HANG_SECONDS
 # What happens to a tag without setting it free. Any other event, known here or not, may do that.
-_HARMLESS = {
+HARMLESS = {
     "tag.locked",
     "tag.adopted",
     "push.refused",
@@ -61,7 +61,7 @@ def is_evidence(there: str) -> bool:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What a covered tag pointed at, with nothing under way that could have moved it."""
+    """What a covered tag pointed at, with no open write that could have moved it."""
 
     there: str
     version: int
@@ -158,11 +158,11 @@ class Watcher(threading.Thread):
         """Whether an event since then, or one that was about to be written, freed the tag."""
         moment = datetime.fromtimestamp(since - _SLACK_SECONDS, UTC)
         events = self._records.events_since(moment)
-        return any(event.place == place and event.kind not in _HARMLESS for event in events)
+        return any(event.place == place and event.kind not in HARMLESS for event in events)
 
 
 def is_at_rest(place: tuple[str, str], snapshot: Snapshot) -> bool:
-    """Whether nothing that is known of can move a tag: no write, no lock that waits for one."""
+    """Whether nothing that is known of can move a tag: no open write, and no unfinished lock."""
     lock = snapshot.locks.get(place)
     repository, tag = place
     return (lock is None or lock.state == "locked") and not any(
@@ -184,7 +184,7 @@ def check_at_rest(
     violations, burned, healed = [], [], 0
     for lock in snapshot.locks.values():
         if lock.state in ("claimed", "deleting") and lock.place not in snapshot.writes:
-            burned.append(Finding(f"{lock.state} by nobody's attempt", *lock.place))
+            burned.append(Finding(f"{lock.state} with no open write", *lock.place))
         if lock.state != "locked":
             continue
         repository, tag = behind(lock.place[0]), lock.place[1]
@@ -212,7 +212,7 @@ def check_history(landed: list[Push], events: list[Event]) -> list[Finding]:
     for event in events:
         if event.policy is not None:
             changes[event.workspace].append(event)
-        elif event.kind not in _HARMLESS:
+        elif event.kind not in HARMLESS:
             freed[event.place].append(event.at)
     by_place: dict[tuple[str, str], list[Push]] = defaultdict(list)
     for push in landed:

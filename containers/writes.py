@@ -192,7 +192,11 @@ def save_record(record: TagRecord, now: datetime) -> None:
 
 
 def begin_delete(write: Write, manifest: Manifest, now: datetime) -> None:
-    """Put the delete of a manifest in flight on its row, which is held."""
+    """Put the delete of a manifest in flight on its row, which is held.
+
+    From now on it isn't known to be there, whatever becomes of the delete.
+    """
+    manifest.is_there = False
     manifest.delete_id = write.id
     manifest.delete_expires_at = now + WRITE_LEASE
     manifest.revision += 1
@@ -213,8 +217,8 @@ def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
         result = Result.NO_ANSWER if error.was_sent else Result.NOT_SENT
         return Sent(result, why=f"the registry gave no answer ({error})")
     if answer.is_success:
-        is_other = write.kind == WriteKind.PUSH and answer.digest != str(write.digest)
-        if is_other:
+        # A registry need not name the digest.
+        if write.kind == WriteKind.PUSH and answer.digest not in ("", str(write.digest)):
             return Sent(Result.NO_ANSWER, answer, "the registry named another digest")
         return Sent(Result.LANDED, answer)
     if write.kind == WriteKind.DELETE and answer.is_absent:
@@ -349,9 +353,7 @@ def note_there(workspace: Workspace, repository: Repository, digest: Digest) -> 
 def end_delete(manifest: Manifest, sent: Sent, now: datetime) -> None:
     """Settle the delete of a held manifest; it stays open for STRAY_LIFE where no answer came."""
     manifest.delete_id = manifest.delete_expires_at = None
-    if sent.result is Result.LANDED:
-        manifest.is_there = False
-    elif sent.result is Result.NO_ANSWER:
+    if sent.result is Result.NO_ANSWER:
         until = now + STRAY_LIFE
         manifest.stray_until = max(until, manifest.stray_until or until)
     manifest.save()

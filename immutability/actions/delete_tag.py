@@ -56,6 +56,9 @@ def delete_locked_tag(
     """
     row = find_lock(change)
     change.require_expected(row)
+    if row.record.write_is_external and row.state != LockState.CLAIMED:
+        # A two-phase check of the locked image whose caller never said how it ended.
+        drop_claim(change.workspace, change.lock_id, change.reason, actor=change.actor)
     match LockState(row.state):
         case LockState.CLAIMED if row.record.write_is_external:
             return _drop(change)

@@ -18,6 +18,7 @@ from workspaces.access import Actor
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
+from workspaces.standing import require_admin
 
 
 class InvalidDraftError(Exception):
@@ -109,6 +110,7 @@ def _save(
     workspace: Workspace, before: Policy, after: Policy, shift: _Shift, *, actor: Actor
 ) -> Policy:
     """Write settings, event and order for the inventory: a few statements, however many locks."""
+    require_admin(workspace, actor)
     settings = ContainerSettings.objects.select_for_update().filter(workspace=workspace).first()
     if (settings.version if settings else 0) != before.version:
         raise StaleSettingsError(read_policy(workspace))

@@ -135,16 +135,16 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
 def _change_configuration(folder: Path, port: int, tls_port: int, closed_port: int) -> None:
     """Let waits be short; add TLS, and a port on which all is down, behind the same file."""
     ours = (ROOT / "deploy/nginx/taglock.conf").read_text()
-    hurried = folder / "taglock.conf"
+    short = folder / "taglock.conf"
     assert ours.count("proxy_read_timeout 100s;") == 1
-    hurried.write_text(
+    short.write_text(
         ours.replace("proxy_read_timeout 100s;", f"proxy_read_timeout {READ_TIMEOUT_SECONDS}s;")
     )
     certificate, key = make_certificate(folder)
     config = folder / "edge" / "nginx.conf"
     config.write_text(
         config.read_text()
-        .replace(str(ROOT / "deploy/nginx/taglock.conf"), str(hurried))
+        .replace(str(ROOT / "deploy/nginx/taglock.conf"), str(short))
         .replace(
             f"listen 127.0.0.1:{port};",
             f"listen 127.0.0.1:{port}; listen 127.0.0.1:{tls_port} ssl;"

@@ -15,29 +15,17 @@ from tests.faults.scene import VERSIONS, Scene
 from tests.services.accounts import make_admin, make_pusher
 from tests.services.cluster import Cluster, require_programs, test_database_url
 from tests.services.database_faults import LostConnections
-from tests.services.fickle import FickleProxy
+from tests.services.faulty_registry import FaultyRegistry
 from tests.services.parts import is_answering, wait_until
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.models import User, Workspace
 
-MOST_AT_ONCE = 24
+MAX_AT_ONCE = 24
 # In the pool of each process.
-MOST_CONNECTIONS = 16
-# How long the gates of a fickle registry wait for its answer.
-DEADLINE_SECONDS = 1.0
+MAX_CONNECTIONS = 16
 # Fixtures that there are on one kind of database alone, and with them the tests that use them.
 ONLY_ON = {"connections": "postgresql", "database_file": "sqlite"}
-# Minutes of killing and starting gates, at points that are the same whatever the database is: where
-# there are two gates.
-ONLY_ON_POSTGRESQL = (
-    "test_clocks.py",
-    "test_crashed_deletes.py",
-    "test_interleavings.py",
-    "test_late_deletes.py",
-    "test_settings_meanwhile.py",
-    "test_stalls.py",
-)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -47,12 +35,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item
         for item in items
         if item.path.is_relative_to(here)
-        and (
-            (item.path.name in ONLY_ON_POSTGRESQL and not is_postgresql())
-            or any(
-                ONLY_ON.get(name, connection.vendor) != connection.vendor
-                for name in getattr(item, "fixturenames", ())
-            )
+        and any(
+            ONLY_ON.get(name, connection.vendor) != connection.vendor
+            for name in getattr(item, "fixturenames", ())
         )
     ]
     if others:
@@ -76,7 +61,7 @@ class Background(ThreadPoolExecutor):
 @pytest.fixture
 def background() -> Iterator[ThreadPoolExecutor]:
     """Where requests wait. They have all come back before anything is mended or wiped."""
-    with Background(MOST_AT_ONCE) as pool:
+    with Background(MAX_AT_ONCE) as pool:
         yield pool
 
 
@@ -89,18 +74,22 @@ def dana(acme: Workspace) -> User:
 @pytest.fixture
 def scene(
     cluster: Cluster,
+    faulty_registry: FaultyRegistry,
     acme: Workspace,
     dana: User,
     background: ThreadPoolExecutor,
     request: pytest.FixtureRequest,
-) -> Scene:
-    return make_scene(cluster, acme, dana, background, request.node.nodeid)
+) -> Iterator[Scene]:
+    """A repository of the test's own, in which every tag that begins with v is protected."""
+    yield make_scene(cluster, acme, dana, background, request.node.nodeid)
+    # Before the requests in the background are waited for.
+    faulty_registry.reset()
 
 
 def make_scene(
     cluster: Cluster, workspace: Workspace, pusher: User, pool: ThreadPoolExecutor, test: str
 ) -> Scene:
-    """Return a repository of the test's own, in which every tag that begins with v is protected."""
+    """Return a scene, whose repository has a name of the test's own."""
     token = create_access_token(workspace, "admin", [Scope.ADMIN], actor=SYSTEM)
     name = f"{workspace.slug}/r{hashlib.sha256(test.encode()).hexdigest()[:12]}"
     admins = cluster.account(make_admin(workspace))
@@ -110,16 +99,15 @@ def make_scene(
 
 
 @pytest.fixture(scope="session")
-def _fickle_cluster(
+def _faulty_cluster(
     django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Cluster, FickleProxy]]:
+) -> Iterator[tuple[Cluster, FaultyRegistry]]:
     require_programs()
-    proxy = FickleProxy()
+    proxy = FaultyRegistry()
     cluster = Cluster(
-        tmp_path_factory.mktemp("fickle"),
+        tmp_path_factory.mktemp("faults"),
         test_database_url(),
         gates=2 if is_postgresql() else 1,
-        env={"FAULT_DEADLINE": str(DEADLINE_SECONDS)},
         registry_url=proxy.url,
     )
     proxy.registry_port, proxy.folder = cluster.ports.registry, cluster.folder
@@ -132,38 +120,33 @@ def _fickle_cluster(
 
 
 @pytest.fixture
-def proxy(
-    transactional_db: None, _fickle_cluster: tuple[Cluster, FickleProxy]
-) -> Iterator[FickleProxy]:
-    """What stands between the gates of `fickle` and their registry."""
-    cluster, proxy = _fickle_cluster
+def cluster(
+    transactional_db: None, _faulty_cluster: tuple[Cluster, FaultyRegistry]
+) -> Iterator[Cluster]:
+    """A running cluster. What a test breaks is mended before the next one."""
+    cluster, _ = _faulty_cluster
     cluster.mend()
-    yield proxy
-    proxy.reset()
+    yield cluster
     cluster.mend()
 
 
 @pytest.fixture
-def fickle(
-    proxy: FickleProxy,
-    _fickle_cluster: tuple[Cluster, FickleProxy],
-    acme: Workspace,
-    dana: User,
-    background: ThreadPoolExecutor,
-    request: pytest.FixtureRequest,
-) -> Iterator[Scene]:
-    """A scene whose gates and site meet the registry through `proxy`."""
-    yield make_scene(_fickle_cluster[0], acme, dana, background, request.node.nodeid)
-    # Before the requests in the background are waited for.
+def faulty_registry(
+    cluster: Cluster, _faulty_cluster: tuple[Cluster, FaultyRegistry]
+) -> Iterator[FaultyRegistry]:
+    """The proxy between gates and site and their registry."""
+    _, proxy = _faulty_cluster
+    yield proxy
     proxy.reset()
 
 
 @pytest.fixture(scope="module")
-def _full_pools(_running_cluster: Cluster) -> Iterator[None]:
+def _full_pools(_faulty_cluster: tuple[Cluster, FaultyRegistry]) -> Iterator[None]:
     """When all is over, no process has a lost connection in its pool any more."""
     yield
-    ports = (*_running_cluster.gate_ports, _running_cluster.ports.site)
-    probes = [f"http://127.0.0.1:{port}/readyz" for port in ports] * MOST_CONNECTIONS
+    cluster, _ = _faulty_cluster
+    ports = (*cluster.gate_ports, cluster.ports.site)
+    probes = [f"http://127.0.0.1:{port}/readyz" for port in ports] * MAX_CONNECTIONS
     wait_until(lambda: all(map(is_answering, probes)))
 
 

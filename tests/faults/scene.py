@@ -1,20 +1,23 @@
 """A repository before a cluster: what a test does there, and the promise that must hold."""
 
 import http.client
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import DateTimeField, F
-from immutability.actions.read import read_policy
-from immutability.actions.resolve import resolve_attempts
 
+from containers.models import Manifest
+from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryClient
 from immutability.actions.save_settings import save_container_settings
 from immutability.drafts import Draft
-from immutability.models import Attempt, LockedTag
+from immutability.models import LockedTag
 from immutability.protection import PolicyRule, Protection
+from immutability.reading import read_policy
+from immutability.reconcile.due import reconcile_due
 from tests.services.accounts import Account, taglocks_own
 from tests.services.cluster import Cluster
 from tests.services.meetings import Meeting, new_meeting
@@ -22,12 +25,16 @@ from tests.services.registry_user import Answer, Repository, digest_of, send
 from workspaces.access import SYSTEM
 from workspaces.models import Workspace
 
-# Longer than any sender's lease, and longer than any quarantine.
+# Longer than any sender's lease, and longer than any stray lives.
 LEASE = timedelta(minutes=2)
-QUARANTINE = timedelta(minutes=20)
+STRAY = timedelta(minutes=20)
+# As gates have them: see tests/services/short_timeouts.py.
+LEASE_SECONDS = 3.0
+# What is left behind is finished within these, on a busy machine.
+AT_ONCE_SECONDS = 4.0
+SOON_SECONDS = 12.0
 VERSIONS = PolicyRule("Versions", "^v")
 NO_ANSWER = Answer(0, {}, b"")
-PATIENCE_TRIES = 60
 
 
 class Scene:
@@ -69,14 +76,18 @@ class Scene:
         except (OSError, http.client.HTTPException):
             return NO_ANSWER
 
-    def push_until_decided(self, tag: str, image: bytes) -> Answer:
-        """Push, and push again as long as the answer is to try again."""
-        for _ in range(PATIENCE_TRIES):
-            answer = self.push(tag, image)
+    def push_until_decided(
+        self, tag: str, image: bytes, seconds: float = SOON_SECONDS, gate: int | None = None
+    ) -> Answer:
+        """Push, and push again as long as the answer is to try again. Raises TimeoutError."""
+        ends_at = time.monotonic() + seconds
+        while True:
+            answer = self.push(tag, image, gate=gate)
             if answer.status != 503:
                 return answer
             assert_undecided(answer)
-        raise TimeoutError(f"still undecided: {answer}")
+            if time.monotonic() > ends_at:
+                raise TimeoutError(f"still undecided: {answer}")
 
     def delete(self, reference: str, fault: str = "", gate: int | None = None) -> Answer:
         """Delete a tag or a manifest through the edge, or at one gate."""
@@ -133,10 +144,11 @@ class Scene:
         return {row.tag: (row.state, row.digest) for row in rows}
 
     @property
-    def open_attempts(self) -> int:
-        """How many of the gate's attempts have no known end."""
-        attempts = Attempt.objects.exclude(kind=Attempt.Kind.ANNOUNCED)
-        return attempts.filter(outcome=Attempt.Outcome.OPEN).count()
+    def open_writes(self) -> dict[str, str]:
+        """The tags with a write in flight, or a stray, and which."""
+        rows = TagRecord.objects.filter(workspace=self.workspace, repository=self.name)
+        in_flight = {row.name: "in flight" for row in rows if row.write_id}
+        return in_flight | {row.name: "stray" for row in rows if row.stray_until}
 
     def forget_promises(self) -> None:
         """Say that nothing protects the tags for a while, so that they may move."""
@@ -153,33 +165,30 @@ class Scene:
     def assert_sound(self) -> None:
         """No violation, and nothing burned once the dust has settled."""
         self.assert_kept()
-        for passed in (LEASE, QUARANTINE):
+        for passed in (LEASE, STRAY):
             let_time_pass(passed)
-            self.resolve()
+            self.reconcile()
+        # Twice: what was refused while a stray was open is tried once more.
+        self.reconcile()
         self.assert_kept()
-        assert self.open_attempts == 0
+        assert self.open_writes == {}
         for tag, (state, digest) in self.locks.items():
             assert state in ("locked", "reserved", "released"), (tag, state)
             # A deleted image may be back: its name is kept for it.
             may_be = {digest, None} if state == "reserved" else {digest}
             assert self.behind.read(tag) in may_be, (tag, state)
 
-    def resolve(self) -> int:
-        """Resolve what is due, as the worker does; return how many attempts are settled."""
+    def reconcile(self) -> int:
+        """Finish what is due, as the worker does; return on how many tags something has changed."""
         registry = RegistryClient(
             self.cluster.registry_url, 5.0, authorize=taglocks_own(self.cluster.keys)
         )
-        return resolve_attempts(registry, Attempt.objects.all())
-
-    def let_the_lease_pass_and_resolve(self) -> None:
-        """Let a sender's lease pass, and resolve what is due, as the worker does."""
-        let_time_pass(LEASE)
-        self.resolve()
+        return reconcile_due(registry)
 
 
 def let_time_pass(passed: timedelta) -> None:
-    """Let what is written down of attempts and locks be so much older."""
-    for model in (Attempt, LockedTag):
+    """Let what is written down of writes, strays and locks be so much older."""
+    for model in (TagRecord, Manifest, LockedTag):
         fields = [each.name for each in model._meta.fields if isinstance(each, DateTimeField)]
         changes: dict[str, Any] = {name: F(name) - passed for name in fields}
         model._default_manager.update(**changes)

@@ -74,7 +74,7 @@ def test_keys_are_changed_while_everything_goes_on(scene: Scene) -> None:
     assert _try_with(scene, old, image) == ({201}, {200})
 
     _take_step(scene, "retire")
-    # Gates read the file anew. The registry reads it once, when it starts.
+    # Gates read the file again. The registry reads it once, when it starts.
     assert _try_with(scene, old, image) == ({401}, {200})
     _assert_everything_works(scene, "v5")
     _restart_registry(scene)
@@ -92,7 +92,7 @@ def test_a_registry_that_was_not_restarted_takes_nothing_and_no_name_is_held(sce
     assert_undecided(scene.push("v2", two))
     assert_refused(scene.push("v1", two), one)
     assert scene.locks == {"v1": locked_to(one)}
-    assert scene.open_attempts == 0
+    assert scene.open_writes == {}
     _restart_registry(scene)
     assert scene.push("v2", two).status == 201
     _take_step(scene, "retire")

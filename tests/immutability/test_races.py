@@ -1,449 +1,282 @@
-"""Many at once, each with a database connection of its own: who wins is decided once."""
+"""Sixteen clients at once, each with a database connection of its own."""
 
-import threading
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import pytest
-from django.db import connection
-from immutability.actions.claims import abandon_claim, confirm_claim
-from immutability.actions.manage import NameAfter, delete_locked_tag, release_locked_tag
-from immutability.actions.read import read_policy
 
-from containers.reference import Digest
+from containers.registry.client import RegistryAnswer
+from immutability import patience
+from immutability.actions.free import free_name
+from immutability.actions.hold import LockChange
+from immutability.actions.release import release_locked_tag
 from immutability.actions.save_settings import StaleSettingsError, save_container_settings
-from immutability.answers import DeleteAnswer, PushAnswer
 from immutability.drafts import Draft
-from immutability.models import Attempt, LockedTag, Rule
-from immutability.protection import Outcome, Policy, PolicyRule, Protection
-from tests.conftest import AA, BB, is_postgresql
-from tests.immutability.actions.asking import (
-    attempt_of,
-    claim,
-    delete,
-    lock_of,
-    push,
-    standing_lock,
-    tag_event_kinds,
-)
+from immutability.errors import ConflictError, TryAgainError
+from immutability.models import LockedTag, Rule
+from immutability.patience import WaitSlots
+from immutability.protection import PolicyRule, Protection
+from immutability.reading import read_policy
+from tests.at_once import at_once
+from tests.immutability.core import ALICE, Core, named
+from tests.immutability.registry_double import Call as RegistryCall
+from tests.immutability.registry_double import Carry, RegistryDouble, digest_of, image, index
 from workspaces.access import SYSTEM
-from workspaces.log.models import EventRepeat, LockEvent
+from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
-Protect = Callable[..., Policy]
-Result = TypeVar("Result")
-
-THREADS = 16
-ROUNDS = 8
-WAIT_SECONDS = 60
-
-DIGESTS = [f"sha256:{number:064x}" for number in range(1, THREADS + 1)]
+CLIENTS = 16
+TIMES = 4
+CALL_SECONDS = 0.005
+IMAGES = [named(f"image {number}", image(f"image {number}")) for number in range(CLIENTS)]
+ONE, TWO = named("one", image("one")), named("two", image("two"))
 
 
-def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Run all of `calls` at the same moment, each in a thread of its own; return their results.
-
-    Everybody has a connection before anybody starts. Where a call raises anything at all, "the
-    database is locked" or a deadlock too, the test fails with it.
-    """
-    barrier = threading.Barrier(len(calls))
-    results: dict[int, Result] = {}
-    errors: list[BaseException] = []
-
-    def run(number: int, call: Callable[[], Result]) -> None:
-        try:
-            connection.ensure_connection()
-            barrier.wait(WAIT_SECONDS)
-            results[number] = call()
-        except BaseException as error:
-            errors.append(error)
-            barrier.abort()
-        finally:
-            connection.close()
-
-    # The pool has as many connections as there are threads: it begins anew, with all of them.
-    connection.close()
-    if is_postgresql():
-        connection.close_pool()  # type: ignore[attr-defined]
-    threads = [
-        threading.Thread(target=run, args=(number, call), daemon=True)
-        for number, call in enumerate(calls)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(WAIT_SECONDS)
-    assert not any(thread.is_alive() for thread in threads), "somebody waits for ever"
-    if errors:
-        raise errors[0]
-    return [results[number] for number in range(len(calls))]
+Call = Callable[[], str | None]
 
 
-def pushes(
-    workspace: Workspace, tags: Sequence[str], digests: Sequence[str]
-) -> list[Callable[[], PushAnswer]]:
-    return [partial(push, workspace, *tags, digest=digest) for digest in digests]
+class SlowRegistry(RegistryDouble):
+    """Its calls take a moment, in which others are at work."""
+
+    def _reply(self, call: RegistryCall, carry: Carry) -> RegistryAnswer:
+        time.sleep(CALL_SECONDS)
+        return super()._reply(call, carry)
 
 
-def claims(
-    workspace: Workspace, tags: Sequence[str], digests: Sequence[str]
-) -> list[Callable[[], PushAnswer]]:
-    return [partial(claim, workspace, *tags, digest=digest) for digest in digests]
+@pytest.fixture
+def clients(core: Core, monkeypatch: pytest.MonkeyPatch) -> Core:
+    """Acme with all tags protected. Whatever waits, waits until it is decided."""
+    monkeypatch.setattr(patience, "MAX_WAIT_SECONDS", 40.0)
+    core.registry = SlowRegistry()
+    core.slots = WaitSlots(CLIENTS)
+    return core
 
 
-# First pushes.
+def push_each(core: Core, *tags: str, images: list[bytes] = IMAGES) -> list[Call]:
+    return [partial(core.push, *tags, image=each) for each in images]
 
 
-def test_of_sixteen_images_exactly_one_gets_a_new_tag(acme: Workspace, protect: Protect) -> None:
-    protect(acme, Protection.ALL)
-    answers = at_once(pushes(acme, ["v1"], DIGESTS))
-    won = [digest for digest, answer in zip(DIGESTS, answers, strict=True) if answer.is_allowed]
-    assert len(won) == 1
-    assert standing_lock(acme, "v1").digest == won[0]
-    assert LockedTag.objects.count() == 1
-    for answer in answers:
-        assert answer.outcome is (Outcome.LOCKED_NOW if answer.is_allowed else Outcome.LOCKED)
-        assert answer.tags[0].locked_digest == Digest(won[0])
-    assert sorted(tag_event_kinds(acme)) == ["push.refused"] * 15 + ["tag.locked"]
+def won(told: list[str | None], images: list[bytes] = IMAGES) -> bytes:
+    """Return the only image that was accepted; all others were refused."""
+    assert Counter(told) == {"201": 1, "403 locked": len(images) - 1}
+    return images[told.index("201")]
 
 
-def test_sixteen_pushes_of_one_image_all_succeed_and_lock_once(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-    answers = at_once(pushes(acme, ["v1"], [AA] * THREADS))
-    assert all(answer.is_allowed for answer in answers)
-    outcomes = sorted(answer.outcome for answer in answers)
-    assert outcomes == [Outcome.LOCKED_NOW] + [Outcome.UNCHANGED] * 15
-    assert sorted(tag_event_kinds(acme)) == ["push.identical", "tag.locked"]
-    assert EventRepeat.objects.get().count == 14
+def assert_locked(core: Core, tag: str, image: bytes) -> None:
+    """Assert that lock, record and registry agree."""
+    name = core.name_of(digest_of(image))
+    assert (core.lock(tag), core.shown(tag)) == (f"locked {name}", name)
+    assert core.name_of(core.record(tag).digest) == name
 
 
-def test_the_answer_to_everybody_else_is_true_the_moment_it_is_given(
-    acme: Workspace, protect: Protect
-) -> None:
-    """Whoever is refused can read the lock that stood in the way, and it never moves again."""
-    protect(acme, Protection.ALL)
-
-    def push_and_look(digest: str) -> tuple[PushAnswer, str]:
-        answer = push(acme, "v1", digest=digest)
-        return answer, standing_lock(acme, "v1").digest
-
-    seen = at_once([partial(push_and_look, digest) for digest in DIGESTS])
-    assert len({digest for _, digest in seen}) == 1
-    for answer, digest in seen:
-        assert answer.tags[0].locked_digest == Digest(digest)
+# Pushes.
 
 
-def test_several_tags_in_opposite_orders_go_to_one_push_or_another(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-    for number in range(ROUNDS):
-        tags = [f"v{number}.{letter}" for letter in "abcde"]
-        orders = [tags if each % 2 else tags[::-1] for each in range(8)]
-        answers = at_once(
-            [
-                partial(push, acme, *order, digest=digest)
-                for order, digest in zip(orders, DIGESTS, strict=False)
-            ]
-        )
-        assert [answer.is_allowed for answer in answers].count(True) == 1
-        assert len({standing_lock(acme, tag).digest for tag in tags}) == 1
+def test_of_many_images_exactly_one_gets_a_new_tag(clients: Core) -> None:
+    winner = won(at_once(push_each(clients, "v1")))
+    assert_locked(clients, "v1", winner)
+    assert clients.registry.sent_by_tag == ["v1"]
+    assert clients.events().count("tag.locked") == 1
 
 
-def test_pushes_that_share_some_tags_are_all_or_none(acme: Workspace, protect: Protect) -> None:
-    protect(acme, Protection.ALL)
-    for number in range(ROUNDS):
-        a, b, c = (f"{number}-{letter}" for letter in "abc")
-        groups = [(a, b), (c, b), (c, a), (b, a), (b, c), (a, c)]
-        answers = at_once(
-            [
-                partial(push, acme, *group, digest=digest)
-                for group, digest in zip(groups, DIGESTS, strict=False)
-            ]
-        )
-        won = [index for index, answer in enumerate(answers) if answer.is_allowed]
-        assert len(won) == 1
-        locked = LockedTag.objects.filter(tag__in=[a, b, c])
-        assert {lock.tag for lock in locked} == set(groups[won[0]])
-        assert {lock.digest for lock in locked} == {DIGESTS[won[0]]}
+def test_the_same_image_is_accepted_from_everyone_and_locked_once(clients: Core) -> None:
+    told = at_once(push_each(clients, "v1", images=[ONE] * CLIENTS))
+    assert Counter(told) == {"201": CLIENTS}
+    assert_locked(clients, "v1", ONE)
+    assert clients.registry.sent_by_tag == ["v1"]
+    assert clients.events().count("tag.locked") == 1
 
 
-def test_an_existing_tag_is_adopted_once(acme: Workspace, protect: Protect) -> None:
-    push(acme, "v1")
-    protect(acme, Protection.ALL)
-    answers = at_once(pushes(acme, ["v1"], [AA, *DIGESTS[:7]]))
-    assert [answer.outcome for answer in answers] == [Outcome.UNCHANGED] + [Outcome.LOCKED] * 7
-    assert standing_lock(acme, "v1").digest == AA
-    assert tag_event_kinds(acme).count("tag.adopted") == 1
+def test_a_tag_that_was_there_before_is_adopted_once_and_moved_by_nobody(clients: Core) -> None:
+    clients.registry.store(ONE, "v1")
+    images = [ONE, *IMAGES[1:]]
+    assert won(at_once(push_each(clients, "v1", images=images)), images) == ONE
+    assert clients.registry.sent_by_tag == []
+    assert clients.events().count("tag.adopted") == 1
 
 
-def test_refusals_at_once_are_one_event_and_a_counter(acme: Workspace, protect: Protect) -> None:
-    protect(acme, Protection.ALL)
-    push(acme, "v1")
-    answers = at_once(pushes(acme, ["v1"], [BB] * THREADS))
-    assert len({str(answer.refusal) for answer in answers}) == 1
-    assert tag_event_kinds(acme) == ["tag.locked", "push.refused"]
-    assert EventRepeat.objects.get().count == 15
-
-
-def test_unprotected_pushes_at_once_are_all_allowed(acme: Workspace) -> None:
-    tags = ["a", "b", "c"]
-    orders = [tags if each % 2 else tags[::-1] for each in range(8)]
-    answers = at_once(
-        [
-            partial(push, acme, *order, digest=digest)
-            for order, digest in zip(orders, DIGESTS, strict=False)
+def test_pushes_that_share_tags_are_accepted_whole_or_not_at_all(clients: Core) -> None:
+    """In every order: no deadlock of the database reaches a client."""
+    for number in range(TIMES):
+        a, b, c = (f"v{number}{letter}" for letter in "abc")
+        groups = [(a, b), (b, c), (c, a), (c, b, a)] * (CLIENTS // 4)
+        pushes = [
+            partial(clients.push, *group, image=each)
+            for group, each in zip(groups, IMAGES, strict=True)
         ]
-    )
-    assert {answer.outcome for answer in answers} == {Outcome.UNPROTECTED}
+        told = at_once(pushes)
+        assert Counter(told) == {"201": 1, "403 locked": CLIENTS - 1}
+        winner = told.index("201")
+        for tag in groups[winner]:
+            assert_locked(clients, tag, IMAGES[winner])
+        locked = LockedTag.objects.filter(tag__startswith=f"v{number}")
+        assert {row.tag for row in locked} == set(groups[winner])
 
 
-def test_a_released_tag_goes_to_one_of_many(acme: Workspace, protect: Protect) -> None:
-    protect(acme, Protection.ALL)
-    push(acme, "v1")
-    release_locked_tag(acme, standing_lock(acme, "v1").id, "", actor=SYSTEM)
-    answers = at_once(pushes(acme, ["v1"], DIGESTS[:8]))
-    won = [answer for answer in answers if answer.is_allowed]
-    assert len(won) == 1
-    assert {answer.tags[0].locked_digest for answer in answers} == {
-        Digest(standing_lock(acme, "v1").digest)
-    }
-
-
-def test_a_suspended_lock_ends_once(acme: Workspace, protect: Protect) -> None:
-    protect(acme, Protection.ALL)
-    push(acme, "v1")
-    protect(acme, Protection.NONE)
-    answers = at_once(pushes(acme, ["v1"], DIGESTS[:8]))
-    assert {answer.outcome for answer in answers} == {Outcome.UNPROTECTED}
-    assert lock_of(acme, "v1") is None
-    assert tag_event_kinds(acme).count("lock.ended") == 1
-
-
-# Announced pushes.
-
-
-def test_of_sixteen_announced_images_exactly_one_gets_the_claim(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-    answers = at_once(claims(acme, ["v1"], DIGESTS))
-    won = [digest for digest, answer in zip(DIGESTS, answers, strict=True) if answer.is_allowed]
-    assert len(won) == 1
-    lock = standing_lock(acme, "v1")
-    assert (lock.state, lock.digest) == ("claimed", won[0])
-    assert sorted({answer.outcome for answer in answers}) == ["claim_pending", "claimed"]
-    assert Attempt.objects.count() == 1
-    assert tag_event_kinds(acme) == []
-
-
-def test_sixteen_announcements_of_one_image_share_a_claim(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-    answers = at_once(claims(acme, ["v1"], [AA] * THREADS))
-    assert {answer.outcome for answer in answers} == {Outcome.CLAIMED}
-    attempts = [attempt_of(answer) for answer in answers]
-    assert len({attempt.id for attempt in attempts}) == THREADS
-    at_once([partial(confirm_claim, each, actor=SYSTEM) for each in attempts])
-    assert standing_lock(acme, "v1").state == "locked"
-    assert tag_event_kinds(acme) == ["tag.locked"]
-
-
-def test_a_claim_that_everybody_abandons_at_once_is_gone(acme: Workspace, protect: Protect) -> None:
-    protect(acme, Protection.ALL)
-    for number in range(ROUNDS):
-        tag = f"v{number}"
-        attempts = [attempt_of(claim(acme, tag)) for _ in range(6)]
-        at_once([partial(abandon_claim, each) for each in attempts])
-        assert lock_of(acme, tag) is None
-
-
-def test_one_success_wins_over_failures_at_the_same_moment(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-
-    def confirm(attempt: Attempt) -> None:
-        confirm_claim(attempt, actor=SYSTEM)
-
-    for number in range(ROUNDS):
-        tag = f"v{number}"
-        attempts = [attempt_of(claim(acme, tag)) for _ in range(4)]
-        ends: list[Callable[[Attempt], None]] = [confirm, *[abandon_claim] * 3]
-        at_once([partial(end, each) for end, each in zip(ends, attempts, strict=True)])
-        lock = standing_lock(acme, tag)
-        assert (lock.state, lock.digest) == ("locked", AA)
-        assert tag_event_kinds(acme).count("tag.locked") == number + 1
-
-
-def test_who_joins_while_another_abandons_has_a_claim_that_holds(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-    for number in range(ROUNDS):
-        tag = f"v{number}"
-        attempt = attempt_of(claim(acme, tag))
-        calls: list[Callable[[], object]] = [
-            partial(abandon_claim, attempt),
-            *claims(acme, [tag], [AA] * 3),
-        ]
-        joined = at_once(calls)[1:]
-        for answer in joined:
-            assert isinstance(answer, PushAnswer)
-            assert answer.outcome is Outcome.CLAIMED
-            assert standing_lock(acme, tag).state == "claimed"
-        for answer in joined:
-            assert isinstance(answer, PushAnswer)
-            abandon_claim(attempt_of(answer))
-        assert lock_of(acme, tag) is None
-
-
-def test_announcements_of_several_tags_in_opposite_orders_never_wait_in_a_circle(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-    tags = ["B", "a", "_", "C", "0"]
-    claim(acme, *tags)
-    orders = [tags if each % 2 else tags[::-1] for each in range(8)]
-    answers = at_once([partial(claim, acme, *order) for order in orders])
-    attempts = [attempt_of(answer) for answer in answers]
-
-    def end(number: int) -> None:
-        if number % 2:
-            confirm_claim(attempts[number], actor=SYSTEM)
-        else:
-            abandon_claim(attempts[number])
-
-    def join(order: list[str]) -> None:
-        assert claim(acme, *order).is_allowed
-
-    at_once(
-        [
-            *[partial(end, number) for number in range(8)],
-            *[partial(join, order) for order in orders],
-        ]
-    )
-    assert {standing_lock(acme, tag).state for tag in tags} == {"locked"}
+def test_unprotected_pushes_are_all_accepted_one_after_the_other(clients: Core) -> None:
+    clients.protect(Protection.NONE)
+    told = at_once(push_each(clients, "latest"))
+    assert Counter(told) == {"201": CLIENTS}
+    assert clients.shown("latest") == clients.name_of(clients.record("latest").digest)
 
 
 # Settings.
 
 
-def test_of_eight_saves_over_one_version_exactly_one_wins(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-    _save_at_once(acme, expected_version=1)
-
-
-def test_of_eight_first_saves_exactly_one_wins(acme: Workspace) -> None:
-    _save_at_once(acme, expected_version=0)
-
-
-def _save_at_once(acme: Workspace, *, expected_version: int) -> None:
-    def save(number: int) -> int | StaleSettingsError:
-        rules = tuple(PolicyRule(f"{number} {each}", f"^{number}") for each in range(number % 7))
-        try:
-            save_container_settings(
-                acme,
-                Draft(Protection.ALL, rules),
-                expected_version=expected_version,
-                may_suspend_locks=True,
-                actor=SYSTEM,
-            )
-        except StaleSettingsError as error:
-            return error
-        return number
-
-    results = at_once([partial(save, number) for number in range(8)])
-    won = [each for each in results if isinstance(each, int)]
-    stale = [each for each in results if isinstance(each, StaleSettingsError)]
-    assert (len(won), len(stale)) == (1, 7)
-    policy = read_policy(acme)
-    assert policy.version == expected_version + 1
-    assert {rule.name.split()[0] for rule in policy.rules} <= {str(won[0])}
-    assert Rule.objects.count() == won[0] % 7
-    assert {error.current for error in stale} == {policy}
-    assert LockEvent.objects.filter(kind="settings.changed").count() == expected_version + 1
-
-
-def test_a_suspended_lock_ends_or_holds_again_but_is_never_lost(
-    acme: Workspace, protect: Protect
-) -> None:
-    """Where the protection comes back while another image is pushed, either the push was first
-    and the lock has ended, or the protection was and the push is refused."""
-    protect(acme, Protection.ALL)
-    for number in range(ROUNDS):
-        push(acme, f"v{number}")
-    for number in range(ROUNDS):
+def test_a_push_comes_before_a_save_or_after_it(clients: Core) -> None:
+    """Before: the suspended lock has ended. After: the push is refused."""
+    for number in range(TIMES):
         tag = f"v{number}"
-        protect(acme, Protection.NONE)
-        protect_again = partial(
-            save_container_settings,
-            acme,
-            Draft(Protection.ALL),
-            expected_version=read_policy(acme).version,
-            may_suspend_locks=True,
-            actor=SYSTEM,
-        )
-        calls: list[Callable[[], object]] = [*pushes(acme, [tag], [BB]), protect_again]
-        answer, _ = at_once(calls)
-        assert isinstance(answer, PushAnswer)
-        if answer.is_allowed:
-            assert answer.outcome is Outcome.UNPROTECTED
-            assert lock_of(acme, tag) is None
+        clients.protect()
+        assert clients.push(tag, image=ONE) == "201"
+        clients.protect(Protection.NONE)
+        calls: list[Call] = [partial(clients.push, tag, image=TWO), clients.protect]
+        told, _ = at_once(calls)
+        if told == "403 locked":
+            assert_locked(clients, tag, ONE)
         else:
-            assert answer.outcome is Outcome.LOCKED
-            assert standing_lock(acme, tag).digest == AA
+            assert (told, clients.lock(tag), clients.shown(tag)) == ("201", "none", "two")
+
+
+def test_settings_are_saved_again_and_again_while_everyone_pushes(clients: Core) -> None:
+    def save() -> None:
+        for protection in (Protection.NONE, Protection.ALL) * TIMES:
+            clients.protect(protection)
+
+    calls: list[Call] = [save, *push_each(clients, "v1", images=IMAGES[1:])]
+    at_once(calls)
+    there = clients.shown("v1")
+    assert clients.push("v1", image=ONE) == "403 locked"
+    assert (clients.shown("v1"), clients.lock("v1")) == (there, f"locked {there}")
+
+
+def _save(workspace: Workspace, version: int, number: int) -> int | StaleSettingsError:
+    rules = tuple(PolicyRule(f"{number} {each}", f"^{number}") for each in range(1 + number % 7))
+    draft = Draft(Protection.ALL, rules)
+    try:
+        save_container_settings(
+            workspace, draft, expected_version=version, may_suspend_locks=True, actor=SYSTEM
+        )
+    except StaleSettingsError as error:
+        return error
+    return number
+
+
+def test_of_many_saves_over_one_version_exactly_one_wins(clients: Core) -> None:
+    version = read_policy(clients.workspace).version
+    told = at_once([partial(_save, clients.workspace, version, number) for number in range(8)])
+    winners = [each for each in told if isinstance(each, int)]
+    stale = [each for each in told if isinstance(each, StaleSettingsError)]
+    assert (len(winners), len(stale)) == (1, 7)
+    policy = read_policy(clients.workspace)
+    assert policy.version == version + 1
+    assert {rule.name.split()[0] for rule in policy.rules} <= {str(winners[0])}
+    assert Rule.objects.count() == 1 + winners[0] % 7
+    assert {error.current for error in stale} == {policy}
+    saved = LockEvent.objects.filter(kind="settings.changed", settings_version=version + 1)
+    assert saved.count() == 1
 
 
 # Deletes.
 
 
-def test_of_eight_admins_deletes_one_reserves_the_name(acme: Workspace, protect: Protect) -> None:
-    protect(acme, Protection.ALL)
-    push(acme, "v1")
-    answers = at_once([partial(delete, acme, "v1", is_admin=True)] * 8)
-    assert all(answer.is_allowed for answer in answers)
-    assert standing_lock(acme, "v1").state == "reserved"
-    assert tag_event_kinds(acme) == ["tag.locked", "tag.deleted"]
-
-
-def test_a_name_is_freed_once(acme: Workspace, protect: Protect) -> None:
-    protect(acme, Protection.ALL)
-    push(acme, "v1")
-    lock = standing_lock(acme, "v1")
-
-    def free() -> bool:
-        try:
-            delete_locked_tag(acme, lock.id, NameAfter.FREE, "", actor=SYSTEM)
-        except LockedTag.DoesNotExist:
-            return False
-        return True
-
-    assert at_once([free] * 6).count(True) == 1
-    assert tag_event_kinds(acme) == ["tag.locked", "tag.deleted", "lock.freed"]
-
-
-def test_a_delete_and_pushes_at_once_leave_the_name_to_its_image(
-    acme: Workspace, protect: Protect
-) -> None:
-    protect(acme, Protection.ALL)
-    for number in range(ROUNDS):
-        tag = f"v{number}"
-        push(acme, tag)
-        calls: list[Callable[[], PushAnswer | DeleteAnswer]] = [
-            partial(delete, acme, tag, is_admin=True),
-            *pushes(acme, [tag], [AA, BB]),
+def test_what_was_accepted_is_there_although_its_image_is_deleted_meanwhile(clients: Core) -> None:
+    """Deletes by digest against pushes that need the image, under a tag and in an index."""
+    for number in range(TIMES):
+        child = named(f"child {number}", image(f"child {number}"))
+        parent = named(f"parent {number}", index(child))
+        tags = [f"v{number}-{each}" for each in range(8)]
+        assert clients.push(image=child) == "201"
+        pushes = [
+            partial(clients.push, tag, image=parent if each % 2 else child)
+            for each, tag in enumerate(tags)
         ]
-        deleted, same, other = at_once(calls)
-        assert deleted.is_allowed
-        assert same.is_allowed
-        assert not other.is_allowed
-        assert standing_lock(acme, tag).digest == AA
+        calls: list[Call] = [*pushes, *[partial(clients.delete, child)] * 8]
+        told = at_once(calls)
+        accepted = {tag for tag, status in zip(tags, told, strict=False) if status == "201"}
+        assert set(told[:8]) <= {"201", "400", "400 MANIFEST_MISSING", "503"}
+        assert set(told[8:]) <= {"202", "404", "403 locked", "503"}
+        locked = LockedTag.objects.filter(tag__in=tags, state="locked")
+        assert {row.tag for row in locked} == accepted
+        if accepted:
+            assert digest_of(child) in clients.registry.manifests
+        for row in locked:
+            assert clients.registry.tags[row.tag] == row.digest
+
+
+def test_of_many_admins_who_delete_a_tag_one_reserves_its_name(clients: Core) -> None:
+    clients.push("v1", image=ONE)
+    told = at_once([partial(clients.delete, "v1", is_admin=True)] * CLIENTS)
+    assert Counter(told) == {"202": 1, "404 None": CLIENTS - 1}
+    assert (clients.lock(), clients.shown()) == ("reserved one", "nothing")
+    assert clients.events().count("tag.deleted") == 1
+
+
+def test_a_delete_among_pushes_leaves_the_name_to_its_image(clients: Core) -> None:
+    for number in range(TIMES):
+        tag = f"v{number}"
+        clients.push(tag, image=ONE)
+        calls: list[Call] = [
+            partial(clients.delete, tag, is_admin=True),
+            *push_each(clients, tag, images=[ONE, *IMAGES[:6]]),
+        ]
+        deleted, *told = at_once(calls)
+        assert (deleted, told[0]) == ("202", "201")
+        assert set(told[1:]) <= {"403 locked", "403 reserved"}
+        assert clients.lock(tag) in ("locked one", "reserved one")
+        assert clients.shown(tag) == ("one" if clients.lock(tag) == "locked one" else "nothing")
+
+
+# Admins.
+
+
+def _change(core: Core, tag: str, apply: Callable[..., object]) -> str:
+    row = LockedTag.objects.filter(tag=tag).first()
+    if row is None:
+        return "gone"
+    try:
+        apply(LockChange(core.workspace, row.id, "because", ALICE), core.registry)
+    except LockedTag.DoesNotExist:
+        return "gone"
+    except (ConflictError, TryAgainError) as error:
+        return type(error).__name__
+    return "done"
+
+
+def test_a_released_tag_goes_to_one_of_many_pushes(clients: Core) -> None:
+    for number in range(TIMES):
+        tag = f"v{number}"
+        clients.push(tag, image=ONE)
+        calls: list[Call] = [
+            partial(_change, clients, tag, release_locked_tag),
+            *push_each(clients, tag, images=IMAGES[1:]),
+        ]
+        released, *told = at_once(calls)
+        assert released == "done"
+        assert Counter(told)["201"] <= 1
+        assert set(told) <= {"201", "403 locked"}
+        if "201" in told:
+            assert_locked(clients, tag, IMAGES[1:][told.index("201")])
+        else:
+            assert (clients.lock(tag), clients.shown(tag)) == ("released one", "one")
+
+
+def test_a_name_is_freed_once_and_goes_to_one_push(clients: Core) -> None:
+    for number in range(TIMES):
+        tag = f"v{number}"
+        clients.push(tag, image=ONE)
+        assert clients.delete(tag, is_admin=True) == "202"
+        calls: list[Call] = [
+            *[partial(_change, clients, tag, free_name)] * 4,
+            *push_each(clients, tag, images=IMAGES[:8]),
+        ]
+        told = at_once(calls)
+        assert told[:4].count("done") == 1
+        assert told[4:].count("201") <= 1
+        assert set(told[4:]) <= {"201", "403 locked", "403 reserved"}
+        freed = LockEvent.objects.filter(kind="lock.freed", tag=tag)
+        assert freed.count() == 1

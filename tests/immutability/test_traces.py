@@ -223,7 +223,12 @@ def test_13_a_stray_that_lands_under_a_reserved_name_is_locked_again(core: Core)
 
 def test_14_nobody_is_refused_for_good_because_of_a_claim(core: Core) -> None:
     said = []
-    core.registry.script("PUT v1", lambda carry: said.append(core.push("v1", image=TWO)) or REFUSED)
+
+    def refuse(carry: Carry) -> RegistryAnswer:
+        said.append(core.push("v1", image=TWO))
+        return REFUSED
+
+    core.registry.script("PUT v1", refuse)
     assert core.push("v1", image=ONE) == "400"
     assert said == ["503 CLAIM_PENDING"]
     assert core.push("v1", image=TWO) == "201"

@@ -3,13 +3,17 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 
+from containers.models import Tag as TagRecord
+from immutability.models import LockedTag
 from immutability.protection import Policy, Protection
 from tests.conftest import SEMVER, is_postgresql
 from tests.outages.asking import SIGN_IN_COOKIE, Person
@@ -38,10 +42,10 @@ ONLY_ON = {
     "two_gates": "postgresql",
     "file": "sqlite",
 }
-HASTE = {
-    "DJANGO_SETTINGS_MODULE": "tests.services.hasty_settings",
+SHORT = {
+    "DJANGO_SETTINGS_MODULE": "tests.services.fast_settings",
     "FAULT_LOCK_SECONDS": "1.5",
-    "FAULT_DEADLINE": "1",
+    "SHORT_DEADLINE_SECONDS": "1",
     "DATABASE_PATIENCE_SECONDS": "2",
 }
 
@@ -63,22 +67,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=others)
 
 
-def hasty_cluster(folder: Path, database_url: str, **env: str) -> Cluster:
-    """Return a cluster in which everybody gives up sooner; it knows the tests' sessions."""
+def short_cluster(folder: Path, database_url: str, **env: str) -> Cluster:
+    """Return a cluster with short timeouts; it knows the tests' sessions."""
     require_programs()
     cluster = Cluster(
         folder,
         database_url,
         gates=2 if is_postgresql() else 1,
-        env={**HASTE, "SECRET_KEY": settings.SECRET_KEY, **env},
+        env={**SHORT, "SECRET_KEY": settings.SECRET_KEY, **env},
     )
-    patient = ROOT / "deploy" / "nginx" / "taglock.conf"
-    hasty = folder / "taglock.conf"
+    production = ROOT / "deploy" / "nginx" / "taglock.conf"
+    short = folder / "taglock.conf"
     waits = "proxy_read_timeout 100s;"
-    assert waits in patient.read_text()
-    hasty.write_text(patient.read_text().replace(waits, f"proxy_read_timeout {EDGE_SECONDS}s;"))
+    assert waits in production.read_text()
+    short.write_text(production.read_text().replace(waits, f"proxy_read_timeout {EDGE_SECONDS}s;"))
     edge = folder / "edge" / "nginx.conf"
-    edge.write_text(edge.read_text().replace(str(patient), str(hasty)))
+    edge.write_text(edge.read_text().replace(str(production), str(short)))
     return cluster
 
 
@@ -109,13 +113,13 @@ def _mend_redis(server: RedisServer) -> None:
 
 
 @pytest.fixture(scope="session")
-def _hasty_cluster(
+def _short_cluster(
     django_db_setup: None,
     _running_redis: RedisServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("outages")
-    cluster = hasty_cluster(folder, test_database_url(), REDIS_URL=_running_redis.url)
+    cluster = short_cluster(folder, test_database_url(), REDIS_URL=_running_redis.url)
     try:
         cluster.start()
         yield cluster
@@ -124,11 +128,11 @@ def _hasty_cluster(
 
 
 @pytest.fixture
-def cluster(transactional_db: None, _hasty_cluster: Cluster) -> Iterator[Cluster]:
+def cluster(transactional_db: None, _short_cluster: Cluster) -> Iterator[Cluster]:
     """A running cluster. What a test breaks is mended before the next one."""
-    mend(_hasty_cluster)
-    yield _hasty_cluster
-    mend(_hasty_cluster)
+    mend(_short_cluster)
+    yield _short_cluster
+    mend(_short_cluster)
     if is_postgresql():
         wait_until_quiet()
 
@@ -197,6 +201,20 @@ def database(cluster: Cluster) -> Iterator[Server]:
     reconnect()
 
 
+def end_leases() -> None:
+    """A minute later: no sender can be at work on what is in flight."""
+    minute = timedelta(minutes=1)
+    TagRecord.objects.filter(write_id__isnull=False).update(
+        write_begun_at=F("write_begun_at") - minute, write_expires_at=F("write_expires_at") - minute
+    )
+
+
+def count_unfinished() -> int:
+    """Return how many tags have a write in flight, or a claim or delete that has not ended."""
+    unfinished = LockedTag.objects.filter(state__in=("claimed", "deleting"))
+    return unfinished.count() + TagRecord.objects.filter(write_id__isnull=False).count()
+
+
 def reconnect() -> None:
     """Let the tests' own process forget connections that an outage has broken."""
     connection.close()
@@ -243,7 +261,7 @@ def person(cluster: Cluster, protected: Workspace, alice: User) -> Person:
 
 @pytest.fixture
 def background(cluster: Cluster, redis_server: RedisServer) -> Iterator[Callable[..., Part]]:
-    """Return a function that starts a worker or a clock; they end before anything is mended.
+    """Return a function that starts a worker or a scheduler; they end before anything is mended.
 
     More settings than the cluster's go into `env`.
     """

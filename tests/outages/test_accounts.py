@@ -143,6 +143,7 @@ def test_without_the_database_the_token_service_says_so(
     wait_until(lambda: ask.push("v1.0.0", one) == 201)
 
 
+@pytest.mark.both_databases
 def test_while_the_file_is_locked_for_long_the_token_service_says_so(
     file: Path, ask: Ask, repository: Repository
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from immutability.models import Attempt, LockedTag
+from immutability.models import LockedTag
 from packages_site.local import find_free_ports
 from tests.conftest import AA
 from tests.outages.asking import (
@@ -20,7 +20,7 @@ from tests.outages.asking import (
     assert_undecided,
     waiting,
 )
-from tests.outages.conftest import reconnect
+from tests.outages.conftest import count_unfinished, reconnect
 from tests.services.cluster import BIN, FAULTY, Cluster
 from tests.services.parts import Part, is_answering, wait_until
 from tests.services.postgresql import Server
@@ -99,7 +99,7 @@ class _Timed:
             ("v1.0.0", "locked", digest_of(self.one)),
             ("v1.1.0", "locked", digest_of(self.two)),
         ]
-        assert not Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).exists()
+        assert count_unfinished() == 0
         locked = LockEvent.objects.filter(kind="tag.locked", repository=self.repository.name)
         assert sorted(event.tag for event in locked) == ["v1.0.0", "v1.1.0"]
 
@@ -158,19 +158,28 @@ def test_a_restart_of_the_server_costs_no_request(
     assert len(repository.tags) == 5
 
 
-def test_a_database_that_goes_before_the_confirmation_leaves_a_push_to_be_resolved(
-    database: Server, cluster: Cluster, repository: Repository
+@pytest.mark.parametrize("break_database", [Server.stop, Server.hang], ids=["stopped", "hung"])
+@pytest.mark.parametrize("point", ["after the store", "after the claim commits"])
+def test_a_database_that_goes_during_a_push_leaves_it_to_be_finished_within_seconds(
+    database: Server,
+    cluster: Cluster,
+    repository: Repository,
+    point: str,
+    break_database: Callable[[Server], None],
 ) -> None:
+    """At the claim nothing is promised yet; at the settlement the image is there."""
     one, two = repository.make_image("one"), repository.make_image("two")
-    point = "after the registry's answer"
     with waiting(
         point, cluster.folder, lambda fault: repository.put("v1.0.0", one, headers=fault)
     ) as pushing:
-        database.stop()
+        break_database(database)
     assert_try_again(pushing.result())
-    assert repository.tags == {"v1.0.0": digest_of(one)}
-    database.start()
-    reconnect()
+    is_claimed = point == "after the claim commits"
+    assert repository.tags == ({"v1.0.0": digest_of(one)} if is_claimed else {})
+    database.resume()
+    if not database.is_running:
+        database.start()
+        reconnect()
     wait_until(lambda: repository.put("v1.0.0", one).status == 201)
     assert repository.put("v1.0.0", two).status == 403
     assert LockedTag.objects.get(repository=repository.name).state == "locked"
@@ -187,6 +196,7 @@ def _locked_by_another_writer(file: Path) -> Iterator[None]:
         writer.execute("ROLLBACK")
 
 
+@pytest.mark.both_databases
 def test_while_the_file_is_locked_for_long_nothing_is_written(
     file: Path, cluster: Cluster, repository: Repository, person: Person
 ) -> None:
@@ -209,6 +219,7 @@ def test_while_the_file_is_locked_for_long_nothing_is_written(
     assert repository.tags == {"v1.0.0": digest_of(one), "v1.1.0": digest_of(two)}
 
 
+@pytest.mark.both_databases
 def test_while_the_disk_is_full_nothing_is_written(
     file: Path, cluster: Cluster, repository: Repository
 ) -> None:

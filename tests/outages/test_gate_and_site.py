@@ -5,9 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from django.db.models.functions import Now
 
-from immutability.models import Attempt, LockedTag
 from tests.conftest import AA
 from tests.outages.asking import Person, assert_try_again, read_json
 from tests.outages.conftest import mend
@@ -18,15 +16,7 @@ from tests.services.registry_user import Answer, Repository, digest_of
 pytestmark = pytest.mark.cluster
 
 
-def _stop(part: Part) -> None:
-    part.stop()
-
-
-def _hang(part: Part) -> None:
-    part.hang()
-
-
-@pytest.fixture(params=[_stop, _hang], ids=["stopped", "hung"])
+@pytest.fixture(params=[Part.stop, Part.hang], ids=["stopped", "hung"])
 def break_it(request: pytest.FixtureRequest) -> Callable[[Part], None]:
     break_it: Callable[[Part], None] = request.param
     return break_it
@@ -108,28 +98,3 @@ def test_without_the_site_pulls_and_pushes_work_and_a_page_says_so(
     mend(cluster)
     wait_until(lambda: person.open("/acme/locked-tags/").status == 200)
     assert "v1.0.0" in person.open("/acme/locked-tags/").body.decode()
-
-
-@pytest.mark.parametrize("is_same", [True, False], ids=["the same image", "another image"])
-def test_what_the_registry_took_while_the_gate_died_is_settled_by_the_next_push(
-    cluster: Cluster,
-    repository: Repository,
-    is_same: bool,  # noqa: FBT001  (a parameter of the test)
-) -> None:
-    one, two = repository.make_image("one"), repository.make_image("two")
-    dying = "X-Fault: kill after the registry's answer\r\n"
-    assert_try_again(repository.put("v1.0.0", one, headers=dying))
-    assert repository.tags == {"v1.0.0": digest_of(one)}
-    mend(cluster)
-    # A minute later.
-    Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).update(expires_at=Now())
-
-    def push_again() -> bool:
-        answer = repository.put("v1.0.0", one if is_same else two)
-        assert answer.status in (502, 503, 201 if is_same else 403), answer
-        return answer.status in (201, 403)
-
-    wait_until(push_again)
-    lock = LockedTag.objects.get(repository=repository.name)
-    assert (lock.state, lock.digest) == ("locked", digest_of(one))
-    assert repository.tags == {"v1.0.0": digest_of(one)}

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import connection
-from django.db.models.functions import Now
 
-from immutability.models import Attempt, LockedTag
+from immutability.models import LockedTag
 from tests.conftest import AA, is_postgresql
 from tests.outages.asking import (
     Person,
@@ -15,6 +14,7 @@ from tests.outages.asking import (
     assert_undecided,
     read_json,
 )
+from tests.outages.conftest import end_leases
 from tests.services.parts import wait_until
 from tests.services.registry_user import Repository, digest_of
 from workspaces.models import LockEvent
@@ -72,7 +72,7 @@ def test_without_the_log_no_push_is_allowed_and_none_is_refused_for_good(
         assert repository.read("v1.0.0") == digest_of(one)
         assert person.open("/acme/lock-log/").status == 200
     assert LockEvent.objects.count() == events
-    # A push of the same image joins what had landed; another one settles it first.
+    # What had landed is settled by whoever comes next.
     assert repository.put("v1.1.0", two).status == 201
     assert repository.put("v1.0.0", two).status == 403
     assert repository.tags == {"v1.0.0": digest_of(one), "v1.1.0": digest_of(two)}
@@ -88,8 +88,8 @@ def test_what_had_landed_is_recorded_once_the_log_can_be_written(repository: Rep
     one, two = repository.make_image("one"), repository.make_image("two")
     with _broken_log():
         assert_try_again(repository.put("v1.0.0", one))
-    # Should its sender not have given it up, then a minute later.
-    Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).update(expires_at=Now())
+    # It landed, and could not be settled.
+    end_leases()
     wait_until(lambda: repository.put("v1.0.0", two).status == 403)
     assert LockedTag.objects.get(repository=repository.name).digest == digest_of(one)
     assert LockEvent.objects.filter(kind="tag.locked", tag="v1.0.0").count() == 1

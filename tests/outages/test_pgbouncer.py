@@ -16,12 +16,11 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
-from django.db.models.functions import Now
 
-from immutability.models import Attempt, LockedTag
+from immutability.models import LockedTag
 from tests.conftest import AA, BB
 from tests.outages.asking import SIGN_IN_COOKIE, Person, read_json
-from tests.outages.conftest import hasty_cluster, wait_until_quiet
+from tests.outages.conftest import end_leases, short_cluster, wait_until_quiet
 from tests.services.cluster import Cluster
 from tests.services.parts import wait_until
 from tests.services.pgbouncer import PgBouncer
@@ -74,7 +73,7 @@ def _pooled_cluster(
 ) -> Iterator[Cluster]:
     of = connection.settings_dict
     url = _pooler.address_of(of["NAME"], of["USER"])
-    cluster = hasty_cluster(tmp_path_factory.mktemp("pooled"), url)
+    cluster = short_cluster(tmp_path_factory.mktemp("pooled"), url)
     try:
         cluster.start()
         yield cluster
@@ -148,7 +147,7 @@ def test_of_many_first_pushes_one_wins_and_the_same_image_is_always_taken(
     )
 
 
-def test_deletes_and_what_a_crash_left_are_settled(
+def test_deletes_and_what_a_crash_left_are_finished(
     cluster: Cluster, repository: Repository
 ) -> None:
     one, two, three = (repository.make_image(text) for text in ("one", "two", "three"))
@@ -156,18 +155,18 @@ def test_deletes_and_what_a_crash_left_are_settled(
     assert repository.put("latest", two).status == 201
     assert repository.delete(f"manifests/{digest_of(one)}").status == 403
     assert repository.delete(f"manifests/{digest_of(two)}").status == 202
-    fault = "X-Fault: fail before the write leaves\r\n"
+    fault = "X-Fault: fail before the point leaves\r\n"
     assert repository.put("v2.0.0", three, headers=fault).status == 500
-    Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).update(expires_at=Now())
+    end_leases()
     done = subprocess.run(
-        [sys.executable, "manage.py", "resolve_attempts"],
+        [sys.executable, "manage.py", "reconcile"],
         cwd=ROOT,
         env=cluster.whole_env,
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 attempt" in done.stdout
+    assert "1 tag reconciled" in done.stdout
     assert repository.tags == {"v1.0.0": digest_of(one), "v2.0.0": digest_of(three)}
 
 

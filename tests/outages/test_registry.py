@@ -1,14 +1,14 @@
-"""The registry is down: pages work, nothing is decided wrongly, and attempts are repeated."""
+"""The registry is down: pages work, nothing is decided wrongly, and claims are pointed later."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from immutability.models import Attempt, LockedTag
+from immutability.models import LockedTag
 from tests.conftest import AA
 from tests.outages.asking import Person, assert_try_again, assert_undecided, waiting
-from tests.outages.conftest import mend
+from tests.outages.conftest import count_unfinished, mend
 from tests.services.cluster import Cluster
 from tests.services.parts import Part, wait_until
 from tests.services.registry_user import Repository, digest_of, send
@@ -58,20 +58,20 @@ def test_without_the_registry_nothing_is_written_and_pages_work(
     }
 
 
-def test_a_write_that_was_under_way_when_the_registry_went_is_repeated(
+def test_what_was_claimed_when_the_registry_went_is_pointed_when_it_is_back(
     cluster: Cluster,
     repository: Repository,
     behind: Repository,
     break_it: Callable[[Part], None],
 ) -> None:
     one, two = repository.make_image("one"), repository.make_image("two")
-    point = "after it is marked as sent"
+    point = "before the point leaves"
     with waiting(
         point, cluster.folder, lambda fault: repository.put("v1.0.0", one, headers=fault)
     ) as pushing:
         break_it(cluster.registry)
     assert_try_again(pushing.result())
-    assert Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).count() == 1
+    assert LockedTag.objects.get(repository=repository.name).state == "claimed"
 
     mend(cluster)
 
@@ -81,7 +81,7 @@ def test_a_write_that_was_under_way_when_the_registry_went_is_repeated(
         return answer.status == 403
 
     wait_until(push_another)
-    assert not Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).exists()
+    assert count_unfinished() == 0
     lock = LockedTag.objects.get(repository=repository.name)
     assert (lock.state, lock.digest) == ("locked", digest_of(one))
     assert behind.tags == {"v1.0.0": digest_of(one)}

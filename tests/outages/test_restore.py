@@ -9,7 +9,9 @@ from textwrap import dedent
 import pytest
 from django.db.models import F
 
-from immutability.models import Attempt, LockedTag
+from containers.models import Tag as TagRecord
+from immutability.models import LockedTag
+from tests.outages.conftest import count_unfinished
 from tests.services.cluster import Cluster
 from tests.services.registry_user import Repository, digest_of
 from tests.services.site import ROOT
@@ -43,20 +45,20 @@ def test_the_printed_commands_lock_what_the_backup_does_not_know_and_overwrite_n
     cluster: Cluster, repository: Repository, behind: Repository
 ) -> None:
     old, new = repository.make_image("old"), repository.make_image("new")
-    # Under way when the backup was made …
-    fault = "X-Fault: fail before the write leaves\r\n"
+    # In flight when the backup was made …
+    fault = "X-Fault: fail before the point leaves\r\n"
     assert repository.put("v1.0.0", old, headers=fault).status == 500
     # … and since then refused by the registry, and followed by another image.
     assert behind.put("v1.0.0", new).status == 201
     assert behind.put("v1.1.0", new).status == 201
 
     # The backup is older than any write can linger.
-    age = timedelta(minutes=16)
-    Attempt.objects.update(sent_at=F("sent_at") - age, opened_at=F("opened_at") - age)
+    age = timedelta(minutes=20)
+    TagRecord.objects.update(write_expires_at=F("write_expires_at") - age)
 
-    give_up, check, sync = _read_commands()
-    done = _run(give_up, cluster)
-    assert (done.returncode, done.stdout) == (0, "1 attempt given up.\n"), done
+    reconcile, check, sync = _read_commands()
+    done = _run(reconcile, cluster)
+    assert (done.returncode, done.stdout) == (0, "1 tag reconciled, 0 not finished.\n"), done
     done = _run(check, cluster)
     assert done.returncode == 1, done
     assert f"{repository.name}:v1.0.0: protected, and not locked yet" in done.stdout
@@ -66,7 +68,7 @@ def test_the_printed_commands_lock_what_the_backup_does_not_know_and_overwrite_n
     done = _run(check, cluster)
     assert done.returncode == 0, done
 
-    assert not Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).exists()
+    assert count_unfinished() == 0
     assert behind.tags == {"v1.0.0": digest_of(new), "v1.1.0": digest_of(new)}
     locks = LockedTag.objects.filter(repository=repository.name)
     assert {(lock.tag, lock.state, lock.digest) for lock in locks} == {

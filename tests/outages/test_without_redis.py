@@ -4,10 +4,9 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from django.db.models.functions import Now
 
-from immutability.models import Attempt, LockedTag
-from tests.outages.conftest import SCHEDULER, WORKER
+from immutability.models import LockedTag
+from tests.outages.conftest import SCHEDULER, WORKER, end_leases
 from tests.services.cluster import BIN, Cluster
 from tests.services.parts import Part, wait_until
 from tests.services.registry_user import Repository
@@ -17,14 +16,14 @@ pytestmark = pytest.mark.cluster
 CATCH_UP_SECONDS = 20.0
 
 
-def _leave_an_attempt(repository: Repository, tag: str) -> None:
-    """Let a gate fail before the write of a push leaves, so that the scheduler has work."""
-    fault = "X-Fault: fail before the write leaves\r\n"
+def _leave_a_claim(repository: Repository, tag: str) -> None:
+    """Let a gate fail before it points what it has claimed: work for the scheduler."""
+    fault = "X-Fault: fail before the point leaves\r\n"
     assert repository.put(tag, repository.make_image(tag), headers=fault).status == 500
-    Attempt.objects.filter(outcome=Attempt.Outcome.OPEN).update(expires_at=Now())
+    end_leases()
 
 
-def _wait_until_settled(repository: Repository, tag: str) -> None:
+def _wait_until_locked(repository: Repository, tag: str) -> None:
     lock = LockedTag.objects.filter(repository=repository.name, tag=tag, state="locked")
     wait_until(lock.exists, CATCH_UP_SECONDS)
     assert repository.read(tag) == lock.get().digest
@@ -35,8 +34,8 @@ def test_a_scheduler_that_is_killed_goes_on_when_it_is_started_again(
 ) -> None:
     scheduler = background(SCHEDULER, REDIS_URL="")
     for tag in ("v1.0.0", "v2.0.0"):
-        _leave_an_attempt(repository, tag)
-        _wait_until_settled(repository, tag)
+        _leave_a_claim(repository, tag)
+        _wait_until_locked(repository, tag)
         scheduler.kill()
         scheduler.start()
 

@@ -1,4 +1,4 @@
-"""Workers at the same attempts, and workers that die or hang in the middle of one."""
+"""Workers at the same tags, and workers that die or hang in the middle of one."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from celery import Celery
 from django.conf import settings
-from django.db.models.functions import Now
 
-from immutability.models import Attempt, LockedTag
-from tests.outages.conftest import SCHEDULER, WORKER
-from tests.outages.middleman import Middleman, middleman
+from containers.models import Tag as TagRecord
+from immutability.models import LockedTag
+from tests.outages.conftest import SCHEDULER, WORKER, count_unfinished, end_leases
 from tests.services.cluster import Cluster
+from tests.services.faulty_registry import POINT, Fault, FaultyRegistry, Hold
 from tests.services.parts import Part, wait_until
 from tests.services.redis import RedisServer
 from tests.services.registry_user import Repository, digest_of
@@ -23,28 +23,49 @@ pytestmark = pytest.mark.cluster
 
 MANY = 20
 CATCH_UP_SECONDS = 20.0
-OPEN = Attempt.Outcome.OPEN
+
+
+class Way(FaultyRegistry):
+    """A worker's own way to the registry, on which each write takes a moment."""
+
+    is_held = False
+    hold: Hold | None = None
+
+    def choose_fault(self, kind: str, path: str) -> Fault:
+        """Hold a write that comes while it is to be held."""
+        if kind != POINT:
+            return Fault()
+        if not self.is_held:
+            # So that both workers have something to do.
+            return Fault(delay=0.05)
+        self.hold = Hold()
+        return Fault(before=self.hold)
+
+    def hold_writes(self) -> None:
+        """Hold the writes that come from now on."""
+        self.hold = None
+        self.is_held = True
+
+    def let_go(self) -> None:
+        """Let what comes from now on through."""
+        self.is_held = False
 
 
 @pytest.fixture
-def ways(cluster: Cluster) -> Iterator[tuple[Middleman, Middleman]]:
-    """Each worker's own way to the registry."""
-    port = cluster.ports.registry
-    # A moment for each write, so that both have something to do.
-    with (
-        middleman(port, write_seconds=0.05) as first,
-        middleman(port, write_seconds=0.05) as second,
-    ):
-        yield first, second
+def ways(cluster: Cluster) -> Iterator[tuple[Way, Way]]:
+    first, second = Way(cluster.ports.registry), Way(cluster.ports.registry)
+    yield first, second
+    for way in (first, second):
+        way.stop()
 
 
 @pytest.fixture
-def workers(
-    background: Callable[..., Part], ways: tuple[Middleman, Middleman]
-) -> tuple[Part, Part]:
-    """Two workers, ready for work, and a clock."""
-    # As production: longer than any test keeps a write waiting.
-    started = [background(WORKER, REGISTRY_URL=way.url, FAULT_DEADLINE="30") for way in ways]
+def workers(background: Callable[..., Part], ways: tuple[Way, Way]) -> tuple[Part, Part]:
+    """Two workers, ready for work, and a scheduler."""
+    # Longer than any test keeps a write waiting.
+    started = [
+        background(WORKER, REGISTRY_URL=way.url, SHORT_DEADLINE_SECONDS="30") for way in ways
+    ]
     background(SCHEDULER)
     for worker in started:
         wait_until(lambda worker=worker: " ready." in worker.log.read_text())  # type: ignore[misc]
@@ -52,23 +73,18 @@ def workers(
     return first, second
 
 
-def _leave_attempts(repository: Repository, *tags: str) -> dict[str, str]:
-    """Let gates fail before the writes leave; return what each tag is to be."""
+def _leave_claims(repository: Repository, *tags: str) -> dict[str, str]:
+    """Let gates fail before they point what they have claimed; return what each tag is to be."""
     images = {}
     for tag in tags:
         images[tag] = repository.make_image(tag)
-        fault = "X-Fault: fail before the write leaves\r\n"
+        fault = "X-Fault: fail before the point leaves\r\n"
         assert repository.put(tag, images[tag], headers=fault).status == 500
     return {tag: digest_of(image) for tag, image in images.items()}
 
 
-def _end_leases() -> None:
-    """A minute later: nobody can be at work on what is open."""
-    Attempt.objects.filter(outcome=OPEN).update(expires_at=Now())
-
-
-def _wait_until_settled() -> None:
-    wait_until(lambda: not Attempt.objects.filter(outcome=OPEN).exists(), CATCH_UP_SECONDS)
+def _wait_until_finished() -> None:
+    wait_until(lambda: count_unfinished() == 0, CATCH_UP_SECONDS)
 
 
 def _assert_locked(repository: Repository, expected: dict[str, str]) -> None:
@@ -80,89 +96,91 @@ def _assert_locked(repository: Repository, expected: dict[str, str]) -> None:
     assert sorted(event.tag for event in events) == sorted(expected)
 
 
-def test_two_workers_share_many_attempts_and_repeat_each_once(
-    workers: tuple[Part, Part], ways: tuple[Middleman, Middleman], repository: Repository
+def test_two_workers_share_many_tags_and_point_each_once(
+    workers: tuple[Part, Part], ways: tuple[Way, Way], repository: Repository
 ) -> None:
-    expected = _leave_attempts(repository, *(f"v1.0.{number}" for number in range(MANY)))
-    _end_leases()
-    _wait_until_settled()
+    expected = _leave_claims(repository, *(f"v1.0.{number}" for number in range(MANY)))
+    end_leases()
+    _wait_until_finished()
     _assert_locked(repository, expected)
-    first, second = ways
-    assert sorted(first.written + second.written) == sorted(expected)
-    assert first.written
-    assert second.written
+    first, second = (way.sent(POINT) for way in ways)
+    assert sorted(first + second) == sorted(expected)
+    assert first
+    assert second
 
 
-def _hold_an_attempt(
-    workers: tuple[Part, Part], ways: tuple[Middleman, Middleman]
-) -> tuple[tuple[Part, Middleman], tuple[Part, Middleman]]:
-    """Return who is in the middle of repeating the only attempt, and who is not."""
+def _hold_a_point(
+    workers: tuple[Part, Part], ways: tuple[Way, Way]
+) -> tuple[tuple[Part, Way], tuple[Part, Way]]:
+    """Return who is in the middle of pointing the only tag, and who is not."""
     for way in ways:
-        way.keep_waiting()
-    _end_leases()
-    wait_until(lambda: any(way.has_one_waiting.is_set() for way in ways))
+        way.hold_writes()
+    end_leases()
+    wait_until(lambda: any(way.hold is not None for way in ways))
     one, other = zip(workers, ways, strict=True)
-    return (one, other) if one[1].has_one_waiting.is_set() else (other, one)
+    return (one, other) if one[1].hold is not None else (other, one)
 
 
 def _count_looks(worker: Part) -> int:
-    """Return how often it has looked for attempts to resolve."""
-    return len(re.findall(r"resolve_attempts\[\S+\] succeeded", worker.log.read_text()))
+    """Return how often it has looked for tags to finish."""
+    return len(re.findall(r"reconcile\[\S+\] succeeded", worker.log.read_text()))
 
 
-def test_an_attempt_of_a_worker_that_is_killed_is_taken_over_after_its_lease(
-    workers: tuple[Part, Part], ways: tuple[Middleman, Middleman], repository: Repository
+def test_a_tag_of_a_worker_that_is_killed_is_finished_by_another_after_the_lease(
+    workers: tuple[Part, Part], ways: tuple[Way, Way], repository: Repository
 ) -> None:
-    expected = _leave_attempts(repository, "v1.0.0")
-    (worker, way), (other, other_way) = _hold_an_attempt(workers, ways)
+    expected = _leave_claims(repository, "v1.0.0")
+    (worker, way), (other, other_way) = _hold_a_point(workers, ways)
     worker.kill()
     other_way.let_go()
     # Until the dead one's lease is over, the other looks, and leaves it alone.
     looked = _count_looks(other)
     wait_until(lambda: _count_looks(other) > looked + 1)
-    assert Attempt.objects.filter(outcome=OPEN, expires_at__gt=Now()).count() == 1
-    assert other_way.written == []
-    _end_leases()
-    _wait_until_settled()
-    assert other_way.written == ["v1.0.0"]
+    assert TagRecord.objects.filter(write_id__isnull=False).count() == 1
+    assert other_way.sent(POINT) == []
+    end_leases()
+    _wait_until_finished()
+    assert other_way.sent(POINT) == ["v1.0.0"]
     # The dead one's write lands late, and changes nothing.
-    way.let_go()
-    wait_until(lambda: way.landed == ["v1.0.0"])
+    assert way.hold is not None
+    way.hold.let_land()
     _assert_locked(repository, expected)
 
 
 def test_a_worker_that_hangs_beyond_its_lease_and_wakes_up_changes_nothing(
-    workers: tuple[Part, Part], ways: tuple[Middleman, Middleman], repository: Repository
+    workers: tuple[Part, Part], ways: tuple[Way, Way], repository: Repository
 ) -> None:
-    expected = _leave_attempts(repository, "v1.0.0")
-    (worker, way), (other, other_way) = _hold_an_attempt(workers, ways)
+    expected = _leave_claims(repository, "v1.0.0")
+    (worker, way), (other, other_way) = _hold_a_point(workers, ways)
     worker.hang()
     other_way.let_go()
-    _end_leases()
-    _wait_until_settled()
-    assert other_way.written == ["v1.0.0"]
+    end_leases()
+    _wait_until_finished()
+    assert other_way.sent(POINT) == ["v1.0.0"]
     other.kill()
+    assert way.hold is not None
     way.let_go()
+    way.hold.let_land()
     worker.resume()
     # It is at work again: nobody else is there.
-    expected |= _leave_attempts(repository, "v2.0.0")
-    _end_leases()
-    _wait_until_settled()
-    assert way.written == ["v1.0.0", "v2.0.0"]
+    expected |= _leave_claims(repository, "v2.0.0")
+    end_leases()
+    _wait_until_finished()
+    assert way.sent(POINT) == ["v1.0.0", "v2.0.0"]
     _assert_locked(repository, expected)
 
 
-def test_a_worker_heeds_a_clock_that_is_half_an_hour_behind(
+def test_a_worker_does_what_a_scheduler_says_whose_clock_is_half_an_hour_behind(
     background: Callable[..., Part], redis_server: RedisServer, repository: Repository
 ) -> None:
     """Messages are worth nothing after a while, and the worker goes by its own machine's time."""
     background(WORKER)
-    expected = _leave_attempts(repository, "v1.0.0")
-    _end_leases()
-    entry: dict[str, Any] = settings.CELERY_BEAT_SCHEDULE["resolve-attempts"]
+    expected = _leave_claims(repository, "v1.0.0")
+    end_leases()
+    entry: dict[str, Any] = settings.CELERY_BEAT_SCHEDULE["reconcile"]
     lasts = timedelta(seconds=entry["options"]["expires"])
     their_now = datetime.now(UTC) - timedelta(minutes=30)
-    with Celery(broker=redis_server.url) as clock:
-        clock.send_task(entry["task"], queue="taglock", expires=their_now + lasts)
-    _wait_until_settled()
+    with Celery(broker=redis_server.url) as scheduler:
+        scheduler.send_task(entry["task"], queue="taglock", expires=their_now + lasts)
+    _wait_until_finished()
     _assert_locked(repository, expected)

@@ -145,12 +145,6 @@ class Cluster:
         name = f"gate-{port}"
         return self._python_part(name, port, FAULTY, GATE_THREADS, env), port
 
-    def celery(self, command: str) -> Part:
-        """Return a worker (`worker --pool solo`) or a clock (`beat`), not started yet."""
-        name = command.split()[0]
-        log = self.folder / f"{name}-{os.urandom(3).hex()}.out"
-        return Part(f"exec {BIN}/celery --app packages_site {command}", log, self.env)
-
     def _python_part(
         self,
         name: str,

@@ -1,12 +1,15 @@
-"""A database that is gone for a while: connections cut and refused, or a write lock held."""
+"""A database that is gone: connections cut and refused, a write lock held, or a full disk."""
 
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 from django.db import connection
 from psycopg import sql
+
+from tests.services.parts import Part
 
 
 class LostConnections:
@@ -59,3 +62,9 @@ def held_write_lock() -> Iterator[None]:
         other.execute("ROLLBACK")
     finally:
         other.close()
+
+
+def let_disk_be_full(part: Part) -> None:
+    """Let no process of a part write another byte to a file, for as long as it lives."""
+    for pid in part.pids:
+        subprocess.run(["prlimit", f"--pid={pid}", "--fsize=0"], check=True)

@@ -1,8 +1,8 @@
 """Gate and site with named fault points: `X-Fault: kill after the claim commits` kills there.
 
 A request names its own fault, so that everything else goes on as it would. Several, with commas
-between, strike in this order; "pass" does nothing but let the next one have its turn. Every point
-is a place in the code of production, which knows nothing of it.
+between, strike in this order. Every point is a place in the code of production, which knows nothing
+of it.
 """
 
 import os
@@ -19,21 +19,16 @@ import jwt.api_jwt
 from django.conf import settings
 from django.utils import timezone
 
-import packages_site.wsgi
-from containers.registry import client
-from immutability.actions import attempts, delete_manifest, push_manifest, remove, send
+import packages_site.wsgi  # noqa: F401  (it sets Django up, for what follows)
+from containers import writes
+from containers.reference import Tag
+from containers.registry.client import RegistryClient
+from immutability.delete import gate as delete_gate
+from immutability.push import gate as push_gate
 from tests.services.meetings import find_meeting
+from tests.services.short_timeouts import application as short_application
 
 WAIT_SECONDS = 20.0
-# As in production, but for tests that wait for their ends.
-client.RegistryClient.__init__.__defaults__ = (float(os.environ.get("FAULT_DEADLINE", "2")),)
-push_manifest.HOLD_SECONDS = 0.5
-if "FAULT_LEASE_SECONDS" in os.environ:
-    # Half of the lease is for the call, as in production.
-    _lease = float(os.environ["FAULT_LEASE_SECONDS"])
-    vars(attempts).update(
-        ATTEMPT_LEASE=timedelta(seconds=_lease), UPSTREAM_DEADLINE_SECONDS=_lease / 2
-    )
 # A clock that is ahead, or behind.
 _ahead = timedelta(minutes=float(os.environ.get("FAULT_CLOCK_MINUTES", "0")))
 _now, _time = timezone.now, time.time
@@ -63,35 +58,33 @@ else:
 
 @dataclass(frozen=True)
 class Point:
-    """A function, and whether the fault strikes before it or after it."""
+    """A function, and whether the fault strikes before it or after it.
+
+    With `by_tag` only calls for a tag count, or only those for a digest.
+    """
 
     owner: Any
     name: str
     is_before: bool = False
+    by_tag: bool | None = None
 
 
+_PUT = "put_manifest"
+_DELETE = "delete_manifest"
 POINTS = {
-    "before the claim commits": Point(push_manifest, "open_push"),
-    "after the claim commits": Point(push_manifest, "_announce"),
-    "after the look": Point(push_manifest, "adopt_present"),
-    "after it is marked as sent": Point(push_manifest, "mark_sent"),
-    "before the write leaves": Point(client.RegistryClient, "put_manifest", is_before=True),
-    "after the registry's answer": Point(client.RegistryClient, "put_manifest"),
-    "during the confirmation": Point(send, "confirm_claim"),
-    "at the end of the confirmation": Point(send, "record_pushes"),
-    "after the confirmation": Point(push_manifest, "send_push"),
-    "after the delete is decided": Point(delete_manifest, "_find_refusal"),
-    "after the delete is announced": Point(delete_manifest, "_announce"),
-    "after the delete is marked as sent": Point(delete_manifest, "mark_sent"),
-    "before the delete leaves": Point(client.RegistryClient, "delete_manifest", is_before=True),
-    "after the registry's answer to the delete": Point(client.RegistryClient, "delete_manifest"),
-    "while the delete is settled": Point(send, "forget_digest"),
-    "after the delete is settled": Point(send, "settle_as_deleted"),
-    "before the admin's delete commits": Point(remove, "_announce"),
-    "after the admin's delete commits": Point(remove, "_mark_sent", is_before=True),
-    "after the admin's delete is marked as sent": Point(remove, "_mark_sent"),
-    "between the delete of the tag and that of its image": Point(remove, "end_unsupported"),
-    "before the image is deleted": Point(remove, "_require_nothing_else"),
+    "before the store": Point(RegistryClient, _PUT, is_before=True, by_tag=False),
+    "after the store": Point(RegistryClient, _PUT, by_tag=False),
+    "before the claim commits": Point(writes, "begin_write"),
+    "after the claim commits": Point(push_gate, "_claim"),
+    "before the point leaves": Point(RegistryClient, _PUT, is_before=True, by_tag=True),
+    "after the point left": Point(RegistryClient, _PUT, by_tag=True),
+    "before the settlement commits": Point(writes, "end_write"),
+    "after the settlement commits": Point(push_gate, "settle_push"),
+    "before the delete begins": Point(delete_gate, "_begin", is_before=True),
+    "after the delete has begun": Point(delete_gate, "_begin"),
+    "before the delete leaves": Point(RegistryClient, _DELETE, is_before=True),
+    "after the delete left": Point(RegistryClient, _DELETE),
+    "after the delete is settled": Point(delete_gate, "settle_delete"),
 }
 
 _current = threading.local()
@@ -107,8 +100,6 @@ def strike(point: str) -> None:
     if action == "kill":
         os.killpg(os.getpgid(0), signal.SIGKILL)
         time.sleep(WAIT_SECONDS)
-    elif action == "hang":
-        os.killpg(os.getpgid(0), signal.SIGSTOP)
     elif action == "wait":
         _wait_for_leave(point)
     elif action == "fail":
@@ -128,10 +119,11 @@ def _hook(point: str, place: Point) -> None:
     original = getattr(place.owner, place.name)
 
     def hooked(*args: Any, **options: Any) -> Any:
-        if place.is_before:
+        counts = place.by_tag is None or isinstance(args[2], Tag) == place.by_tag
+        if counts and place.is_before:
             strike(point)
         result = original(*args, **options)
-        if not place.is_before:
+        if counts and not place.is_before:
             strike(point)
         return result
 
@@ -146,4 +138,4 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     """The application, with the fault that the request names."""
     named = environ.get("HTTP_X_FAULT", "").split(", ")
     _current.faults = [fault for fault in named if fault]
-    return packages_site.wsgi.application(environ, start_response)
+    return short_application(environ, start_response)

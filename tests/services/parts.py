@@ -6,7 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,15 +85,22 @@ class Part:
         """Let it go on."""
         self._signal(signal.SIGCONT)
 
+    @property
+    def pids(self) -> set[int]:
+        """The ids of all its processes."""
+        return {pid for pid, _ in self._threads()}
+
     def _states(self) -> list[str]:
         """Return what each thread of the group is doing, in the letters of proc(5)."""
-        states = []
+        return [state for _, state in self._threads()]
+
+    def _threads(self) -> Iterator[tuple[int, str]]:
+        """Yield the process and the state of each thread of the group."""
         for stat in Path("/proc").glob("[0-9]*/task/*/stat"):
             with suppress(OSError):
                 fields = stat.read_text().rpartition(")")[2].split()
                 if fields[2] == str(self.pid):
-                    states.append(fields[0])
-        return states
+                    yield int(stat.parts[2]), fields[0]
 
     def _signal(self, number: int) -> None:
         if self._process is not None:

@@ -316,7 +316,7 @@ def test_a_call_ends_at_its_deadline_however_slowly_the_answer_comes(
 def test_the_wait_after_a_late_byte_is_not_a_whole_deadline_again(
     serve: Callable[..., Server],
 ) -> None:
-    """The lease of an attempt is counted in deadlines: a sender at work must stay within it."""
+    """The lease of a write is counted in deadlines: a sender at work must stay within it."""
     deadline_seconds = 1.5
 
     def stall(connection: socket.socket) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -25,9 +26,10 @@ from tests.conftest import AA, SEMVER
 from tests.immutability.checks import every_row
 from tests.immutability.making import break_the_log, make_lock, tag_events
 from tests.problems import nothing_written
-from workspaces.access import Actor, ActorKind
+from workspaces.access import SYSTEM, Actor, ActorKind, Role
+from workspaces.actions.members import add_member
 from workspaces.log.models import LockEvent
-from workspaces.models import Workspace
+from workspaces.models import User, Workspace
 
 ALICE = Actor("alice", ActorKind.PERSON)
 PROD = PolicyRule("Prod", "^prod$")
@@ -36,6 +38,11 @@ STAGING = PolicyRule("Staging", "^staging$")
 NOTHING = Draft(Protection.NONE)
 EVERYTHING = Draft(Protection.ALL)
 RELEASES = Draft(Protection.SOME, (SEMVER,))
+
+
+@pytest.fixture(autouse=True)
+def _alice(alice: User) -> None:
+    """Whoever saves is an admin."""
 
 
 def save(
@@ -139,11 +146,20 @@ def test_rules_are_kept_while_the_protection_is_not_some(
     assert read_policy(acme).rules == rules
 
 
-def test_settings_of_another_workspace_stay_as_they_are(acme: Workspace, globex: Workspace) -> None:
+def test_settings_of_another_workspace_stay_as_they_are(
+    acme: Workspace, globex: Workspace, alice: User
+) -> None:
+    add_member(globex, alice, Role.ADMIN, actor=SYSTEM)
     save(globex, RELEASES)
     save(acme, EVERYTHING)
     save(acme, Draft(Protection.SOME, (PROD,)))
     assert read_policy(globex) == RELEASES.to_policy(1)
+
+
+def test_an_admin_who_was_demoted_meanwhile_saves_nothing(acme: Workspace, alice: User) -> None:
+    acme.memberships.filter(user=alice).update(role=Role.MEMBER)
+    with nothing_written(), pytest.raises(PermissionDenied):
+        save(acme, EVERYTHING)
 
 
 # Stale.

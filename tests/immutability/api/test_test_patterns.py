@@ -219,9 +219,9 @@ def test_a_sample_with_a_plus_says_how_helm_writes_it(auditor: APIClient) -> Non
     ("fields", "pointer", "words"),
     [
         ({"rules": [rule("R", r"(?i)\pL{900}")] * 60}, "#/rules", "remove 53."),
-        ({"rules": [3] * 100_000}, "#/rules", "at most 7 rules"),
+        ({"rules": [3] * 1_000}, "#/rules", "at most 7 rules"),
         ({"rules": [rule("R", "(?i)" + "x" * 97)]}, "#/rules/0/pattern", "at most 100"),
-        ({"tags": ["v1"] * 100_000}, "#/tags", "at most 20 tags"),
+        ({"tags": ["v1"] * 1_000}, "#/tags", "at most 20 tags"),
         ({"tags": [3] * 21}, "#/tags", "at most 20 tags"),
         ({"tags": ["v1", "x" * 129]}, "#/tags/1", "Sample tag 2 has 129 characters"),
     ],

@@ -13,6 +13,7 @@ from tests.immutability.registry_double import (
     REFUSED,
     Carry,
     Late,
+    Reply,
     answer,
     digest_of,
     image,
@@ -166,7 +167,7 @@ def test_after_a_tag_that_fails_no_other_is_sent(core: Core) -> None:
 
 
 @pytest.mark.parametrize("reply", [NO_ANSWER, lands_without_answer, answer(500), answer(429)])
-def test_after_a_lost_answer_the_same_image_succeeds_at_once(core: Core, reply: object) -> None:
+def test_after_a_lost_answer_the_same_image_succeeds_at_once(core: Core, reply: Reply) -> None:
     core.registry.script("PUT v1", reply)
     assert core.push("v1", image=ONE) == "503"
     assert (core.lock(), core.stray()) == ("claimed one", "one")

@@ -59,7 +59,7 @@ class Push:
 
 @dataclass
 class Board:
-    """What is pushed in this round, and what came of it."""
+    """What is pushed in this cycle, and what came of it."""
 
     repositories: list[str]
     # Every repository has this blob, and every image lists it.
@@ -76,6 +76,10 @@ class Board:
     pushes: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     landed: list[Push] = field(default_factory=list)
+    # Every push by tag, by its place: the last image of it.
+    tried: dict[tuple[str, str], str] = field(default_factory=dict)
+    # Every tag or digest that somebody wanted to delete, after its repository.
+    unwanted: set[tuple[str, str]] = field(default_factory=set)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def image(self, text: str) -> bytes:
@@ -109,7 +113,7 @@ class Board:
 
 
 class Client(threading.Thread):
-    """Pushes and deletes through the edge until the round stops."""
+    """Pushes and deletes through the edge until the cycle ends."""
 
     def __init__(self, board: Board, port: int, chance: random.Random) -> None:
         super().__init__(daemon=True)
@@ -128,15 +132,15 @@ class Client(threading.Thread):
         draw = self._chance.random()
         image = self._pick_image(tag)
         if draw < 0.03:
-            self._note_other("delete", partial(repository.delete, _at(digest_of(image))))
+            self._delete("delete", repository, digest_of(image))
         elif draw < 0.04:
-            self._note_other("delete", partial(repository.delete, _at(tag)))
+            self._delete("delete", repository, tag)
         elif draw < 0.055:
             admins = Repository(self._port, repository.name, self._board.accounts[ADMIN])
             reference = self._chance.choice([tag, digest_of(image)])
-            self._note_other("admin: delete at the gate", partial(admins.delete, _at(reference)))
+            self._delete("admin: delete at the gate", admins, reference)
         elif draw < 0.075:
-            # Its tags stand in the query: docker-registry stores it and writes no tag.
+            # Its tags stand in the query: Taglock points each of them by a request of its own.
             put = partial(repository.put, digest_of(image), image, query=f"?tag={tag}&tag=dev-0")
             self._note_other("query", put)
         elif draw < 0.155:
@@ -152,13 +156,9 @@ class Client(threading.Thread):
 
     def _push(self, repository: Repository, tag: str, body: bytes, media_type: str) -> None:
         self._board.images[digest_of(body)] = body, media_type
-        sent = time.time()
-        push = partial(repository.put, tag, body, media_type)
-        answer = self._send(self._board.pushes, "", push)
-        if answer is not None and answer.status == 201:
-            self._board.landed.append(
-                Push(repository.name, tag, digest_of(body), sent, time.time())
-            )
+        self._board.tried[(repository.name, tag)] = digest_of(body)
+        answer = push_by_tag(self._board, repository, tag, body, media_type)
+        self._wait_after(answer)
 
     def _push_index(self, repository: Repository, tag: str) -> None:
         children = [self._board.image(f"{tag} {number}") for number in (0, 1)]
@@ -166,17 +166,17 @@ class Client(threading.Thread):
             self._note_other("child", partial(repository.put, digest_of(child), child))
         self._push(repository, tag, make_index(*children), INDEX_TYPE)
 
-    def _note_other(self, what: str, request: Callable[[], Answer]) -> None:
-        self._send(self._board.others, what, request)
+    def _delete(self, what: str, repository: Repository, reference: str) -> None:
+        self._board.unwanted.add((repository.name, reference))
+        self._note_other(what, partial(repository.delete, f"manifests/{reference}"))
 
-    def _send(
-        self, counter: Counter[str], what: str, request: Callable[[], Answer]
-    ) -> Answer | None:
-        """Send a request and count its answer; where it is "try again", wait a little."""
-        answer = _note(counter, what, request)
-        if answer is None or answer.status in (502, 503):
+    def _note_other(self, what: str, request: Callable[[], Answer]) -> None:
+        self._wait_after(_note(self._board.others, what, request))
+
+    def _wait_after(self, answer: Answer | None) -> None:
+        """Where the answer is "try again", wait a little."""
+        if is_undecided(answer):
             self._board.stopped.wait(_COME_BACK_SECONDS)
-        return answer
 
 
 class Admin(threading.Thread):
@@ -229,6 +229,7 @@ class Admin(threading.Thread):
             self._delete_lock(lock, address, "delete", self._chance.choice(["free", "reserve"]))
 
     def _delete_lock(self, lock: Lock, address: str, what: str, name: str) -> None:
+        self._board.unwanted.add(lock.place)
         body = {"name": name, "reason": "soak"}
         self._call(lock.workspace, "DELETE", address, what, body)
 
@@ -247,6 +248,23 @@ class Admin(threading.Thread):
         _note(self._board.others, f"admin: {what}", request)
 
 
+def push_by_tag(
+    board: Board, repository: Repository, tag: str, body: bytes, media_type: str
+) -> Answer | None:
+    """Push an image under a tag, and keep it where it was accepted."""
+    sent = time.time()
+    push = partial(repository.put, tag, body, media_type)
+    answer = _note(board.pushes, "", push)
+    if answer is not None and answer.status == 201:
+        board.landed.append(Push(repository.name, tag, digest_of(body), sent, time.time()))
+    return answer
+
+
+def is_undecided(answer: Answer | None) -> bool:
+    """Whether the client has to come back."""
+    return answer is None or answer.status in (502, 503)
+
+
 def _note(counter: Counter[str], what: str, request: Callable[[], Answer]) -> Answer | None:
     """Send the request and count its answer; return it, or None where there is none."""
     try:
@@ -259,10 +277,6 @@ def _note(counter: Counter[str], what: str, request: Callable[[], Answer]) -> An
         label = f"{label} {code_of(answer)}".strip()
     counter[label] += 1
     return answer
-
-
-def _at(reference: str) -> str:
-    return f"manifests/{reference}"
 
 
 def code_of(answer: Answer) -> str:

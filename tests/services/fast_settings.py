@@ -6,9 +6,11 @@ from containers.registry import client
 from packages_site.settings import *  # noqa: F403
 from packages_site.settings import CELERY_BEAT_SCHEDULE, STORAGES
 
-for _name in ("resolve-attempts", "run-jobs", "close-log-repeats"):
+for _name in ("reconcile", "run-jobs", "close-log-repeats"):
     CELERY_BEAT_SCHEDULE[_name]["schedule"] = 0.3
 # Pages without collected files.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-# The worker's; tests/services/faults.py does the same for gate and site.
-client.RegistryClient.__init__.__defaults__ = (float(os.environ.get("FAULT_DEADLINE", "2")),)
+# The worker's, before anything reads them; short_timeouts.py does the same for gate and site.
+_deadline = float(os.environ.get("SHORT_DEADLINE_SECONDS", "2"))
+client.UPSTREAM_DEADLINE_SECONDS = _deadline
+client.RegistryClient.__init__.__defaults__ = (_deadline,)

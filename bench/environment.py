@@ -16,23 +16,23 @@ from django.core.management import call_command
 from django.db import Error as AnyDatabaseError
 from django.db import connection
 
-from bench.crowd import ADMIN, SETTINGS, SHIFTING, STEADY, Board
-from bench.hurried import LEASE_SECONDS, QUARANTINE_SECONDS
+from bench.clients import ADMIN, SETTINGS, SHIFTING, STEADY
 from bench.records import Records
+from bench.short_timeouts import LEASE_SECONDS, STRAY_SECONDS
 from bench.wire import Wire
 from tests.services.accounts import PUSHER, Account
 from tests.services.cluster import Cluster
 from tests.services.registry_user import Repository, send
 from workspaces.models import User
 
-APPLICATION = "bench.hurried:application"
-RESOLVE_SECONDS = 3.0
+APPLICATION = "bench.short_timeouts:application"
+RECONCILE_SECONDS = 3.0
 # Everything that was open has been answered or has lapsed by then, twice over.
-_REST_SECONDS = 2 * (QUARANTINE_SECONDS + LEASE_SECONDS)
+_REST_SECONDS = 2 * (STRAY_SECONDS + LEASE_SECONDS)
 _UNSETTLED = """
     SELECT
-        (SELECT count(*) FROM immutability_attempt
-            WHERE outcome = 'open' AND kind <> 'announced'),
+        (SELECT count(*) FROM containers_tag
+            WHERE write_id IS NOT NULL OR stray_until IS NOT NULL),
         (SELECT count(*) FROM immutability_lockedtag WHERE state IN ('claimed', 'deleting'))"""
 _TABLES = """
     SELECT table_name FROM information_schema.columns
@@ -41,7 +41,7 @@ _TABLES = """
 _MOST_LOG_BYTES = 10_000_000
 
 
-class Stage:
+class Environment:
     """Everything that runs, prepared: two workspaces, each with an admin's access token.
 
     Two people have accounts at the registry: a member of both, who pushes, and an admin of both.
@@ -93,7 +93,7 @@ class Stage:
         self.records.close()
         connection.close()
         self.cluster.stop()
-        self.wire.shutdown()
+        self.wire.stop()
 
     def begin_generation(self, number: int) -> tuple[list[str], dict[str, object]]:
         """Begin with empty repositories; return their names, and the blob that each of them has.
@@ -114,16 +114,16 @@ class Stage:
         return Repository(self.cluster.ports.registry, name, self.accounts[PUSHER])
 
     def come_to_rest(self) -> int:
-        """Resolve until nothing is open; return how many attempts stay open all the same."""
+        """Reconcile until nothing is open; return how many writes stay open all the same."""
         ends_at = time.monotonic() + _REST_SECONDS
         while True:
-            resolve()
+            reconcile()
             try:
-                ((attempts, locks),) = self.records.read((_UNSETTLED, ()))[0]
+                ((writes, locks),) = self.records.read((_UNSETTLED, ()))[0]
             except psycopg.Error:
-                attempts = locks = 1
-            if not attempts + locks or time.monotonic() > ends_at:
-                return attempts
+                writes = locks = 1
+            if not writes + locks or time.monotonic() > ends_at:
+                return writes
             time.sleep(0.5)
 
     def trim_logs(self) -> None:
@@ -133,7 +133,7 @@ class Stage:
                 log.write_bytes(b"")
 
 
-def resolve() -> None:
+def reconcile() -> None:
     """Do what `manage.py reconcile` does. A lost database is no news here."""
     try:
         call_command("reconcile", stdout=io.StringIO())
@@ -143,18 +143,18 @@ def resolve() -> None:
         connection.close()
 
 
-class Clock(threading.Thread):
-    """Resolves every few seconds, as worker and beat do."""
+class Scheduler(threading.Thread):
+    """Reconciles every few seconds, as worker and beat do."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._board = board
+        self.stopped = threading.Event()
         self.failures: list[str] = []
 
     def run(self) -> None:
-        """Resolve."""
-        while not self._board.stopped.wait(RESOLVE_SECONDS):
+        """Reconcile."""
+        while not self.stopped.wait(RECONCILE_SECONDS):
             try:
-                resolve()
+                reconcile()
             except Exception:
                 self.failures.append(traceback.format_exc())

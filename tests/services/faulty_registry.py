@@ -1,4 +1,4 @@
-"""A proxy between gates and registry that does to the next request what a test has written down."""
+"""A proxy in front of the registry: it does to the next request what a test has written down."""
 
 import http.client
 import json
@@ -16,6 +16,9 @@ from tests.services.registry_user import Answer
 PATIENCE_SECONDS = 20.0
 _DRIBBLE_SECONDS = 0.1
 _NOT_PASSED_ON = frozenset({"connection", "transfer-encoding", "content-length", "host"})
+
+
+STORE, POINT, DELETE = "store", "point", "delete"
 
 
 class Hold:
@@ -55,11 +58,12 @@ class Hold:
 class Fault:
     """What is done to one request.
 
-    It is held before it is forwarded, if at all; then the answer is held, changed, cut short or
-    dribbled byte by byte, or the connection is closed in its place.
+    It is held or delayed before it is forwarded, if at all; then the answer is held, changed, cut
+    short or dribbled byte by byte, or the connection is closed in its place.
     """
 
     before: Hold | None = None
+    delay: float = 0.0
     is_forwarded: bool = True
     after: Hold | None = None
     status: int = 0
@@ -74,12 +78,18 @@ def answers(status: int, *, is_forwarded: bool) -> Fault:
     return Fault(status=status, is_forwarded=is_forwarded)
 
 
-class FickleProxy:
-    """Stands in front of the registry of a cluster, on a port of its own."""
+class FaultyRegistry:
+    """Stands in front of the registry of a cluster, on a port of its own.
 
-    def __init__(self) -> None:
-        self.registry_port = 0
+    Faults are for a kind of request: STORE and POINT are pushes by digest and by tag; any other is
+    its method, in small letters.
+    """
+
+    def __init__(self, registry_port: int = 0) -> None:
+        self.registry_port = registry_port
         self.folder = Path()
+        # The writes that came, in order, each with the end of its path.
+        self.writes: list[tuple[str, str]] = []
         # Whether deletes of single tags work, which Debian's registry does not know.
         self.deletes_tags = False
         self._lock = threading.Lock()
@@ -100,28 +110,45 @@ class FickleProxy:
         with self._lock:
             self._faults.clear()
             holds, self._holds = self._holds, []
+        self.writes.clear()
         self.deletes_tags = False
         for hold in holds:
             hold.let_go()
 
-    def script(self, *faults: Fault, method: str = "PUT") -> None:
-        """Write down what is done to the next requests of this method, one fault each."""
+    def script(self, kind: str, *faults: Fault) -> None:
+        """Write down what is done to the next requests of this kind, one fault each."""
         with self._lock:
-            self._faults.setdefault(method, deque()).extend(faults)
+            self._faults.setdefault(kind, deque()).extend(faults)
             for fault in faults:
                 self._holds += [each for each in (fault.before, fault.after) if each is not None]
 
-    def hold_next(self, method: str = "PUT", *, is_forwarded: bool = True) -> Hold:
-        """Hold the next request of this method before it is forwarded; return the hold."""
+    def hold_next(self, kind: str) -> Hold:
+        """Hold the next request of this kind before it is forwarded; return the hold."""
         hold = Hold()
-        self.script(Fault(before=hold, is_forwarded=is_forwarded), method=method)
+        self.script(kind, Fault(before=hold))
         return hold
 
-    def take_fault(self, method: str) -> Fault:
+    def sent(self, kind: str) -> list[str]:
+        """Return the tags or digests of the writes of this kind, as they came."""
+        return [reference for each, reference in list(self.writes) if each == kind]
+
+    def take_fault(self, method: str, path: str) -> Fault:
         """Return what is to be done to a request: nothing, if nothing is written down."""
+        reference = path.rpartition("/")[2]
+        kind = method.lower()
+        if method == "PUT":
+            kind = STORE if ":" in reference else POINT
         with self._lock:
-            faults = self._faults.get(method)
-            return faults.popleft() if faults else Fault()
+            if kind in (STORE, POINT, DELETE):
+                self.writes.append((kind, reference))
+            faults = self._faults.get(kind)
+            if faults:
+                return faults.popleft()
+        return self.choose_fault(kind, path)
+
+    def choose_fault(self, kind: str, path: str) -> Fault:
+        """Return what is to be done to a request for which nothing is written down."""
+        return Fault()
 
     def forward(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
@@ -152,8 +179,9 @@ class FickleProxy:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self, proxy: FickleProxy) -> None:
+    def __init__(self, proxy: FaultyRegistry) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.proxy = proxy
 
@@ -175,9 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else None
-        fault = self.server.proxy.take_fault(self.command)
+        fault = self.server.proxy.take_fault(self.command, self.path)
         if fault.before is not None:
             fault.before.pass_through()
+        time.sleep(fault.delay)
         answer = self._forward(body) if fault.is_forwarded else _make_error(503, "UNKNOWN")
         if fault.before is not None:
             fault.before.note_landed()
@@ -201,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = b"" if self.command == "HEAD" else answer.body
         length = {"Content-Length": answer.headers.get("Content-Length", str(len(answer.body)))}
         headers = _pass_on_headers(answer.headers) | length | dict(fault.headers)
-        lines = [f"HTTP/1.1 {answer.status} Fickle"]
+        lines = [f"HTTP/1.1 {answer.status} Faulty"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         whole = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
         if fault.is_cut:
@@ -220,5 +249,5 @@ def _pass_on_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _make_error(status: int, code: str) -> Answer:
-    body = json.dumps({"errors": [{"code": code, "message": "fickle", "detail": {}}]}).encode()
+    body = json.dumps({"errors": [{"code": code, "message": "faulty", "detail": {}}]}).encode()
     return Answer(status, {"Content-Type": "application/json"}, body)
