@@ -132,13 +132,13 @@ class Client(threading.Thread):
         draw = self._chance.random()
         image = self._pick_image(tag)
         if draw < 0.03:
-            self._delete("delete", repository, digest_of(image))
+            self._send_delete("delete", repository, digest_of(image))
         elif draw < 0.04:
-            self._delete("delete", repository, tag)
+            self._send_delete("delete", repository, tag)
         elif draw < 0.055:
             admins = Repository(self._port, repository.name, self._board.accounts[ADMIN])
             reference = self._chance.choice([tag, digest_of(image)])
-            self._delete("admin: delete at the gate", admins, reference)
+            self._send_delete("admin: delete at the gate", admins, reference)
         elif draw < 0.075:
             # Its tags stand in the query: Taglock points each of them by a request of its own.
             put = partial(repository.put, digest_of(image), image, query=f"?tag={tag}&tag=dev-0")
@@ -166,7 +166,7 @@ class Client(threading.Thread):
             self._note_other("child", partial(repository.put, digest_of(child), child))
         self._push(repository, tag, make_index(*children), INDEX_TYPE)
 
-    def _delete(self, what: str, repository: Repository, reference: str) -> None:
+    def _send_delete(self, what: str, repository: Repository, reference: str) -> None:
         self._board.unwanted.add((repository.name, reference))
         self._note_other(what, partial(repository.delete, f"manifests/{reference}"))
 
