@@ -29,6 +29,8 @@ from tests.services.registry_user import (
 TAG_SECONDS = 1.0
 # The settings of the first workspace stay; those of the second one are changed again and again.
 STEADY, SHIFTING = "steady", "shifting"
+# Nobody deletes or administers in a repository whose name ends so: no tag there changes hands.
+PUSHES_ONLY = "-pushes"
 # Who deletes what is locked, through the gate as through the API.
 ADMIN = "alice"
 VERSIONS = {"name": "Versions", "pattern": "^v"}
@@ -131,7 +133,9 @@ class Client(threading.Thread):
     def _act(self, repository: Repository, tag: str) -> None:
         draw = self._chance.random()
         image = self._pick_image(tag)
-        if draw < 0.03:
+        if repository.name.endswith(PUSHES_ONLY):
+            self._push(repository, tag, image, IMAGE_TYPE)
+        elif draw < 0.03:
             self._send_delete("delete", repository, digest_of(image))
         elif draw < 0.04:
             self._send_delete("delete", repository, tag)
@@ -210,7 +214,12 @@ class Admin(threading.Thread):
         self._call(SHIFTING, "PUT", "container-settings", "settings", body)
 
     def _change_lock(self) -> None:
-        locks = sorted(self._records.snapshot().locks.values(), key=lambda lock: lock.id)
+        locks = [
+            lock
+            for lock in self._records.snapshot().locks.values()
+            if not lock.repository.endswith(PUSHES_ONLY)
+        ]
+        locks.sort(key=lambda lock: lock.id)
         late = [lock for lock in locks if lock.place in self._board.late]
         # Those in trouble, the newest ones, which everybody is pushing, and any.
         among = self._chance.choice([late, locks[-12:], locks]) or locks
