@@ -14,6 +14,8 @@ from immutability.protection import MAX_RULES_PER_WORKSPACE, LockState, Protecti
 from tests.conftest import AA, BB, is_postgresql
 from workspaces.models import AccessToken, Membership, User, Workspace
 
+pytestmark = pytest.mark.both_databases
+
 
 def refused(model: type[Any], **values: object) -> None:
     """Check that the database takes no such row. Where a text is too long, PostgreSQL says so

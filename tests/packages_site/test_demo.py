@@ -6,9 +6,9 @@ from django.contrib.auth import authenticate
 from django.core.management import call_command
 from django.test import Client
 
-from immutability.models import LockedTag
 from packages_site.demo import PASSWORD, make_demo_data
 from tests.conftest import AA
+from tests.immutability.making import make_lock
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Role
 from workspaces.actions.members import add_member
@@ -78,10 +78,7 @@ def test_what_was_done_in_between_stays(tmp_path: Path) -> None:
     add_member(acme, bob, Role.ADMIN, actor=SYSTEM)
     acme.name = "Acme, Inc."
     acme.save()
-    LockedTag.objects.create(
-        workspace=acme, repository="acme/api", tag="v1", digest=AA, state="locked",
-        settings_version=1,
-    )  # fmt: skip
+    make_lock(acme, "v1")
     with nothing_written():
         make_demo_data(tmp_path)
     assert authenticate(username="alice", password="another password") is not None

@@ -128,6 +128,7 @@ def failing_from(first: int, *, for_ever: bool) -> Iterator[list[str]]:
         yield seen
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 def test_a_database_that_fails_at_any_statement_lets_nothing_through_unlocked(
@@ -155,6 +156,7 @@ def test_a_database_that_fails_at_any_statement_lets_nothing_through_unlocked(
     pytest.fail("a push takes fewer statements than that")
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("body", [ONE, TWO], ids=["same image", "other image"])
 def test_a_database_that_fails_never_lets_a_locked_tag_move(
@@ -172,6 +174,7 @@ def test_a_database_that_fails_never_lets_a_locked_tag_move(
     pytest.fail("a push takes fewer statements than that")
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_fails_never_lets_a_deleted_name_go(
     core: Core, admin_gate: GateClient
