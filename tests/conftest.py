@@ -6,14 +6,14 @@ Alice is admin of acme, Bob a member, Olga its auditor; Mallory is admin of anot
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection
-from django.test import Client
+from django.db import connection, transaction
+from django.test import Client, TransactionTestCase, override_settings
 from rest_framework.test import APIClient
 
 from immutability.actions.save_settings import save_container_settings
@@ -21,7 +21,7 @@ from immutability.drafts import Draft
 from immutability.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from packages_site.data_dir import make_missing_files
-from tests.services.guards import without_guards
+from tests.services.tables import empty_tables
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
@@ -96,42 +96,40 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _flush_the_append_only_log() -> None:
-    """Let the tests, and nobody else, empty the tables whose triggers refuse it."""
-    # Of every connection: a test with a browser has one of its own for what follows it.
-    operations: Any = type(connection.ops)
-    flush = operations.execute_sql_flush
-
-    def flush_all(self: Any, statements: list[str]) -> None:
-        with (
-            connection.cursor() as cursor,
-            without_guards(cursor, is_postgresql=is_postgresql()),
-        ):
-            if is_postgresql() and _is_alone(cursor):
-                # Much faster than to truncate, where there is next to nothing in the tables.
-                names = connection.introspection.django_table_names(
-                    only_existing=True, include_views=False
-                )
-                cursor.execute("; ".join(f'DELETE FROM "{name}"' for name in names))  # noqa: S608
-            else:
-                # It waits for whoever is still at work.
-                flush(self, statements)
-
-    operations.execute_sql_flush = flush_all
+def _settings_of_tests() -> Iterator[None]:
+    """Hash passwords fast, and serve static files under the names that they have in static/."""
+    storages = {
+        **django_settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+    hashers = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # WhiteNoise warns of a folder that is not there, and a warning is an error here.
+    Path(django_settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+    with override_settings(PASSWORD_HASHERS=hashers, STORAGES=storages):
+        yield
 
 
-def _is_alone(cursor: Any) -> bool:
-    """Whether nobody else is at work in the database of the tests, on PostgreSQL."""
-    cursor.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND state <> 'idle'"
-    )
-    return bool(cursor.fetchone() == (0,))
+@pytest.fixture(autouse=True, scope="session")
+def _empty_tables_fast() -> Iterator[None]:
+    """Let a test that commits cost little more than what it has committed."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_tables())
+        yield
 
 
-@pytest.fixture(autouse=True)
-def _fast_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+@pytest.fixture(scope="module")
+def kept_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Keep what fixtures of a module write for all its tests.
+
+    Each test begins with those rows, whatever the one before it has done to them. For tests without
+    `transaction=True` alone.
+    """
+    around = transaction.atomic()
+    # As the transaction of a test, it may have a durable one within.
+    around._from_testcase = True
+    with django_db_blocker.unblock(), around:
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture(autouse=True)
@@ -148,21 +146,6 @@ def within_one_window() -> None:
         time.sleep(seconds_left + 0.1)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _static_root() -> None:
-    """WhiteNoise warns of a folder that is not there, and a warning is an error here."""
-    Path(django_settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
-
-
-@pytest.fixture(autouse=True)
-def _plain_static_files(settings: Any) -> None:
-    """Pages without collected files: the names stay as they are in static/."""
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
-
-
 @pytest.fixture
 def acme(db: None) -> Workspace:
     return create_workspace("acme", "Acme", actor=SYSTEM)
@@ -173,7 +156,7 @@ def globex(db: None) -> Workspace:
     return create_workspace("globex", "Globex", actor=SYSTEM)
 
 
-def _member(workspace: Workspace, username: str, role: Role) -> User:
+def make_member(workspace: Workspace, username: str, role: Role) -> User:
     user = User.objects.create_user(username, password="demo")
     add_member(workspace, user, role, actor=SYSTEM)
     return user
@@ -181,22 +164,22 @@ def _member(workspace: Workspace, username: str, role: Role) -> User:
 
 @pytest.fixture
 def alice(acme: Workspace) -> User:
-    return _member(acme, "alice", Role.ADMIN)
+    return make_member(acme, "alice", Role.ADMIN)
 
 
 @pytest.fixture
 def bob(acme: Workspace) -> User:
-    return _member(acme, "bob", Role.MEMBER)
+    return make_member(acme, "bob", Role.MEMBER)
 
 
 @pytest.fixture
 def olga(acme: Workspace) -> User:
-    return _member(acme, "olga", Role.AUDITOR)
+    return make_member(acme, "olga", Role.AUDITOR)
 
 
 @pytest.fixture
 def mallory(globex: Workspace) -> User:
-    return _member(globex, "mallory", Role.ADMIN)
+    return make_member(globex, "mallory", Role.ADMIN)
 
 
 @pytest.fixture
@@ -231,22 +214,23 @@ def registry(acme: Workspace, api_as: Callable[..., APIClient]) -> APIClient:
     return api_as(acme, Scope.REGISTRY)
 
 
+def protect_workspace(
+    workspace: Workspace, protection: Protection, *rules: PolicyRule, **switches: bool
+) -> Policy:
+    """Save a workspace's settings, whatever they are now."""
+    return save_container_settings(
+        workspace,
+        Draft(protection, rules, **switches),
+        expected_version=read_policy(workspace).version,
+        may_suspend_locks=True,
+        actor=SYSTEM,
+    )
+
+
 @pytest.fixture
 def protect() -> Callable[..., Policy]:
-    """Return a function that saves a workspace's settings, whatever they are now."""
-
-    def protect(
-        workspace: Workspace, protection: Protection, *rules: PolicyRule, **switches: bool
-    ) -> Policy:
-        return save_container_settings(
-            workspace,
-            Draft(protection, rules, **switches),
-            expected_version=read_policy(workspace).version,
-            may_suspend_locks=True,
-            actor=SYSTEM,
-        )
-
-    return protect
+    """Return a function that saves a workspace's settings."""
+    return protect_workspace
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -30,13 +31,14 @@ from immutability.models import LockedTag
 from immutability.protection import Policy, PolicyRule, Protection
 from immutability.push.check import PushCheck, check_push
 from immutability.push.plan import PushQuestion
-from tests.conftest import AA, BB
+from tests.conftest import AA, BB, make_member, protect_workspace
 from tests.immutability.registry_double import IMAGE_TYPE, RegistryDouble, image
 from tests.problems import nothing_written, read_problem
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.invitations import invite
 from workspaces.actions.passwords import LINK_TOKENS
+from workspaces.actions.workspaces import create_workspace
 from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, User, Workspace
 
@@ -394,27 +396,59 @@ def client_with(secret: str) -> Client:
     return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {secret}"})
 
 
-@pytest.fixture
-def site(
-    acme: Workspace,
-    globex: Workspace,
-    alice: User,
-    bob: User,
-    olga: User,
-    mallory: User,
-    protect: Callable[..., Policy],
-) -> Site:
+@pytest.fixture(scope="module")
+def kept_site(kept_rows: None) -> Site:
+    """What all tests here begin with; made once."""
+    acme, globex = (
+        create_workspace(slug, slug.title(), actor=SYSTEM) for slug in ("acme", "globex")
+    )
+    people = [
+        make_member(acme, ALICE, Role.ADMIN),
+        make_member(acme, BOB, Role.MEMBER),
+        make_member(acme, OLGA, Role.AUDITOR),
+        make_member(globex, "mallory", Role.ADMIN),
+    ]
     for workspace in (acme, globex):
-        protect(workspace, Protection.ALL)
+        protect_workspace(workspace, Protection.ALL)
     clients = {"anonymous": Client(raise_request_exception=False)}
-    clients |= {user.username: client_of(user) for user in (alice, bob, olga, mallory)}
-    logins = {user.username: (user.username, "demo") for user in (alice, bob, olga, mallory)}
+    clients |= {user.username: client_of(user) for user in people}
+    logins = {user.username: (user.username, "demo") for user in people}
     logins |= {f"token {scope}": (f"acme+{scope}", make_secret(acme, scope)) for scope in Scope}
     of_globex = ("globex+" + "+".join(Scope), make_secret(globex, *Scope))
     logins["token of globex"] = of_globex
     for caller in (*TOKENS, "token of globex"):
         clients[caller] = client_with(logins[caller][1])
     return Site(make_things(acme), make_things(globex), clients, logins)
+
+
+@pytest.fixture
+def site(db: None, kept_site: Site) -> Site:
+    """Return it with clients that forget what this test makes them remember."""
+    return replace(
+        kept_site, clients={name: copy_of(each) for name, each in kept_site.clients.items()}
+    )
+
+
+@pytest.fixture
+def acme(site: Site) -> Workspace:
+    return Workspace.objects.get(slug="acme")
+
+
+@pytest.fixture
+def globex(site: Site) -> Workspace:
+    return Workspace.objects.get(slug="globex")
+
+
+@pytest.fixture
+def alice(site: Site) -> User:
+    return User.objects.get(username=ALICE)
+
+
+def copy_of(client: Client) -> Client:
+    copy = Client(raise_request_exception=False)
+    copy.defaults = dict(client.defaults)
+    copy.cookies = SimpleCookie(client.cookies.output(header="", sep=";"))
+    return copy
 
 
 def test_every_address_has_a_line_in_the_matrix() -> None:

@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from immutability.models import LockedTag
-from immutability.protection import Policy, PolicyRule, Protection
-from tests.conftest import AA, BB
+from immutability.protection import PolicyRule, Protection
+from tests.conftest import AA, BB, protect_workspace
 from tests.problems import Complaints, nothing_written, read_problem
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
@@ -28,18 +28,32 @@ IN_ACME = f"{V1}/workspaces/acme"
 REASON = {"reason": "Because"}
 
 
-@pytest.fixture
-def caller(acme: Workspace, protect: Callable[..., Policy]) -> Client:
-    """A program that may do everything in acme, where tag v1 is locked."""
-    protect(acme, Protection.SOME, PolicyRule("Versions", "^v"))
+@pytest.fixture(scope="module")
+def kept_secret(kept_rows: None) -> str:
+    """An access token for everything in acme, where tag v1 is locked."""
+    acme = create_workspace("acme", "Acme", actor=SYSTEM)
+    protect_workspace(acme, Protection.SOME, PolicyRule("Versions", "^v"))
     secret = create_access_token(acme, "everything", list(Scope), actor=SYSTEM)
-    client = Client(
-        raise_request_exception=False,
-        headers={"Authorization": f"Bearer {secret}", "If-Match": "*"},
-    )
     push = {"repository": "acme/api", "tag": "v1", "digest": AA}
-    assert client.post(f"{V1}/check-push", json.dumps(push), content_type=JSON).status_code == 200
-    return client
+    answer = client_of(secret).post(f"{V1}/check-push", json.dumps(push), content_type=JSON)
+    assert answer.status_code == 200
+    return secret
+
+
+@pytest.fixture
+def acme(db: None, kept_secret: str) -> Workspace:
+    return Workspace.objects.get(slug="acme")
+
+
+@pytest.fixture
+def caller(acme: Workspace, kept_secret: str) -> Client:
+    """A program that has that token."""
+    return client_of(kept_secret)
+
+
+def client_of(secret: str) -> Client:
+    headers = {"Authorization": f"Bearer {secret}", "If-Match": "*"}
+    return Client(raise_request_exception=False, headers=headers)
 
 
 def lock_address() -> str:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from containers.models import Repository as KnownRepository
 from immutability.models import LockedTag
 from immutability.protection import Policy, Protection
-from tests.conftest import AA, BB, SEMVER
+from tests.conftest import AA, BB, SEMVER, make_member, protect_workspace
 from tests.immutability.making import make_lock
 from tests.page import Browser, Element, Page, Typed, parse, read_errors, read_page
 from tests.workspaces.log.tampering import write_at
@@ -20,6 +20,7 @@ from tests.workspaces.pages.people import PEOPLE_PAGES
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
+from workspaces.actions.workspaces import create_workspace
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import AccessToken, User, Workspace
@@ -72,18 +73,27 @@ class Site:
             return f"/acme/lock-log/{append_events([event], actor=actor)[0].ref}"
 
 
-@pytest.fixture
-def site(
-    acme: Workspace,
-    alice: User,
-    sign_in: Callable[[User], Client],
-    protect: Callable[..., Policy],
-) -> Site:
-    protect(acme, Protection.SOME, SEMVER)
+@pytest.fixture(scope="module")
+def kept_alice(kept_rows: None) -> User:
+    """The admin of a workspace that has something to show."""
+    acme = create_workspace("acme", "Acme", actor=SYSTEM)
+    alice = make_member(acme, "alice", Role.ADMIN)
+    protect_workspace(acme, Protection.SOME, SEMVER)
     for tag, state in (("v1.0.0", "locked"), ("v1.0.1", "reserved"), ("v2.0.0", "claimed")):
         make_lock(acme, tag, state)
         write_at(timezone.now(), tag=tag, digest=AA)
-    return Site(Browser(sign_in(alice)), acme, protect)
+    return alice
+
+
+def open_site(admin: User) -> Site:
+    client = Client()
+    client.force_login(admin)
+    return Site(Browser(client), Workspace.objects.get(slug="acme"), protect_workspace)
+
+
+@pytest.fixture
+def site(db: None, kept_alice: User) -> Site:
+    return open_site(kept_alice)
 
 
 def save_settings(site: Site, status: int, **typed: str | list[str]) -> Page:
@@ -303,10 +313,13 @@ WITH_ERRORS = [
 ] + ["settings, errors in rules"]
 
 
-@pytest.fixture(params=PAGES)
-def page(request: pytest.FixtureRequest, site: Site) -> Page:
-    """Each page in turn."""
-    return PAGES[request.param](site)
+@pytest.fixture(scope="module", params=PAGES)
+def page(request: pytest.FixtureRequest, kept_alice: User) -> Page:
+    """Each page in turn, opened once for all tests."""
+    with transaction.atomic():
+        opened = PAGES[request.param](open_site(kept_alice))
+        transaction.set_rollback(True)
+    return opened
 
 
 def test_a_page_is_well_made(page: Page) -> None:

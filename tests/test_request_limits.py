@@ -28,7 +28,9 @@ from tests.test_bad_input import (
     REQUESTS,
     V1,
     Path,
+    acme,
     caller,
+    kept_secret,
     lock_address,
     read_errors,
     send,
@@ -49,7 +51,7 @@ from workspaces.problems import (
 from workspaces.queries import MAX_PARAMETER_LENGTH
 from workspaces.sign_in import MAX_PASSWORD_LENGTH, verify_password
 
-__all__ = ["caller"]
+__all__ = ["acme", "caller", "kept_secret"]
 
 MAX_BODY = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 

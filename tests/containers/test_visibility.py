@@ -162,6 +162,7 @@ def test_what_is_no_repositorys_name_is_never_public(acme: Workspace, name: str)
 # Many at once.
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_known", [True, False])
 def test_of_eight_who_make_it_public_at_once_one_has_done_it(
@@ -175,6 +176,7 @@ def test_of_eight_who_make_it_public_at_once_one_has_done_it(
     assert KnownRepository.objects.get().is_public
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_what_several_do_at_once_is_on_record_in_order(acme: Workspace) -> None:
     for _ in range(4):

@@ -44,9 +44,9 @@ from workspaces.actions.members import add_member
 from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 STEPS = 9
 
 IMAGES = {

@@ -44,7 +44,7 @@ from workspaces.models import Workspace
 
 __all__ = ["clock"]
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 SENT = SENT_WITHIN.total_seconds()
 HELD = CLAIM_LIFE.total_seconds()

@@ -81,6 +81,7 @@ def test_1_an_unprotected_write_in_flight_keeps_a_lock_from_coming_back(core: Co
     assert (core.lock(), core.shown()) == ("locked two", "two")
 
 
+@pytest.mark.both_databases
 def test_2_and_20_the_policy_is_read_after_every_record_is_locked(core: Core) -> None:
     with CaptureQueriesContext(
         connection,

@@ -55,6 +55,9 @@ def test_what_follows_the_addresses_of_secrets_is_masked(text: str, masked: str 
 class Path:
     """Something that is not text until it is written."""
 
+    def __repr__(self) -> str:
+        return "Path()"
+
     def __str__(self) -> str:
         return INVITATION
 

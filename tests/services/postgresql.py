@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MISSING = 3
 # The tests' databases are copies of it.
 TEMPLATE = "taglock_template"
-MEMORY = Path("/dev/shm")  # noqa: S108  (the memory of this machine)
+MEMORY = Path("/dev/shm")  # noqa: S108
 LEAST_MEMORY_BYTES = 2 * 1024**3
 # Nothing here outlives its machine. Commits stay synchronous: tests kill the server and count on
 # what was committed, and without fsync a commit costs next to nothing.

@@ -75,6 +75,7 @@ def test_the_settings_name_the_hasher() -> None:
     assert packages_site.settings.PASSWORD_HASHERS == [ORDERLY]
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_more_than_so_many_hashes_are_never_under_way(
     settings: Any, most_at_once: Callable[[], int]

@@ -302,6 +302,7 @@ def test_a_wrong_password_is_no_sign_in(alice: User, lower: Lower) -> None:
 # At once.
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_guesses_at_once_exceed_the_limit_by_those_in_turn_at_most(
     alice: User, verified: list[str]
@@ -313,6 +314,7 @@ def test_guesses_at_once_exceed_the_limit_by_those_in_turn_at_most(
     refuse()
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_right_passwords_at_once_are_all_let_in(alice: User, verified: list[str]) -> None:
     right = [partial(_is_verified, "demo", "alice", HOME.address) for _ in range(THREADS)]
@@ -321,6 +323,7 @@ def test_right_passwords_at_once_are_all_let_in(alice: User, verified: list[str]
         assert all(at_once(right))
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_attempts_with_names_and_addresses_crossed_never_wait_in_a_circle(
     alice: User, bob: User

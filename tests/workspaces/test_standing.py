@@ -135,7 +135,7 @@ def test_an_admin_elsewhere_is_none_here(acme: Workspace, mallory: User, act: Ac
         {"expires_at": timezone.now() - timedelta(seconds=5)},
         {"scopes": ["push", "audit"]},
     ],
-    ids=str,
+    ids=["revoked", "expired", "without the scope"],
 )
 def test_an_access_token_that_is_over_changes_nothing(
     acme: Workspace, program: Actor, act: Act, change: dict[str, Any]
@@ -200,6 +200,7 @@ def post_while(
     return answers[0]
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["role", "invitation", "access token", "repository"])
 def test_a_request_that_waited_while_its_admin_was_demoted_changes_nothing(
@@ -227,6 +228,7 @@ def test_a_request_that_waited_while_its_admin_was_demoted_changes_nothing(
     assert not KnownRepository.objects.get().is_public
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_a_demoted_admin_who_keeps_asking_does_not_come_back(
     acme: Workspace, dana: Membership, alice: User, sign_in: Callable[[User], Client]

@@ -177,6 +177,7 @@ def test_nothing_but_the_scheduler_starts_a_task() -> None:
             assert not sends.search(path.read_text()), path
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_without_redis_the_scheduler_runs_a_task_itself(acme: Workspace) -> None:
     assert not EventSeal.objects.exists()

@@ -31,7 +31,7 @@ from workspaces.throttles import (
     was_noted,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 HOUR = timedelta(hours=1)
 THREE = Limit("three", calls=3, seconds=3600, counted="tries")

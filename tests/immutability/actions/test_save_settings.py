@@ -181,6 +181,7 @@ def test_a_first_save_over_a_version_that_never_was_is_refused(acme: Workspace) 
     assert not ContainerSettings.objects.exists()
 
 
+@pytest.mark.both_databases
 def test_a_row_that_the_database_refuses_is_not_taken_for_a_stale_version(
     acme: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

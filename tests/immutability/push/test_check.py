@@ -270,6 +270,7 @@ def test_several_tags_are_locked_together_or_none_is(checks: Checks) -> None:
     assert checks.core.stray("main") == "one"
 
 
+@pytest.mark.both_databases
 def test_20_the_policy_is_read_after_every_record_is_locked(alone: Checks) -> None:
     with CaptureQueriesContext(connection) as queries:
         alone.push("v1", "v2", image=ONE)

@@ -11,7 +11,7 @@ from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import digest_of, image
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 IMAGES = [named(f"image {number}", image(str(number))) for number in range(16)]
 ONE = IMAGES[0]

@@ -181,6 +181,7 @@ def test_tags_without_an_answer_do_not_keep_the_others_waiting(
     assert sorted(done) == names[3:]
 
 
+@pytest.mark.both_databases
 def test_what_is_due_is_found_by_indexes(client: RegistryClient) -> None:
     plans = []
     explain_words = "EXPLAIN" if is_postgresql() else "EXPLAIN QUERY PLAN"
@@ -202,6 +203,7 @@ def test_what_is_due_is_found_by_indexes(client: RegistryClient) -> None:
     assert [name for name, plan in zip(indexes, plans, strict=True) if name not in plan] == []
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_point_a_claim_once(
     gate: Core, library: Library, client: RegistryClient

@@ -304,6 +304,7 @@ def test_a_token_of_another_workspace_cannot_be_revoked(acme: Workspace, globex:
         revoke_access_token(None, token_id, actor=SYSTEM)
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_of_many_revocations_at_once_one_is_recorded(acme: Workspace) -> None:
     create_access_token(acme, "ci", PUSH, actor=ALICE)
@@ -314,6 +315,7 @@ def test_of_many_revocations_at_once_one_is_recorded(acme: Workspace) -> None:
     assert len(events("token.revoked")) == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_of_many_tokens_of_one_name_at_once_one_is_made(acme: Workspace) -> None:
     def create() -> str:

@@ -262,6 +262,7 @@ def test_the_invitations_of_another_workspace_cannot_be_withdrawn(
 # At once.
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_take_an_invitation_at_once_one_gets_it(acme: Workspace, alice: User) -> None:
     people = [User.objects.create_user(f"person{number}") for number in range(8)]
@@ -282,6 +283,7 @@ def test_of_many_who_take_an_invitation_at_once_one_gets_it(acme: Workspace, ali
         assert not Invitation.objects.exists()
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_of_many_accounts_of_one_name_at_once_one_is_made(acme: Workspace, alice: User) -> None:
     secrets = [
@@ -301,6 +303,7 @@ def test_of_many_accounts_of_one_name_at_once_one_is_made(acme: Workspace, alice
     assert Invitation.objects.count() == 5
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_who_is_removed_while_their_invitation_is_taken_comes_first_or_second(
     acme: Workspace, alice: User
@@ -334,6 +337,7 @@ def test_who_is_removed_while_their_invitation_is_taken_comes_first_or_second(
         assert kinds[0] == "member.removed"
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_what_is_withdrawn_at_once_by_many_is_withdrawn_once(acme: Workspace, alice: User) -> None:
     invite(acme, "dana", Role.MEMBER, inviter=alice, actor=ALICE)
@@ -349,6 +353,7 @@ def test_what_is_withdrawn_at_once_by_many_is_withdrawn_once(acme: Workspace, al
     assert LockEvent.objects.filter(kind="invitation.withdrawn").count() == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_an_invitation_is_taken_or_withdrawn_and_never_both(acme: Workspace, alice: User) -> None:
     for round_ in range(6):

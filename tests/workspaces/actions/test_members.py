@@ -130,6 +130,7 @@ def test_the_invitations_of_somebody_who_is_no_admin_any_more_are_withdrawn(
 # At once.
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("verb", ["demote", "remove"])
 def test_of_two_admins_who_end_each_other_at_once_one_stays(acme: Workspace, verb: str) -> None:
@@ -158,6 +159,7 @@ def test_of_two_admins_who_end_each_other_at_once_one_stays(acme: Workspace, ver
         assert Membership.objects.filter(role="admin").count() == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_one_person_who_is_added_many_times_at_once_is_in_once(acme: Workspace) -> None:
     dana = User.objects.create_user("dana")

@@ -271,6 +271,7 @@ def test_the_same_address_again_is_no_event(acme: Workspace, bob: User) -> None:
 # At once.
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_use_a_link_at_once_one_does(acme: Workspace, alice: User, bob: User) -> None:
     token = make_link(acme, bob)
@@ -289,6 +290,7 @@ def test_of_many_who_use_a_link_at_once_one_does(acme: Workspace, alice: User, b
     assert len(events_of("password.changed")) == 1
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_a_link_is_used_before_somebody_joins_another_workspace_or_not_at_all(
     acme: Workspace, globex: Workspace, alice: User

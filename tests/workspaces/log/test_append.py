@@ -61,6 +61,7 @@ def set_now(monkeypatch: pytest.MonkeyPatch) -> SetNow:
 # With what it records, or not at all.
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_an_event_outside_a_transaction_is_refused() -> None:
     with pytest.raises(NotInTransactionError):
@@ -73,6 +74,7 @@ def test_an_event_outside_a_transaction_is_refused() -> None:
     assert not EventRepeat.objects.exists()
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_an_event_is_rolled_back_with_the_change() -> None:
     with transaction.atomic():
@@ -84,6 +86,7 @@ def test_an_event_is_rolled_back_with_the_change() -> None:
     assert not EventRepeat.objects.exists()
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_a_change_is_rolled_back_with_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
@@ -153,6 +156,7 @@ def test_every_character_of_a_ref_is_as_likely() -> None:
     assert max(counts.values()) < 1000
 
 
+@pytest.mark.both_databases
 def test_a_ref_is_never_given_twice(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workspaces.log.append.make_ref", lambda: "0" * 12)
     append_event(REFUSED, actor=DANA)
@@ -367,6 +371,7 @@ def test_what_is_counted_does_not_depend_on_when_it_is_closed(db: None, set_now:
     assert EventRepeat.objects.get().hour == HOUR + timedelta(hours=1)
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_counters_are_not_lost_where_the_log_cannot_be_written(
     set_now: SetNow, monkeypatch: pytest.MonkeyPatch
@@ -385,6 +390,7 @@ def test_counters_are_not_lost_where_the_log_cannot_be_written(
     assert EventRepeat.objects.get().count == 2
 
 
+@pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_the_task_closes_everything_that_is_due(set_now: SetNow) -> None:
     set_now(HOUR)

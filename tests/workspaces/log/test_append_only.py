@@ -17,6 +17,8 @@ from workspaces.log.kinds import EventKind
 from workspaces.log.models import Checkpoint, EventOrigin, EventRepeat, EventSeal, LockEvent
 from workspaces.log.triggers import APPEND_ONLY, GUARDED, find_missing_guards
 
+pytestmark = pytest.mark.both_databases
+
 REPLACE = "INSERT OR REPLACE INTO {0} SELECT * FROM {0}"
 TABLES = [model._meta.db_table for model in APPEND_ONLY]
 

@@ -15,6 +15,8 @@ from workspaces.log.models import LockEvent
 from workspaces.log.query import LogFilterForm, find_events
 from workspaces.models import Workspace
 
+pytestmark = pytest.mark.both_databases
+
 COUNT = 1000
 
 

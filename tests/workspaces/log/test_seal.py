@@ -26,6 +26,8 @@ from workspaces.log.seal import (
 from workspaces.models import Workspace
 from workspaces.tasks import seal_lock_log
 
+pytestmark = pytest.mark.both_databases
+
 OLD = datetime(2026, 3, 12, 14, tzinfo=UTC)
 
 

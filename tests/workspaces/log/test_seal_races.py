@@ -27,7 +27,11 @@ from workspaces.log.kinds import EventKind
 from workspaces.log.models import EventSeal, LockEvent, SealProgress
 from workspaces.log.seal import count_unsealed, seal_events, seal_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("log_files")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("log_files"),
+    pytest.mark.both_databases,
+]
 
 WRITERS = 6
 SEALERS = 3

@@ -14,6 +14,8 @@ from workspaces.log.append import Event, append_repeatable_event
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import EventRepeat, EventSeal, LockEvent
 
+pytestmark = pytest.mark.both_databases
+
 PAST_THE_TRIGGERS = (
     [
         "DROP TRIGGER workspaces_lockevent_append_only ON workspaces_lockevent",
