@@ -29,6 +29,8 @@ from tests.services.registry_user import (
 TAG_SECONDS = 1.0
 # The settings of the first workspace stay; those of the second one are changed again and again.
 STEADY, SHIFTING = "steady", "shifting"
+# Nobody deletes or administers in a repository whose name ends so: no tag there changes hands.
+PUSHES_ONLY = "-pushes"
 # Who deletes what is locked, through the gate as through the API.
 ADMIN = "alice"
 VERSIONS = {"name": "Versions", "pattern": "^v"}
@@ -131,14 +133,16 @@ class Client(threading.Thread):
     def _act(self, repository: Repository, tag: str) -> None:
         draw = self._chance.random()
         image = self._pick_image(tag)
-        if draw < 0.03:
-            self._delete("delete", repository, digest_of(image))
+        if repository.name.endswith(PUSHES_ONLY):
+            self._push(repository, tag, image, IMAGE_TYPE)
+        elif draw < 0.03:
+            self._send_delete("delete", repository, digest_of(image))
         elif draw < 0.04:
-            self._delete("delete", repository, tag)
+            self._send_delete("delete", repository, tag)
         elif draw < 0.055:
             admins = Repository(self._port, repository.name, self._board.accounts[ADMIN])
             reference = self._chance.choice([tag, digest_of(image)])
-            self._delete("admin: delete at the gate", admins, reference)
+            self._send_delete("admin: delete at the gate", admins, reference)
         elif draw < 0.075:
             # Its tags stand in the query: Taglock points each of them by a request of its own.
             put = partial(repository.put, digest_of(image), image, query=f"?tag={tag}&tag=dev-0")
@@ -166,7 +170,7 @@ class Client(threading.Thread):
             self._note_other("child", partial(repository.put, digest_of(child), child))
         self._push(repository, tag, make_index(*children), INDEX_TYPE)
 
-    def _delete(self, what: str, repository: Repository, reference: str) -> None:
+    def _send_delete(self, what: str, repository: Repository, reference: str) -> None:
         self._board.unwanted.add((repository.name, reference))
         self._note_other(what, partial(repository.delete, f"manifests/{reference}"))
 
@@ -210,7 +214,12 @@ class Admin(threading.Thread):
         self._call(SHIFTING, "PUT", "container-settings", "settings", body)
 
     def _change_lock(self) -> None:
-        locks = sorted(self._records.snapshot().locks.values(), key=lambda lock: lock.id)
+        locks = [
+            lock
+            for lock in self._records.snapshot().locks.values()
+            if not lock.repository.endswith(PUSHES_ONLY)
+        ]
+        locks.sort(key=lambda lock: lock.id)
         late = [lock for lock in locks if lock.place in self._board.late]
         # Those in trouble, the newest ones, which everybody is pushing, and any.
         among = self._chance.choice([late, locks[-12:], locks]) or locks

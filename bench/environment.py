@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.db import Error as AnyDatabaseError
 from django.db import connection
 
-from bench.clients import ADMIN, SETTINGS, SHIFTING, STEADY
+from bench.clients import ADMIN, PUSHES_ONLY, SETTINGS, SHIFTING, STEADY
 from bench.records import Records
 from bench.short_timeouts import LEASE_SECONDS, STRAY_SECONDS
 from bench.wire import Wire
@@ -106,6 +106,7 @@ class Environment:
         (tables,) = self.records.read((_TABLES, ()))
         self.records.execute(*(f'DELETE FROM "{name}"' for (name,) in tables))  # noqa: S608
         repositories = [f"{slug}/g{number}-{n}" for slug in (STEADY, SHIFTING) for n in (1, 2)]
+        repositories.append(f"{STEADY}/g{number}{PUSHES_ONLY}")
         blobs = [self.behind(name).upload(b'{"os": "linux"}') for name in repositories]
         return repositories, blobs[0]
 

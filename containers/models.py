@@ -146,7 +146,7 @@ class Manifest(models.Model):
 
 
 class ManifestReference(models.Model):
-    """An index lists a manifest: deleting the child would leave the parent hollow."""
+    """An index lists a manifest: deleting the child would break the parent."""
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="manifest_references")
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)

@@ -7,8 +7,6 @@ from typing import Any
 from containers.reference import Digest
 from immutability.protection import Coverage, Outcome, Why
 
-RETRY_AFTER_SECONDS = 10
-
 # Tools match these words: kaniko's --push-ignore-immutable-tag-errors, for one.
 _CANNOT_OVERWRITE = "cannot be overwritten because the tag is immutable"
 _CANNOT_DELETE = "cannot be deleted because the tag is immutable"
@@ -91,7 +89,7 @@ def describe_refused_delete(facts: LockFacts, link: str = "") -> str:
     )
 
 
-def describe_hollowing(facts: LockFacts, child: Digest, link: str = "") -> str:
+def describe_in_use(facts: LockFacts, child: Digest, link: str = "") -> str:
     """Return the line for the delete of an image that a locked index lists."""
     return _join(
         [
@@ -105,14 +103,6 @@ def describe_hollowing(facts: LockFacts, child: Digest, link: str = "") -> str:
 
 def _quote(text: str) -> str:
     return f'"{text}"'
-
-
-def describe_pending_claim(facts: LockFacts) -> str:
-    """Return the line for a push that meets another one of the same tag under way."""
-    return (
-        f'tag "{facts.tag}" of {facts.repository} is being pushed by somebody else at this '
-        f"moment, as {facts.digest.short}. Try again in {RETRY_AFTER_SECONDS} seconds."
-    )
 
 
 def oci_error(code: str, message: str, detail: dict[str, Any]) -> dict[str, Any]:

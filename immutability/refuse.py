@@ -18,7 +18,7 @@ from immutability.policy.waiting import (
 from immutability.protection import LockState, Outcome
 from immutability.refusals import (
     LockFacts,
-    describe_hollowing,
+    describe_in_use,
     describe_refused_delete,
     describe_refused_push,
     oci_error,
@@ -80,7 +80,7 @@ def relay_in_use(facts: LockFacts, child: Digest, ref: str) -> Refusal:
     link = _link(facts, ref)
     detail = {"reason": "TAG_IMMUTABLE", "state": "locked", **_lock_detail(facts, ref, link)}
     detail["deleted_digest"] = child.value
-    return Refusal(403, oci_error("DENIED", describe_hollowing(facts, child, link), detail))
+    return Refusal(403, oci_error("DENIED", describe_in_use(facts, child, link), detail))
 
 
 def relay_absent_tag(repository: Repository, tag: Tag) -> Refusal:

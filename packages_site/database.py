@@ -31,9 +31,9 @@ def read_sqlite_uri(name: str) -> str:
 class PatientConnection(psycopg.Connection[Any]):
     """A connection that is given up where the server says nothing for `patience_seconds`.
 
-    A timeout at the server cannot do this: a server that stands still times nothing. What was under
-    way is then undone by the server, or it is a commit of which nobody knows the end; attempts are
-    made for that. Commands, such as migrations, may take long: they set no patience.
+    A timeout at the server cannot do this: a server that stands still times nothing. It then undoes
+    what was in progress, or has committed it without saying so; a write to the registry is settled
+    later in either case. Commands, such as migrations, may take long: they set no patience.
     """
 
     patience_seconds: float | None = None

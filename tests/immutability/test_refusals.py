@@ -7,11 +7,15 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from containers.reference import Digest
+from immutability.policy.waiting import (
+    describe_delete_in_flight,
+    describe_open_delete,
+    describe_push_in_flight,
+    describe_stray,
+)
 from immutability.protection import Coverage, Outcome, PolicyRule, Why
 from immutability.refusals import (
-    RETRY_AFTER_SECONDS,
     LockFacts,
-    describe_pending_claim,
     describe_refused_delete,
     describe_refused_push,
     format_time,
@@ -118,12 +122,40 @@ def test_a_refused_delete() -> None:
     assert describe_refused_delete(FACTS).endswith("Only admins of acme can delete it.")
 
 
-def test_a_push_under_way() -> None:
-    assert describe_pending_claim(FACTS) == (
-        'tag "v1.2.0" of acme/api is being pushed by somebody else at this moment, as '
-        "sha256:ab12cd34ef56…. Try again in 10 seconds."
-    )
-    assert RETRY_AFTER_SECONDS == 10
+NOW = datetime(2026, 3, 12, 14, 2, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            describe_push_in_flight("acme/api", "v1.2.0", LOCKED_DIGEST.short),
+            'tag "v1.2.0" of acme/api is being pushed at this moment, as sha256:ab12cd34ef56…. '
+            "Try again in 10 seconds.",
+        ),
+        (
+            describe_delete_in_flight("acme/api", "v1.2.0"),
+            'tag "v1.2.0" of acme/api is being deleted at this moment. Try again in 10 seconds.',
+        ),
+        (
+            describe_stray("acme/api", "v1.2.0", NOW + timedelta(minutes=7), NOW),
+            'an earlier write of tag "v1.2.0" of acme/api got no answer from the registry and may '
+            "still land. Try again in 7 minutes, at 14:09:59 UTC.",
+        ),
+        (
+            describe_open_delete("acme/api", NOW + timedelta(seconds=61), NOW),
+            "a manifest of acme/api that this needs is being deleted, or may still be. Try again "
+            "in 2 minutes, at 14:04:00 UTC.",
+        ),
+        (
+            describe_open_delete("acme/api", None, NOW),
+            "a manifest of acme/api that this needs is being deleted, or may still be. Try again "
+            "in 10 seconds.",
+        ),
+    ],
+)
+def test_what_has_to_wait_is_told_what_for_and_how_long(line: str, expected: str) -> None:
+    assert line == expected
 
 
 @pytest.mark.parametrize("pushed", [PUSHED, LOCKED_DIGEST, None])

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ASK = (
-    "from django.db import connection; cursor = connection.cursor(); cursor.execute("
+    "import django; django.setup(); from django.db import connection; "
+    "cursor = connection.cursor(); cursor.execute("
     "'SELECT ssl, application_name FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
     "WHERE pid = pg_backend_pid()'); print(*cursor.fetchone())"
 )
@@ -64,9 +65,16 @@ def ask_server(tmp_path: Path, url: str) -> subprocess.CompletedProcess[str]:
     ours = {each.name.upper() for each in fields(Environment)}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "manage.py", "shell", "--no-imports", "-c", ASK],
+        # Not by manage.py: its commands want a database that is migrated.
+        [sys.executable, "-W", "ignore", "-c", ASK],
         cwd=ROOT,
-        env={**inherited, "DATA_DIR": str(tmp_path), "DATABASE_URL": url},
+        env={
+            **inherited,
+            "DJANGO_SETTINGS_MODULE": "packages_site.settings",
+            "SECRET_KEY": 50 * "s",
+            "DATA_DIR": str(tmp_path),
+            "DATABASE_URL": url,
+        },
         capture_output=True,
         text=True,
         timeout=120,

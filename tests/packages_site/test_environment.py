@@ -596,6 +596,7 @@ def test_a_folder_that_may_not_be_written_to_is_told(
     variables: Set, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     folder = tmp_path / "locked"
+    folder.mkdir()
     variables(**{name: f"sqlite:///{folder}/db" if name == "DATABASE_URL" else str(folder)})
     monkeypatch.setattr("os.access", lambda path, _: path != folder)
     with pytest.raises(BadSettingError, match=f"^{name} cannot be used: .* written to"):
