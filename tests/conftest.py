@@ -3,6 +3,7 @@
 Alice is admin of acme, Bob a member, Olga its auditor; Mallory is admin of another workspace.
 """
 
+import gc
 import os
 import shutil
 import time
@@ -60,12 +61,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays until the end, which is much."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what was not asked for, and keep together what shares a started service."""
-    chosen = [item for item in items if _is_chosen(item, config)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = chosen
+    others = [item for item in items if not _is_chosen(item, config)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if _is_chosen(item, config)]
     for item in items:
         if group := _find_group(item):
             item.add_marker(pytest.mark.xdist_group(group))
@@ -124,7 +132,7 @@ def kept_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """
     around = transaction.atomic()
     # As the transaction of a test, it may have a durable one within.
-    around._from_testcase = True
+    around._from_testcase = True  # type: ignore[attr-defined]
     with django_db_blocker.unblock(), around:
         yield
         transaction.set_rollback(True)
