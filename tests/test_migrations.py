@@ -23,7 +23,8 @@ SCHEMA = (
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace
     UNION SELECT 'index', tablename, indexname, indexdef FROM pg_indexes
         WHERE schemaname = 'public'
-    UNION SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) || tgenabled::text
+    UNION SELECT 'trigger', tgrelid::regclass::text, tgname,
+        pg_get_triggerdef(oid) || tgenabled::text
         FROM pg_trigger WHERE NOT tgisinternal
     UNION SELECT 'function', proname, '', prosrc FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace
