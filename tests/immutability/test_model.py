@@ -215,6 +215,9 @@ class World:
         """Let others act while the call is on its way, then answer it as the operation says."""
         if not self.running:
             return carry()
+        for row in LockedTag.objects.filter(state=LockState.DELETING):
+            # An admin has decided: from now on nothing is promised.
+            self.promise.forget(row.tag)
         operation, replies, count = self.running[-1]
         if operation.meanwhile and count[0] == operation.at_call:
             for each in operation.meanwhile:
