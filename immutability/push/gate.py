@@ -251,6 +251,7 @@ def _claim(
         looks,
         plan.records,
         known_manifests=stored.revisions if stored else (),
+        adopted=plan.adopted,
         to_refuse=plan.is_refused,
     )
     try:

@@ -22,8 +22,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     def sleep(seconds: float) -> None:
         clock[0] += seconds
 
-    monkeypatch.setattr(patience.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(patience.time, "sleep", sleep)
+    monkeypatch.setattr("immutability.patience.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("immutability.patience.time.sleep", sleep)
     monkeypatch.setattr(patience, "MAX_WAIT_SECONDS", 10.0)
     return clock
 

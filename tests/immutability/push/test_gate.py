@@ -324,3 +324,16 @@ def test_an_index_of_more_than_is_read_at_once_is_read_bit_by_bit(core: Core) ->
         core.registry.store(each)
     assert core.push("v1", image=index(*children)) == "503"
     assert core.push("v1", image=index(*children)) == "201"
+
+
+def test_a_late_sender_does_not_bring_back_a_manifest_that_was_deleted(core: Core) -> None:
+    def come_late(carry: Carry) -> RegistryAnswer:
+        landed = carry()
+        core.let_pass(seconds=6)
+        assert core.push("v1", image=ONE) == "201"
+        assert core.delete(ONE, is_admin=True) == "202"
+        return landed
+
+    core.registry.script("PUT v1", come_late)
+    assert core.push("v1", image=ONE) == "503"
+    assert not Manifest.objects.get(digest=digest_of(ONE)).is_there
