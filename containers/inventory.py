@@ -11,21 +11,33 @@ from workspaces.models import Workspace
 def record_manifest(
     workspace: Workspace, repository: Repository, digest: Digest, facts: ManifestFacts
 ) -> None:
-    """Keep what a manifest lists, within the caller's transaction."""
+    """Keep what a manifest lists, within the caller's transaction.
+
+    Its row comes first: who holds that adds to the list.
+    """
     row = Manifest(workspace=workspace, repository=repository.name, digest=digest.value)
-    record_facts(row, facts)
+    _describe(row, facts)
     Manifest.objects.bulk_create(
         [row],
         update_conflicts=True,
         unique_fields=["workspace", "repository", "digest"],
         update_fields=["media_type", "size", "subject", "is_read"],
     )
+    _record_list(row, facts)
 
 
 def record_facts(row: Manifest, facts: ManifestFacts) -> None:
-    """Keep what a manifest lists; its row, which is held or new, is the caller's to save."""
+    """Keep what a manifest lists; its row, which is held, is the caller's to save."""
+    _describe(row, facts)
+    _record_list(row, facts)
+
+
+def _describe(row: Manifest, facts: ManifestFacts) -> None:
     row.media_type, row.size, row.is_read = facts.media_type, facts.size, True
     row.subject = facts.subject.value if facts.subject else ""
+
+
+def _record_list(row: Manifest, facts: ManifestFacts) -> None:
     if facts.children:
         ManifestReference.objects.bulk_create(
             [

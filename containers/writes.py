@@ -7,12 +7,13 @@ database's clock times leases; `sent_by` is this machine's clock that goes on wh
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.db.models import Exists
 from django.db.models.functions import Now
 
 from containers.connection import release_database
@@ -122,6 +123,17 @@ def lock_manifests(
     if len(rows) < len(set(digests)):
         raise RecordMovedError("a manifest has no row yet")
     return {Digest(row.digest): row for row in rows}
+
+
+def hold_shown(
+    workspace: Workspace, repository: Repository, digests: Collection[Digest]
+) -> dict[Digest, Manifest]:
+    """Hold the manifests that looks have shown, before the records that come to name them.
+
+    A delete of one that is open began before its tag was known to be at it: it may take the tag.
+    """
+    insert_missing(workspace, repository, (), digests)
+    return lock_manifests(workspace, repository, digests)
 
 
 def lock_records(
@@ -276,6 +288,28 @@ def add_stray(record: TagRecord, digest: str, until: datetime) -> None:
         record.stray_digest = ""
 
 
+def shown_waits_until(
+    shown: Digest, manifests: Mapping[Digest, Manifest], now: datetime
+) -> datetime | None:
+    """Return until when an open delete may take a tag that a look has shown; None without one.
+
+    Raises RecordMovedError where its manifest is not among the held ones.
+    """
+    if shown not in manifests:
+        raise RecordMovedError("the manifest under the tag is not held")
+    return open_delete_ends(manifests[shown], now)
+
+
+def note_shown(
+    record: TagRecord, shown: Digest | None, manifest: Manifest | None, now: datetime
+) -> None:
+    """Note on a held record what a look showed, whose manifest is held, too. The caller saves."""
+    record.digest, record.shown_at = str(shown or ""), now
+    until = open_delete_ends(manifest, now) if manifest is not None else None
+    if until is not None:
+        add_stray(record, "", until)
+
+
 def is_late(record: TagRecord, now: datetime, same_image: Digest | None = None) -> bool:
     """Whether others need not wait any longer for the sender of a record's write in flight.
 
@@ -336,10 +370,11 @@ def open_delete_ends(manifest: Manifest, now: datetime) -> datetime | None:
     return latest if latest > now else None
 
 
-def note_there(workspace: Workspace, repository: Repository, digest: Digest) -> None:
+def note_there(workspace: Workspace, repository: Repository, digest: Digest, write: Write) -> None:
     """Note that a manifest has landed with its tag, if no delete of it may still land.
 
-    Before the records of its tags are locked.
+    Before the records of its tags are locked. Only while one of them names the write: until then no
+    delete of the manifest begins, and after it one may have landed.
     """
     Manifest.objects.filter(
         workspace=workspace,
@@ -347,7 +382,9 @@ def note_there(workspace: Workspace, repository: Repository, digest: Digest) -> 
         digest=digest.value,
         is_there=False,
         delete_id=None,
-    ).exclude(stray_until__gt=Now()).update(is_there=True)
+    ).filter(Exists(TagRecord.objects.filter(write_id=write.id))).exclude(
+        stray_until__gt=Now()
+    ).update(is_there=True)
 
 
 def end_delete(manifest: Manifest, sent: Sent, now: datetime) -> None:

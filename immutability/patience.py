@@ -47,9 +47,15 @@ class Patience:
     reconcile_at: float = 0.0
     turns: int = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the request has waited long enough."""
+        return time.monotonic() >= self.ends_at
+
     def may_reconcile(self) -> bool:
-        """Whether this request may reconcile again."""
-        if time.monotonic() < self.reconcile_at:
+        """Whether this request may reconcile: once, and again while it goes on waiting."""
+        is_first = self.reconcile_at == 0.0
+        if not is_first and (self.is_over or time.monotonic() < self.reconcile_at):
             return False
         self.reconcile_at = time.monotonic() + _RECONCILE_AGAIN_SECONDS
         return True
@@ -65,7 +71,7 @@ class Patience:
             time.sleep(_SHORT_TURN_SECONDS)
             return True
         self.has_slot = self.has_slot or self.slots.try_take()
-        if not self.has_slot or time.monotonic() >= self.ends_at:
+        if not self.has_slot or self.is_over:
             return False
         time.sleep(_TURN_SECONDS)
         return True
@@ -102,10 +108,8 @@ def wait_for(
     patience = Patience(slots)
     try:
         while isinstance(answer := work(), NotYet):
-            if patience.may_reconcile():
-                is_helped = [reconcile_record(each, registry) for each in answer.records]
-                if any(is_helped):
-                    continue
+            if patience.may_reconcile() and _reconcile(answer.records, registry, patience):
+                continue
             if not patience.is_left():
                 if answer.refusal is not None:
                     return answer.refusal
@@ -113,3 +117,17 @@ def wait_for(
         return answer
     finally:
         patience.end()
+
+
+def _reconcile(records: list[int], registry: RegistryClient, patience: Patience) -> bool:
+    """Reconcile these tags; return whether that has changed one.
+
+    Begins none after the first once the request has waited long enough: a registry that hangs takes
+    half a minute for each.
+    """
+    has_changed = False
+    for record_id in records:
+        has_changed = reconcile_record(record_id, registry) or has_changed
+        if patience.is_over:
+            break
+    return has_changed

@@ -39,6 +39,7 @@ from workspaces.models import Workspace
 DELETED_AT_REGISTRY = "deleted through the registry"
 # By these a registry says that it cannot delete a single tag.
 _UNSUPPORTED = (400, 405)
+_TAG_CHANGED = "the tag changed while Taglock looked at it"
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,24 @@ def _look(delete: ManifestDelete, tag: Tag, registry: RegistryClient) -> dict[Ta
     policy = read_policy(delete.workspace)
     if not cover(policy, tag).is_covered:
         return {}
-    record = TagRecord.objects.filter(
-        workspace=delete.workspace, repository=delete.repository.name, name=tag.name
-    ).first()
+    record = _read_record(delete, tag)
     if record is not None and record.digest:
         return {}
+    return {tag: _take_look(delete, tag, record, registry)}
+
+
+def _read_record(delete: ManifestDelete, tag: Tag) -> TagRecord | None:
+    return TagRecord.objects.filter(
+        workspace=delete.workspace, repository=delete.repository.name, name=tag.name
+    ).first()
+
+
+def _take_look(
+    delete: ManifestDelete, tag: Tag, record: TagRecord | None, registry: RegistryClient
+) -> TakenLook:
+    """Look at the tag, whose record was read before: the look counts while it does not change."""
     look = look_at_tag(delete.repository, tag, registry)
-    return {tag: TakenLook(look, record.revision if record else 0)}
+    return TakenLook(look, record.revision if record else 0)
 
 
 def _begin(
@@ -183,9 +195,10 @@ def _delete_by_image(
     delete: ManifestDelete, tag: Tag, registry: RegistryClient, slots: WaitSlots, actor: Actor
 ) -> RegistryAnswer | Refusal:
     """Delete a tag on a registry that deletes no single tags: by digest, if it is alone on it."""
-    shown = look_at_tag(delete.repository, tag, registry).digest
+    taken = _take_look(delete, tag, _read_record(delete, tag), registry)
+    shown = taken.look.digest
     if shown is None:
-        return _reserve_absent(delete, tag, actor)
+        return _reserve_absent(delete, tag, taken.revision, actor)
     row = LockedTag.objects.filter(
         workspace=delete.workspace, repository=delete.repository.name, tag=tag.name
     ).first()
@@ -194,12 +207,28 @@ def _delete_by_image(
     return delete_manifest(replace(delete, target=shown, only=tag), registry, slots, actor=actor)
 
 
-def _reserve_absent(delete: ManifestDelete, tag: Tag, actor: Actor) -> RegistryAnswer | Refusal:
-    """The registry does not have the tag, so nothing has to be sent: reserve an admin's name."""
+def _reserve_absent(
+    delete: ManifestDelete, tag: Tag, revision: int, actor: Actor
+) -> RegistryAnswer | Refusal:
+    """The registry does not have the tag, so nothing has to be sent: reserve an admin's name.
+
+    `revision` is the record's from before the look that showed this.
+    """
+    try:
+        return _hold_absent(delete, tag, revision, actor)
+    except RecordMovedError as error:
+        raise TryAgainError(_TAG_CHANGED) from error
+
+
+def _hold_absent(
+    delete: ManifestDelete, tag: Tag, revision: int, actor: Actor
+) -> RegistryAnswer | Refusal:
     with hold_delete(delete.question) as plan:
         delete.confirm()
         if plan.must_wait:
             raise TryAgainError("another write of the tag is in flight")
+        if plan.records[tag].revision != revision:
+            raise TryAgainError(_TAG_CHANGED)
         row = plan.locks.get(tag)
         if plan.tags_with(DeleteStep.RESERVE) and row is not None:
             locks.begin_deleting(row, delete.reason, plan.now, actor=actor)

@@ -5,11 +5,10 @@ Gate, check-delete and the admins' pages make the same plan.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
 
 from containers import writes
 from containers.inventory import find_ancestors
@@ -25,6 +24,7 @@ from immutability.policy.decisions import (
     DeleteStep,
     DigestDecision,
     DigestStep,
+    Stray,
     decide_delete,
     decide_delete_by_digest,
 )
@@ -159,7 +159,8 @@ def hold_delete(
     """Hold what a delete concerns, and decide; commit what the caller writes.
 
     `looks` has what the registry showed under the tag to be deleted. Raises PatternError and
-    PatternEvaluationError, and RecordMovedError where a record is made at the same moment.
+    PatternEvaluationError, and RecordMovedError where a row is made, or a tag that is to be adopted
+    changes, at the same moment.
     """
     with transaction.atomic():
         if isinstance(question.target, Tag):
@@ -169,10 +170,14 @@ def hold_delete(
 
 
 def _hold_tag(question: DeleteQuestion, tag: Tag, looks: Mapping[Tag, TakenLook]) -> DeletePlan:
-    writes.insert_missing(question.workspace, question.repository, [tag])
-    records = writes.lock_records(question.workspace, question.repository, [tag])
+    place = (question.workspace, question.repository)
+    look = looks.get(tag)
+    shown = look.look.digest if look else None
+    manifests = writes.hold_shown(*place, [shown] if shown else [])
+    writes.insert_missing(*place, [tag])
+    records = writes.lock_records(*place, [tag])
     policy, now, rows = _read_held(question, records)
-    record, row, look = records[tag], rows.get(tag), looks.get(tag)
+    record, row = records[tag], rows.get(tag)
     decision = decide_delete(
         cover(policy, tag),
         record_facts(record),
@@ -180,6 +185,11 @@ def _hold_tag(question: DeleteQuestion, tag: Tag, looks: Mapping[Tag, TakenLook]
         look.look if look and look.revision == record.revision else None,
         is_admin=question.is_admin,
     )
+    if decision.adopt is not None and not record.digest:
+        until = writes.shown_waits_until(decision.adopt, manifests, now)
+        if until is not None:
+            stray = Stray(None, until)
+            decision = replace(decision, step=DeleteStep.WAIT, adopt=None, stray=stray)
     return DeletePlan(question, policy, now, records, rows, {tag: decision})
 
 
@@ -211,16 +221,17 @@ def find_concerned(
 ) -> list[Tag]:
     """Return the tags whose digest, write, stray or lock names the manifest, or what lists it."""
     named = [digest.value, *(parent.value for parent in parents)]
-    rows = TagRecord.objects.filter(
-        Q(digest__in=named)
-        | Q(write_digest__in=named)
-        | Q(write_id__isnull=False, write_digest="")
-        | Q(stray_until__isnull=False, stray_digest__in=["", *named])
-        | Q(lock__digest__in=named),
-        workspace=question.workspace,
-        repository=question.repository.name,
+    place = {"workspace": question.workspace, "repository": question.repository.name}
+    records = TagRecord.objects.filter(**place).values_list("name", flat=True)
+    locks_here = {f"lock__{name}": value for name, value in place.items()}
+    # One statement, so that nothing moves from one part to another between them; of several parts,
+    # since each has an index of its own.
+    names = records.filter(digest__in=named).union(
+        records.filter(write_id__isnull=False, write_digest__in=["", *named]),
+        records.filter(stray_until__isnull=False, stray_digest__in=["", *named]),
+        records.filter(**locks_here, lock__digest__in=named),
     )
-    return [Tag(name) for name in rows.order_by("name").values_list("name", flat=True)]
+    return [Tag(name) for name in sorted(names)]
 
 
 def _read_held(

@@ -213,8 +213,8 @@ def _find_missing_below(push: ManifestPush, registry: RegistryClient) -> Digest 
         return None
     learn_lists(push.workspace, push.repository, children, registry)
     known = _find_manifests(push)
-    below = [digest for digest in known if digest != push.digest and digest not in children]
-    for digest in sorted(below):
+    # An index may list tens of thousands.
+    for digest in sorted(known.keys() - {push.digest, *children}):
         if known[digest].is_there:
             continue
         if head_manifest(push.repository, digest, registry) is None:
@@ -251,6 +251,7 @@ def _claim(
         looks,
         plan.records,
         known_manifests=stored.revisions if stored else (),
+        adopted=plan.adopted,
         to_refuse=plan.is_refused,
     )
     try:

@@ -72,12 +72,13 @@ class PushPlan:
     records: dict[Tag, TagRecord]
     locks: dict[Tag, LockedTag]
     looks: Mapping[Tag, TakenLook]
-    # Of what the push needs; in a hold they are locked.
+    # In a hold: of what the push needs, and of what it adopts; they are locked.
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
+    is_held: bool = False
     decisions: dict[Tag, PushDecision] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Decide. Raises PatternError or PatternEvaluationError."""
+        """Decide. Raises PatternError, PatternEvaluationError and, held, RecordMovedError."""
         self.decisions = {tag: self._decide(tag) for tag in self.question.tags}
 
     def _decide(self, tag: Tag) -> PushDecision:
@@ -92,6 +93,10 @@ class PushPlan:
             taken.look if taken and taken.revision == revision else None,
             is_check=self.question.is_check,
         )
+        if self.is_held and decision.adopt is not None:
+            until = writes.shown_waits_until(decision.adopt, self.manifests, self.now)
+            if until is not None:
+                return replace(decision, step=Step.WAIT, adopt=None, stray=Stray(None, until))
         is_released = row is not None and row.state == LockState.RELEASED
         if (
             decision.step is Step.UNCHANGED
@@ -116,6 +121,11 @@ class PushPlan:
     def is_refused(self) -> bool:
         """Whether some tag refuses the push for good: then nothing else is done."""
         return bool(self.tags_with(Step.LOCKED, Step.RESERVED))
+
+    @property
+    def adopted(self) -> set[Digest]:
+        """What the registry has under tags that nothing holds, and that are to be locked to it."""
+        return {each.adopt for each in self.decisions.values() if each.adopt is not None}
 
     @property
     def must_wait(self) -> bool:
@@ -272,15 +282,17 @@ def hold_plan(
     known: Collection[Tag],
     *,
     known_manifests: Collection[Digest] = (),
+    adopted: Collection[Digest] = (),
     to_refuse: bool = False,
 ) -> Iterator[PushPlan]:
     """Hold what the push concerns, and decide; commit what the caller writes.
 
-    `known` are the tags that have a record, and `known_manifests` those that have a row. Only to
-    refuse, the manifests are left alone: the plan may then do nothing else. Raises RecordMovedError
-    where another row is made at the same moment, PatternError and PatternEvaluationError.
+    `known` are the tags that have a record, `known_manifests` those that have a row, and `adopted`
+    what is to be locked as it is. Only to refuse, the other manifests are left alone: the plan may
+    then do nothing else. Raises RecordMovedError where another row is made at the same moment or
+    something else is to be adopted, PatternError and PatternEvaluationError.
     """
-    needed = [] if to_refuse else question.find_needed()
+    needed = {*adopted, *(() if to_refuse else question.find_needed())}
     missing = [tag for tag in question.tags if tag not in known]
     unknown = [digest for digest in needed if digest not in known_manifests]
     with transaction.atomic():
@@ -296,4 +308,4 @@ def hold_plan(
         held = {by_record[row.record_id]: row for row in rows}
         for row in held.values():
             row.workspace = question.workspace
-        yield PushPlan(question, policy, now, records, held, looks, manifests)
+        yield PushPlan(question, policy, now, records, held, looks, manifests, is_held=True)

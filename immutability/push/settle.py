@@ -32,7 +32,7 @@ def settle_push(
     """
     digest = Digest(str(write.digest))
     if any(sent.result is Result.LANDED for sent in results.values()):
-        writes.note_there(workspace, repository, digest)
+        writes.note_there(workspace, repository, digest, write)
     records, now = writes.lock_records_of(write)
     records = [each for each in records if Tag(each.name) in results]
     if now is None or not records:

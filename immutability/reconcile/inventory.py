@@ -120,8 +120,11 @@ def _record(
 ) -> _Recorded:
     """Hold the tags; record the looks that still count, and adopt what nothing holds.
 
-    One that could not be looked at gets its record, too: it is known to be unknown.
+    One that could not be looked at gets its record, too: it is known to be unknown. One whose image
+    is being deleted is not adopted: it waits for the end of that, as for a stray.
     """
+    shown_digests = {taken.look.digest for taken in looks.values() if taken.look.digest}
+    manifests = writes.hold_shown(workspace, repository, shown_digests)
     writes.insert_missing(workspace, repository, missing)
     records = writes.lock_records(workspace, repository, looks)
     policy, now = read_policy_and_time(workspace)
@@ -142,7 +145,7 @@ def _record(
         record.workspace = workspace
         has_changed = record.digest != str(shown or "") or record.shown_at is None
         if has_changed:
-            record.digest, record.shown_at = str(shown or ""), now
+            writes.note_shown(record, shown, manifests.get(shown) if shown else None, now)
         coverage = cover(policy, tag)
         if shown is not None and coverage.is_covered:
             covered.add(shown)
@@ -187,11 +190,12 @@ def finish_repository(
     adopted = 0
     for turn in range(_TRIES):
         if not tags:
-            _note_listed(workspace, repository)
             break
         time.sleep(_TURN_SECONDS if turn else 0.0)
         adopted += read_tags(workspace, repository, tags, registry).adopted_count
         tags = _filter_unknown(workspace, repository, tags)
+    if not _find_unknown_tags(workspace, repository, at_most=1):
+        _note_listed(workspace, repository)
     return Reading(adopted)
 
 
@@ -280,20 +284,22 @@ def find_unread_digests(workspace: Workspace, repository: Repository) -> set[Dig
     """
     place = {"workspace": workspace, "repository": repository.name}
     policy = read_policy(workspace)
-    named = set(TagRecord.objects.filter(**place).exclude(digest="").values_list("name", "digest"))
-    named.update(
+    read = Manifest.objects.filter(**place, is_read=True)
+    unread_children = ManifestReference.objects.filter(
+        ~Exists(read.filter(digest=OuterRef("child"))), **place
+    )
+    children = set(unread_children.values_list("child", flat=True).distinct())
+    above = find_all_ancestors(workspace, repository, children)
+    tags = TagRecord.objects.filter(**place).exclude(digest="").values_list("name", "digest")
+    locks_held = (
         LockedTag.objects.filter(**place)
         .exclude(state=LockState.RESERVED)
         .values_list("tag", "digest")
     )
-    read = set(Manifest.objects.filter(**place, is_read=True).values_list("digest", flat=True))
-    is_read = Manifest.objects.filter(**place, is_read=True, digest=OuterRef("child"))
-    unread_children = ManifestReference.objects.filter(~Exists(is_read), **place)
-    children = set(unread_children.values_list("child", flat=True).distinct())
-    above = find_all_ancestors(workspace, repository, children)
-    roots = {
-        Digest(digest)
-        for name, digest in named
-        if (digest not in read or digest in above) and cover(policy, Tag(name)).is_covered
-    }
+    named: set[tuple[str, str]] = set()
+    for rows in (tags, locks_held):
+        # Of a large repository, only what is unread leaves the database.
+        named.update(rows.filter(~Exists(read.filter(digest=OuterRef("digest")))))
+        named.update(rows.filter(digest__in=above))
+    roots = {Digest(digest) for name, digest in named if cover(policy, Tag(name)).is_covered}
     return find_unknown(workspace, repository, roots)

@@ -58,7 +58,11 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
     look = None
     if registry is not None:
         look = look_at_tag(Repository(record.repository), Tag(record.name), registry)
+    shown = look.digest if look is not None else None
     with transaction.atomic():
+        manifests = writes.hold_shown(
+            record.workspace, Repository(record.repository), [shown] if shown else []
+        )
         held = writes.lock_record(record.id)
         if held.revision != record.revision or held.write_id is not None:
             return False
@@ -66,7 +70,10 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
         row = LockedTag.objects.select_related("workspace").filter(record=held).first()
         facts = record_facts(held)
         held.stray_until, held.stray_digest = None, ""
-        if look is not None:
+        if shown is not None and writes.has_open_delete(manifests[shown], now):
+            # It may take the tag still: the look after that decides.
+            writes.note_shown(held, shown, manifests[shown], now)
+        elif look is not None:
             apply_look(
                 held,
                 row,

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from containers import writes
 from containers.models import Tag as TagRecord
+from containers.reference import Tag
 from containers.registry.client import RegistryAnswer
 from immutability import patience
 from immutability.actions.save_settings import save_container_settings
@@ -27,6 +28,7 @@ from immutability.errors import ConflictError, TryAgainError
 from immutability.models import LockedTag
 from immutability.protection import LockState, Policy, PolicyRule, Protection
 from immutability.reading import read_policy
+from immutability.reconcile.inventory import read_tags
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
     NO_ANSWER,
@@ -54,9 +56,11 @@ IMAGES = {
     "two": named("two", image("two")),
 }
 IMAGES["list"] = named("list", index(IMAGES["one"]))
+IMAGES["top"] = named("top", index(IMAGES["list"]))
 DIGESTS = {name: digest_of(body) for name, body in IMAGES.items()}
 NEEDS = {DIGESTS[name]: {DIGESTS[name]} for name in IMAGES}
 NEEDS[DIGESTS["list"]].add(DIGESTS["one"])
+NEEDS[DIGESTS["top"]] |= NEEDS[DIGESTS["list"]]
 TAGS = ("v1", "v2")
 ONLY_V1 = PolicyRule("v1", "^v1$")
 SETTINGS = {
@@ -195,6 +199,11 @@ class World:
     def reconcile(self, tag: str) -> None:
         with suppress(TagRecord.DoesNotExist):
             self.core.reconcile(tag)
+
+    def look(self, tag: str) -> None:
+        """The inventory looks at a tag."""
+        registry: Any = self.registry
+        read_tags(self.workspace, self.core.repository, [Tag(tag)], registry)
 
     def wait(self, seconds: int) -> None:
         """Let time pass; what is on its way for longer than a stray lives does not land."""
@@ -380,7 +389,7 @@ def operations(meanwhile: st.SearchStrategy[tuple[Operation, ...]]) -> st.Search
         some("push_by_digest", st.sampled_from(["one", "two"]), meanwhile),
         some(
             "delete",
-            st.tuples(st.sampled_from(["v1", "v1", "one", "two"]), st.booleans()),
+            st.tuples(st.sampled_from(["v1", "v1", "one", "two", "list"]), st.booleans()),
             meanwhile,
         ),
         some("save", st.sampled_from(list(SETTINGS)), meanwhile),
@@ -388,6 +397,7 @@ def operations(meanwhile: st.SearchStrategy[tuple[Operation, ...]]) -> st.Search
         some("free", tags, meanwhile),
         some("reconcile", tags, meanwhile),
         some("reconcile", tags, meanwhile),
+        some("look", tags, meanwhile),
         some("wait", st.sampled_from([6, 40, 16 * 60]), meanwhile),
         some("land", st.integers(0, 2), meanwhile),
     )
@@ -418,6 +428,7 @@ def play(
     begins_with: str,
     follow: Callable[[World], None],
     make_world: Callable[[Workspace], World] = World,
+    there: tuple[str, ...] = (),
 ) -> None:
     """Let the steps happen in a new workspace, and see to it that nothing is left behind."""
     workspace = create_workspace("acme", "Acme", actor=SYSTEM)
@@ -425,7 +436,8 @@ def play(
     add_member(workspace, user, Role.ADMIN, actor=SYSTEM)
     world = make_world(workspace)
     follow(world)
-    world.registry.store(IMAGES["one"])
+    # Some tags are older than Taglock.
+    world.registry.store(IMAGES["one"], *there)
     world.save(begins_with)
     for step in steps:
         world.run(step)
@@ -434,7 +446,9 @@ def play(
 
 
 @given(
-    steps=st.lists(nested, min_size=2, max_size=STEPS), begins_with=st.sampled_from(["all", "none"])
+    steps=st.lists(nested, min_size=2, max_size=STEPS),
+    begins_with=st.sampled_from(["all", "none"]),
+    there=st.sampled_from([(), ("v1",)]),
 )
 @settings(
     max_examples=EXAMPLES,
@@ -442,8 +456,11 @@ def play(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_the_promise_holds_whatever_happens(
-    clock: Callable[[World], None], steps: list[Operation], begins_with: str
+    clock: Callable[[World], None],
+    steps: list[Operation],
+    begins_with: str,
+    there: tuple[str, ...],
 ) -> None:
     with transaction.atomic():
-        play(steps, begins_with, clock)
+        play(steps, begins_with, clock, there=there)
         transaction.set_rollback(True)

@@ -179,7 +179,7 @@ class AskingWorld(World):
         self.late.append((sent_by, partial(self._write, tag, name)))
 
     def _write(self, tag: str, name: str) -> RegistryAnswer:
-        media_type = INDEX_TYPE if name == "list" else IMAGE_TYPE
+        media_type = INDEX_TYPE if b'"manifests"' in IMAGES[name] else IMAGE_TYPE
         return self.registry._put(Call("PUT", tag, IMAGES[name], media_type))
 
     # ---- the promise --------------------------------------------------------------------------

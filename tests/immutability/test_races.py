@@ -1,13 +1,20 @@
 """Sixteen clients at once, each with a database connection of its own."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
 import pytest
+from django.db import transaction
 
+from containers import writes
+from containers.inventory import record_facts, record_manifest
+from containers.models import ManifestReference
+from containers.reference import Digest
 from containers.registry.client import RegistryAnswer
+from containers.registry.manifest import read_manifest
 from immutability import patience
 from immutability.actions.free import free_name
 from immutability.actions.hold import LockChange
@@ -21,8 +28,15 @@ from immutability.protection import PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.at_once import at_once
 from tests.immutability.core import ALICE, Core, named
+from tests.immutability.registry_double import (
+    INDEX_TYPE,
+    Carry,
+    RegistryDouble,
+    digest_of,
+    image,
+    index,
+)
 from tests.immutability.registry_double import Call as RegistryCall
-from tests.immutability.registry_double import Carry, RegistryDouble, digest_of, image, index
 from workspaces.access import SYSTEM
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
@@ -280,3 +294,30 @@ def test_a_name_is_freed_once_and_goes_to_one_push(clients: Core) -> None:
         assert set(told[4:]) <= {"201", "403 locked", "403 reserved"}
         freed = LockEvent.objects.filter(kind="lock.freed", tag=tag)
         assert freed.count() == 1
+
+
+def test_a_list_is_read_and_pushed_at_once(core: Core) -> None:
+    """A deadlock, where the list is written before the row that it belongs to is held."""
+    place, digest = (core.workspace, core.repository), Digest(digest_of(index(ONE)))
+    facts = read_manifest(index(ONE), INDEX_TYPE)
+    writes.insert_missing(*place, (), [digest])
+    is_held = threading.Event()
+
+    @transaction.atomic
+    def push() -> None:
+        row = writes.lock_manifests(*place, [digest])[digest]
+        is_held.set()
+        time.sleep(0.3)
+        record_facts(row, facts)
+        row.save()
+
+    @transaction.atomic
+    def read() -> None:
+        record_manifest(*place, digest, facts)
+
+    def read_meanwhile() -> None:
+        is_held.wait(5)
+        read()
+
+    at_once([push, read_meanwhile])
+    assert ManifestReference.objects.count() == 1

@@ -278,3 +278,18 @@ def test_a_members_delete_never_uses_up_a_release(core: Core) -> None:
     core.release()
     assert core.delete("v1") == "403 locked"
     assert core.lock() == "released one"
+
+
+def test_a_tag_that_came_back_since_it_was_looked_at_is_not_taken_for_deleted(core: Core) -> None:
+    def push_meanwhile(carry: Carry) -> RegistryAnswer:
+        shown = carry()
+        assert core.push("v1", image=TWO) == "201"
+        return shown
+
+    core.registry.deletes_tags = False
+    core.push("v1", image=ONE)
+    core.release()
+    del core.registry.tags["v1"]
+    core.registry.script("HEAD v1", push_meanwhile)
+    assert core.delete("v1", is_admin=True) == "503"
+    assert (core.lock(), core.shown()) == ("locked two", "two")

@@ -3,6 +3,7 @@
 import pytest
 
 from containers.models import Manifest, Push
+from containers.reference import Digest
 from containers.registry.client import RegistryAnswer
 from immutability.look import MAX_LISTS_READ
 from immutability.protection import Protection
@@ -324,3 +325,39 @@ def test_an_index_of_more_than_is_read_at_once_is_read_bit_by_bit(core: Core) ->
         core.registry.store(each)
     assert core.push("v1", image=index(*children)) == "503"
     assert core.push("v1", image=index(*children)) == "201"
+
+
+def test_a_late_sender_does_not_bring_back_a_manifest_that_was_deleted(core: Core) -> None:
+    def come_late(carry: Carry) -> RegistryAnswer:
+        landed = carry()
+        core.let_pass(seconds=6)
+        assert core.push("v1", image=ONE) == "201"
+        assert core.delete(ONE, is_admin=True) == "202"
+        return landed
+
+    core.registry.script("PUT v1", come_late)
+    assert core.push("v1", image=ONE) == "503"
+    assert not Manifest.objects.get(digest=digest_of(ONE)).is_there
+
+
+def test_what_an_index_lists_is_not_compared_with_itself_one_by_one(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 300
+    children = [f"sha256:{number:064x}" for number in range(count)]
+    place = {"workspace": core.workspace, "repository": core.repository.name}
+    Manifest.objects.bulk_create(
+        [Manifest(**place, digest=each, is_read=True, is_there=True) for each in children]
+    )
+    core.registry.checks_children = False
+    compared = 0
+    is_equal = Digest.__eq__
+
+    def compare(self: Digest, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return is_equal(self, other)
+
+    monkeypatch.setattr(Digest, "__eq__", compare)
+    assert core.push("v1", image=index(*children)) == "201"
+    assert compared < 20 * count

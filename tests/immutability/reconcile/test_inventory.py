@@ -433,3 +433,17 @@ def test_a_save_has_everything_read(
     protect(acme, Protection.SOME, SEMVER)
     job = Job.objects.get()
     assert (job.done_at, job.repository, job.looked_at_count) == (None, "", 0)
+
+
+def test_a_repository_is_not_read_while_more_tags_are_unknown_than_are_tried_again(
+    core: Core, library: Library, client: RegistryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "MAX_TAGS_TRIED_AGAIN", 2)
+    tags = ["v1", "v2", "v3"]
+    library.store(ONE, *tags)
+    library.script("HEAD", *[NO_ANSWER] * len(tags))
+    _read(core.workspace, client, *tags)
+    finish_repository(core.workspace, REPOSITORY, client)
+    assert not RepositoryRow.objects.filter(listed_at__isnull=False).exists()
+    finish_repository(core.workspace, REPOSITORY, client)
+    assert RepositoryRow.objects.filter(listed_at__isnull=False).exists()
