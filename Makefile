@@ -14,7 +14,7 @@ run: .venv/run  ## Start Taglock on 127.0.0.1:${PORT:-8000}, with demo data in $
 	@requirements/debian docker-registry nginx skopeo curl
 	@exec $(BIN)/python -m packages_site.run
 
-test: .venv/dev  ## Run every test: on SQLite, then again on PostgreSQL
+test: .venv/dev  ## Run every test on PostgreSQL, and a part of them on SQLite too
 	@tests/run
 
 check: .venv/dev  ## Lint, types, imports, templates, migrations, deployment settings

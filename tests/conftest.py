@@ -42,9 +42,6 @@ AA = "sha256:" + "a" * 64
 BB = "sha256:" + "b" * 64
 CC = "sha256:" + "c" * 64
 
-# The marks of tests that start services for the whole run.
-SERVICES = ("browser", "cluster")
-
 SEMVER = PolicyRule("Release versions", r"^v\d+\.\d+\.\d+$")
 
 
@@ -81,11 +78,12 @@ def _is_chosen(item: pytest.Item, config: pytest.Config) -> bool:
 
 
 def _find_group(item: pytest.Item) -> str:
-    """Return the name of what the test shares with others; empty where it starts no process."""
-    if item.get_closest_marker("process"):
-        # Its services are of its module.
-        return item.path.stem
-    return next((name for name in SERVICES if item.get_closest_marker(name)), "")
+    """Return what the test shares services with; empty where it starts no process."""
+    marks = {mark.name for mark in item.iter_markers()}
+    file = item.nodeid.partition("::")[0]
+    if "cluster" in marks:
+        return file.rpartition("/")[0]
+    return file if marks & {"browser", "process"} else ""
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 Starts it in a folder of its own on a free loopback port, with a migrated database to copy
 (`TEMPLATE`), and runs the command with DATABASE_URL set. Stops it, and exits with the command's
-status. Says so and exits 3 where PostgreSQL is missing.
+status. Says so and exits 69 where PostgreSQL is missing.
 """
 
 import os
@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
-MISSING = 3
+MISSING = os.EX_UNAVAILABLE  # 69, which pytest never exits with.
 # The tests' databases are copies of it.
 TEMPLATE = "taglock_template"
 MEMORY = Path("/dev/shm")  # noqa: S108
