@@ -20,7 +20,7 @@ test: .venv/dev  ## Run every test on PostgreSQL, and a part of them on SQLite t
 check: .venv/dev  ## Lint, types, imports, templates, migrations, deployment settings
 	@tests/check
 
-lock: .venv/dev  ## Pin the dependencies of pyproject.toml anew
+lock: .venv/dev  ## Pin the dependencies of pyproject.toml again
 	@requirements/lock $(BIN)/uv
 
 .venv/run: requirements/run.txt

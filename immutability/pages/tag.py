@@ -35,11 +35,11 @@ class MomentForm(FilterForm):
         required=False,
         input_formats=["%Y-%m-%d"],
         widget=forms.DateInput({"type": "date"}),
-        help_text="End of the day",
+        help_text="the end of that day",
         error_messages={"invalid": "Enter a day like 2026-05-01."},
     )
     time = forms.TimeField(
-        required=False, widget=forms.TimeInput({"type": "time", "step": "1"}), help_text="or at"
+        required=False, widget=forms.TimeInput({"type": "time", "step": "1"}), help_text="optional"
     )
 
     before = RefField(widget=forms.HiddenInput)

@@ -111,7 +111,19 @@ def _explain(result: SampleResult) -> str:
             sentence = f"Matched by {names}."
     partial = [each for each in result.matches if each.is_partial]
     if partial and why in (Why.RULE, Why.NO_PROTECTION):
-        part = result.sample[partial[0].match.start : partial[0].match.end]
-        what = f"only the part “{part}”" if part else "an empty part"
-        sentence += f" The pattern matches {what}: write ^ and $ around it to match whole tags."
+        match = partial[0].match
+        sentence += f" {_explain_part(result.sample[match.start : match.end])}"
     return sentence
+
+
+def _explain_part(part: str) -> str:
+    """Return the hint for a pattern that matches only this part of a sample.
+
+    For an empty part it doesn't advise ^ and $: `^x*$` in place of `x*` would match almost no tag.
+    """
+    if part:
+        return (
+            f"The pattern matches only the part “{part}”: write ^ and $ around it to match whole "
+            "tags."
+        )
+    return "The pattern can match an empty text, which is in every tag."

@@ -1,12 +1,21 @@
 import re
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands
 
 from packages_site.environment import Environment
 
-SETTINGS = Path(__file__).resolve().parent.parent.parent / "docs" / "settings.md"
+ROOT = Path(__file__).resolve().parent.parent.parent
+SETTINGS = ROOT / "docs" / "settings.md"
+DOCUMENTS = sorted(
+    path.relative_to(ROOT)
+    for pattern in ("*.md", "docs/*.md", "bench/*.md")
+    for path in ROOT.glob(pattern)
+)
+APPS = ("workspaces", "containers", "immutability", "packages_site", "tests", "bench")
 
 
 def list_documented() -> list[str]:
@@ -36,3 +45,34 @@ def test_every_setting_says_its_type_its_default_and_what_it_does(name: str) -> 
     cells = [cell.strip() for cell in row[1].split("|")]
     assert len(cells) >= 3
     assert all(cells)
+
+
+@cache
+def list_anchors(document: Path) -> set[str]:
+    """Return what links into a document may name: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
+    for path, anchor in re.findall(
+        r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", (ROOT / document).read_text()
+    ):
+        target = (ROOT / document.parent / path).resolve() if path else ROOT / document
+        assert target.exists(), path
+        assert not anchor or anchor in list_anchors(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_command_that_is_named_is_there(document: Path) -> None:
+    named = re.findall(r"manage\.py ([a-z_]+)", (ROOT / document).read_text())
+    assert set(named) <= set(get_commands())
+
+
+def test_the_names_in_the_habits_are_there() -> None:
+    habits = (ROOT / "CONTRIBUTING.md").read_text().partition("## Habits")[2].partition("\n## ")[0]
+    names = re.findall(r"`([a-z]+(?:_[a-z]+)+|[A-Z]+(?:_[A-Z]+)+)`", habits)
+    assert names
+    source = "\n".join(path.read_text() for app in APPS for path in (ROOT / app).rglob("*.py"))
+    assert [name for name in names if name not in source] == []

@@ -165,7 +165,7 @@ def test_every_task_is_started_by_the_scheduler(module: ModuleType) -> None:
         for task in vars(module).values()
         if getattr(task, "__module__", "") == module.__name__
     }
-    assert len(written) >= 3
+    assert written
     assert written <= started
 
 

@@ -75,7 +75,7 @@ class Verification:
             f"{self.checkpoints} checkpoints with a good signature",
         ]
         if not self.checkpoints:
-            parts.append("without a checkpoint, nothing shows that all of it was not written anew")
+            parts.append("without a checkpoint, a log that was rewritten as a whole would not show")
         return "; ".join(parts) + "."
 
     def _find(self, keys: list[VerifierKey], given: list[Given]) -> Iterator[str]:

@@ -179,7 +179,10 @@ def test_a_pattern_that_matches_the_whole_tag_is_not_warned_about(admin: Browser
 def test_a_pattern_that_matches_nothing_at_all_is_explained(admin: Browser) -> None:
     fragment = send_rule(admin, "feature", "x*")
     assert answers_of(fragment) == ["Would be locked"]
-    assert "The pattern matches an empty part" in read_explanation(fragment)
+    # Not "write ^ and $ around it": ^x*$ would match nearly no tag.
+    assert read_explanation(fragment) == (
+        "Matched by “Mine”. The pattern can match an empty text, which is in every tag."
+    )
 
 
 # What cannot be tried.

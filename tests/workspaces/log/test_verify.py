@@ -80,7 +80,7 @@ def test_without_a_checkpoint_it_says_what_that_means(
 ) -> None:
     verification = Verification("acme")
     assert list(verification.run(read_known_keys(), [])) == []
-    assert "nothing shows that all of it was not written anew" in verification.describe()
+    assert "a log that was rewritten as a whole would not show" in verification.describe()
 
 
 # Single rows.
