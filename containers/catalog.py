@@ -6,10 +6,10 @@ from itertools import islice
 from typing import TypeVar
 
 from containers.connection import release_database
-from containers.reference import (
+from containers.names import (
     InvalidReferenceError,
-    Repository,
-    Tag,
+    RepositoryName,
+    TagName,
     parse_repository,
     parse_tag,
 )
@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 def iterate_repositories(
     registry: RegistryClient, workspace: str, after: str = ""
-) -> Iterator[Repository]:
+) -> Iterator[RepositoryName]:
     """Yield the repositories of a workspace, in the registry's order, from behind `after`.
 
     `workspace` is its slug. A registry's order may put the slash first or in its place, but keeps
@@ -43,15 +43,15 @@ def iterate_repositories(
 
 
 def iterate_tags(
-    registry: RegistryClient, repository: Repository, after: str = ""
-) -> Iterator[Tag]:
+    registry: RegistryClient, repository: RepositoryName, after: str = ""
+) -> Iterator[TagName]:
     """Yield a repository's tags in order, from behind `after`. Raises RegistryUnavailableError."""
     for name in _iterate(lambda last: registry.page_tags(repository, last), after):
         if name > after:
             yield from parse_tags([name])
 
 
-def parse_tags(names: Iterable[str]) -> list[Tag]:
+def parse_tags(names: Iterable[str]) -> list[TagName]:
     """Return the tags with these names, without those that cannot be pushed."""
     tags = []
     for name in names:

@@ -3,13 +3,13 @@
 from collections.abc import Collection
 
 from containers.models import Manifest, ManifestReference
-from containers.reference import Digest, Repository
+from containers.names import Digest, RepositoryName
 from containers.registry.manifest import ManifestFacts
 from workspaces.models import Workspace
 
 
 def record_manifest(
-    workspace: Workspace, repository: Repository, digest: Digest, facts: ManifestFacts
+    workspace: Workspace, repository: RepositoryName, digest: Digest, facts: ManifestFacts
 ) -> None:
     """Keep what a manifest lists, within the caller's transaction.
 
@@ -53,14 +53,14 @@ def _record_list(row: Manifest, facts: ManifestFacts) -> None:
         )
 
 
-def find_ancestors(workspace: Workspace, repository: Repository, digest: Digest) -> set[Digest]:
+def find_ancestors(workspace: Workspace, repository: RepositoryName, digest: Digest) -> set[Digest]:
     """Return every manifest that lists `digest`, directly or through others."""
     found = find_all_ancestors(workspace, repository, {digest.value})
     return {Digest(value) for value in found}
 
 
 def find_all_ancestors(
-    workspace: Workspace, repository: Repository, digests: Collection[str]
+    workspace: Workspace, repository: RepositoryName, digests: Collection[str]
 ) -> set[str]:
     """Return every manifest that lists one of `digests`, directly or through others."""
     ancestors: set[str] = set()
@@ -77,7 +77,7 @@ def find_all_ancestors(
 
 
 def find_descendants(
-    workspace: Workspace, repository: Repository, digests: Collection[Digest]
+    workspace: Workspace, repository: RepositoryName, digests: Collection[Digest]
 ) -> set[Digest]:
     """Return `digests` and everything that is known to be listed by them, to any depth."""
     seen: set[str] = set()
@@ -92,7 +92,7 @@ def find_descendants(
 
 
 def find_unknown(
-    workspace: Workspace, repository: Repository, digests: Collection[Digest]
+    workspace: Workspace, repository: RepositoryName, digests: Collection[Digest]
 ) -> set[Digest]:
     """Return those of `digests`, and of all that they list, whose lists are not known."""
     place = {"workspace": workspace, "repository": repository.name}

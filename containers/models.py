@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models.functions import Now
 
-from containers.reference import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH
+from containers.names import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH
 from workspaces.models import Workspace
 
 

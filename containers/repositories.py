@@ -8,7 +8,7 @@ from django.db.models import Max, QuerySet
 
 from containers.models import Push
 from containers.models import Repository as KnownRepository
-from containers.reference import Repository
+from containers.names import RepositoryName
 from workspaces.models import Workspace
 
 REPOSITORIES_PER_PAGE = 50
@@ -63,7 +63,7 @@ def find_repositories(
     )
 
 
-def find_repository(workspace: Workspace, repository: Repository) -> ListedRepository | None:
+def find_repository(workspace: Workspace, repository: RepositoryName) -> ListedRepository | None:
     """Return one repository of the workspace, or None where it has none of this name."""
     if repository.workspace != workspace.slug:
         return None

@@ -6,7 +6,7 @@ from contextlib import suppress
 from django.db import transaction
 
 from containers.models import Repository as KnownRepository
-from containers.reference import InvalidReferenceError, Repository, parse_repository
+from containers.names import InvalidReferenceError, RepositoryName, parse_repository
 from workspaces.access import Actor
 from workspaces.actions.members import lock_people
 from workspaces.log.append import Event, append_event
@@ -20,7 +20,7 @@ class ForeignRepositoryError(Exception):
 
 @transaction.atomic
 def set_public(
-    workspace: Workspace, repository: Repository, *, is_public: bool, actor: Actor
+    workspace: Workspace, repository: RepositoryName, *, is_public: bool, actor: Actor
 ) -> bool:
     """Make a repository public or private, and return whether that changed anything.
 
@@ -72,10 +72,10 @@ def find_public(names: Iterable[str]) -> set[str]:
         is_public=True,
     ).values_list("workspace__slug", "name")
     # A row counts for its own workspace alone: no other can publish a name with it.
-    return {name for slug, name in rows if Repository(name).workspace == slug}
+    return {name for slug, name in rows if RepositoryName(name).workspace == slug}
 
 
-def _parse(names: Iterable[str]) -> Iterator[Repository]:
+def _parse(names: Iterable[str]) -> Iterator[RepositoryName]:
     for name in names:
         with suppress(InvalidReferenceError):
             yield parse_repository(name)

@@ -20,7 +20,7 @@ from containers.connection import release_database
 from containers.models import Manifest, WriteKind
 from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import (
     UPSTREAM_DEADLINE_SECONDS,
     RegistryAnswer,
@@ -32,7 +32,7 @@ from workspaces.models import Workspace
 WRITE_LEASE = timedelta(seconds=1.5 * UPSTREAM_DEADLINE_SECONDS)
 # Longer than a write can linger between Taglock and the registry, counted from when it left.
 STRAY_LIFE = timedelta(minutes=15)
-# The same image need not wait longer than this for a sender that may be dead.
+# The same image, and a tag that nothing protects, need not wait longer for a sender that may be dead.
 TAKE_OVER_AFTER = timedelta(seconds=5)
 
 
@@ -79,8 +79,8 @@ def read_clock() -> float:
 
 def insert_missing(
     workspace: Workspace,
-    repository: Repository,
-    tags: Collection[Tag],
+    repository: RepositoryName,
+    tags: Collection[TagName],
     digests: Collection[Digest] = (),
 ) -> None:
     """Insert records and manifests that are missing, sorted, within the hold and before its locks.
@@ -103,7 +103,7 @@ def insert_missing(
 
 
 def lock_manifests(
-    workspace: Workspace, repository: Repository, digests: Collection[Digest]
+    workspace: Workspace, repository: RepositoryName, digests: Collection[Digest]
 ) -> dict[Digest, Manifest]:
     """Lock these manifests, in order, and return them. Raises RecordMovedError where one is gone.
 
@@ -126,7 +126,7 @@ def lock_manifests(
 
 
 def hold_shown(
-    workspace: Workspace, repository: Repository, digests: Collection[Digest]
+    workspace: Workspace, repository: RepositoryName, digests: Collection[Digest]
 ) -> dict[Digest, Manifest]:
     """Hold the manifests that looks have shown, before the records that come to name them.
 
@@ -137,8 +137,8 @@ def hold_shown(
 
 
 def lock_records(
-    workspace: Workspace, repository: Repository, tags: Collection[Tag]
-) -> dict[Tag, TagRecord]:
+    workspace: Workspace, repository: RepositoryName, tags: Collection[TagName]
+) -> dict[TagName, TagRecord]:
     """Lock the records of these tags, in order of their names, and return them.
 
     Raises RecordMovedError where one has no row yet.
@@ -154,7 +154,7 @@ def lock_records(
     )
     if len(rows) < len(set(tags)):
         raise RecordMovedError("a tag has no record yet")
-    return {Tag(row.name): row for row in rows}
+    return {TagName(row.name): row for row in rows}
 
 
 def lock_record(record_id: int) -> TagRecord:
@@ -310,10 +310,17 @@ def note_shown(
         add_stray(record, "", until)
 
 
-def is_late(record: TagRecord, now: datetime, same_image: Digest | None = None) -> bool:
+def is_late(
+    record: TagRecord,
+    now: datetime,
+    *,
+    same_image: Digest | None = None,
+    is_protected: bool = True,
+) -> bool:
     """Whether others need not wait any longer for the sender of a record's write in flight.
 
-    A push of the same image waits less: its own write can do that one no harm.
+    A push of the same image waits less, since its own write can do that one no harm, and so does
+    whoever changes a tag that nothing protects.
     """
     if record.write_id is None or record.write_is_external or record.write_expires_at is None:
         return False
@@ -321,12 +328,19 @@ def is_late(record: TagRecord, now: datetime, same_image: Digest | None = None) 
         return True
     is_same = _is_push(record) and record.write_digest == str(same_image)
     begun_at = record.write_begun_at
-    return is_same and begun_at is not None and begun_at + TAKE_OVER_AFTER <= now
+    may_take_over = is_same or not is_protected
+    return may_take_over and begun_at is not None and begun_at + TAKE_OVER_AFTER <= now
 
 
-def expire_write(record: TagRecord, now: datetime, *, same_image: Digest | None = None) -> bool:
+def expire_write(
+    record: TagRecord,
+    now: datetime,
+    *,
+    same_image: Digest | None = None,
+    is_protected: bool = True,
+) -> bool:
     """Make a stray of a held record's write where its sender is late; return whether it was."""
-    if not is_late(record, now, same_image):
+    if not is_late(record, now, same_image=same_image, is_protected=is_protected):
         return False
     make_stray(record)
     save_record(record, now)
@@ -370,7 +384,9 @@ def open_delete_ends(manifest: Manifest, now: datetime) -> datetime | None:
     return latest if latest > now else None
 
 
-def note_there(workspace: Workspace, repository: Repository, digest: Digest, write: Write) -> None:
+def note_there(
+    workspace: Workspace, repository: RepositoryName, digest: Digest, write: Write
+) -> None:
     """Note that a manifest has landed with its tag, if no delete of it may still land.
 
     Before the records of its tags are locked. Only while one of them names the write: until then no

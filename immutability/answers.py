@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from containers.reference import Digest, Tag
-from immutability.protection import DeleteOutcome, Outcome, PolicyRule
+from containers.names import Digest, TagName
+from immutability.policy.protection import DeleteOutcome, Outcome, PolicyRule
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Refusal:
 class TagAnswer:
     """What becomes of one tag of a push. `locked_digest` is None where nothing holds the tag."""
 
-    tag: Tag
+    tag: TagName
     outcome: Outcome
     rule: PolicyRule | None
     locked_digest: Digest | None
@@ -70,7 +70,7 @@ class PushAnswer:
 class DeleteTagAnswer:
     """What becomes of one tag of a delete."""
 
-    tag: Tag
+    tag: TagName
     outcome: DeleteOutcome
     locked_digest: Digest | None
 

@@ -8,10 +8,10 @@ from enum import StrEnum
 from django.db.models import Q, QuerySet
 
 from containers.models import Push
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from immutability.locks import ANOTHER_IMAGE, DELETED_UNPROTECTED, NOT_THERE, SHOWS_ANOTHER
 from immutability.policy.details import from_details
-from immutability.protection import cover
+from immutability.policy.protection import cover
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
@@ -99,8 +99,8 @@ _TELLS = Q(kind__in=_TELLING) | Q(kind=EventKind.LOCK_RELEASED) & ~Q(other_diges
 
 def find_history(
     workspace: Workspace,
-    repository: Repository,
-    tag: Tag,
+    repository: RepositoryName,
+    tag: TagName,
     below: Place = Place(),
     limit: int = ENTRIES_PER_PAGE,
 ) -> HistoryPage:
@@ -136,7 +136,7 @@ def find_history(
 
 
 def find_pointed(
-    workspace: Workspace, repository: Repository, tag: Tag, moment: datetime
+    workspace: Workspace, repository: RepositoryName, tag: TagName, moment: datetime
 ) -> Pointed:
     """Return what a tag pointed at at `moment`, as far as pushes and events tell."""
     until_then = _events(workspace, repository, tag).filter(at__lte=moment).order_by("-at", "-id")
@@ -154,7 +154,7 @@ def find_pointed(
 
 
 def _find_suspension(
-    workspace: Workspace, tag: Tag, locked_at: datetime, moment: datetime
+    workspace: Workspace, tag: TagName, locked_at: datetime, moment: datetime
 ) -> datetime | None:
     """Return since when a lock was suspended at `moment`, or None: the settings' events say so.
 
@@ -213,7 +213,7 @@ _ENDS = {
 
 
 def _find_first(
-    workspace: Workspace, repository: Repository, tag: Tag, after: datetime
+    workspace: Workspace, repository: RepositoryName, tag: TagName, after: datetime
 ) -> Entry | None:
     """Return the first record of a tag after a moment before which there is none."""
     event = _events(workspace, repository, tag).filter(at__gt=after).order_by("at", "id").first()
@@ -223,11 +223,11 @@ def _find_first(
     return min(entries, key=lambda entry: entry.at, default=None)
 
 
-def _events(workspace: Workspace, repository: Repository, tag: Tag) -> QuerySet[LockEvent]:
+def _events(workspace: Workspace, repository: RepositoryName, tag: TagName) -> QuerySet[LockEvent]:
     return LockEvent.objects.filter(
         workspace=workspace.slug, repository=repository.name, tag=tag.name
     )
 
 
-def _pushes(workspace: Workspace, repository: Repository, tag: Tag) -> QuerySet[Push]:
+def _pushes(workspace: Workspace, repository: RepositoryName, tag: TagName) -> QuerySet[Push]:
     return Push.objects.filter(workspace=workspace, repository=repository.name, tag=tag.name)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from immutability.models import LockedTag
-from immutability.protection import LockState, Policy, cover
+from immutability.policy.protection import LockState, Policy, cover
 from workspaces.models import Workspace
 
 LOCKED_TAGS_PER_PAGE = 50
@@ -24,8 +24,8 @@ class LockedTagQuery:
     """What to look for: text in repository or tag, a whole repository or tag, a lock status."""
 
     text: str = ""
-    repository: Repository | None = None
-    tag: Tag | None = None
+    repository: RepositoryName | None = None
+    tag: TagName | None = None
     status: str = ""
 
 
@@ -42,7 +42,7 @@ def get_lock_status(row: LockedTag, policy: Policy) -> str:
 
     Raises PatternError or PatternEvaluationError.
     """
-    return row.state if cover(policy, Tag(row.tag)).is_covered else SUSPENDED
+    return row.state if cover(policy, TagName(row.tag)).is_covered else SUSPENDED
 
 
 def find_locked_tags(

@@ -10,9 +10,9 @@ from django.utils.dateparse import parse_datetime
 
 from containers.models import Push
 from containers.models import Tag as TagRecord
-from containers.reference import Digest
+from containers.names import Digest
 from immutability.models import LockedTag
-from immutability.protection import Coverage, LockState, Policy
+from immutability.policy.protection import Coverage, LockState, Policy
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind

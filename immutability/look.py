@@ -1,13 +1,14 @@
 """Look what the registry has. No look happens in a transaction."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import TypeVar
 
 from django.db import transaction
 
 from containers.connection import release_database
 from containers.inventory import find_unknown, record_manifest
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import (
     Descriptor,
     FetchedManifest,
@@ -25,14 +26,22 @@ MAX_LISTS_READ = 200
 Answer = TypeVar("Answer")
 
 
-def look_at_tag(repository: Repository, tag: Tag, registry: RegistryClient) -> Look:
+@dataclass(frozen=True)
+class TakenLook:
+    """A look at the registry, and the revision that the tag's record had before it."""
+
+    look: Look
+    revision: int
+
+
+def look_at_tag(repository: RepositoryName, tag: TagName, registry: RegistryClient) -> Look:
     """Return what the registry has under a tag. Raises TryAgainError where it does not say."""
     found = head_manifest(repository, tag, registry)
     return Look(found.digest if found else None)
 
 
 def head_manifest(
-    repository: Repository, reference: Tag | Digest, registry: RegistryClient
+    repository: RepositoryName, reference: TagName | Digest, registry: RegistryClient
 ) -> Descriptor | None:
     """Return what the registry has under a tag or digest; None where it says that it has nothing.
 
@@ -42,7 +51,7 @@ def head_manifest(
 
 
 def fetch_manifest(
-    repository: Repository, digest: Digest, registry: RegistryClient
+    repository: RepositoryName, digest: Digest, registry: RegistryClient
 ) -> FetchedManifest | None:
     """Fetch a manifest by its digest; None where the registry says that it has none.
 
@@ -53,7 +62,7 @@ def fetch_manifest(
 
 def learn_lists(
     workspace: Workspace,
-    repository: Repository,
+    repository: RepositoryName,
     digests: Collection[Digest],
     registry: RegistryClient,
 ) -> set[Digest]:
@@ -78,7 +87,7 @@ def learn_lists(
     return unreadable
 
 
-def learn(workspace: Workspace, repository: Repository, manifest: FetchedManifest) -> bool:
+def learn(workspace: Workspace, repository: RepositoryName, manifest: FetchedManifest) -> bool:
     """Keep what a fetched manifest lists; return whether it could be read."""
     descriptor = manifest.descriptor
     try:

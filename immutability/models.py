@@ -4,9 +4,10 @@ from django.db import models
 from django.db.models.functions import Length, Lower, Now
 
 from containers.models import Tag as TagRecord
-from containers.reference import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest
-from immutability.patterns import MAX_PATTERN_LENGTH
-from immutability.protection import (
+from containers.names import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest
+from immutability.policy.messages import LockFacts
+from immutability.policy.patterns import MAX_PATTERN_LENGTH
+from immutability.policy.protection import (
     MAX_RULE_NAME_LENGTH,
     MAX_RULES_PER_WORKSPACE,
     Coverage,
@@ -14,7 +15,6 @@ from immutability.protection import (
     LockState,
     Protection,
 )
-from immutability.refusals import LockFacts
 from workspaces.access import ActorKind, describe_actor
 from workspaces.log.append import Event
 from workspaces.log.kinds import EventKind

@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
-from containers.reference import Digest
+from containers.names import Digest
 from immutability.policy.decisions import RecordFacts, Stray, WriteInFlight
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from workspaces.models import Workspace
 
 

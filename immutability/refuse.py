@@ -4,24 +4,24 @@ from datetime import datetime
 
 from django.conf import settings
 
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from immutability.answers import Refusal
 from immutability.models import LockedTag
 from immutability.policy.decisions import Stray
+from immutability.policy.messages import (
+    LockFacts,
+    describe_in_use,
+    describe_refused_delete,
+    describe_refused_push,
+    oci_error,
+)
+from immutability.policy.protection import LockState, Outcome
 from immutability.policy.waiting import (
     describe_delete_in_flight,
     describe_open_delete,
     describe_push_in_flight,
     describe_stray,
     seconds_until,
-)
-from immutability.protection import LockState, Outcome
-from immutability.refusals import (
-    LockFacts,
-    describe_in_use,
-    describe_refused_delete,
-    describe_refused_push,
-    oci_error,
 )
 from workspaces.access import Actor
 from workspaces.log.append import append_repeatable_event
@@ -83,13 +83,13 @@ def relay_in_use(facts: LockFacts, child: Digest, ref: str) -> Refusal:
     return Refusal(403, oci_error("DENIED", describe_in_use(facts, child, link), detail))
 
 
-def relay_absent_tag(repository: Repository, tag: Tag) -> Refusal:
+def relay_absent_tag(repository: RepositoryName, tag: TagName) -> Refusal:
     """Return the answer to the delete of a tag that is not there."""
     message = f'{repository} has no tag "{tag}".'
     return Refusal(404, oci_error("MANIFEST_UNKNOWN", message, {"tag": tag.name}))
 
 
-def relay_shared_tag(repository: Repository, tag: Tag, others: list[Tag]) -> Refusal:
+def relay_shared_tag(repository: RepositoryName, tag: TagName, others: list[TagName]) -> Refusal:
     """Return the final answer to the delete of a tag that shares its image with others."""
     named = ", ".join(f'"{each}"' for each in others[:MAX_TAGS_NAMED])
     more = f" and {len(others) - MAX_TAGS_NAMED} more" if len(others) > MAX_TAGS_NAMED else ""
@@ -102,7 +102,9 @@ def relay_shared_tag(repository: Repository, tag: Tag, others: list[Tag]) -> Ref
     return Refusal(405, oci_error("UNSUPPORTED", message, detail))
 
 
-def relay_changed_tag(repository: Repository, tag: Tag, locked: Digest, shown: Digest) -> Refusal:
+def relay_changed_tag(
+    repository: RepositoryName, tag: TagName, locked: Digest, shown: Digest
+) -> Refusal:
     """Return the answer to an admin's delete of a tag that shows another image than its lock."""
     message = (
         f'tag "{tag}" of {repository} was not deleted: it is locked to {locked.short}, and the '
@@ -112,7 +114,9 @@ def relay_changed_tag(repository: Repository, tag: Tag, locked: Digest, shown: D
     return Refusal(409, oci_error("DENIED", message, detail))
 
 
-def relay_unreadable_list(repository: Repository, digest: Digest, unreadable: Digest) -> Refusal:
+def relay_unreadable_list(
+    repository: RepositoryName, digest: Digest, unreadable: Digest
+) -> Refusal:
     """Return the answer to the delete of an image that a protected one may list, unread."""
     message = (
         f"{digest.short} of {repository} was not deleted: a protected tag needs "
@@ -123,7 +127,7 @@ def relay_unreadable_list(repository: Repository, digest: Digest, unreadable: Di
     return Refusal(409, oci_error("DENIED", message, detail))
 
 
-def relay_missing_manifest(repository: Repository, index: Digest, missing: Digest) -> Refusal:
+def relay_missing_manifest(repository: RepositoryName, index: Digest, missing: Digest) -> Refusal:
     """Return the answer to the push of an index whose images the registry does not all have."""
     message = (
         f"{index.short} lists {missing.short}, which {repository} does not have. "
@@ -134,8 +138,8 @@ def relay_missing_manifest(repository: Repository, index: Digest, missing: Diges
 
 
 def relay_wait(
-    repository: Repository,
-    tag: Tag | None,
+    repository: RepositoryName,
+    tag: TagName | None,
     row: LockedTag | None,
     stray: Stray | None,
     now: datetime,

@@ -8,7 +8,7 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from psycopg import IsolationLevel
 
-from immutability.protection import DeleteOutcome, Outcome
+from immutability.policy.protection import DeleteOutcome, Outcome
 from packages_site.addresses import BadSettingError, parse_database_url
 from packages_site.database import PatientConnection, make_sqlite_uri
 from packages_site.environment import (
@@ -141,7 +141,7 @@ AUTH_USER_MODEL = "workspaces.User"
 LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/accounts/login/"
-PASSWORD_HASHERS = ["workspaces.hashing.OrderlyArgon2PasswordHasher"]
+PASSWORD_HASHERS = ["workspaces.hashing.LimitedConcurrencyArgon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path, register_convert
 from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from containers.tokens.views import give_token
+from containers.tokens.views import issue_token
 from immutability.gate.views import gate
 from packages_site import health
 from packages_site.api_docs import ApiDocsView
@@ -40,7 +40,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("v2/<anything:path>", gate, name="gate"),
-    path("auth/token", give_token, name="token"),
+    path("auth/token", issue_token, name="token"),
     path("api/v1/", include((api_urlpatterns, "api"))),
     path("", include("workspaces.pages.urls")),
     path("", include("containers.pages.urls")),

@@ -18,8 +18,8 @@ from django.test import Client, TransactionTestCase, override_settings
 from rest_framework.test import APIClient
 
 from immutability.actions.save_settings import save_container_settings
-from immutability.drafts import Draft
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.drafts import Draft
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from packages_site.data_dir import make_missing_files
 from tests.services.tables import empty_tables

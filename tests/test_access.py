@@ -22,13 +22,13 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.http import urlsafe_base64_encode
 
 from containers.models import Repository as KnownRepository
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.tokens import read_token, sign_token
 from immutability.gate import views
 from immutability.models import LockedTag
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.push.check import PushCheck, check_push
 from immutability.push.plan import PushQuestion
 from tests.conftest import AA, BB, make_member, protect_workspace
@@ -287,8 +287,8 @@ def make_things(workspace: Workspace) -> Things:
     """
 
     def push(tag: str, *, is_two_phase: bool) -> Any:
-        repository = Repository(f"{workspace.slug}/api")
-        push = PushQuestion(workspace, repository, (Tag(tag),), Digest(AA), is_check=True)
+        repository = RepositoryName(f"{workspace.slug}/api")
+        push = PushQuestion(workspace, repository, (TagName(tag),), Digest(AA), is_check=True)
         check = PushCheck(push, is_two_phase=is_two_phase)
         return check_push(check, actor=SYSTEM, registry=None)
 

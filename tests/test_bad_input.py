@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from immutability.models import LockedTag
-from immutability.protection import PolicyRule, Protection
+from immutability.policy.protection import PolicyRule, Protection
 from tests.conftest import AA, BB, protect_workspace
 from tests.problems import Complaints, nothing_written, read_problem
 from workspaces.access import SYSTEM, Scope

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from containers.models import Repository as KnownRepository
 from immutability.models import LockedTag
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from tests.conftest import AA, BB, SEMVER, make_member, protect_workspace
 from tests.immutability.making import make_lock
 from tests.page import Browser, Element, Page, Typed, parse, read_errors, read_page

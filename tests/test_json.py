@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from immutability.answers import Refusal
 from immutability.gate.answers import error_answer, refusal_answer, undecided_answer
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from tests.conftest import AA, BB
 from workspaces.json_response import UTF8JSONRenderer, UTF8JsonResponse, encode_json
 from workspaces.models import Workspace

@@ -17,8 +17,8 @@ from django.test.utils import CaptureQueriesContext
 
 from containers.tokens.callers import MAX_BASIC_LENGTH
 from containers.tokens.grants import MAX_SCOPES
-from immutability import patterns
 from immutability.api.checks import MAX_TAGS_PER_CHECK
+from immutability.policy import patterns
 from packages_site.request_limits import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES
 from tests.conftest import AA
 from tests.problems import nothing_written, read_problem

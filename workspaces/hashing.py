@@ -35,7 +35,7 @@ def hash_in_turn() -> Iterator[None]:
         _turns.release()
 
 
-class OrderlyArgon2PasswordHasher(Argon2PasswordHasher):
+class LimitedConcurrencyArgon2PasswordHasher(Argon2PasswordHasher):
     """Argon2, in turn. Raises BusyError where there are too many to wait for."""
 
     def encode(self, password: str, salt: str) -> str:

@@ -12,7 +12,7 @@ from workspaces.access import Actor, ActorKind, Scope
 from workspaces.callers import is_admin_name
 from workspaces.models import AccessToken, Workspace
 
-NO_ADMIN = "You are no admin of this workspace any more."
+NO_ADMIN = "You are no longer an admin of this workspace."
 NO_ADMIN_TOKEN = "The access token that asks for this is not valid."  # noqa: S105  (a sentence)
 
 

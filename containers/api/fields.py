@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework.exceptions import ValidationError
 from rest_framework.serializers import CharField, empty
 
-from containers.reference import (
+from containers.names import (
     MAX_DIGEST_LENGTH,
     MAX_REPOSITORY_LENGTH,
     MAX_TAG_LENGTH,

@@ -11,10 +11,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from containers.api.fields import ReferenceField
-from containers.reference import (
+from containers.names import (
     MAX_REPOSITORY_LENGTH,
     InvalidReferenceError,
-    Repository,
+    RepositoryName,
     parse_repository,
 )
 from containers.repositories import (
@@ -152,7 +152,7 @@ class RepositoryView(APIView):
         return _render(access, name)
 
 
-def _parse(access: Access, name: str) -> Repository:
+def _parse(access: Access, name: str) -> RepositoryName:
     """Return the repository, of the caller's workspace, that an address names."""
     try:
         repository = parse_repository(name)
@@ -163,7 +163,7 @@ def _parse(access: Access, name: str) -> Repository:
     return repository
 
 
-def _render(access: Access, repository: Repository) -> Response:
+def _render(access: Access, repository: RepositoryName) -> Response:
     found = find_repository(access.workspace, repository)
     if found is None:
         raise _unknown(repository.name)

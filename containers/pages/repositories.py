@@ -8,7 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
 from containers.connection import find_registry
-from containers.reference import (
+from containers.names import (
     MAX_REPOSITORY_LENGTH,
     InvalidReferenceError,
     parse_repository,

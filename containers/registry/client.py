@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from containers.reference import Digest, InvalidReferenceError, Repository, Tag, parse_digest
+from containers.names import Digest, InvalidReferenceError, RepositoryName, TagName, parse_digest
 from containers.registry.manifest import (
     MANIFEST_MEDIA_TYPES,
     MAX_MANIFEST_BYTES,
@@ -173,7 +173,9 @@ class RegistryClient:
         self._deadline_seconds = deadline_seconds
         self._pool = make_pool(parts)
 
-    def head_manifest(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
+    def head_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> Descriptor | None:
         """Return what the registry has under a tag or a digest; None where it says it has nothing.
 
         Raises RegistryUnavailableError where it does not say.
@@ -193,7 +195,7 @@ class RegistryClient:
             return fetched.descriptor if fetched else None
 
     def fetch_manifest(
-        self, repository: Repository, reference: Tag | Digest
+        self, repository: RepositoryName, reference: TagName | Digest
     ) -> FetchedManifest | None:
         """Return a manifest; None where the registry says that it has none.
 
@@ -212,7 +214,9 @@ class RegistryClient:
             raise RegistryUnavailableError(f"what it sent for {reference} has another digest")
         return FetchedManifest(descriptor, answer.body)
 
-    def get_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+    def get_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> RegistryAnswer:
         """Ask for a manifest, and return the answer. Raises RegistryUnavailableError."""
         return self._send(
             "GET",
@@ -221,7 +225,7 @@ class RegistryClient:
             {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)},
         )
 
-    def list_tags(self, repository: Repository, at_most: int) -> list[str] | None:
+    def list_tags(self, repository: RepositoryName, at_most: int) -> list[str] | None:
         """Return the repository's tags; None where there are more, or it does not say.
 
         Raises RegistryUnavailableError.
@@ -238,7 +242,7 @@ class RegistryClient:
             return None
         return names if all(isinstance(name, str) for name in names) else None
 
-    def page_tags(self, repository: Repository, after: str = "") -> tuple[list[str], bool]:
+    def page_tags(self, repository: RepositoryName, after: str = "") -> tuple[list[str], bool]:
         """Return some tags of a repository, sorted, and whether there are more.
 
         Those behind `after`, where the registry can do that; else all. Raises
@@ -270,7 +274,9 @@ class RegistryClient:
             raise RegistryUnavailableError(f"{answer.reason} to {path}")
         return names, "Link" in answer.headers
 
-    def ask_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+    def ask_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> RegistryAnswer:
         """Ask for a manifest's head, and return the answer. Raises RegistryUnavailableError."""
         headers = {"Accept": ", ".join(MANIFEST_MEDIA_TYPES)}
         access = repository_access(repository.name, PULL)
@@ -278,11 +284,11 @@ class RegistryClient:
 
     def put_manifest(
         self,
-        repository: Repository,
-        reference: Tag | Digest,
+        repository: RepositoryName,
+        reference: TagName | Digest,
         body: bytes,
         media_type: str,
-        tags: tuple[Tag, ...] = (),
+        tags: tuple[TagName, ...] = (),
     ) -> RegistryAnswer:
         """Store a manifest, its bytes and media type unchanged. Raises RegistryUnavailableError."""
         query = "?" + urlencode([("tag", tag.name) for tag in tags]) if tags else ""
@@ -294,7 +300,9 @@ class RegistryClient:
             body,
         )
 
-    def delete_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+    def delete_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> RegistryAnswer:
         """Delete a tag, or a manifest and with it its tags. Raises RegistryUnavailableError."""
         access = repository_access(repository.name, DELETE)
         return self._send("DELETE", _path(repository, reference), access)
@@ -364,7 +372,7 @@ def _read(response: urllib3.BaseHTTPResponse, *, is_wanted: bool) -> bytes | Non
     return None if is_dropped else bytes(received)
 
 
-def _read_descriptor(answer: RegistryAnswer, reference: Tag | Digest, size: int) -> Descriptor:
+def _read_descriptor(answer: RegistryAnswer, reference: TagName | Digest, size: int) -> Descriptor:
     """Read the head of a manifest. Raises RegistryUnavailableError."""
     media_type = answer.headers.get("Content-Type", "")
     try:
@@ -393,6 +401,6 @@ def _algorithm(digest: Digest) -> str:
     return digest.value.partition(":")[0]
 
 
-def _path(repository: Repository, reference: Tag | Digest) -> str:
+def _path(repository: RepositoryName, reference: TagName | Digest) -> str:
     """Build the path from parsed parts: nothing that a client typed gets here as it was typed."""
     return f"/v2/{repository.name}/manifests/{reference}"

@@ -11,7 +11,7 @@ overlooked could be deleted from under a locked index.
 from dataclasses import dataclass
 from typing import Any
 
-from containers.reference import Digest, InvalidReferenceError, parse_digest
+from containers.names import Digest, InvalidReferenceError, parse_digest
 from containers.registry.strict_json import InvalidJsonError, parse_json
 from workspaces.text import quote
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.tokens.grants import ACTIONS, DELETE, PULL, PUSH, ResourceAccess, repository_access
 from containers.tokens.tokens import ANYBODY, Caller, CallerKind
 from containers.visibility import find_public
@@ -67,7 +67,9 @@ def _is_named(token: AccessToken, username: str) -> bool:
     return token.user_name is not None and username.casefold() == token.user_name.casefold()
 
 
-def grant(caller: Caller, asked: Mapping[Repository, frozenset[str]]) -> tuple[ResourceAccess, ...]:
+def grant(
+    caller: Caller, asked: Mapping[RepositoryName, frozenset[str]]
+) -> tuple[ResourceAccess, ...]:
     """Return the part of what is asked for that the caller may do. Three queries at most."""
     permissions = _find_permissions(caller, {repository.workspace for repository in asked})
     granted = {
@@ -83,7 +85,7 @@ def grant(caller: Caller, asked: Mapping[Repository, frozenset[str]]) -> tuple[R
         for repository, actions in asked.items()
         if PULL in actions and PULL not in granted[repository]
     ):
-        granted[Repository(name)].add(PULL)
+        granted[RepositoryName(name)].add(PULL)
     return tuple(
         repository_access(repository.name, *(each for each in ACTIONS if each in actions))
         for repository, actions in granted.items()

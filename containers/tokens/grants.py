@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from containers.reference import InvalidReferenceError, Repository, parse_repository
+from containers.names import InvalidReferenceError, RepositoryName, parse_repository
 
 PULL, PUSH, DELETE = "pull", "push", "delete"
 ACTIONS = (PULL, PUSH, DELETE)
@@ -36,7 +36,7 @@ def repository_access(name: str, *actions: str) -> ResourceAccess:
 CATALOG_ACCESS = ResourceAccess("registry", "catalog", ("*",))
 
 
-def parse_scopes(texts: Iterable[str]) -> dict[Repository, frozenset[str]]:
+def parse_scopes(texts: Iterable[str]) -> dict[RepositoryName, frozenset[str]]:
     """Parse what a client asks for: `repository:<name>:<actions>`, several with spaces between.
 
     A name may hold colons in other registries, so a scope is split at its first and its last one.
@@ -46,7 +46,7 @@ def parse_scopes(texts: Iterable[str]) -> dict[Repository, frozenset[str]]:
     scopes = [scope for text in texts for scope in text.split(" ") if scope]
     if len(scopes) > MAX_SCOPES:
         raise TooManyScopesError(f"Ask for {MAX_SCOPES} scopes at most, not {len(scopes)}.")
-    asked: dict[Repository, frozenset[str]] = {}
+    asked: dict[RepositoryName, frozenset[str]] = {}
     for scope in scopes:
         kind, _, rest = scope.partition(":")
         name, _, actions = rest.rpartition(":")

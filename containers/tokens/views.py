@@ -37,7 +37,7 @@ class _BadRequestError(Exception):
 
 
 @csrf_exempt
-def give_token(request: HttpRequest) -> HttpResponse:
+def issue_token(request: HttpRequest) -> HttpResponse:
     """Answer with a token for what the caller asks for and may do.
 
     GET carries the credentials by HTTP Basic, or none; POST is OAuth's password grant (RFC 6749,

@@ -6,7 +6,7 @@ from enum import StrEnum
 from django.db import transaction
 
 from containers import writes
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from containers.registry.client import RegistryClient
 from immutability import locks
 from immutability.actions.drop import drop_claim
@@ -24,7 +24,7 @@ from immutability.delete.gate import ManifestDelete, delete_manifest
 from immutability.errors import ConflictError, TryAgainError
 from immutability.models import LockedTag
 from immutability.patience import WaitSlots
-from immutability.protection import LockState, cover
+from immutability.policy.protection import LockState, cover
 from immutability.reading import read_policy
 
 # Of the site's threads, so many may wait for another write of the tag.
@@ -90,7 +90,7 @@ def _drop(change: LockChange) -> LockedTag | None:
 def _reserve(held: HeldLock, change: LockChange, name_after: NameAfter) -> LockedTag | None:
     """Without a registry: say that the tag is deleted, since Taglock cannot do it."""
     row, record = held.row, held.record
-    _require_deletable(row, name_after, is_covered=cover(held.policy, Tag(row.tag)).is_covered)
+    _require_deletable(row, name_after, is_covered=cover(held.policy, TagName(row.tag)).is_covered)
     locks.begin_deleting(row, change.reason, held.now, actor=change.actor)
     locks.reserve(row, origin=change.actor.origin)
     record.digest, record.shown_at = "", held.now
@@ -107,8 +107,8 @@ def _delete_in_registry(
     """Delete the tag as the gate does for an admin. Raises ConflictError or TryAgainError."""
     delete = ManifestDelete(
         change.workspace,
-        Repository(row.repository),
-        Tag(row.tag),
+        RepositoryName(row.repository),
+        TagName(row.tag),
         is_admin=True,
         reason=change.reason,
         confirm=_Confirm(change, row, name_after),
@@ -145,7 +145,7 @@ class _Confirm:
             # That has to end first: the delete waits for it.
             return
         self.change.require_expected(row)
-        is_covered = cover(read_policy(self.change.workspace), Tag(row.tag)).is_covered
+        is_covered = cover(read_policy(self.change.workspace), TagName(row.tag)).is_covered
         _require_deletable(row, self.name_after, is_covered=is_covered)
         self.was_suspended = not is_covered
 

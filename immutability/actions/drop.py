@@ -9,7 +9,7 @@ from containers import writes
 from containers.models import Tag as TagRecord
 from immutability.errors import ConflictError
 from immutability.models import Claim, LockedTag
-from immutability.protection import LockState
+from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time
 from workspaces.access import Actor
 from workspaces.log.append import append_event

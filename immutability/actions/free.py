@@ -2,7 +2,7 @@
 
 from containers import writes
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient
 from immutability import locks
 from immutability.actions.hold import (
@@ -13,10 +13,9 @@ from immutability.actions.hold import (
     refuse_state,
 )
 from immutability.errors import ConflictError, TryAgainError
-from immutability.look import look_at_tag
+from immutability.look import TakenLook, look_at_tag
 from immutability.models import LockedTag
-from immutability.protection import LockState
-from immutability.push.plan import TakenLook
+from immutability.policy.protection import LockState
 
 # How often the registry is looked at again because the tag's record has changed meanwhile.
 _MAX_LOOKS = 3
@@ -48,7 +47,9 @@ def _look_and_free(change: LockChange, registry: RegistryClient | None) -> None:
 def _look(row: LockedTag, registry: RegistryClient) -> TakenLook:
     """Look at the tag; the look counts while its record keeps the revision from before it."""
     revision = TagRecord.objects.values_list("revision", flat=True).get(id=row.record_id)
-    return TakenLook(look_at_tag(Repository(row.repository), Tag(row.tag), registry), revision)
+    return TakenLook(
+        look_at_tag(RepositoryName(row.repository), TagName(row.tag), registry), revision
+    )
 
 
 def _free(held: HeldLock, change: LockChange, look: TakenLook | None) -> None:

@@ -10,13 +10,13 @@ from django.db import transaction
 
 from containers import writes
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient
 from immutability.answers import Refusal
 from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.models import LockedTag
 from immutability.policy.decisions import Stray
-from immutability.protection import LockState, Policy
+from immutability.policy.protection import LockState, Policy
 from immutability.reading import read_policy_and_time, record_facts
 from immutability.reconcile.tag import reconcile_record
 from immutability.refuse import relay_wait
@@ -81,7 +81,7 @@ class HeldLock:
 
     def wait(self, stray: Stray | None) -> NoReturn:
         """Raise TryAgainError: what has to end first, and how long that takes at most."""
-        repository, tag = Repository(self.row.repository), Tag(self.row.tag)
+        repository, tag = RepositoryName(self.row.repository), TagName(self.row.tag)
         raise to_error(relay_wait(repository, tag, self.row, stray, self.now))
 
 

@@ -1,12 +1,12 @@
 """Release a locked tag: its next push may bring any image."""
 
 from containers import writes
-from containers.reference import Digest
+from containers.names import Digest
 from containers.registry.client import RegistryClient
 from immutability import locks
 from immutability.actions.hold import HeldLock, LockChange, change_lock, refuse_state
 from immutability.models import LockedTag
-from immutability.protection import LockState
+from immutability.policy.protection import LockState
 
 
 def release_locked_tag(change: LockChange, registry: RegistryClient | None) -> LockedTag | None:

@@ -7,11 +7,11 @@ from django.db.models import Count
 from django.db.models.functions import Now
 
 from containers.connection import find_registry
-from containers.reference import Tag
-from immutability.drafts import Draft, DraftProblem, find_draft_problems
+from containers.names import TagName
 from immutability.models import ContainerSettings, LockedTag, Rule
 from immutability.policy.details import to_details
-from immutability.protection import LockState, Policy, Protection, cover
+from immutability.policy.drafts import Draft, DraftProblem, find_draft_problems
+from immutability.policy.protection import LockState, Policy, Protection, cover
 from immutability.reading import read_policy
 from immutability.reconcile.jobs import ask_for_inventory
 from workspaces.access import Actor
@@ -165,7 +165,7 @@ def _compare(workspace: Workspace, before: Policy, after: Policy) -> _Shift:
         .order_by("tag")
     )
     for name, count in counts.iterator(chunk_size=2000):
-        was, is_now = (cover(each, Tag(name)).is_covered for each in (before, after))
+        was, is_now = (cover(each, TagName(name)).is_covered for each in (before, after))
         if was and not is_now:
             suspended += count
             names += [name] if len(names) < MAX_EXAMPLES else []

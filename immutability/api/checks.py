@@ -12,14 +12,14 @@ from rest_framework.views import APIView
 
 from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.reference import parse_digest, parse_repository, parse_tag
+from containers.names import parse_digest, parse_repository, parse_tag
 from immutability.answers import DeleteAnswer, PushAnswer, Refusal
 from immutability.delete.check import check_delete
 from immutability.delete.plan import DeleteQuestion
 from immutability.errors import ConflictError, TryAgainError
 from immutability.models import MAX_IDEMPOTENCY_KEY_LENGTH
-from immutability.patterns import PatternError, PatternEvaluationError
-from immutability.protection import DeleteOutcome, Outcome
+from immutability.policy.patterns import PatternError, PatternEvaluationError
+from immutability.policy.protection import DeleteOutcome, Outcome
 from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.push.plan import PushQuestion
 from workspaces.access import Actor, ActorKind, Permission, permissions_of_scopes

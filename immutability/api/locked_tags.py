@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.reference import MAX_REPOSITORY_LENGTH, parse_repository, parse_tag
+from containers.names import MAX_REPOSITORY_LENGTH, parse_repository, parse_tag
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag

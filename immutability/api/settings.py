@@ -17,9 +17,9 @@ from immutability.actions.save_settings import (
     StaleSettingsError,
     save_container_settings,
 )
-from immutability.advice import AdviceCode
 from immutability.api.checks import decide_or_refuse
-from immutability.drafts import (
+from immutability.policy.advice import AdviceCode
+from immutability.policy.drafts import (
     NOT_YET_USEFUL,
     Draft,
     DraftProblem,
@@ -28,9 +28,14 @@ from immutability.drafts import (
     find_advice,
     find_draft_problems,
 )
-from immutability.protection import Policy, PolicyRule, Protection, Why
+from immutability.policy.protection import Policy, PolicyRule, Protection, Why
+from immutability.policy.tester import (
+    MAX_SAMPLE_TAGS,
+    SampleResult,
+    find_sample_problem,
+    try_samples,
+)
 from immutability.reading import read_policy
-from immutability.tester import MAX_SAMPLE_TAGS, SampleResult, find_sample_problem, try_samples
 from workspaces.access import Permission
 from workspaces.callers import find_access, identify_caller
 from workspaces.problems import Problem, StrictSerializer, TextField

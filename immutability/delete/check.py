@@ -12,7 +12,7 @@ from django.db import transaction
 
 from containers import writes
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Tag
+from containers.names import Digest, TagName
 from containers.registry.client import RegistryClient
 from containers.writes import RecordMovedError
 from immutability import locks
@@ -20,7 +20,7 @@ from immutability.answers import DeleteAnswer, DeleteTagAnswer, Refusal
 from immutability.delete.gate import DELETED_AT_REGISTRY
 from immutability.delete.plan import DeletePlan, DeleteQuestion, hold_delete
 from immutability.errors import TryAgainError
-from immutability.look import learn_lists, look_at_tag
+from immutability.look import TakenLook, learn_lists, look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.decisions import (
     DeleteDecision,
@@ -29,9 +29,8 @@ from immutability.policy.decisions import (
     DigestStep,
     Look,
 )
-from immutability.protection import DeleteOutcome, LockState, Protection, cover
+from immutability.policy.protection import DeleteOutcome, LockState, Protection, cover
 from immutability.push.check import SENT_WITHIN, end_strays
-from immutability.push.plan import TakenLook
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import find_unread_digests, require_listed
 from immutability.refuse import relay_in_use, relay_refused_delete
@@ -82,14 +81,14 @@ def check_delete(
 
 def _prepare(
     question: DeleteQuestion, registry: RegistryClient | None, *, is_dry_run: bool
-) -> dict[Tag, TakenLook]:
+) -> dict[TagName, TakenLook]:
     """Learn all that decides the delete, as far as there is a registry to look at.
 
     What references are not known completely is not deleted. Raises TryAgainError.
     """
     policy = read_policy(question.workspace)
     place = (question.workspace, question.repository)
-    if isinstance(question.target, Tag):
+    if isinstance(question.target, TagName):
         if not cover(policy, question.target).is_covered:
             return {}
         return _look(question, question.target, registry)
@@ -106,8 +105,8 @@ def _prepare(
 
 
 def _look(
-    question: DeleteQuestion, tag: Tag, registry: RegistryClient | None
-) -> dict[Tag, TakenLook]:
+    question: DeleteQuestion, tag: TagName, registry: RegistryClient | None
+) -> dict[TagName, TakenLook]:
     """Look at a tag of which nothing is known; without a registry, it isn't there."""
     record = TagRecord.objects.filter(
         workspace=question.workspace, repository=question.repository.name, name=tag.name
@@ -170,7 +169,7 @@ def _carry_out(plan: DeletePlan, registry: RegistryClient | None, actor: Actor) 
     for tag in reserved:
         locks.reserve(plan.locks[tag], origin=actor.origin)
     target = plan.question.target
-    if isinstance(target, Tag):
+    if isinstance(target, TagName):
         _leave_stray(plan.records[target], "", until, plan.now, is_shown=registry is None)
         return
     for tag in plan.taken:
@@ -195,7 +194,7 @@ def _leave_stray(
 # ---- answer ------------------------------------------------------------------------------------
 
 
-def _outcomes(plan: DeletePlan) -> dict[Tag, DeleteOutcome]:
+def _outcomes(plan: DeletePlan) -> dict[TagName, DeleteOutcome]:
     """Return what becomes of each tag. A delete by digest names only the tags that it concerns."""
     is_by_digest = isinstance(plan.question.target, Digest)
     waits = plan.must_wait and not plan.refused and not plan.waiting
@@ -224,8 +223,8 @@ _OUTCOMES = {
 
 
 def _answer(
-    outcomes: Mapping[Tag, DeleteOutcome],
-    held: Mapping[Tag, LockedTag],
+    outcomes: Mapping[TagName, DeleteOutcome],
+    held: Mapping[TagName, LockedTag],
     refusal: Refusal | None,
 ) -> DeleteAnswer:
     tags = []

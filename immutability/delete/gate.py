@@ -10,20 +10,18 @@ from dataclasses import dataclass, replace
 from containers import writes
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.writes import RecordMovedError, Result, Sent, Write
 from immutability import locks
 from immutability.answers import Refusal
 from immutability.delete.plan import DeletePlan, DeleteQuestion, hold_delete
-from immutability.delete.settle import settle_delete
 from immutability.errors import TryAgainError
-from immutability.look import learn_lists, look_at_tag
+from immutability.look import TakenLook, learn_lists, look_at_tag
 from immutability.models import LockedTag
 from immutability.patience import NotYet, WaitSlots, always_allowed, wait_for
 from immutability.policy.decisions import DeleteStep
-from immutability.protection import LockState, Protection, cover
-from immutability.push.plan import TakenLook
+from immutability.policy.protection import LockState, Protection, cover
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import find_unread_digests, require_listed
 from immutability.refuse import (
@@ -32,6 +30,7 @@ from immutability.refuse import (
     relay_shared_tag,
     relay_unreadable_list,
 )
+from immutability.settle import settle_delete
 from workspaces.access import Actor
 from workspaces.models import Workspace
 
@@ -51,12 +50,12 @@ class ManifestDelete:
     """
 
     workspace: Workspace
-    repository: Repository
-    target: Tag | Digest
+    repository: RepositoryName
+    target: TagName | Digest
     is_admin: bool = False
     reason: str = DELETED_AT_REGISTRY
     confirm: Callable[[], None] = always_allowed
-    only: Tag | None = None
+    only: TagName | None = None
 
     @property
     def question(self) -> DeleteQuestion:
@@ -73,7 +72,7 @@ def delete_manifest(
     Raises TryAgainError, PatternError or PatternEvaluationError where nothing could be decided, and
     PermissionRevokedError.
     """
-    looks: dict[Tag, TakenLook] = {}
+    looks: dict[TagName, TakenLook] = {}
     answer: RegistryAnswer | Refusal | _Unsupported = wait_for(
         lambda: _delete(delete, looks, registry, actor), registry, slots
     )
@@ -86,14 +85,14 @@ def delete_manifest(
 class _Unsupported:
     """The registry cannot delete a single tag."""
 
-    tag: Tag
+    tag: TagName
 
 
 def _delete(
-    delete: ManifestDelete, looks: dict[Tag, TakenLook], registry: RegistryClient, actor: Actor
+    delete: ManifestDelete, looks: dict[TagName, TakenLook], registry: RegistryClient, actor: Actor
 ) -> RegistryAnswer | Refusal | NotYet | _Unsupported:
     # 1. Look, where nothing is known; learn what lists the manifest, and what the tags list.
-    if isinstance(delete.target, Tag):
+    if isinstance(delete.target, TagName):
         looks |= _look(delete, delete.target, registry)
     else:
         unreadable = _read_lists(delete, delete.target, registry)
@@ -107,12 +106,14 @@ def _delete(
     sent = writes.send(write, lambda: registry.delete_manifest(delete.repository, delete.target))
     # 4. Settle by the answer.
     settle_delete(write, delete.workspace, delete.repository, sent, actor=actor)
-    if isinstance(delete.target, Tag) and _is_unsupported(sent):
+    if isinstance(delete.target, TagName) and _is_unsupported(sent):
         return _Unsupported(delete.target)
     return _answer(sent)
 
 
-def _look(delete: ManifestDelete, tag: Tag, registry: RegistryClient) -> dict[Tag, TakenLook]:
+def _look(
+    delete: ManifestDelete, tag: TagName, registry: RegistryClient
+) -> dict[TagName, TakenLook]:
     """Look at a tag of which nothing is known, if it is protected."""
     policy = read_policy(delete.workspace)
     if not cover(policy, tag).is_covered:
@@ -123,14 +124,14 @@ def _look(delete: ManifestDelete, tag: Tag, registry: RegistryClient) -> dict[Ta
     return {tag: _take_look(delete, tag, record, registry)}
 
 
-def _read_record(delete: ManifestDelete, tag: Tag) -> TagRecord | None:
+def _read_record(delete: ManifestDelete, tag: TagName) -> TagRecord | None:
     return TagRecord.objects.filter(
         workspace=delete.workspace, repository=delete.repository.name, name=tag.name
     ).first()
 
 
 def _take_look(
-    delete: ManifestDelete, tag: Tag, record: TagRecord | None, registry: RegistryClient
+    delete: ManifestDelete, tag: TagName, record: TagRecord | None, registry: RegistryClient
 ) -> TakenLook:
     """Look at the tag, whose record was read before: the look counts while it does not change."""
     look = look_at_tag(delete.repository, tag, registry)
@@ -138,7 +139,7 @@ def _take_look(
 
 
 def _begin(
-    delete: ManifestDelete, looks: Mapping[Tag, TakenLook], actor: Actor
+    delete: ManifestDelete, looks: Mapping[TagName, TakenLook], actor: Actor
 ) -> Write | Refusal | NotYet:
     """Hold, decide, and write what follows: a refusal, or the write that is about to leave."""
     by_digest = delete.target if isinstance(delete.target, Digest) else None
@@ -153,7 +154,7 @@ def _begin(
                 return plan.refuse(actor=actor)
             if plan.must_wait or plan.tags_with(DeleteStep.LOOK):
                 return plan.not_yet()
-            if isinstance(delete.target, Tag) and not plan.taken:
+            if isinstance(delete.target, TagName) and not plan.taken:
                 return relay_absent_tag(delete.repository, delete.target)
             plan.adopt_present()
             plan.begin(actor=actor, reason=delete.reason)
@@ -165,7 +166,7 @@ def _begin(
     return write
 
 
-def _on_it(plan: DeletePlan) -> list[Tag]:
+def _on_it(plan: DeletePlan) -> list[TagName]:
     """Return the tags that point at the manifest, or may."""
     return [tag for tag, each in sorted(plan.decisions.items()) if each.step != DeleteStep.PASS]
 
@@ -192,7 +193,7 @@ def _is_unsupported(sent: Sent) -> bool:
 
 
 def _delete_by_image(
-    delete: ManifestDelete, tag: Tag, registry: RegistryClient, slots: WaitSlots, actor: Actor
+    delete: ManifestDelete, tag: TagName, registry: RegistryClient, slots: WaitSlots, actor: Actor
 ) -> RegistryAnswer | Refusal:
     """Delete a tag on a registry that deletes no single tags: by digest, if it is alone on it."""
     taken = _take_look(delete, tag, _read_record(delete, tag), registry)
@@ -208,7 +209,7 @@ def _delete_by_image(
 
 
 def _reserve_absent(
-    delete: ManifestDelete, tag: Tag, revision: int, actor: Actor
+    delete: ManifestDelete, tag: TagName, revision: int, actor: Actor
 ) -> RegistryAnswer | Refusal:
     """The registry does not have the tag, so nothing has to be sent: reserve an admin's name.
 
@@ -221,7 +222,7 @@ def _reserve_absent(
 
 
 def _hold_absent(
-    delete: ManifestDelete, tag: Tag, revision: int, actor: Actor
+    delete: ManifestDelete, tag: TagName, revision: int, actor: Actor
 ) -> RegistryAnswer | Refusal:
     with hold_delete(delete.question) as plan:
         delete.confirm()

@@ -14,9 +14,10 @@ from containers import writes
 from containers.inventory import find_ancestors
 from containers.models import Manifest
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from immutability import locks
 from immutability.answers import Refusal
+from immutability.look import TakenLook
 from immutability.models import LockedTag
 from immutability.patience import NotYet
 from immutability.policy.decisions import (
@@ -28,8 +29,8 @@ from immutability.policy.decisions import (
     decide_delete,
     decide_delete_by_digest,
 )
-from immutability.protection import LockState, Policy, cover
-from immutability.push.plan import TakenLook, ends_at
+from immutability.policy.protection import LockState, Policy, cover
+from immutability.push.plan import ends_at
 from immutability.reading import read_policy_and_time, record_facts
 from immutability.refuse import (
     record_in_use,
@@ -41,7 +42,7 @@ from immutability.refuse import (
 from workspaces.access import Actor
 from workspaces.models import Workspace
 
-NO_LOOKS: Mapping[Tag, TakenLook] = {}
+NO_LOOKS: Mapping[TagName, TakenLook] = {}
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class DeleteQuestion:
     """A delete of a tag, or of a manifest and with it every tag that points at it."""
 
     workspace: Workspace
-    repository: Repository
-    target: Tag | Digest
+    repository: RepositoryName
+    target: TagName | Digest
     is_admin: bool = False
 
 
@@ -61,28 +62,28 @@ class DeletePlan:
     question: DeleteQuestion
     policy: Policy
     now: datetime
-    records: dict[Tag, TagRecord]
-    locks: dict[Tag, LockedTag]
-    decisions: Mapping[Tag, DeleteDecision | DigestDecision]
+    records: dict[TagName, TagRecord]
+    locks: dict[TagName, LockedTag]
+    decisions: Mapping[TagName, DeleteDecision | DigestDecision]
     # Of a delete by digest: the manifest's row, which is held.
     manifest: Manifest | None = None
 
-    def tags_with(self, *steps: str) -> list[Tag]:
+    def tags_with(self, *steps: str) -> list[TagName]:
         """Return the tags whose next step is one of these, in order."""
         return [tag for tag, each in sorted(self.decisions.items()) if each.step in steps]
 
     @property
-    def refused(self) -> list[Tag]:
+    def refused(self) -> list[TagName]:
         """The tags that refuse the delete for good."""
         return self.tags_with(DeleteStep.LOCKED, DigestStep.IN_USE)
 
     @property
-    def waiting(self) -> list[Tag]:
+    def waiting(self) -> list[TagName]:
         """The tags on which something else has to end first."""
         return self.tags_with(DeleteStep.WAIT)
 
     @property
-    def taken(self) -> list[Tag]:
+    def taken(self) -> list[TagName]:
         """The tags that go."""
         return self.tags_with(DeleteStep.SEND, DigestStep.TAKE, DeleteStep.RESERVE)
 
@@ -154,7 +155,7 @@ class DeletePlan:
 
 @contextmanager
 def hold_delete(
-    question: DeleteQuestion, looks: Mapping[Tag, TakenLook] = NO_LOOKS
+    question: DeleteQuestion, looks: Mapping[TagName, TakenLook] = NO_LOOKS
 ) -> Iterator[DeletePlan]:
     """Hold what a delete concerns, and decide; commit what the caller writes.
 
@@ -163,13 +164,15 @@ def hold_delete(
     changes, at the same moment.
     """
     with transaction.atomic():
-        if isinstance(question.target, Tag):
+        if isinstance(question.target, TagName):
             yield _hold_tag(question, question.target, looks)
         else:
             yield _hold_digest(question, question.target)
 
 
-def _hold_tag(question: DeleteQuestion, tag: Tag, looks: Mapping[Tag, TakenLook]) -> DeletePlan:
+def _hold_tag(
+    question: DeleteQuestion, tag: TagName, looks: Mapping[TagName, TakenLook]
+) -> DeletePlan:
     place = (question.workspace, question.repository)
     look = looks.get(tag)
     shown = look.look.digest if look else None
@@ -218,7 +221,7 @@ def _hold_digest(question: DeleteQuestion, digest: Digest) -> DeletePlan:
 
 def find_concerned(
     question: DeleteQuestion, digest: Digest, parents: frozenset[Digest]
-) -> list[Tag]:
+) -> list[TagName]:
     """Return the tags whose digest, write, stray or lock names the manifest, or what lists it."""
     named = [digest.value, *(parent.value for parent in parents)]
     place = {"workspace": question.workspace, "repository": question.repository.name}
@@ -231,16 +234,16 @@ def find_concerned(
         records.filter(stray_until__isnull=False, stray_digest__in=["", *named]),
         records.filter(**locks_here, lock__digest__in=named),
     )
-    return [Tag(name) for name in sorted(names)]
+    return [TagName(name) for name in sorted(names)]
 
 
 def _read_held(
-    question: DeleteQuestion, records: dict[Tag, TagRecord]
-) -> tuple[Policy, datetime, dict[Tag, LockedTag]]:
+    question: DeleteQuestion, records: dict[TagName, TagRecord]
+) -> tuple[Policy, datetime, dict[TagName, LockedTag]]:
     policy, now = read_policy_and_time(question.workspace)
-    for record in records.values():
+    for tag, record in records.items():
         record.workspace = question.workspace
-        writes.expire_write(record, now)
+        writes.expire_write(record, now, is_protected=cover(policy, tag).is_covered)
     by_record = {record.id: tag for tag, record in records.items()}
     rows = {by_record[row.record_id]: row for row in LockedTag.objects.filter(record__in=by_record)}
     for row in rows.values():

@@ -2,11 +2,11 @@
 
 from django.http import HttpResponse
 
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.registry.client import RegistryAnswer
 from immutability.answers import Refusal
+from immutability.policy.messages import oci_error
 from immutability.policy.waiting import RETRY_AFTER_SECONDS
-from immutability.refusals import oci_error
 from workspaces.json_response import UTF8JsonResponse
 
 # What a client may want to know of the registry's answer; everything else stays behind.
@@ -39,7 +39,7 @@ def refusal_answer(refusal: Refusal) -> HttpResponse:
     return UTF8JsonResponse(refusal.body, status=refusal.status, headers=refusal.headers)
 
 
-def relayed_answer(answer: RegistryAnswer, repository: Repository) -> HttpResponse:
+def relayed_answer(answer: RegistryAnswer, repository: RepositoryName) -> HttpResponse:
     """Pass the registry's answer on. Its Location, made anew, leads through the edge."""
     if answer.is_body_dropped and not answer.is_success:
         return error_answer(answer.status, "MANIFEST_INVALID", f"Refused: {answer.reason}.")

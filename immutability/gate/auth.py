@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.tokens.callers import PERMISSION_OF, find_access_now
 from containers.tokens.challenge import challenge
 from containers.tokens.grants import repository_access
@@ -17,7 +17,7 @@ from workspaces.callers import Access, read_origin
 
 
 def authorize(
-    request: HttpRequest, repository: Repository, actions: tuple[str, ...]
+    request: HttpRequest, repository: RepositoryName, actions: tuple[str, ...]
 ) -> "AuthorizedCaller | HttpResponse":
     """Return the caller and what they may do in the repository's workspace, or the answer to them.
 

@@ -6,11 +6,11 @@ last `/manifests/`.
 
 from dataclasses import dataclass
 
-from containers.reference import (
+from containers.names import (
     Digest,
     InvalidReferenceError,
-    Repository,
-    Tag,
+    RepositoryName,
+    TagName,
     parse_digest,
     parse_repository,
     parse_tag,
@@ -23,8 +23,8 @@ MAX_TAGS_PER_PUSH = 100
 class ManifestRoute:
     """A manifest's address."""
 
-    repository: Repository
-    reference: Tag | Digest
+    repository: RepositoryName
+    reference: TagName | Digest
 
 
 def parse_route(path: str) -> ManifestRoute | None:
@@ -38,12 +38,12 @@ def parse_route(path: str) -> ManifestRoute | None:
     return ManifestRoute(parse_repository(name), parse_reference(reference))
 
 
-def parse_reference(text: str) -> Tag | Digest:
+def parse_reference(text: str) -> TagName | Digest:
     """Parse a tag or a digest: only a digest has a colon. Raises InvalidReferenceError."""
     return parse_digest(text) if ":" in text else parse_tag(text)
 
 
-def parse_tags(texts: list[str]) -> tuple[Tag, ...]:
+def parse_tags(texts: list[str]) -> tuple[TagName, ...]:
     """Parse the tags of a push by digest, sorted and each once. Raises InvalidReferenceError."""
     if len(texts) > MAX_TAGS_PER_PUSH:
         raise InvalidReferenceError(

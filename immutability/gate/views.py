@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from containers.connection import find_registry
-from containers.reference import Digest, InvalidReferenceError, Tag
+from containers.names import Digest, InvalidReferenceError, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.manifest import (
     MANIFEST_MEDIA_TYPES,
@@ -35,7 +35,7 @@ from immutability.gate.answers import (
 from immutability.gate.auth import AuthorizedCaller, authorize, denial
 from immutability.gate.route import ManifestRoute, parse_route, parse_tags
 from immutability.patience import WaitSlots
-from immutability.patterns import PatternError, PatternEvaluationError
+from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.push.gate import ManifestPush, push_manifest
 from workspaces.access import Permission
 from workspaces.text import find_bad_character
@@ -99,7 +99,7 @@ def _push(request: HttpRequest, caller: AuthorizedCaller, route: ManifestRoute) 
         )
     tags = (
         (route.reference,)
-        if isinstance(route.reference, Tag)
+        if isinstance(route.reference, TagName)
         else parse_tags(request.GET.getlist("tag"))
     )
     if tags and not digest.value.startswith("sha256:"):
@@ -180,7 +180,7 @@ def _read_facts(body: bytes, media_type: str) -> ManifestFacts | str | None:
     return facts
 
 
-def _digest(body: bytes, reference: Tag | Digest) -> Digest:
+def _digest(body: bytes, reference: TagName | Digest) -> Digest:
     """Return the body's digest: by the reference's algorithm, or sha256 under a tag."""
     algorithm = reference.value.partition(":")[0] if isinstance(reference, Digest) else "sha256"
     if algorithm not in _HASHES:

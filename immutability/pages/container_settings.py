@@ -14,16 +14,16 @@ from immutability.actions.save_settings import (
 from immutability.models import ContainerSettings, Job
 from immutability.pages.settings_form import EXAMPLES, SettingsForm
 from immutability.pages.tester import run_tester
-from immutability.patterns import MAX_PATTERN_LENGTH
-from immutability.protection import (
+from immutability.policy.patterns import MAX_PATTERN_LENGTH
+from immutability.policy.protection import (
     MAX_RULE_NAME_LENGTH,
     MAX_RULES_PER_WORKSPACE,
     Policy,
     Protection,
 )
+from immutability.policy.tester import MAX_SAMPLE_TAGS
 from immutability.reading import read_policy
 from immutability.reconcile.jobs import find_inventory
-from immutability.tester import MAX_SAMPLE_TAGS
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page

@@ -9,7 +9,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
 from containers.connection import find_registry
-from containers.reference import MAX_REPOSITORY_LENGTH
+from containers.names import MAX_REPOSITORY_LENGTH
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag
@@ -22,7 +22,7 @@ from immutability.locked_tags import (
     get_lock_status,
 )
 from immutability.models import LockedTag
-from immutability.protection import LockState
+from immutability.policy.protection import LockState
 from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import Access

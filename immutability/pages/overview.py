@@ -4,7 +4,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from immutability.models import LockedTag
-from immutability.protection import LockState
+from immutability.policy.protection import LockState
 from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import Access

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from django.http import QueryDict
 
-from immutability.advice import Advice
-from immutability.drafts import (
+from immutability.policy.advice import Advice
+from immutability.policy.drafts import (
     Draft,
     DraftProblem,
     advise_typed,
@@ -14,7 +14,7 @@ from immutability.drafts import (
     find_draft_problems,
     suggest_pattern,
 )
-from immutability.protection import (
+from immutability.policy.protection import (
     MAX_RULE_NAME_LENGTH,
     MAX_RULES_PER_WORKSPACE,
     Policy,

@@ -8,17 +8,17 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from containers.reference import (
+from containers.names import (
     InvalidReferenceError,
-    Repository,
-    Tag,
+    RepositoryName,
+    TagName,
     parse_repository,
     parse_tag,
 )
 from immutability.history import Place, find_history, find_pointed
 from immutability.locked_tags import get_lock_status
 from immutability.models import LockedTag
-from immutability.protection import cover
+from immutability.policy.protection import cover
 from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import Access
@@ -104,7 +104,7 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
     return render(request, "immutability/tag.html", {**context, "page": page})
 
 
-def _parse(access: Access, repository: str, tag: str) -> tuple[Repository, Tag]:
+def _parse(access: Access, repository: str, tag: str) -> tuple[RepositoryName, TagName]:
     """Return what the address names. Raises Http404 where it is nothing of the workspace."""
     try:
         where, name = parse_repository(repository), parse_tag(tag)

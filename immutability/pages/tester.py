@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from immutability.advice import Advice
 from immutability.pages.settings_form import SettingsForm
-from immutability.patterns import PatternError, PatternEvaluationError
-from immutability.protection import Why
-from immutability.tester import SampleResult, find_sample_problem, try_samples
+from immutability.policy.advice import Advice
+from immutability.policy.patterns import PatternError, PatternEvaluationError
+from immutability.policy.protection import Why
+from immutability.policy.tester import SampleResult, find_sample_problem, try_samples
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page

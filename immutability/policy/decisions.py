@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from containers.reference import Digest
-from immutability.protection import Coverage, Lock, LockState
+from containers.names import Digest
+from immutability.policy.protection import Coverage, Lock, LockState
 
 
 @dataclass(frozen=True)

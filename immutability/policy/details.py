@@ -3,7 +3,7 @@
 from dataclasses import asdict, fields
 from typing import Any
 
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 
 _FIELDS = frozenset(field.name for field in fields(Policy))
 

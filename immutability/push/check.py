@@ -12,19 +12,19 @@ from enum import Enum
 from containers import writes
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
-from containers.reference import Digest, Tag
+from containers.names import Digest, TagName
 from containers.registry.client import RegistryClient
 from containers.writes import RecordMovedError
 from immutability import locks
 from immutability.answers import ClaimAnswer, PushAnswer, Refusal, TagAnswer
 from immutability.errors import ConflictError, TryAgainError
-from immutability.look import look_at_tag
+from immutability.look import TakenLook, look_at_tag
 from immutability.models import Claim
 from immutability.policy.decisions import Look, PushDecision, Step
-from immutability.protection import Outcome
-from immutability.push.plan import PushPlan, PushQuestion, TakenLook, hold_plan, read_plan
+from immutability.policy.messages import LockFacts
+from immutability.policy.protection import Outcome
+from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
 from immutability.reconcile.tag import reconcile_record
-from immutability.refusals import LockFacts
 from immutability.refuse import relay_refused_push
 from workspaces.access import Actor
 
@@ -142,7 +142,7 @@ def _prefer_told(check: PushCheck, plan: PushPlan, registry: RegistryClient | No
 
 def _look(
     check: PushCheck, plan: PushPlan, registry: RegistryClient | None
-) -> dict[Tag, TakenLook]:
+) -> dict[TagName, TakenLook]:
     """Return what the registry has under the tags of which nothing is known.
 
     Raises TryAgainError where it does not say.
@@ -158,7 +158,7 @@ def _look(
 
 def _look_at(
     check: PushCheck,
-    tag: Tag,
+    tag: TagName,
     record: TagRecord | None,
     now: datetime,
     registry: RegistryClient | None,
@@ -262,7 +262,7 @@ def _begin(
 
 
 def _leave_strays(
-    held: PushPlan, tags: list[Tag], sent_by: datetime, registry: RegistryClient | None
+    held: PushPlan, tags: list[TagName], sent_by: datetime, registry: RegistryClient | None
 ) -> None:
     """The caller may write these tags until `sent_by`, and Taglock doesn't see it.
 
@@ -337,7 +337,7 @@ def _waits(plan: PushPlan) -> bool:
 
 
 def _answer_tag(
-    tag: Tag, outcome: Outcome, decision: PushDecision, holding: Digest | None
+    tag: TagName, outcome: Outcome, decision: PushDecision, holding: Digest | None
 ) -> TagAnswer:
     is_held = outcome not in (Outcome.UNPROTECTED, Outcome.FREE)
     return TagAnswer(tag, outcome, decision.coverage.rule, holding if is_held else None)
@@ -353,7 +353,7 @@ def _foresee_refusal(plan: PushPlan) -> Refusal:
     return relay_refused_push(plan.outcome(tag), facts, None if pushed == NEW_IMAGE else pushed)
 
 
-def _facts(plan: PushPlan, tag: Tag, decision: PushDecision) -> LockFacts:
+def _facts(plan: PushPlan, tag: TagName, decision: PushDecision) -> LockFacts:
     """Return what would be told of the lock that adopting the tag makes."""
     if decision.adopt is None:
         raise AssertionError(f"{tag} is refused without a lock")

@@ -3,12 +3,12 @@
 from django.db import transaction
 
 from containers.models import WriteKind
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.writes import Result, Sent, Write
 from immutability.errors import ConflictError
 from immutability.models import Claim, LockedTag
-from immutability.protection import LockState
-from immutability.push.settle import settle_push
+from immutability.policy.protection import LockState
+from immutability.settle import settle_push
 from workspaces.access import Actor
 
 
@@ -41,8 +41,8 @@ def abandon_claim(claim: Claim, *, actor: Actor) -> None:
 def _settle(claim: Claim, result: Result, outcome: Claim.Outcome, actor: Actor) -> None:
     """Settle the write, and end the claim. Only the first end of a claim counts."""
     write = Write(claim.id, WriteKind.PUSH, Digest(claim.digest), sent_by=0.0)
-    results = {Tag(name): Sent(result) for name in claim.tags}
-    settle_push(write, claim.workspace, Repository(claim.repository), results, actor=actor)
+    results = {TagName(name): Sent(result) for name in claim.tags}
+    settle_push(write, claim.workspace, RepositoryName(claim.repository), results, actor=actor)
     still_open = Claim.objects.filter(id=claim.id, outcome=Claim.Outcome.OPEN)
     if not still_open.update(outcome=outcome):
         claim.refresh_from_db(fields=["outcome"])

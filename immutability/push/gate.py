@@ -16,19 +16,19 @@ from containers import writes
 from containers.connection import release_database
 from containers.inventory import record_facts
 from containers.models import Manifest, WriteKind
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import ManifestFacts
 from containers.writes import RecordMovedError, Result, Sent, Write
 from immutability.answers import Refusal
 from immutability.errors import TryAgainError
-from immutability.look import head_manifest, learn_lists, look_at_tag
+from immutability.look import TakenLook, head_manifest, learn_lists, look_at_tag
 from immutability.patience import NotYet, WaitSlots, always_allowed, wait_for
 from immutability.policy.decisions import Step
-from immutability.push.plan import PushPlan, PushQuestion, TakenLook, hold_plan, read_plan
-from immutability.push.settle import settle_push
+from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
 from immutability.reading import read_policy_and_time
 from immutability.refuse import relay_missing_manifest, relay_wait
+from immutability.settle import settle_push
 from workspaces.access import Actor
 from workspaces.models import Workspace
 
@@ -51,8 +51,8 @@ class ManifestPush:
     """
 
     workspace: Workspace
-    repository: Repository
-    tags: tuple[Tag, ...]
+    repository: RepositoryName
+    tags: tuple[TagName, ...]
     digest: Digest
     body: bytes
     media_type: str
@@ -97,7 +97,7 @@ class _Claimed:
     """The tags are claimed, and the write is in flight on their records: it may be sent."""
 
     write: Write
-    tags: tuple[Tag, ...]
+    tags: tuple[TagName, ...]
 
 
 def push_manifest(
@@ -109,12 +109,12 @@ def push_manifest(
     TryAgainError, PatternError or PatternEvaluationError where nothing could be decided,
     PermissionRevokedError, and database errors as they come: the client is told to try again.
     """
-    looks: dict[Tag, TakenLook] = {}
+    looks: dict[TagName, TakenLook] = {}
     return wait_for(lambda: _push(push, looks, registry, actor), registry, slots)
 
 
 def _push(
-    push: ManifestPush, looks: dict[Tag, TakenLook], registry: RegistryClient, actor: Actor
+    push: ManifestPush, looks: dict[TagName, TakenLook], registry: RegistryClient, actor: Actor
 ) -> RegistryAnswer | Refusal | NotYet:
     if not push.tags:
         return _push_by_digest(push, registry)
@@ -141,7 +141,9 @@ def _push(
     return _answer(push, results, is_ours=is_ours)
 
 
-def _look(plan: PushPlan, tags: Collection[Tag], registry: RegistryClient) -> dict[Tag, TakenLook]:
+def _look(
+    plan: PushPlan, tags: Collection[TagName], registry: RegistryClient
+) -> dict[TagName, TakenLook]:
     """Look at these tags. A look counts while the record keeps the revision from before it."""
     looks = {}
     for tag in tags:
@@ -240,7 +242,7 @@ def _put_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnsw
 def _claim(
     push: ManifestPush,
     plan: PushPlan,
-    looks: Mapping[Tag, TakenLook],
+    looks: Mapping[TagName, TakenLook],
     stored: _Stored | None,
     actor: Actor,
 ) -> _Claimed | Refusal | RegistryAnswer | NotYet:
@@ -288,9 +290,9 @@ def _record_manifest(push: ManifestPush, row: Manifest, *, is_there: bool) -> No
         row.save()
 
 
-def _point(push: ManifestPush, claimed: _Claimed, registry: RegistryClient) -> dict[Tag, Sent]:
+def _point(push: ManifestPush, claimed: _Claimed, registry: RegistryClient) -> dict[TagName, Sent]:
     """Send the manifest under each tag, once; after one that fails, no other is sent."""
-    results: dict[Tag, Sent] = {}
+    results: dict[TagName, Sent] = {}
     for tag in claimed.tags:
         if any(sent.result is not Result.LANDED for sent in results.values()):
             results[tag] = Sent(Result.NOT_SENT, why="another tag of the push failed")
@@ -303,7 +305,7 @@ def _point(push: ManifestPush, claimed: _Claimed, registry: RegistryClient) -> d
 
 
 def _answer(
-    push: ManifestPush, results: Mapping[Tag, Sent], *, is_ours: bool
+    push: ManifestPush, results: Mapping[TagName, Sent], *, is_ours: bool
 ) -> RegistryAnswer | Refusal:
     """Return what the client is told: 201 only if all tags landed and nobody else settled them."""
     if not is_ours:

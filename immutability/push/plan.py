@@ -14,27 +14,20 @@ from containers import writes
 from containers.inventory import find_descendants
 from containers.models import Manifest
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from immutability import locks
 from immutability.answers import Refusal
+from immutability.look import TakenLook
 from immutability.models import LockedTag
 from immutability.patience import NotYet
-from immutability.policy.decisions import Look, PushDecision, Step, Stray, decide_push, ends_lock
-from immutability.protection import LockState, Outcome, Policy, cover
+from immutability.policy.decisions import PushDecision, Step, Stray, decide_push, ends_lock
+from immutability.policy.protection import LockState, Outcome, Policy, cover
 from immutability.reading import read_policy_and_time, record_facts
 from immutability.refuse import record_refused_push, relay_refused_push, relay_wait
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_repeatable_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
-
-
-@dataclass(frozen=True)
-class TakenLook:
-    """A look at the registry, and the revision that the tag's record had before it."""
-
-    look: Look
-    revision: int
 
 
 @dataclass(frozen=True)
@@ -46,8 +39,8 @@ class PushQuestion:
     """
 
     workspace: Workspace
-    repository: Repository
-    tags: tuple[Tag, ...]
+    repository: RepositoryName
+    tags: tuple[TagName, ...]
     digest: Digest
     children: tuple[Digest, ...] | None = None
     is_check: bool = False
@@ -69,19 +62,19 @@ class PushPlan:
     question: PushQuestion
     policy: Policy
     now: datetime
-    records: dict[Tag, TagRecord]
-    locks: dict[Tag, LockedTag]
-    looks: Mapping[Tag, TakenLook]
+    records: dict[TagName, TagRecord]
+    locks: dict[TagName, LockedTag]
+    looks: Mapping[TagName, TakenLook]
     # In a hold: of what the push needs, and of what it adopts; they are locked.
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
     is_held: bool = False
-    decisions: dict[Tag, PushDecision] = field(init=False)
+    decisions: dict[TagName, PushDecision] = field(init=False)
 
     def __post_init__(self) -> None:
         """Decide. Raises PatternError, PatternEvaluationError and, held, RecordMovedError."""
         self.decisions = {tag: self._decide(tag) for tag in self.question.tags}
 
-    def _decide(self, tag: Tag) -> PushDecision:
+    def _decide(self, tag: TagName) -> PushDecision:
         record, row = self.records.get(tag), self.locks.get(tag)
         taken = self.looks.get(tag)
         revision = record.revision if record else 0
@@ -109,11 +102,11 @@ class PushPlan:
             return replace(decision, step=Step.LOCKED)
         return decision
 
-    def decide_again(self, looks: Mapping[Tag, TakenLook]) -> "PushPlan":
+    def decide_again(self, looks: Mapping[TagName, TakenLook]) -> "PushPlan":
         """Return the plan by the same rows and these looks."""
         return replace(self, looks=looks)
 
-    def tags_with(self, *steps: Step) -> list[Tag]:
+    def tags_with(self, *steps: Step) -> list[TagName]:
         """Return the tags whose next step is one of these, in order."""
         return [tag for tag, each in self.decisions.items() if each.step in steps]
 
@@ -148,7 +141,7 @@ class PushPlan:
             [self.records[tag].id for tag in waiting if tag in self.records],
         )
 
-    def _relay_wait(self, waiting: list[Tag]) -> Refusal:
+    def _relay_wait(self, waiting: list[TagName]) -> Refusal:
         place, now = self.question.repository, self.now
         if not waiting:
             return relay_wait(place, None, None, None, now, until=self.open_delete_ends)
@@ -220,11 +213,11 @@ class PushPlan:
                 )
                 del self.locks[tag]
 
-    def outcome(self, tag: Tag) -> Outcome:
+    def outcome(self, tag: TagName) -> Outcome:
         """Return what is told of a tag that is not claimed or locked by this push."""
         return _OUTCOMES[self.decisions[tag].step]
 
-    def event(self, kind: EventKind, tag: Tag) -> Event:
+    def event(self, kind: EventKind, tag: TagName) -> Event:
         """Return an event of this push on one of its tags."""
         rule = self.decisions[tag].coverage.rule
         return Event(
@@ -256,7 +249,7 @@ _OUTCOMES = {
 }
 
 
-def read_plan(question: PushQuestion, looks: Mapping[Tag, TakenLook]) -> PushPlan:
+def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> PushPlan:
     """Read and decide, to choose the way: nothing is answered by it.
 
     Raises PatternError or PatternEvaluationError.
@@ -267,9 +260,10 @@ def read_plan(question: PushQuestion, looks: Mapping[Tag, TakenLook]) -> PushPla
         repository=question.repository.name,
         name__in=[tag.name for tag in question.tags],
     )
-    records = {Tag(row.name): row for row in rows}
-    for row in records.values():
-        if writes.is_late(row, now, question.digest):
+    records = {TagName(row.name): row for row in rows}
+    for tag, row in records.items():
+        is_protected = cover(policy, tag).is_covered
+        if writes.is_late(row, now, same_image=question.digest, is_protected=is_protected):
             writes.make_stray(row)  # As the hold will.
     held = {tag: row.lock for tag, row in records.items() if hasattr(row, "lock")}
     return PushPlan(question, policy, now, records, held, looks)
@@ -278,8 +272,8 @@ def read_plan(question: PushQuestion, looks: Mapping[Tag, TakenLook]) -> PushPla
 @contextmanager
 def hold_plan(
     question: PushQuestion,
-    looks: Mapping[Tag, TakenLook],
-    known: Collection[Tag],
+    looks: Mapping[TagName, TakenLook],
+    known: Collection[TagName],
     *,
     known_manifests: Collection[Digest] = (),
     adopted: Collection[Digest] = (),
@@ -300,9 +294,10 @@ def hold_plan(
         manifests = writes.lock_manifests(question.workspace, question.repository, needed)
         records = writes.lock_records(question.workspace, question.repository, question.tags)
         policy, now = read_policy_and_time(question.workspace)
-        for record in records.values():
+        for tag, record in records.items():
             record.workspace = question.workspace
-            writes.expire_write(record, now, same_image=question.digest)
+            is_protected = cover(policy, tag).is_covered
+            writes.expire_write(record, now, same_image=question.digest, is_protected=is_protected)
         by_record = {record.id: tag for tag, record in records.items()}
         rows = LockedTag.objects.filter(record__in=by_record)
         held = {by_record[row.record_id]: row for row in rows}

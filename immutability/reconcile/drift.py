@@ -13,12 +13,12 @@ from containers import writes
 from containers.catalog import iterate_repositories, iterate_tags, split
 from containers.inventory import find_descendants
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.errors import TryAgainError
 from immutability.look import head_manifest, learn_lists, look_at_tag
 from immutability.models import LockedTag
-from immutability.protection import LockState, Policy, cover
+from immutability.policy.protection import LockState, Policy, cover
 from immutability.reading import read_policy, read_policy_and_time
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_repeatable_event
@@ -111,7 +111,7 @@ def _find_in_locks(
     while chunk := list(rows.filter(id__gt=last).select_related("record")[:_CHUNK]):
         for row in chunk:
             last = row.id
-            if not cover(policy, Tag(row.tag)).is_covered:
+            if not cover(policy, TagName(row.tag)).is_covered:
                 continue
             # Looked at again: the lock may have changed since it was read.
             found = list(_compare(workspace, row, registry, there))
@@ -126,8 +126,8 @@ def _compare(
     there: set[tuple[str, Digest]],
 ) -> Iterator[Drift]:
     """Yield what is wrong with a lock. `there` are manifests that were seen, and gets more."""
-    repository, held = Repository(row.repository), Digest(row.digest)
-    shown = look_at_tag(repository, Tag(row.tag), registry).digest
+    repository, held = RepositoryName(row.repository), Digest(row.digest)
+    shown = look_at_tag(repository, TagName(row.tag), registry).digest
 
     def drift(what: str) -> Drift:
         return Drift(row.repository, row.tag, row.digest, str(shown or ""), what)
@@ -148,7 +148,7 @@ def _compare(
 
 def _find_missing(
     workspace: Workspace,
-    repository: Repository,
+    repository: RepositoryName,
     digest: Digest,
     registry: RegistryClient,
     there: set[tuple[str, Digest]],
@@ -182,8 +182,8 @@ def _find_without_lock(
 
 
 def _filter_without_lock(
-    workspace: Workspace, policy: Policy, repository: Repository, tags: tuple[Tag, ...]
-) -> list[Tag]:
+    workspace: Workspace, policy: Policy, repository: RepositoryName, tags: tuple[TagName, ...]
+) -> list[TagName]:
     """Return the covered tags that have no lock, and no write that may still land."""
     covered = [tag for tag in tags if cover(policy, tag).is_covered]
     rows = TagRecord.objects.filter(
@@ -201,9 +201,9 @@ def _find_gone(workspace: Workspace, policy: Policy, registry: RegistryClient) -
     while chunk := list(rows.filter(id__gt=last)[:_CHUNK]):
         for row in chunk:
             last = row.id
-            if not cover(policy, Tag(row.name)).is_covered:
+            if not cover(policy, TagName(row.name)).is_covered:
                 continue
-            shown = look_at_tag(Repository(row.repository), Tag(row.name), registry).digest
+            shown = look_at_tag(RepositoryName(row.repository), TagName(row.name), registry).digest
             if shown is None and _is_unchanged(row):
                 what = (
                     f"was seen there with {Digest(row.digest).short}, and is gone: another image "

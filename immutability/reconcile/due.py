@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryClient
 from immutability.models import LockedTag
-from immutability.protection import LockState
+from immutability.policy.protection import LockState
 from immutability.reconcile.tag import reconcile_record
 
 # Other work has to have its turn: a registry that hangs takes half a minute for each call.

@@ -20,14 +20,13 @@ from containers.inventory import find_all_ancestors, find_unknown
 from containers.models import Manifest, ManifestReference
 from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability import locks
 from immutability.errors import TryAgainError
-from immutability.look import learn_lists, look_at_tag
+from immutability.look import TakenLook, learn_lists, look_at_tag
 from immutability.models import LockedTag
-from immutability.protection import LockState, cover
-from immutability.push.plan import TakenLook
+from immutability.policy.protection import LockState, cover
 from immutability.reading import read_policy, read_policy_and_time, record_facts
 from immutability.reconcile.jobs import ask_to_list
 from workspaces.models import Workspace
@@ -53,8 +52,8 @@ class Reading:
 
 def read_tags(
     workspace: Workspace,
-    repository: Repository,
-    tags: Collection[Tag],
+    repository: RepositoryName,
+    tags: Collection[TagName],
     registry: RegistryClient,
 ) -> Reading:
     """Look at these tags, record what the registry shows, and lock those that are covered.
@@ -72,20 +71,20 @@ def read_tags(
 
 
 def _read_records(
-    workspace: Workspace, repository: Repository, tags: Collection[Tag]
-) -> dict[Tag, TagRecord]:
+    workspace: Workspace, repository: RepositoryName, tags: Collection[TagName]
+) -> dict[TagName, TagRecord]:
     rows = TagRecord.objects.filter(
         workspace=workspace, repository=repository.name, name__in=[tag.name for tag in tags]
     )
-    return {Tag(row.name): row for row in rows}
+    return {TagName(row.name): row for row in rows}
 
 
 def _look(
-    repository: Repository,
-    tags: Collection[Tag],
-    known: Mapping[Tag, TagRecord],
+    repository: RepositoryName,
+    tags: Collection[TagName],
+    known: Mapping[TagName, TagRecord],
     registry: RegistryClient,
-) -> dict[Tag, TakenLook]:
+) -> dict[TagName, TakenLook]:
     """Look at those without a write in flight, each with the revision from before the look."""
     looks = {}
     for tag in tags:
@@ -114,9 +113,9 @@ class _Recorded:
 @transaction.atomic
 def _record(
     workspace: Workspace,
-    repository: Repository,
-    missing: Collection[Tag],
-    looks: Mapping[Tag, TakenLook],
+    repository: RepositoryName,
+    missing: Collection[TagName],
+    looks: Mapping[TagName, TakenLook],
 ) -> _Recorded:
     """Hold the tags; record the looks that still count, and adopt what nothing holds.
 
@@ -161,7 +160,7 @@ def _record(
 
 def _learn(
     workspace: Workspace,
-    repository: Repository,
+    repository: RepositoryName,
     digests: Collection[Digest],
     registry: RegistryClient,
 ) -> None:
@@ -178,7 +177,7 @@ def _learn(
 
 
 def finish_repository(
-    workspace: Workspace, repository: Repository, registry: RegistryClient
+    workspace: Workspace, repository: RepositoryName, registry: RegistryClient
 ) -> Reading:
     """Note that a repository was read wholly, once each of its tags has been.
 
@@ -199,7 +198,9 @@ def finish_repository(
     return Reading(adopted)
 
 
-def require_listed(workspace: Workspace, repository: Repository, registry: RegistryClient) -> None:
+def require_listed(
+    workspace: Workspace, repository: RepositoryName, registry: RegistryClient
+) -> None:
     """Return if the records have every tag that the registry has in a repository.
 
     Otherwise one page of the registry's tags is read. Raises TryAgainError where that is not all:
@@ -230,8 +231,11 @@ def require_listed(workspace: Workspace, repository: Repository, registry: Regis
 
 
 def _read_within_request(
-    workspace: Workspace, repository: Repository, tags: Collection[Tag], registry: RegistryClient
-) -> list[Tag]:
+    workspace: Workspace,
+    repository: RepositoryName,
+    tags: Collection[TagName],
+    registry: RegistryClient,
+) -> list[TagName]:
     """Read those of the tags that are unknown, while there is time; return those that stay so."""
     ends_at = time.monotonic() + MAX_REQUEST_SECONDS
     unknown = _filter_unknown(workspace, repository, tags)
@@ -242,24 +246,28 @@ def _read_within_request(
     return _filter_unknown(workspace, repository, unknown)
 
 
-def _describe_progress(workspace: Workspace, repository: Repository) -> str:
+def _describe_progress(workspace: Workspace, repository: RepositoryName) -> str:
     known = TagRecord.objects.filter(
         workspace=workspace, repository=repository.name, shown_at__isnull=False
     ).count()
     return f"Taglock is still reading the tags of {repository} ({known} so far)"
 
 
-def _find_unknown_tags(workspace: Workspace, repository: Repository, at_most: int) -> list[Tag]:
+def _find_unknown_tags(
+    workspace: Workspace, repository: RepositoryName, at_most: int
+) -> list[TagName]:
     """Return tags of which nothing is known: never shown, and nothing promised."""
     rows = TagRecord.objects.filter(
         workspace=workspace, repository=repository.name, shown_at__isnull=True, lock__isnull=True
     )
-    return [Tag(name) for name in rows.order_by("name").values_list("name", flat=True)[:at_most]]
+    return [
+        TagName(name) for name in rows.order_by("name").values_list("name", flat=True)[:at_most]
+    ]
 
 
 def _filter_unknown(
-    workspace: Workspace, repository: Repository, tags: Collection[Tag]
-) -> list[Tag]:
+    workspace: Workspace, repository: RepositoryName, tags: Collection[TagName]
+) -> list[TagName]:
     """Return those of the tags that the registry has never shown, in order."""
     rows = TagRecord.objects.filter(
         workspace=workspace,
@@ -271,13 +279,13 @@ def _filter_unknown(
     return [tag for tag in tags if tag.name not in known]
 
 
-def _note_listed(workspace: Workspace, repository: Repository) -> None:
+def _note_listed(workspace: Workspace, repository: RepositoryName) -> None:
     place = {"workspace": workspace, "name": repository.name}
     RepositoryRow.objects.bulk_create([RepositoryRow(**place)], ignore_conflicts=True)
     RepositoryRow.objects.filter(**place).update(listed_at=Now())
 
 
-def find_unread_digests(workspace: Workspace, repository: Repository) -> set[Digest]:
+def find_unread_digests(workspace: Workspace, repository: RepositoryName) -> set[Digest]:
     """Return the manifests under covered tags, listed ones included, whose lists are not known.
 
     Raises PatternError or PatternEvaluationError.
@@ -301,5 +309,5 @@ def find_unread_digests(workspace: Workspace, repository: Repository) -> set[Dig
         # Of a large repository, only what is unread leaves the database.
         named.update(rows.filter(~Exists(read.filter(digest=OuterRef("digest")))))
         named.update(rows.filter(digest__in=above))
-    roots = {Digest(digest) for name, digest in named if cover(policy, Tag(name)).is_covered}
+    roots = {Digest(digest) for name, digest in named if cover(policy, TagName(name)).is_covered}
     return find_unknown(workspace, repository, roots)

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from containers.reference import Repository
+from containers.names import RepositoryName
 from immutability.models import Job
 from workspaces.models import Workspace
 
@@ -34,7 +34,7 @@ def ask_for_inventory(workspace: Workspace) -> None:
     )
 
 
-def ask_to_list(workspace: Workspace, repository: Repository) -> None:
+def ask_to_list(workspace: Workspace, repository: RepositoryName) -> None:
     """Have a repository read: by the job that is at work, or by one that begins with it."""
     job, _ = Job.objects.get_or_create(
         workspace=workspace, kind=Job.Kind.INVENTORY, defaults=_from_beginning()

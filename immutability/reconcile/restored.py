@@ -11,14 +11,14 @@ from django.db.models.functions import Now
 from containers import writes
 from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from containers.registry.client import RegistryClient
 from immutability import locks
 from immutability.errors import TryAgainError
 from immutability.look import look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.decisions import AfterStray, decide_after_stray
-from immutability.protection import LockState
+from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time, record_facts
 from immutability.reconcile.jobs import ask_for_inventory
 from immutability.reconcile.tag import apply_look
@@ -65,7 +65,7 @@ def _settle(record_id: int, registry: RegistryClient) -> bool:
     record = _end_write(record_id)
     if record is None:
         return False
-    look = look_at_tag(Repository(record.repository), Tag(record.name), registry)
+    look = look_at_tag(RepositoryName(record.repository), TagName(record.name), registry)
     with transaction.atomic():
         held = writes.lock_record(record_id)
         if held.revision != record.revision:

@@ -12,18 +12,17 @@ from containers import writes
 from containers.inventory import find_descendants
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.writes import RecordMovedError, Write
 from immutability import locks
-from immutability.delete.settle import settle_delete
 from immutability.errors import TryAgainError
 from immutability.look import fetch_manifest, learn, look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.decisions import AfterStray, Look, decide_after_stray
-from immutability.protection import LockState
-from immutability.push.settle import settle_push
+from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time, record_facts
+from immutability.settle import settle_delete, settle_push
 
 
 def reconcile_record(record_id: int, registry: RegistryClient | None) -> bool:
@@ -57,11 +56,11 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
     """Look once the stray can land no more: what the registry shows is the truth."""
     look = None
     if registry is not None:
-        look = look_at_tag(Repository(record.repository), Tag(record.name), registry)
+        look = look_at_tag(RepositoryName(record.repository), TagName(record.name), registry)
     shown = look.digest if look is not None else None
     with transaction.atomic():
         manifests = writes.hold_shown(
-            record.workspace, Repository(record.repository), [shown] if shown else []
+            record.workspace, RepositoryName(record.repository), [shown] if shown else []
         )
         held = writes.lock_record(record.id)
         if held.revision != record.revision or held.write_id is not None:
@@ -118,7 +117,11 @@ def apply_look(
 
 def _point(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
     """Point a claimed tag at its image: fetch the manifest by digest, send it under the tag."""
-    repository, tag, digest = Repository(record.repository), Tag(record.name), Digest(row.digest)
+    repository, tag, digest = (
+        RepositoryName(record.repository),
+        TagName(record.name),
+        Digest(row.digest),
+    )
     manifest = fetch_manifest(repository, digest, registry)
     if manifest is None:
         return _give_up(record, row, registry)
@@ -140,7 +143,11 @@ def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> boo
 
     A 404 alone is weak: the tag, too, must not show the image.
     """
-    repository, tag, digest = Repository(record.repository), Tag(record.name), Digest(row.digest)
+    repository, tag, digest = (
+        RepositoryName(record.repository),
+        TagName(record.name),
+        Digest(row.digest),
+    )
     if look_at_tag(repository, tag, registry).digest == digest:
         return False
     with transaction.atomic():
@@ -159,7 +166,7 @@ def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> boo
 
 def _delete_again(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
     """Send an admin's delete again, by tag: by digest it would take other tags too."""
-    repository, tag = Repository(record.repository), Tag(record.name)
+    repository, tag = RepositoryName(record.repository), TagName(record.name)
     write = _begin(record, row, WriteKind.DELETE)
     if write is None:
         return False
@@ -169,7 +176,7 @@ def _delete_again(record: TagRecord, row: LockedTag, registry: RegistryClient) -
 
 def _begin(record: TagRecord, row: LockedTag, kind: WriteKind) -> Write | None:
     """Put the write in flight if the tag is still as it was read; None where it is not."""
-    repository, digest = Repository(record.repository), Digest(row.digest)
+    repository, digest = RepositoryName(record.repository), Digest(row.digest)
     needed = sorted(find_descendants(record.workspace, repository, {digest}))
     write = writes.new_write(kind, digest if kind is WriteKind.PUSH else None)
     with transaction.atomic():

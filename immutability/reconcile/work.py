@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from containers.catalog import iterate_repositories, iterate_tags, split
 from containers.connection import release_database
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.models import Job
 from immutability.reconcile.inventory import TAGS_PER_BATCH, finish_repository, read_tags
@@ -83,7 +83,7 @@ def _read_registry(job: Job, registry: RegistryClient, ends_at: float) -> bool:
 
 
 def _read_batch(
-    job: Job, repository: Repository, tags: tuple[Tag, ...], registry: RegistryClient
+    job: Job, repository: RepositoryName, tags: tuple[TagName, ...], registry: RegistryClient
 ) -> None:
     """Read some tags of a repository, or finish it where none are left; write how far it is."""
     if tags:
@@ -106,21 +106,21 @@ def _read_batch(
 
 def _iterate_batches(
     job: Job, registry: RegistryClient
-) -> Iterator[tuple[Repository, tuple[Tag, ...]]]:
+) -> Iterator[tuple[RepositoryName, tuple[TagName, ...]]]:
     """Yield what comes behind the job's place; after the tags of each repository, none of it.
 
     Raises RegistryUnavailableError.
     """
     slug = job.workspace.slug
     if job.repository and job.tag != _END:
-        yield from _iterate_repository(slug, Repository(job.repository), registry, job.tag)
+        yield from _iterate_repository(slug, RepositoryName(job.repository), registry, job.tag)
     for repository in iterate_repositories(registry, slug, job.repository):
         yield from _iterate_repository(slug, repository, registry)
 
 
 def _iterate_repository(
-    workspace: str, repository: Repository, registry: RegistryClient, after: str = ""
-) -> Iterator[tuple[Repository, tuple[Tag, ...]]]:
+    workspace: str, repository: RepositoryName, registry: RegistryClient, after: str = ""
+) -> Iterator[tuple[RepositoryName, tuple[TagName, ...]]]:
     """Yield a repository's tags in batches, then none.
 
     One whose tags the registry does not name, while it answers otherwise, is tried twice and then

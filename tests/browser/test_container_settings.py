@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
 from immutability.models import LockedTag
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.conftest import AA, BB, SEMVER
 from workspaces.models import User, Workspace

@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from immutability.models import LockedTag
-from immutability.protection import LockState, Policy, Protection
+from immutability.policy.protection import LockState, Policy, Protection
 from tests.conftest import SEMVER
 from tests.immutability.making import land, make_lock, put_in_flight, put_stray
 from workspaces.models import User, Workspace

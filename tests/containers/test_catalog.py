@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from containers.catalog import iterate_repositories, iterate_tags
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.registry.client import RegistryClient
 from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import TAGLOCK
@@ -79,7 +79,7 @@ def test_it_goes_on_behind_a_repository(client: RegistryClient) -> None:
 
 
 def test_every_tag_is_found_from_the_start_and_from_behind_one(client: RegistryClient) -> None:
-    repository = Repository(NAMES[0])
+    repository = RepositoryName(NAMES[0])
     assert [tag.name for tag in iterate_tags(client, repository)] == TAGS
     assert [tag.name for tag in iterate_tags(client, repository, TAGS[101])] == TAGS[102:]
-    assert list(iterate_tags(client, Repository("acme/nothing"))) == []
+    assert list(iterate_tags(client, RepositoryName("acme/nothing"))) == []

@@ -10,13 +10,13 @@ from containers.inventory import (
     record_manifest,
 )
 from containers.models import Manifest, ManifestReference
-from containers.reference import Digest, Repository
+from containers.names import Digest, RepositoryName
 from containers.registry.manifest import ManifestFacts
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
 
-API = Repository("acme/api")
+API = RepositoryName("acme/api")
 
 
 def _digest(number: int) -> Digest:
@@ -24,7 +24,7 @@ def _digest(number: int) -> Digest:
 
 
 def _record(
-    workspace: Workspace, parent: int, *children: int, repository: Repository = API
+    workspace: Workspace, parent: int, *children: int, repository: RepositoryName = API
 ) -> None:
     facts = ManifestFacts("type", 7, tuple(_digest(child) for child in children), None)
     record_manifest(workspace, repository, _digest(parent), facts)
@@ -75,7 +75,7 @@ def test_a_circle_comes_to_an_end(acme: Workspace) -> None:
 
 
 def test_other_repositories_and_workspaces_do_not_count(acme: Workspace, globex: Workspace) -> None:
-    _record(acme, 1, 2, repository=Repository("acme/web"))
+    _record(acme, 1, 2, repository=RepositoryName("acme/web"))
     _record(globex, 3, 2)
     assert _ancestors(acme, 2) == set()
     assert _unknown(acme, 1, 3) == {_digest(1), _digest(3)}

@@ -7,7 +7,7 @@ import pytest
 
 from containers.models import Push
 from containers.models import Repository as KnownRepository
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.repositories import (
     RepositoryPage,
     RepositoryQuery,
@@ -96,19 +96,19 @@ def test_a_page_is_two_queries_however_long(
 def test_one_repository_is_found_by_its_full_name(acme: Workspace) -> None:
     make(acme, "api", is_public=True)
     last = push(acme, "api")
-    found = find_repository(acme, Repository("acme/api"))
+    found = find_repository(acme, RepositoryName("acme/api"))
     assert found
     assert (found.name, found.is_public, found.last_pushed_at) == ("acme/api", True, last.at)
-    assert find_repository(acme, Repository("acme/ap")) is None
-    assert find_repository(acme, Repository("acme/api/x")) is None
+    assert find_repository(acme, RepositoryName("acme/ap")) is None
+    assert find_repository(acme, RepositoryName("acme/api/x")) is None
 
 
 def test_those_of_another_workspace_are_never_found(acme: Workspace, globex: Workspace) -> None:
     make(globex, "api")
     KnownRepository.objects.create(workspace=globex, name="acme/api")
     KnownRepository.objects.create(workspace=acme, name="globex/api")
-    assert find_repository(acme, Repository("acme/api")) is None
-    assert find_repository(acme, Repository("globex/api")) is None
+    assert find_repository(acme, RepositoryName("acme/api")) is None
+    assert find_repository(acme, RepositoryName("globex/api")) is None
 
 
 def test_the_pushes_of_another_workspace_do_not_count(acme: Workspace, globex: Workspace) -> None:

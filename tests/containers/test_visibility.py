@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from containers.models import Repository as KnownRepository
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.visibility import ForeignRepositoryError, find_public, set_public
 from tests.at_once import at_once
 from tests.problems import nothing_written
@@ -17,13 +17,13 @@ from workspaces.models import Workspace
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("alice")]
 
-API = Repository("acme/api")
+API = RepositoryName("acme/api")
 ALICE = Actor("alice", ActorKind.PERSON)
 
 
 def publish(workspace: Workspace, *names: str) -> None:
     for name in names:
-        assert set_public(workspace, Repository(name), is_public=True, actor=SYSTEM)
+        assert set_public(workspace, RepositoryName(name), is_public=True, actor=SYSTEM)
 
 
 def events_of(workspace: Workspace) -> list[LockEvent]:
@@ -81,7 +81,7 @@ def test_a_workspace_cannot_make_the_repository_of_another_public(
     acme: Workspace, globex: Workspace, name: str
 ) -> None:
     with nothing_written(), pytest.raises(ForeignRepositoryError):
-        set_public(acme, Repository(name), is_public=True, actor=ALICE)
+        set_public(acme, RepositoryName(name), is_public=True, actor=ALICE)
 
 
 @pytest.mark.parametrize("is_public", [True, False])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.conftest import is_postgresql
 from tests.faults.scene import VERSIONS, Scene
 from tests.services.accounts import make_admin, make_pusher

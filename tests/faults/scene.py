@@ -13,9 +13,9 @@ from containers.models import Manifest
 from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryClient
 from immutability.actions.save_settings import save_container_settings
-from immutability.drafts import Draft
 from immutability.models import LockedTag
-from immutability.protection import PolicyRule, Protection
+from immutability.policy.drafts import Draft
+from immutability.policy.protection import PolicyRule, Protection
 from immutability.reading import read_policy
 from immutability.reconcile.due import reconcile_due
 from tests.services.accounts import Account, taglocks_own

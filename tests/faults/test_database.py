@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.faults.scene import (
     LEASE,
     STRAY,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.faults.scene import Scene, assert_refused, locked_to
 from tests.services.registry_user import digest_of
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.apps import apps
 
-from containers.reference import Digest, Tag
+from containers.names import Digest, TagName
 from containers.registry.client import RegistryClient
 from immutability.answers import DeleteAnswer, PushAnswer
 from immutability.delete.check import check_delete
@@ -82,7 +82,7 @@ class Checks:
         self, target: str | bytes, *, is_admin: bool = False, is_dry: bool = False
     ) -> DeleteAnswer:
         """Check a delete; return the whole answer."""
-        place = Tag(target) if isinstance(target, str) else Digest(digest_of(target))
+        place = TagName(target) if isinstance(target, str) else Digest(digest_of(target))
         question = DeleteQuestion(self.core.workspace, self.core.repository, place, is_admin)
         actor = ALICE if is_admin else DANA
         return check_delete(question, actor=actor, registry=self.registry, is_dry_run=is_dry)
@@ -107,7 +107,7 @@ class Checks:
         push = PushQuestion(
             self.core.workspace,
             self.core.repository,
-            tuple(sorted(Tag(tag) for tag in tags)),
+            tuple(sorted(TagName(tag) for tag in tags)),
             Digest(digest_of(image)) if image else NEW_IMAGE,
             is_check=True,
         )

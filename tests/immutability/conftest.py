@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from immutability import patience
-from immutability.protection import Policy
+from immutability.policy.protection import Policy
 from tests.immutability.core import Core
 from tests.immutability.registry_double import RegistryDouble
 from workspaces.models import User, Workspace

@@ -9,7 +9,7 @@ from django.db.models import F
 
 from containers.models import Manifest
 from containers.models import Tag as TagRecord
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryAnswer
 from containers.registry.manifest import read_manifest
 from immutability.actions.free import free_name
@@ -20,7 +20,7 @@ from immutability.delete.gate import ManifestDelete, delete_manifest
 from immutability.errors import TryAgainError
 from immutability.models import LockedTag
 from immutability.patience import WaitSlots
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from immutability.push.gate import ManifestPush, push_manifest
 from immutability.reconcile.tag import reconcile_record
 from tests.immutability.registry_double import (
@@ -45,7 +45,7 @@ class Core:
     workspace: Workspace
     registry: RegistryDouble
     save: Callable[..., Policy]
-    repository: Repository = REPOSITORY
+    repository: RepositoryName = REPOSITORY
     slots: WaitSlots = field(default_factory=lambda: WaitSlots(4))
 
     def protect(
@@ -66,7 +66,7 @@ class Core:
         return ManifestPush(
             self.workspace,
             self.repository,
-            tuple(sorted(Tag(tag) for tag in tags)),
+            tuple(sorted(TagName(tag) for tag in tags)),
             Digest(digest_of(image)),
             image,
             media_type,
@@ -76,7 +76,7 @@ class Core:
 
     def delete(self, target: str | bytes, *, is_admin: bool = False, **options: Any) -> str:
         """Delete a tag, or an image by digest; return what the client is told."""
-        place = Tag(target) if isinstance(target, str) else Digest(digest_of(target))
+        place = TagName(target) if isinstance(target, str) else Digest(digest_of(target))
         delete = ManifestDelete(self.workspace, self.repository, place, is_admin, **options)
         actor = ALICE if is_admin else DANA
         return self.say(lambda: delete_manifest(delete, self._registry, self.slots, actor=actor))

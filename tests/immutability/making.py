@@ -12,7 +12,7 @@ from django.utils import timezone
 from containers.models import Push, Repository
 from containers.models import Tag as TagRecord
 from immutability.models import LockedTag
-from immutability.protection import LockState
+from immutability.policy.protection import LockState
 from tests.conftest import AA
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace

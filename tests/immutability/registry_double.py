@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from urllib3 import HTTPHeaderDict
 
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import (
     Descriptor,
     FetchedManifest,
@@ -16,7 +16,7 @@ from containers.registry.client import (
     RegistryUnavailableError,
 )
 
-REPOSITORY = Repository("acme/api")
+REPOSITORY = RepositoryName("acme/api")
 IMAGE_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
@@ -153,27 +153,31 @@ class RegistryDouble:
 
     # ---- what the client has ------------------------------------------------------------------
 
-    def head_manifest(self, repository: Repository, reference: Tag | Digest) -> Descriptor | None:
+    def head_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> Descriptor | None:
         found = self._reply(Call("HEAD", str(reference)), lambda: self._get(str(reference)))
         return _descriptor(found)
 
     def fetch_manifest(
-        self, repository: Repository, reference: Tag | Digest
+        self, repository: RepositoryName, reference: TagName | Digest
     ) -> FetchedManifest | None:
         found = self._reply(Call("GET", str(reference)), lambda: self._get(str(reference)))
         descriptor = _descriptor(found)
         return FetchedManifest(descriptor, found.body) if descriptor else None
 
     def put_manifest(
-        self, repository: Repository, reference: Tag | Digest, body: bytes, media_type: str
+        self, repository: RepositoryName, reference: TagName | Digest, body: bytes, media_type: str
     ) -> RegistryAnswer:
         call = Call("PUT", str(reference), body, media_type)
         return self._reply(call, lambda: self._put(call))
 
-    def delete_manifest(self, repository: Repository, reference: Tag | Digest) -> RegistryAnswer:
+    def delete_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> RegistryAnswer:
         return self._reply(Call("DELETE", str(reference)), lambda: self._delete(str(reference)))
 
-    def page_tags(self, repository: Repository, after: str = "") -> tuple[list[str], bool]:
+    def page_tags(self, repository: RepositoryName, after: str = "") -> tuple[list[str], bool]:
         self._reply(Call("LIST", after), lambda: answer(200))
         behind = [name for name in sorted(self.tags) if name > after]
         return behind[:2], len(behind) > 2

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from containers.reference import Tag
+from containers.names import TagName
 from immutability.errors import TryAgainError
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from immutability.reconcile.inventory import read_tags
 from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
@@ -87,7 +87,7 @@ def test_a_reserved_name_is_not_locked_again_to_an_image_that_is_being_deleted(c
 def test_the_inventory_leaves_such_a_tag_to_its_next_push(core: Core) -> None:
     core.registry.store(ONE, "v1")
     late = delete_late(core, ONE)
-    read_tags(core.workspace, core.repository, [Tag("v1")], core.registry)  # type: ignore[arg-type]
+    read_tags(core.workspace, core.repository, [TagName("v1")], core.registry)  # type: ignore[arg-type]
     assert core.lock() == "none"
     assert core.stray() == "delete or several"
     late.land()

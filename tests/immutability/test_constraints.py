@@ -10,7 +10,7 @@ from django.utils import timezone
 from containers.models import Manifest, ManifestReference, Repository
 from containers.models import Tag as TagRecord
 from immutability.models import Claim, ContainerSettings, Job, LockedTag, Rule
-from immutability.protection import MAX_RULES_PER_WORKSPACE, LockState, Protection
+from immutability.policy.protection import MAX_RULES_PER_WORKSPACE, LockState, Protection
 from tests.conftest import AA, BB, is_postgresql
 from workspaces.models import AccessToken, Membership, User, Workspace
 

@@ -7,12 +7,12 @@ import pytest
 from django.utils import timezone
 
 from containers.models import Push
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from immutability import locks
 from immutability.history import HistoryPage, Place, Sort, find_history, find_pointed
 from immutability.models import LockedTag
 from immutability.policy.details import from_details, to_details
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, CC
 from tests.immutability.core import Core
 from tests.immutability.making import land
@@ -22,8 +22,8 @@ from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
-REPOSITORY = Repository("acme/api")
-V1 = Tag("v1")
+REPOSITORY = RepositoryName("acme/api")
+V1 = TagName("v1")
 OTHERS = PolicyRule("Others", "^other$")
 ONE, TWO = image("one"), image("two")
 

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 
 from containers import writes
 from containers.models import Tag as TagRecord
-from containers.reference import Tag
+from containers.names import TagName
 from containers.registry.client import RegistryAnswer
 from immutability import patience
 from immutability.actions.save_settings import save_container_settings
-from immutability.drafts import Draft
 from immutability.errors import ConflictError, TryAgainError
 from immutability.models import LockedTag
-from immutability.protection import LockState, Policy, PolicyRule, Protection
+from immutability.policy.drafts import Draft
+from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import read_tags
 from tests.immutability.core import Core, named
@@ -203,7 +203,7 @@ class World:
     def look(self, tag: str) -> None:
         """The inventory looks at a tag."""
         registry: Any = self.registry
-        read_tags(self.workspace, self.core.repository, [Tag(tag)], registry)
+        read_tags(self.workspace, self.core.repository, [TagName(tag)], registry)
 
     def wait(self, seconds: int) -> None:
         """Let time pass; what is on its way for longer than a stray lives does not land."""

@@ -20,7 +20,7 @@ from immutability.actions.drop import drop_claim
 from immutability.answers import PushAnswer
 from immutability.errors import ConflictError, TryAgainError
 from immutability.models import Claim, LockedTag
-from immutability.protection import DeleteOutcome, LockState, Outcome
+from immutability.policy.protection import DeleteOutcome, LockState, Outcome
 from immutability.push.check import CLAIM_LIFE, MAX_CURRENT_AGE, NOT_TOLD, SENT_WITHIN
 from immutability.push.claims import abandon_claim, confirm_claim
 from tests.immutability.checks import MIRROR, Checks

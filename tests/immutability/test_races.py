@@ -12,7 +12,7 @@ from django.db import transaction
 from containers import writes
 from containers.inventory import record_facts, record_manifest
 from containers.models import ManifestReference
-from containers.reference import Digest
+from containers.names import Digest
 from containers.registry.client import RegistryAnswer
 from containers.registry.manifest import read_manifest
 from immutability import patience
@@ -20,11 +20,11 @@ from immutability.actions.free import free_name
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag
 from immutability.actions.save_settings import StaleSettingsError, save_container_settings
-from immutability.drafts import Draft
 from immutability.errors import ConflictError, TryAgainError
 from immutability.models import LockedTag, Rule
 from immutability.patience import WaitSlots
-from immutability.protection import PolicyRule, Protection
+from immutability.policy.drafts import Draft
+from immutability.policy.protection import PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.at_once import at_once
 from tests.immutability.core import ALICE, Core, named

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from containers import writes
 from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryAnswer
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.conftest import is_postgresql
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (

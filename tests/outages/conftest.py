@@ -14,7 +14,7 @@ from django.test import Client
 
 from containers.models import Tag as TagRecord
 from immutability.models import LockedTag
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from tests.conftest import SEMVER, is_postgresql
 from tests.outages.asking import SIGN_IN_COOKIE, Person
 from tests.services.accounts import Account, make_pusher

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 import packages_site.wsgi  # noqa: F401  (it sets Django up, for what follows)
 from containers import writes
-from containers.reference import Tag
+from containers.names import TagName
 from containers.registry.client import RegistryClient
 from immutability.delete import gate as delete_gate
 from immutability.push import gate as push_gate
@@ -119,7 +119,7 @@ def _hook(point: str, place: Point) -> None:
     original = getattr(place.owner, place.name)
 
     def hooked(*args: Any, **options: Any) -> Any:
-        counts = place.by_tag is None or isinstance(args[2], Tag) == place.by_tag
+        counts = place.by_tag is None or isinstance(args[2], TagName) == place.by_tag
         if counts and place.is_before:
             strike(point)
         result = original(*args, **options)

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.models import LockedTag
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB
 from workspaces.access import SYSTEM, Actor, ActorKind, Scope, describe_actor
 from workspaces.actions.access_tokens import create_access_token

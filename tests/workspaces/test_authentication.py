@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.conftest import is_postgresql
 from tests.problems import read_problem
 from workspaces.access import SYSTEM, Scope

@@ -16,11 +16,15 @@ from tests.at_once import at_once
 from workspaces import hashing
 from workspaces.access import SYSTEM, Role
 from workspaces.actions.invitations import invite
-from workspaces.hashing import MAX_HASHES_AT_ONCE, OrderlyArgon2PasswordHasher, hash_in_turn
+from workspaces.hashing import (
+    MAX_HASHES_AT_ONCE,
+    LimitedConcurrencyArgon2PasswordHasher,
+    hash_in_turn,
+)
 from workspaces.models import User, Workspace
 from workspaces.throttles import BusyError
 
-ORDERLY = "workspaces.hashing.OrderlyArgon2PasswordHasher"
+ORDERLY = "workspaces.hashing.LimitedConcurrencyArgon2PasswordHasher"
 BUSY = "The site is busy at the moment. Try again in a few seconds."
 
 
@@ -82,7 +86,9 @@ def test_more_than_so_many_hashes_are_never_under_way(
 ) -> None:
     settings.PASSWORD_HASHERS = [ORDERLY]
     calls: list[Callable[[], object]] = [partial(make_password, "demo")] * 8
-    at_once(calls + [partial(OrderlyArgon2PasswordHasher().verify, "demo", "argon2$x")] * 8)
+    at_once(
+        calls + [partial(LimitedConcurrencyArgon2PasswordHasher().verify, "demo", "argon2$x")] * 8
+    )
     assert most_at_once() == MAX_HASHES_AT_ONCE
 
 

@@ -8,7 +8,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containers.reference import InvalidReferenceError, parse_repository
+from containers.names import InvalidReferenceError, parse_repository
 from workspaces.access import SYSTEM
 from workspaces.actions.workspaces import create_workspace
 from workspaces.models import Workspace

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from containers.models import Repository as KnownRepository
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.visibility import set_public
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Actor, ActorKind, Role, Scope
@@ -73,7 +73,7 @@ def revoke_a_token(acme: Workspace, actor: Actor) -> None:
 
 
 def publish(acme: Workspace, actor: Actor) -> None:
-    set_public(acme, Repository("acme/api"), is_public=True, actor=actor)
+    set_public(acme, RepositoryName("acme/api"), is_public=True, actor=actor)
 
 
 Act = Callable[[Workspace, Actor], None]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 import immutability.tasks
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from packages_site.celery import app
 from tests.conftest import AA, BB
 from tests.problems import nothing_written

@@ -8,7 +8,7 @@ from django.test import Client
 
 from containers.models import Push
 from containers.models import Repository as KnownRepository
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.repositories import REPOSITORIES_PER_PAGE
 from containers.visibility import find_public, set_public
 from tests.immutability.making import land
@@ -64,7 +64,7 @@ def test_a_repository_leads_to_its_locked_tags_and_its_events(
     acme: Workspace, admin: Browser
 ) -> None:
     make(acme, "acme/web")
-    set_public(acme, Repository("acme/api"), is_public=True, actor=SYSTEM)
+    set_public(acme, RepositoryName("acme/api"), is_public=True, actor=SYSTEM)
     admin.open(REPOSITORIES)
     page = admin.follow("acme/api")
     assert (page.heading, page.find(name="q")["value"]) == ("Locked tags", "acme/api")
@@ -74,7 +74,7 @@ def test_a_repository_leads_to_its_locked_tags_and_its_events(
 
 
 def test_the_event_says_what_was_and_what_is(acme: Workspace, admin: Browser) -> None:
-    set_public(acme, Repository("acme/api"), is_public=True, actor=SYSTEM)
+    set_public(acme, RepositoryName("acme/api"), is_public=True, actor=SYSTEM)
     admin.open(f"/acme/lock-log/{LockEvent.objects.get(repository='acme/api').ref}")
     assert admin.page.heading == "Repository made public"
     assert admin.page.facts["Repository"] == "acme/api"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import (
     MAX_REASON_LENGTH,
     Descriptor,
@@ -25,7 +25,7 @@ from tests.containers.registry.conftest import BareRegistry
 from tests.containers.registry.servers import Server
 from tests.services.registry_user import IMAGE_TYPE, INDEX_TYPE, digest_of, make_index
 
-API, V1 = Repository("acme/api"), Tag("v1")
+API, V1 = RepositoryName("acme/api"), TagName("v1")
 DEADLINE_SECONDS = 0.6
 GRACE_SECONDS = 1.4
 MEGABYTE = 1024 * 1024
@@ -213,7 +213,9 @@ def test_the_head_of_a_manifest_is_its_descriptor(serve: Callable[..., Server]) 
 
 
 @pytest.mark.parametrize("reference", [V1, Digest(DIGEST)])
-def test_a_manifest_is_fetched_whole(serve: Callable[..., Server], reference: Tag | Digest) -> None:
+def test_a_manifest_is_fetched_whole(
+    serve: Callable[..., Server], reference: TagName | Digest
+) -> None:
     scripted = Scripted(serve, get=_answer(200, BODY, *HEADERS))
     fetched = _client(scripted.server).fetch_manifest(API, reference)
     assert fetched == FetchedManifest(Descriptor(Digest(DIGEST), IMAGE_TYPE, len(BODY)), BODY)
@@ -221,7 +223,7 @@ def test_a_manifest_is_fetched_whole(serve: Callable[..., Server], reference: Ta
 
 @pytest.mark.parametrize("reference", [V1, Digest(DIGEST), Digest(SHA512)])
 def test_without_a_digest_in_the_head_the_bytes_tell(
-    serve: Callable[..., Server], reference: Tag | Digest
+    serve: Callable[..., Server], reference: TagName | Digest
 ) -> None:
     """OCI's registries need not send Docker-Content-Digest."""
     plain = _answer(200, BODY, f"Content-Type: {IMAGE_TYPE}")
@@ -286,7 +288,7 @@ def test_any_other_answer_says_nothing(serve: Callable[..., Server], status: int
     ],
 )
 def test_other_bytes_than_those_of_the_digest_are_no_answer(
-    serve: Callable[..., Server], reference: Tag | Digest, header: str
+    serve: Callable[..., Server], reference: TagName | Digest, header: str
 ) -> None:
     server = serve(_answer(200, BODY, f"Docker-Content-Digest: {header}"))
     with pytest.raises(RegistryUnavailableError):
@@ -346,7 +348,7 @@ def test_manifests_of_a_real_registry(bare_registry: BareRegistry) -> None:
         for each in (V1, reference):
             assert client.head_manifest(API, each) is None
             assert client.fetch_manifest(API, each) is None
-    assert client.head_manifest(Repository("acme/nothing"), V1) is None
+    assert client.head_manifest(RepositoryName("acme/nothing"), V1) is None
 
 
 @pytest.mark.process

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from containers.reference import Digest, Repository, Tag
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import MANIFEST_MEDIA_TYPES, MAX_MANIFEST_BYTES
 from containers.tokens.grants import ResourceAccess
 from tests.conftest import AA
 from tests.containers.registry.servers import Reply, Server
 
-API = Repository("acme/api")
-V1 = Tag("v1")
+API = RepositoryName("acme/api")
+V1 = TagName("v1")
 DEADLINE_SECONDS = 0.6
 # What a slow machine may add to the deadline before a test calls it overrun.
 GRACE_SECONDS = 1.4
@@ -125,7 +125,7 @@ def test_the_largest_manifest_goes_out_whole(serve: Callable[..., Server]) -> No
 
 def test_tags_go_into_the_query_of_a_push_by_digest(serve: Callable[..., Server]) -> None:
     server = serve(CREATED)
-    _client(server).put_manifest(API, Digest(AA), b"{}", "x/y", (Tag("a"), Tag("b")))
+    _client(server).put_manifest(API, Digest(AA), b"{}", "x/y", (TagName("a"), TagName("b")))
     line = server.requests[0].partition(b"\r\n")[0].decode()
     assert line == f"PUT /v2/acme/api/manifests/{AA}?tag=a&tag=b HTTP/1.1"
 

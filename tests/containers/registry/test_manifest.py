@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from containers.reference import Digest
+from containers.names import Digest
 from containers.registry.manifest import (
     MAX_MANIFEST_BYTES,
     UnreadableManifestError,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from containers.registry import transport
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import MAX_MANIFEST_BYTES
@@ -20,7 +20,7 @@ from packages_site.local import find_free_ports
 from tests.containers.registry.servers import Server
 from tests.services.certificates import make_certificate
 
-API, V1 = Repository("acme/api"), Tag("v1")
+API, V1 = RepositoryName("acme/api"), TagName("v1")
 DEADLINE_SECONDS = 0.6
 GRACE_SECONDS = 1.4
 CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"

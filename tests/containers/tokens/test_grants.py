@@ -2,7 +2,7 @@
 
 import pytest
 
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.tokens.grants import MAX_SCOPES, TooManyScopesError, parse_scopes
 
 EVERYTHING = frozenset({"pull", "push", "delete"})
@@ -14,7 +14,7 @@ def parse(*texts: str) -> dict[str, frozenset[str]]:
 
 def test_a_scope_names_a_repository_and_its_actions() -> None:
     assert parse_scopes(["repository:acme/api:pull,push"]) == {
-        Repository("acme/api"): frozenset({"pull", "push"})
+        RepositoryName("acme/api"): frozenset({"pull", "push"})
     }
 
 

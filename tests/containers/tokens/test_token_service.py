@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from containers.reference import Repository
+from containers.names import RepositoryName
 from containers.tokens import views
 from containers.tokens.grants import MAX_SCOPES
 from containers.tokens.key_folder import token_keys
@@ -185,21 +185,21 @@ def test_a_name_of_case_and_spaces_is_a_name(acme: Workspace) -> None:
 
 
 def test_nobody_in_particular_pulls_what_is_public_alone(acme: Workspace, bob: User) -> None:
-    set_public(acme, Repository("acme/open"), is_public=True, actor=SYSTEM)
+    set_public(acme, RepositoryName("acme/open"), is_public=True, actor=SYSTEM)
     response = get("repository:acme/open:pull,push,delete", EVERYTHING)
     assert granted(response) == {"acme/open": {"pull"}}
     assert read(response).caller.kind is CallerKind.ANYBODY
 
 
 def test_strangers_pull_what_is_public(acme: Workspace, mallory: User) -> None:
-    set_public(acme, Repository("acme/open"), is_public=True, actor=SYSTEM)
+    set_public(acme, RepositoryName("acme/open"), is_public=True, actor=SYSTEM)
     login = basic("mallory", "demo")
     assert granted(get("repository:acme/open:pull,push", login=login)) == {"acme/open": {"pull"}}
 
 
 def test_a_repository_that_was_closed_again_is_closed(acme: Workspace) -> None:
     for is_public in (True, False):
-        set_public(acme, Repository("acme/open"), is_public=is_public, actor=SYSTEM)
+        set_public(acme, RepositoryName("acme/open"), is_public=is_public, actor=SYSTEM)
     assert granted(get("repository:acme/open:pull")) == {}
 
 
@@ -244,7 +244,7 @@ def test_wrong_credentials_are_refused_in_words(bob: User, username: str, passwo
     ["Basic", "Basic ", "Basic !!!", "Basic /w==", "Basic Ym9i", "Bearer x", "x", "Basic \xff"],
 )
 def test_a_header_that_cannot_be_read_is_no_anonymous_request(acme: Workspace, header: str) -> None:
-    set_public(acme, Repository("acme/open"), is_public=True, actor=SYSTEM)
+    set_public(acme, RepositoryName("acme/open"), is_public=True, actor=SYSTEM)
     assert error_of(get("repository:acme/open:pull", login=header)) == (401, "UNAUTHORIZED")
 
 

@@ -9,7 +9,7 @@ from containers.registry.client import RegistryAnswer
 from immutability.actions import delete_tag
 from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.models import LockedTag
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from tests.immutability.actions.conftest import Act
 from tests.immutability.core import Core
 from tests.immutability.making import (

@@ -12,7 +12,7 @@ from immutability import patience
 from immutability.actions.hold import LockChange
 from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.models import LockedTag
-from immutability.protection import LockState, Policy, Protection
+from immutability.policy.protection import LockState, Policy, Protection
 from tests.conftest import AA, BB
 from tests.immutability.actions.conftest import ACTIONS, Act
 from tests.immutability.making import break_the_log, make_lock, put_in_flight, put_stray

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from immutability.errors import TryAgainError
 from immutability.models import LockedTag
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.conftest import AA, BB
 from tests.immutability.actions.conftest import Act
 from tests.immutability.core import Core

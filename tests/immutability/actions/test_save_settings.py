@@ -17,10 +17,10 @@ from immutability.actions.save_settings import (
     StaleSettingsError,
     save_container_settings,
 )
-from immutability.drafts import Draft
 from immutability.models import ContainerSettings, LockedTag, Rule
-from immutability.patterns import PatternEvaluationError
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.drafts import Draft
+from immutability.policy.patterns import PatternEvaluationError
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.conftest import AA, SEMVER
 from tests.immutability.checks import every_row
@@ -418,7 +418,7 @@ def test_a_save_that_cannot_tell_which_locks_it_moves_does_not_happen(
     def fail(*args: object) -> None:
         raise PatternEvaluationError("out of memory")
 
-    monkeypatch.setattr("immutability.patterns.Pattern.find", fail)
+    monkeypatch.setattr("immutability.policy.patterns.Pattern.find", fail)
     with nothing_written(), pytest.raises(PatternEvaluationError):
         save(acme, RELEASES, may_suspend=True)
 

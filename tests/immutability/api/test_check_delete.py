@@ -13,8 +13,8 @@ from containers.models import Tag as TagRecord
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.models import LockedTag, Rule
-from immutability.protection import Policy, PolicyRule, Protection
-from immutability.refusals import format_time
+from immutability.policy.messages import format_time
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, CC, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.immutability.making import make_lock

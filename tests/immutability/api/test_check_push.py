@@ -13,8 +13,8 @@ from rest_framework.test import APIClient
 
 from containers.models import Tag as TagRecord
 from immutability.models import Claim, LockedTag, Rule
-from immutability.protection import Policy, PolicyRule, Protection
-from immutability.refusals import format_time
+from immutability.policy.messages import format_time
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from containers.models import Tag as TagRecord
 from immutability.actions.drop import drop_claim
 from immutability.models import LockedTag
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from tests.conftest import AA, BB, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem

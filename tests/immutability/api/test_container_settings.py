@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from immutability.drafts import NO_RULES
 from immutability.models import LockedTag, Rule
-from immutability.protection import Policy, Protection
+from immutability.policy.drafts import NO_RULES
+from immutability.policy.protection import Policy, Protection
 from tests.conftest import SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem

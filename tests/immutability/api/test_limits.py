@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from tests.conftest import AA
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from immutability.errors import PermissionRevokedError
 from immutability.models import LockedTag
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, SEMVER
 from tests.immutability.making import (
     make_lock,

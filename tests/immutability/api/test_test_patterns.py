@@ -6,7 +6,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from immutability.models import Rule
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
@@ -236,8 +236,8 @@ def test_what_is_over_a_limit_is_refused_before_anything_is_compiled(
     def fail(text: str) -> None:
         raise AssertionError(f"{text} was compiled")
 
-    monkeypatch.setattr("immutability.drafts.compile_pattern", fail)
-    monkeypatch.setattr("immutability.protection.compile_pattern", fail)
+    monkeypatch.setattr("immutability.policy.drafts.compile_pattern", fail)
+    monkeypatch.setattr("immutability.policy.protection.compile_pattern", fail)
     started = time.process_time()
     response = auditor.post(URL, {"tags": ["v1"], **fields}, format="json")
     assert time.process_time() - started < 1

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from containers.models import Manifest
-from containers.reference import Digest
+from containers.names import Digest
 from containers.writes import STRAY_LIFE
 from immutability.delete import check
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from immutability.push.check import SENT_WITHIN
 from tests.immutability.checks import Checks, every_row
 from tests.immutability.core import Core, named

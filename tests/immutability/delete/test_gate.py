@@ -4,7 +4,7 @@ import pytest
 
 from containers.models import Manifest
 from containers.registry.client import RegistryAnswer
-from immutability.protection import PolicyRule, Protection
+from immutability.policy.protection import PolicyRule, Protection
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
     INDEX_TYPE,

@@ -8,8 +8,8 @@ from containers.registry.client import RegistryAnswer
 from immutability.answers import Refusal
 from immutability.errors import PermissionRevokedError, TryAgainError
 from immutability.gate import views
-from immutability.patterns import PatternError, PatternEvaluationError
-from immutability.protection import Protection
+from immutability.policy.patterns import PatternError, PatternEvaluationError
+from immutability.policy.protection import Protection
 from tests.immutability.core import Core, named
 from tests.immutability.gate.client import GateClient, error_of, message_of
 from tests.immutability.registry_double import (

@@ -21,7 +21,7 @@ from containers.tokens.tokens import ANYBODY, TAGLOCK, Caller, CallerKind, sign_
 from immutability.delete.gate import delete_manifest
 from immutability.gate import views
 from immutability.models import LockedTag
-from immutability.protection import PolicyRule, Protection
+from immutability.policy.protection import PolicyRule, Protection
 from tests.immutability.core import Core, named
 from tests.immutability.gate.client import GateClient, error_of, is_undecided, message_of
 from tests.immutability.registry_double import IMAGE_TYPE, Carry, digest_of, image

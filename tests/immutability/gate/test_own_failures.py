@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from immutability.patterns import PatternEvaluationError
-from immutability.protection import PolicyRule, Protection
+from immutability.policy.patterns import PatternEvaluationError
+from immutability.policy.protection import PolicyRule, Protection
 from tests.immutability.core import Core, named
 from tests.immutability.gate.client import GateClient, is_undecided
 from tests.immutability.making import break_the_log
@@ -83,7 +83,7 @@ def test_a_rule_that_cannot_be_evaluated_is_no_answer(
     def fail(pattern: str) -> None:
         raise PatternEvaluationError("out of memory")
 
-    monkeypatch.setattr("immutability.protection.compile_pattern", fail)
+    monkeypatch.setattr("immutability.policy.protection.compile_pattern", fail)
     assert is_undecided(gate.push("feature-x", ONE))
     assert is_undecided(gate.delete("feature-x"))
     assert core.registry.sent() == []

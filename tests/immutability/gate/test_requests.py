@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.immutability.core import Core, named
 from tests.immutability.gate.client import GateClient, error_of, message_of
 from tests.immutability.registry_double import INDEX_TYPE, answer, digest_of, image

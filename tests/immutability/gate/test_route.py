@@ -2,7 +2,7 @@
 
 import pytest
 
-from containers.reference import Digest, InvalidReferenceError, Repository, Tag
+from containers.names import Digest, InvalidReferenceError, RepositoryName, TagName
 from immutability.gate.route import (
     MAX_TAGS_PER_PUSH,
     ManifestRoute,
@@ -18,24 +18,24 @@ SHA512 = "sha512:" + 128 * "a"
 @pytest.mark.parametrize(
     ("path", "repository", "reference"),
     [
-        ("acme/api/manifests/v1", "acme/api", Tag("v1")),
-        ("acme/a/b/c/manifests/v1", "acme/a/b/c", Tag("v1")),
+        ("acme/api/manifests/v1", "acme/api", TagName("v1")),
+        ("acme/a/b/c/manifests/v1", "acme/a/b/c", TagName("v1")),
         (f"acme/api/manifests/{AA}", "acme/api", Digest(AA)),
         (f"acme/api/manifests/{SHA512}", "acme/api", Digest(SHA512)),
-        ("acme/api/manifests/manifests", "acme/api", Tag("manifests")),
-        ("acme/manifests/manifests/v1", "acme/manifests", Tag("v1")),
-        ("acme/a/manifests/b/manifests/v1", "acme/a/manifests/b", Tag("v1")),
-        ("acme/a/blobs/uploads/manifests/v1", "acme/a/blobs/uploads", Tag("v1")),
-        ("acme/tags/list/manifests/v1", "acme/tags/list", Tag("v1")),
-        ("acme/api/manifests/_v1.2-3", "acme/api", Tag("_v1.2-3")),
-        ("acme/api/manifests/" + 128 * "a", "acme/api", Tag(128 * "a")),
-        ("acme/a--b__c.d/manifests/v1", "acme/a--b__c.d", Tag("v1")),
+        ("acme/api/manifests/manifests", "acme/api", TagName("manifests")),
+        ("acme/manifests/manifests/v1", "acme/manifests", TagName("v1")),
+        ("acme/a/manifests/b/manifests/v1", "acme/a/manifests/b", TagName("v1")),
+        ("acme/a/blobs/uploads/manifests/v1", "acme/a/blobs/uploads", TagName("v1")),
+        ("acme/tags/list/manifests/v1", "acme/tags/list", TagName("v1")),
+        ("acme/api/manifests/_v1.2-3", "acme/api", TagName("_v1.2-3")),
+        ("acme/api/manifests/" + 128 * "a", "acme/api", TagName(128 * "a")),
+        ("acme/a--b__c.d/manifests/v1", "acme/a--b__c.d", TagName("v1")),
     ],
 )
 def test_an_address_has_a_repository_and_a_reference(
-    path: str, repository: str, reference: Tag | Digest
+    path: str, repository: str, reference: TagName | Digest
 ) -> None:
-    assert parse_route(path) == ManifestRoute(Repository(repository), reference)
+    assert parse_route(path) == ManifestRoute(RepositoryName(repository), reference)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_a_bad_name_or_reference_is_said_with_its_code(path: str, code: str) -> 
 
 def test_only_a_digest_has_a_colon() -> None:
     assert parse_reference(AA) == Digest(AA)
-    assert parse_reference(AA.replace(":", "-")) == Tag(AA.replace(":", "-"))
+    assert parse_reference(AA.replace(":", "-")) == TagName(AA.replace(":", "-"))
 
 
 def test_tags_are_sorted_and_each_comes_once() -> None:
-    assert parse_tags(["b", "a", "b"]) == (Tag("a"), Tag("b"))
+    assert parse_tags(["b", "a", "b"]) == (TagName("a"), TagName("b"))
     assert parse_tags([]) == ()
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 
 from immutability.models import Job
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from tests.page import Browser
 from workspaces.models import Workspace
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from immutability.protection import MAX_RULES_PER_WORKSPACE, Policy, PolicyRule, Protection
+from immutability.policy.protection import MAX_RULES_PER_WORKSPACE, Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.conftest import AA, SEMVER
 from tests.page import Browser, read_page

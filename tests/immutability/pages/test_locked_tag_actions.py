@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from immutability.errors import PermissionRevokedError
 from immutability.models import LockedTag
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from immutability.refuse import relay_shared_tag
 from tests.conftest import AA, SEMVER
 from tests.immutability.making import (
@@ -309,7 +309,7 @@ def test_a_tag_that_cannot_be_deleted_alone_says_what_helps(
     acme: Workspace, admin: Browser, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REGISTRY_URL = "http://registry.internal:5000"
-    refusal = relay_shared_tag(Repository("acme/api"), Tag("v1.0.0"), [Tag("latest")])
+    refusal = relay_shared_tag(RepositoryName("acme/api"), TagName("v1.0.0"), [TagName("latest")])
     monkeypatch.setattr("immutability.actions.delete_tag.delete_manifest", lambda *_, **__: refusal)
     open_delete(admin, lock(acme))
     page = admin.press("Delete", reason="x")

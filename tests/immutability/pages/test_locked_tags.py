@@ -8,7 +8,7 @@ from django.test import Client
 
 from immutability.locked_tags import LOCKED_TAGS_PER_PAGE
 from immutability.models import LockedTag
-from immutability.protection import LockState, Policy, PolicyRule, Protection
+from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, SEMVER
 from tests.immutability.making import make_lock, put_in_flight
 from tests.page import Browser, Page, read_errors

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from immutability.pages.settings_form import EXAMPLES, Example
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.page import Browser, Page
 from tests.problems import nothing_written
 from workspaces.models import Workspace

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.conftest import SEMVER
 from tests.immutability.making import make_lock, tag_events

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from immutability.drafts import NO_RULES
-from immutability.protection import Policy, Protection
+from immutability.policy.drafts import NO_RULES
+from immutability.policy.protection import Policy, Protection
 from tests.conftest import SEMVER
 from tests.page import Browser, Element, Page, read_errors
 from tests.problems import nothing_written

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from immutability.history import ENTRIES_PER_PAGE
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, SEMVER
 from tests.immutability.making import land, make_lock
 from tests.page import Browser, read_errors

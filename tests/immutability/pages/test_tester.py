@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from containers.reference import Tag
+from containers.names import TagName
 from immutability.models import ContainerSettings
-from immutability.patterns import PatternEvaluationError
-from immutability.protection import Policy, PolicyRule, Protection, cover
+from immutability.policy.patterns import PatternEvaluationError
+from immutability.policy.protection import Policy, PolicyRule, Protection, cover
+from immutability.policy.tester import MAX_SAMPLE_TAGS
 from immutability.reading import read_policy
-from immutability.tester import MAX_SAMPLE_TAGS
 from tests.conftest import SEMVER
 from tests.page import Browser, Element, Page, parse
 from tests.problems import nothing_written
@@ -228,8 +228,8 @@ def test_limits_come_before_anything_is_compiled(
     def fail(text: str) -> None:
         raise AssertionError(f"{text} was compiled")
 
-    monkeypatch.setattr("immutability.drafts.compile_pattern", fail)
-    monkeypatch.setattr("immutability.protection.compile_pattern", fail)
+    monkeypatch.setattr("immutability.policy.drafts.compile_pattern", fail)
+    monkeypatch.setattr("immutability.policy.protection.compile_pattern", fail)
     sent = {"version": "0", "sample_tags": "v1", "protection": "some", **typed}
     for address, action in ((TEST, "test"), (SETTINGS, "test"), (SETTINGS, "add_rule")):
         response = admin.client.post(address, {**sent, "action": action})
@@ -262,7 +262,7 @@ def test_a_matcher_that_fails_is_never_no_match(
     def fail(*_: Any) -> None:
         raise PatternEvaluationError('The pattern "x" failed: out of memory')
 
-    monkeypatch.setattr("immutability.tester.match_rules", fail)
+    monkeypatch.setattr("immutability.policy.tester.match_rules", fail)
     fragment = send_rule(admin, "v1", "x")
     assert fragment.find(class_="error").text == 'The pattern "x" failed: out of memory'
     assert answers_of(fragment) == []
@@ -446,7 +446,7 @@ def test_the_tester_decides_as_everything_else_does(
     for pattern in PATTERNS:
         rule = PolicyRule("Mine", pattern)
         policy = Policy(0, protection, (rule,), protect_signature_tags=bool(switch))
-        expected[pattern] = [tag for tag in TAGS if cover(policy, Tag(tag)).is_covered]
+        expected[pattern] = [tag for tag in TAGS if cover(policy, TagName(tag)).is_covered]
         fragment = send(
             admin,
             "\n".join(TAGS),
@@ -475,7 +475,7 @@ def test_what_was_tested_is_what_pushing_locks(
     tested = [answer == "Would be locked" for answer in answers_of(page.by_id("tester-result"))]
     admin.press("Save")
     policy = read_policy(acme)
-    assert [cover(policy, Tag(tag)).is_covered for tag in TAGS] == tested
+    assert [cover(policy, TagName(tag)).is_covered for tag in TAGS] == tested
 
 
 # Limits.

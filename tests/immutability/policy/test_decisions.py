@@ -10,7 +10,7 @@ from itertools import product
 
 import pytest
 
-from containers.reference import Digest
+from containers.names import Digest
 from immutability.policy.decisions import (
     AfterStray,
     DeleteDecision,
@@ -29,7 +29,7 @@ from immutability.policy.decisions import (
     decide_push,
     ends_lock,
 )
-from immutability.protection import Coverage, Lock, LockState, Why
+from immutability.policy.protection import Coverage, Lock, LockState, Why
 
 COVERED, OPEN = Coverage(Why.ALL_TAGS), Coverage(Why.NO_PROTECTION)
 SOME_TIME = datetime(2026, 3, 12, tzinfo=UTC)

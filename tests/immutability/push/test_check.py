@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from containers.writes import STRAY_LIFE
 from immutability.models import Claim, LockedTag
-from immutability.protection import PolicyRule, Protection
+from immutability.policy.protection import PolicyRule, Protection
 from immutability.push.check import CLAIM_LIFE, SENT_WITHIN
 from tests.conftest import is_postgresql
 from tests.immutability.checks import Checks, every_row

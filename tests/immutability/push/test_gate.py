@@ -3,10 +3,10 @@
 import pytest
 
 from containers.models import Manifest, Push
-from containers.reference import Digest
+from containers.names import Digest
 from containers.registry.client import RegistryAnswer
 from immutability.look import MAX_LISTS_READ
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
     NO_ANSWER,
@@ -257,6 +257,20 @@ def test_after_a_crash_the_same_image_succeeds_within_seconds(core: Core, crash:
     assert core.push("v1", image=ONE) == "201"
     crash.land()
     assert (core.lock(), core.shown()) == ("locked one", "one")
+
+
+def test_after_a_crash_an_unprotected_tag_waits_for_seconds_only(core: Core, crash: Late) -> None:
+    core.protect(Protection.NONE)
+    assert core.push("v1", image=TWO) == "503 CLAIM_PENDING"
+    core.let_pass(seconds=6)
+    assert core.push("v1", image=TWO) == "201"
+    assert (core.lock(), core.stray()) == ("none", "one")
+    crash.land()
+    core.protect()
+    assert core.push("v1", image=TWO) == "503 CLAIM_PENDING"
+    core.let_pass(minutes=16)
+    assert core.push("v1", image=TWO) == "403 locked"
+    assert core.push("v1", image=ONE) == "201"
 
 
 def test_after_a_crash_another_image_is_refused_once_the_write_has_expired(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from containers.registry.client import Descriptor, RegistryClient
 from immutability.models import LockedTag
-from immutability.protection import Policy
+from immutability.policy.protection import Policy
 from tests.immutability.core import Core
 from tests.immutability.registry_double import REPOSITORY, Call, RegistryDouble, answer
 from workspaces.models import Workspace
@@ -23,7 +23,7 @@ class Library(RegistryDouble):
     page_size: int = 2
     asked: list[str] = field(default_factory=list)
 
-    def page_tags(self, repository: Repository, after: str = "") -> tuple[list[str], bool]:
+    def page_tags(self, repository: RepositoryName, after: str = "") -> tuple[list[str], bool]:
         self.asked.append(f"{repository}?{after}")
         self._script("LIST", repository.name)
         names = sorted(self.tags) if repository.name in self.repositories else []
@@ -35,8 +35,8 @@ class Library(RegistryDouble):
         names = sorted(["acme-x/api", *self.repositories, "zebra/api"])
         return [name for name in names if name > after], False
 
-    def head_manifest(self, repository: Repository, reference: Any) -> Descriptor | None:
-        if isinstance(reference, Tag):
+    def head_manifest(self, repository: RepositoryName, reference: Any) -> Descriptor | None:
+        if isinstance(reference, TagName):
             self.asked.append(f"{repository}:{reference}")
         return super().head_manifest(repository, reference)
 

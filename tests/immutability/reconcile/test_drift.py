@@ -12,7 +12,7 @@ from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryAnswer, RegistryClient
 from immutability.management.commands import check_drift
 from immutability.models import LockedTag
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from immutability.reconcile.drift import find_drift, forget_gone
 from tests.conftest import SEMVER
 from tests.immutability.core import Core, named

@@ -18,7 +18,7 @@ from containers.writes import STRAY_LIFE, WRITE_LEASE
 from immutability import tasks
 from immutability.management.commands import reconcile as command
 from immutability.models import Job, LockedTag
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from immutability.reconcile import due
 from immutability.reconcile.due import find_due, reconcile_due
 from tests.conftest import is_postgresql

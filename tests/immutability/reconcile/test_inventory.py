@@ -10,11 +10,11 @@ from django.db.models.functions import Now
 from containers.models import Manifest
 from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
-from containers.reference import Repository, Tag
+from containers.names import RepositoryName, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from immutability.errors import TryAgainError
 from immutability.models import Job, LockedTag
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reconcile import inventory
 from immutability.reconcile.inventory import (
     Reading,
@@ -53,7 +53,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _read(workspace: Workspace, client: RegistryClient, *names: str) -> Reading:
-    return read_tags(workspace, REPOSITORY, [Tag(name) for name in names], client)
+    return read_tags(workspace, REPOSITORY, [TagName(name) for name in names], client)
 
 
 def _meanwhile(change: Callable[[], Any]) -> Callable[[Carry], RegistryAnswer]:
@@ -419,7 +419,7 @@ def test_lists_of_another_repository_or_workspace_do_not_count(
 ) -> None:
     gate.push("v1", image=ONE)
     Manifest.objects.all().delete()
-    assert find_unread_digests(gate.workspace, Repository("acme/other")) == set()
+    assert find_unread_digests(gate.workspace, RepositoryName("acme/other")) == set()
     assert find_unread_digests(globex, REPOSITORY) == set()
 
 

@@ -16,7 +16,7 @@ from containers.registry.client import RegistryAnswer, RegistryClient
 from immutability import tasks
 from immutability.management.commands import sync_registry
 from immutability.models import Job, LockedTag
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from immutability.reconcile import inventory, work
 from immutability.reconcile.jobs import ask_for_inventory, find_inventory
 from immutability.reconcile.work import run_jobs

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from immutability.protection import Policy, Protection
+from immutability.policy.protection import Policy, Protection
 from tests.conftest import AA, BB, CC, SEMVER
 from tests.problems import read_problem
 from workspaces.access import Scope

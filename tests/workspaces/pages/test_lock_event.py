@@ -10,8 +10,8 @@ from django.test import Client
 
 from immutability.actions.save_settings import save_container_settings
 from immutability.answers import Refusal
-from immutability.drafts import Draft
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.drafts import Draft
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.push.gate import push_manifest
 from tests.conftest import AA, SEMVER
 from tests.immutability.core import Core

@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
-from immutability.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import AA, BB, CC, SEMVER
 from tests.page import Browser, Page, read_errors
 from tests.workspaces.log.tampering import without_triggers

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from containers.reference import MAX_TAG_LENGTH, InvalidReferenceError, parse_tag
-from immutability.patterns import Match
-from immutability.protection import Coverage, Policy, PolicyRule, cover_matched, match_rules
+from containers.names import MAX_TAG_LENGTH, InvalidReferenceError, parse_tag
+from immutability.policy.patterns import Match
+from immutability.policy.protection import Coverage, Policy, PolicyRule, cover_matched, match_rules
 
 MAX_SAMPLE_TAGS = 20
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import re2
 
-from immutability.pattern_errors import explain
+from immutability.policy.pattern_errors import explain
 
 MAX_PATTERN_LENGTH = 100
 

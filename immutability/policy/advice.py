@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from containers.reference import MAX_TAG_LENGTH
-from immutability.pattern_tree import Assertion, Leaf, walk
-from immutability.patterns import PatternError, compile_pattern
-from immutability.reach import (
+from containers.names import MAX_TAG_LENGTH
+from immutability.policy.pattern_tree import Assertion, Leaf, walk
+from immutability.policy.patterns import PatternError, compile_pattern
+from immutability.policy.reach import (
     MAX_STATES,
     Analysis,
     Automaton,
@@ -24,7 +24,7 @@ from immutability.reach import (
     can_match_shape,
     find_matching_tag,
 )
-from immutability.suggestions import (
+from immutability.policy.suggestions import (
     has_variable,
     suggest_correction,
     suggest_escaped_dots,

@@ -12,8 +12,8 @@ import re2
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from immutability import patterns
-from immutability.patterns import (
+from immutability.policy import patterns
+from immutability.policy.patterns import (
     MAX_PATTERN_LENGTH,
     MAX_REMEMBERED_PATTERNS,
     Match,
@@ -113,7 +113,7 @@ def test_a_failure_is_remembered_like_a_success(monkeypatch: pytest.MonkeyPatch)
         return compile_by_re2(text, options)
 
     compile_by_re2 = re2.compile
-    monkeypatch.setattr("immutability.patterns.re2.compile", compile_and_count)
+    monkeypatch.setattr("immutability.policy.patterns.re2.compile", compile_and_count)
     for text in ("^v1-counted$", "(counted", r"(?i)\pL{901}"):
         for _ in range(3):
             with suppress(PatternError):
@@ -322,7 +322,7 @@ def test_only_one_module_imports_re2() -> None:
         for path in sorted((root / app).rglob("*.py"))
         if _imports_re2(path)
     ]
-    assert importing == ["immutability/patterns.py"]
+    assert importing == ["immutability/policy/patterns.py"]
 
 
 def _imports_re2(path: Path) -> bool:

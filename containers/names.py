@@ -42,7 +42,7 @@ class InvalidReferenceError(ValueError):
 
 
 @dataclass(frozen=True, order=True)
-class Repository:
+class RepositoryName:
     """A repository of a workspace: its full name is `<workspace>/<rest>`."""
 
     name: str
@@ -56,7 +56,7 @@ class Repository:
 
 
 @dataclass(frozen=True, order=True)
-class Tag:
+class TagName:
     """A tag's name."""
 
     name: str
@@ -86,7 +86,7 @@ class Digest:
         return self.value
 
 
-def parse_repository(text: str) -> Repository:
+def parse_repository(text: str) -> RepositoryName:
     """Parse the full name of a workspace's repository, such as "acme/api".
 
     Raises InvalidReferenceError (NAME_INVALID).
@@ -108,10 +108,10 @@ def parse_repository(text: str) -> Repository:
             "NAME_INVALID",
             f"{quote(text)} is not a workspace's repository: write <workspace>/<name>.",
         )
-    return Repository(text)
+    return RepositoryName(text)
 
 
-def parse_tag(text: str) -> Tag:
+def parse_tag(text: str) -> TagName:
     """Parse a tag such as "v1.2.0". Raises InvalidReferenceError (NAME_INVALID)."""
     if len(text) > MAX_TAG_LENGTH:
         raise InvalidReferenceError(
@@ -124,7 +124,7 @@ def parse_tag(text: str) -> Tag:
             f"{quote(text)} is not a tag: use letters, digits, underscores, dots and hyphens, "
             "and begin with a letter, a digit or an underscore.",
         )
-    return Tag(text)
+    return TagName(text)
 
 
 def parse_digest(text: str) -> Digest:

@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
-from immutability.pattern_tree import Choice, Leaf, Node, Repeat, Sequence, walk
-from immutability.patterns import MAX_PATTERN_LENGTH, PatternError, compile_pattern
-from immutability.reach import Analysis, Reach, analyse
+from immutability.policy.pattern_tree import Choice, Leaf, Node, Repeat, Sequence, walk
+from immutability.policy.patterns import MAX_PATTERN_LENGTH, PatternError, compile_pattern
+from immutability.policy.reach import Analysis, Reach, analyse
 
 # Spaces, and the marks without width that a copied text may have at its ends.
 _BLANKS = " \t\u00a0\u200b\u200c\u200d\u2060\ufeff"

@@ -7,8 +7,8 @@ could not be answered, and whoever asked refuses.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from containers.reference import Digest, Tag
-from immutability.patterns import Match, compile_pattern
+from containers.names import Digest, TagName
+from immutability.policy.patterns import Match, compile_pattern
 
 MAX_RULES_PER_WORKSPACE = 7
 MAX_RULE_NAME_LENGTH = 64
@@ -71,7 +71,7 @@ class Coverage:
         return self.why in (Why.ALL_TAGS, Why.RULE)
 
 
-def cover(policy: Policy, tag: Tag) -> Coverage:
+def cover(policy: Policy, tag: TagName) -> Coverage:
     """Say whether `policy` covers `tag`.
 
     Raises PatternError or PatternEvaluationError where a rule cannot be evaluated: that is not
@@ -81,7 +81,9 @@ def cover(policy: Policy, tag: Tag) -> Coverage:
     return cover_matched(policy, tag, matching)
 
 
-def cover_matched(policy: Policy, tag: Tag, matching: list[tuple[PolicyRule, Match]]) -> Coverage:
+def cover_matched(
+    policy: Policy, tag: TagName, matching: list[tuple[PolicyRule, Match]]
+) -> Coverage:
     """Say whether `policy` covers `tag`, which the rules of `matching` match, in order."""
     if policy.protection is Protection.NONE:
         return Coverage(Why.NO_PROTECTION)
@@ -92,7 +94,7 @@ def cover_matched(policy: Policy, tag: Tag, matching: list[tuple[PolicyRule, Mat
     return Coverage(Why.RULE, matching[0][0]) if matching else Coverage(Why.NO_RULE)
 
 
-def match_rules(rules: tuple[PolicyRule, ...], tag: Tag) -> list[tuple[PolicyRule, Match]]:
+def match_rules(rules: tuple[PolicyRule, ...], tag: TagName) -> list[tuple[PolicyRule, Match]]:
     """Return the rules that match `tag`, in order, each with where it matches.
 
     Raises PatternError or PatternEvaluationError.

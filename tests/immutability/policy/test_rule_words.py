@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 
-from immutability.advice import AdviceCode, add_suggestion, advise, find_no_tag
-from immutability.drafts import describe_bad_pattern
-from immutability.pattern_errors import _EXPLANATIONS, explain
-from immutability.patterns import MAX_PATTERN_LENGTH, Pattern, PatternError
-from immutability.reach import Reach, analyse
-from immutability.suggestions import suggest_correction, suggest_narrower
-from tests.immutability.test_patterns import TEXTS
+from immutability.policy.advice import AdviceCode, add_suggestion, advise, find_no_tag
+from immutability.policy.drafts import describe_bad_pattern
+from immutability.policy.pattern_errors import _EXPLANATIONS, explain
+from immutability.policy.patterns import MAX_PATTERN_LENGTH, Pattern, PatternError
+from immutability.policy.reach import Reach, analyse
+from immutability.policy.suggestions import suggest_correction, suggest_narrower
+from tests.immutability.policy.test_patterns import TEXTS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "rules.md"
 

@@ -7,16 +7,16 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from immutability.advice import Advice, add_suggestion, advise, find_no_tag
-from immutability.patterns import MAX_PATTERN_LENGTH, PatternError, compile_pattern
-from immutability.protection import (
+from immutability.policy.advice import Advice, add_suggestion, advise, find_no_tag
+from immutability.policy.patterns import MAX_PATTERN_LENGTH, PatternError, compile_pattern
+from immutability.policy.protection import (
     MAX_RULE_NAME_LENGTH,
     MAX_RULES_PER_WORKSPACE,
     Policy,
     PolicyRule,
     Protection,
 )
-from immutability.suggestions import suggest_correction
+from immutability.policy.suggestions import suggest_correction
 from workspaces.text import describe_bad_character
 
 NO_RULES = "Add a rule, or choose No tags are protected."

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from containers.reference import (
+from containers.names import (
     MAX_DIGEST_LENGTH,
     MAX_REPOSITORY_LENGTH,
     MAX_TAG_LENGTH,
     Digest,
     InvalidReferenceError,
-    Repository,
-    Tag,
+    RepositoryName,
+    TagName,
     parse_digest,
     parse_repository,
     parse_tag,
@@ -127,12 +127,12 @@ def slipped(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @given(text=REPOSITORIES)
 def test_every_repository_of_the_grammar_is_read_as_it_is(text: str) -> None:
     if len(text) <= MAX_REPOSITORY_LENGTH:
-        assert parse_repository(text) == Repository(text)
+        assert parse_repository(text) == RepositoryName(text)
 
 
 @given(text=TAGS)
 def test_every_tag_of_the_grammar_is_read_as_it_is(text: str) -> None:
-    assert parse_tag(text) == Tag(text)
+    assert parse_tag(text) == TagName(text)
 
 
 @given(text=DIGESTS)
@@ -509,7 +509,9 @@ def test_what_is_no_signature_tag(tag: str) -> None:
 
 
 def test_names_are_sorted_by_their_characters() -> None:
-    assert [tag.name for tag in sorted([Tag("b"), Tag("a"), Tag("B"), Tag("_")])] == [
+    assert [
+        tag.name for tag in sorted([TagName("b"), TagName("a"), TagName("B"), TagName("_")])
+    ] == [
         "B",
         "_",
         "a",

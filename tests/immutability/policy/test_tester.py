@@ -2,10 +2,10 @@
 
 import pytest
 
-from containers.reference import Tag
-from immutability.patterns import Match, PatternError
-from immutability.protection import Coverage, Policy, PolicyRule, Protection, Why, cover
-from immutability.tester import MAX_SAMPLE_TAGS, RuleMatch, SampleResult, try_samples
+from containers.names import TagName
+from immutability.policy.patterns import Match, PatternError
+from immutability.policy.protection import Coverage, Policy, PolicyRule, Protection, Why, cover
+from immutability.policy.tester import MAX_SAMPLE_TAGS, RuleMatch, SampleResult, try_samples
 from tests.conftest import SEMVER
 
 PROD = PolicyRule("Prod", "prod")
@@ -102,7 +102,7 @@ def test_a_pattern_that_does_not_compile_is_told(protection: Protection) -> None
 )
 @pytest.mark.parametrize("tag", ["v1.2.0", "latest", "nonprod-1", "_", SIGNATURE_TAG])
 def test_what_is_tested_is_what_is_enforced(policy: Policy, tag: str) -> None:
-    assert try_one(policy, tag).coverage == cover(policy, Tag(tag))
+    assert try_one(policy, tag).coverage == cover(policy, TagName(tag))
 
 
 def test_how_many_samples_there_may_be() -> None:

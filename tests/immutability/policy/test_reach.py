@@ -6,11 +6,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from containers.reference import InvalidReferenceError, parse_tag
-from immutability.advice import advise
-from immutability.pattern_tree import TAG_CHARACTERS, UnreadPatternError, read_pattern
-from immutability.patterns import MAX_PATTERN_LENGTH, Pattern, PatternError
-from immutability.reach import (
+from containers.names import InvalidReferenceError, parse_tag
+from immutability.policy.advice import advise
+from immutability.policy.pattern_tree import TAG_CHARACTERS, UnreadPatternError, read_pattern
+from immutability.policy.patterns import MAX_PATTERN_LENGTH, Pattern, PatternError
+from immutability.policy.reach import (
     Reach,
     TooComplexError,
     analyse,
@@ -182,7 +182,7 @@ def test_what_is_not_read_or_too_complex_is_unknown(text: str) -> None:
 def test_a_pattern_that_matches_a_probe_is_never_said_to_match_no_tag(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("immutability.reach.find_matching_tag", lambda automaton: None)
+    monkeypatch.setattr("immutability.policy.reach.find_matching_tag", lambda automaton: None)
     assert analyse("^latest$").reach is Reach.UNKNOWN
 
 

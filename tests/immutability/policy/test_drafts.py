@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from containers.reference import Tag
-from immutability.drafts import (
+from containers.names import TagName
+from immutability.policy.drafts import (
     Draft,
     DraftProblem,
     ProblemCode,
@@ -14,7 +14,7 @@ from immutability.drafts import (
     find_advice,
     find_draft_problems,
 )
-from immutability.protection import Policy, PolicyRule, Protection, cover
+from immutability.policy.protection import Policy, PolicyRule, Protection, cover
 from tests.conftest import SEMVER
 from workspaces.text import find_bad_character
 
@@ -201,9 +201,9 @@ def test_a_pattern_that_cannot_be_used_gets_no_advice(pattern: str) -> None:
 def test_nothing_is_compiled_that_is_over_a_limit(
     draft: Draft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("immutability.drafts.compile_pattern", fail)
-    monkeypatch.setattr("immutability.drafts.advise", fail)
-    monkeypatch.setattr("immutability.drafts.find_no_tag", fail)
+    monkeypatch.setattr("immutability.policy.drafts.compile_pattern", fail)
+    monkeypatch.setattr("immutability.policy.drafts.advise", fail)
+    monkeypatch.setattr("immutability.policy.drafts.find_no_tag", fail)
     assert len(find_draft_problems(draft)) == 1
 
 
@@ -250,4 +250,4 @@ def test_any_draft_is_checked_and_what_passes_can_be_evaluated(
     problems = find_draft_problems(draft)
     assert not [each for each in problems if find_bad_character(each.message)]
     if not problems:
-        cover(draft.to_policy(), Tag("v1.2.0"))
+        cover(draft.to_policy(), TagName("v1.2.0"))

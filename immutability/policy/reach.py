@@ -16,8 +16,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
-from containers.reference import MAX_TAG_LENGTH
-from immutability.pattern_tree import (
+from containers.names import MAX_TAG_LENGTH
+from immutability.policy.pattern_tree import (
     TAG_CHARACTERS,
     Assertion,
     Choice,
@@ -29,7 +29,7 @@ from immutability.pattern_tree import (
     read_pattern,
     walk,
 )
-from immutability.patterns import compile_pattern
+from immutability.policy.patterns import compile_pattern
 
 # What one pattern may cost: some 10 milliseconds. What people write needs a tenth.
 MAX_STATES = 1500

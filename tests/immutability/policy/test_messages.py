@@ -6,20 +6,20 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from containers.reference import Digest
-from immutability.policy.waiting import (
-    describe_delete_in_flight,
-    describe_open_delete,
-    describe_push_in_flight,
-    describe_stray,
-)
-from immutability.protection import Coverage, Outcome, PolicyRule, Why
-from immutability.refusals import (
+from containers.names import Digest
+from immutability.policy.messages import (
     LockFacts,
     describe_refused_delete,
     describe_refused_push,
     format_time,
     oci_error,
+)
+from immutability.policy.protection import Coverage, Outcome, PolicyRule, Why
+from immutability.policy.waiting import (
+    describe_delete_in_flight,
+    describe_open_delete,
+    describe_push_in_flight,
+    describe_stray,
 )
 from immutability.refuse import relay_refused_push
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from immutability.patterns import Pattern, PatternError
+from immutability.policy.patterns import Pattern, PatternError
 
 TAG_CHARACTERS = string.ascii_letters + string.digits + "_.-"
 

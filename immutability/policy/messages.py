@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from containers.reference import Digest
-from immutability.protection import Coverage, Outcome, Why
+from containers.names import Digest
+from immutability.policy.protection import Coverage, Outcome, Why
 
 # Tools match these words: kaniko's --push-ignore-immutable-tag-errors, for one.
 _CANNOT_OVERWRITE = "cannot be overwritten because the tag is immutable"

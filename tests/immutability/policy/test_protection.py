@@ -2,10 +2,10 @@
 
 import pytest
 
-from containers.reference import Tag
-from immutability import patterns
-from immutability.patterns import PatternError, PatternEvaluationError
-from immutability.protection import (
+from containers.names import TagName
+from immutability.policy import patterns
+from immutability.policy.patterns import PatternError, PatternEvaluationError
+from immutability.policy.protection import (
     Coverage,
     DeleteOutcome,
     Outcome,
@@ -68,28 +68,28 @@ def test_which_outcomes_of_a_delete_are_allowed(
 @pytest.mark.parametrize("tag", ["v1.2.0", "nightly", "latest", "_", "sha256-abc"])
 def test_no_tags_are_protected(tag: str) -> None:
     policy = Policy(protection=Protection.NONE, rules=(PolicyRule("any", ""),))
-    assert cover(policy, Tag(tag)) == Coverage(Why.NO_PROTECTION)
+    assert cover(policy, TagName(tag)) == Coverage(Why.NO_PROTECTION)
 
 
 @pytest.mark.parametrize("tag", ["v1.2.0", "nightly", "latest", "_", "sha256-abc"])
 def test_all_tags_are_protected(tag: str) -> None:
-    assert cover(ALL, Tag(tag)) == Coverage(Why.ALL_TAGS)
+    assert cover(ALL, TagName(tag)) == Coverage(Why.ALL_TAGS)
 
 
 def test_rules_play_no_part_while_all_tags_are_protected() -> None:
     policy = Policy(protection=Protection.ALL, rules=(SEMVER,))
-    assert cover(policy, Tag("v1.2.0")).rule is None
+    assert cover(policy, TagName("v1.2.0")).rule is None
 
 
 def test_latest_is_like_any_other_tag() -> None:
     some = Policy(protection=Protection.SOME, rules=(PolicyRule("latest", "^latest$"),))
     for policy in (ALL, some):
-        assert cover(policy, Tag("latest")).is_covered
+        assert cover(policy, TagName("latest")).is_covered
 
 
 @pytest.mark.parametrize("tag", SIGNATURE_TAGS)
 def test_signature_tags_stay_free_while_all_tags_are_protected(tag: str) -> None:
-    coverage = cover(ALL, Tag(tag))
+    coverage = cover(ALL, TagName(tag))
     assert coverage == Coverage(Why.SIGNATURE_TAG)
     assert not coverage.is_covered
 
@@ -97,7 +97,7 @@ def test_signature_tags_stay_free_while_all_tags_are_protected(tag: str) -> None
 @pytest.mark.parametrize("tag", SIGNATURE_TAGS)
 def test_the_switch_protects_signature_tags_too(tag: str) -> None:
     policy = Policy(protection=Protection.ALL, protect_signature_tags=True)
-    assert cover(policy, Tag(tag)) == Coverage(Why.ALL_TAGS)
+    assert cover(policy, TagName(tag)) == Coverage(Why.ALL_TAGS)
 
 
 @pytest.mark.parametrize("switch", [False, True])
@@ -107,9 +107,9 @@ def test_some_covers_exactly_what_a_rule_matches_signature_tags_or_not(
 ) -> None:
     rule = PolicyRule("Signatures", "^sha(256|512)-")
     policy = Policy(protection=Protection.SOME, rules=(rule,), protect_signature_tags=switch)
-    assert cover(policy, Tag(tag)) == Coverage(Why.RULE, rule)
+    assert cover(policy, TagName(tag)) == Coverage(Why.RULE, rule)
     elsewhere = Policy(protection=Protection.SOME, rules=(SEMVER,), protect_signature_tags=switch)
-    assert cover(elsewhere, Tag(tag)) == Coverage(Why.NO_RULE)
+    assert cover(elsewhere, TagName(tag)) == Coverage(Why.NO_RULE)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_some_covers_exactly_what_a_rule_matches_signature_tags_or_not(
     ],
 )
 def test_what_only_looks_like_a_signature_tag_is_protected(tag: str) -> None:
-    assert cover(ALL, Tag(tag)) == Coverage(Why.ALL_TAGS)
+    assert cover(ALL, TagName(tag)) == Coverage(Why.ALL_TAGS)
 
 
 def test_the_first_rule_that_matches_is_named() -> None:
@@ -136,7 +136,7 @@ def test_the_first_rule_that_matches_is_named() -> None:
         PolicyRule("first", "^v1"),
         PolicyRule("second", "^v"),
     )
-    tag = Tag("v1.2.0")
+    tag = TagName("v1.2.0")
     policy = Policy(protection=Protection.SOME, rules=(never, first, second))
     assert cover(policy, tag).rule is first
     turned = Policy(protection=Protection.SOME, rules=(second, first, never))
@@ -145,7 +145,7 @@ def test_the_first_rule_that_matches_is_named() -> None:
 
 def test_every_rule_that_matches_is_listed_in_order() -> None:
     rules = (PolicyRule("b", "2"), PolicyRule("a", "^v"), PolicyRule("c", "x"))
-    found = match_rules(rules, Tag("v1.2.0"))
+    found = match_rules(rules, TagName("v1.2.0"))
     assert [(rule.name, match.start, match.end) for rule, match in found] == [
         ("b", 3, 4),
         ("a", 0, 1),
@@ -153,7 +153,7 @@ def test_every_rule_that_matches_is_listed_in_order() -> None:
 
 
 def test_some_without_a_rule_covers_nothing() -> None:
-    assert cover(Policy(protection=Protection.SOME), Tag("v1.2.0")) == Coverage(Why.NO_RULE)
+    assert cover(Policy(protection=Protection.SOME), TagName("v1.2.0")) == Coverage(Why.NO_RULE)
 
 
 # A rule that cannot be evaluated.
@@ -172,14 +172,14 @@ def broken_rule(monkeypatch: pytest.MonkeyPatch) -> PolicyRule:
     def compile_or_break(text: str) -> object:
         return BrokenPattern() if text == "broken" else compile_pattern(text)
 
-    monkeypatch.setattr("immutability.protection.compile_pattern", compile_or_break)
+    monkeypatch.setattr("immutability.policy.protection.compile_pattern", compile_or_break)
     return PolicyRule("Broken", "broken")
 
 
 def test_a_rule_that_fails_to_evaluate_decides_nothing(broken_rule: PolicyRule) -> None:
     policy = Policy(protection=Protection.SOME, rules=(broken_rule,))
     with pytest.raises(PatternEvaluationError):
-        cover(policy, Tag("v1.2.0"))
+        cover(policy, TagName("v1.2.0"))
 
 
 @pytest.mark.parametrize("is_last", [False, True])
@@ -187,13 +187,13 @@ def test_a_rule_that_fails_is_never_passed_over(*, broken_rule: PolicyRule, is_l
     rules = (SEMVER, broken_rule) if is_last else (broken_rule, SEMVER)
     policy = Policy(protection=Protection.SOME, rules=rules)
     with pytest.raises(PatternEvaluationError):
-        cover(policy, Tag("nightly"))
+        cover(policy, TagName("nightly"))
 
 
 def test_a_stored_pattern_that_does_not_compile_decides_nothing() -> None:
     policy = Policy(protection=Protection.SOME, rules=(PolicyRule("Old", "(?!x)"),))
     with pytest.raises(PatternError):
-        cover(policy, Tag("v1.2.0"))
+        cover(policy, TagName("v1.2.0"))
 
 
 @pytest.mark.parametrize(

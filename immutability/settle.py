@@ -1,0 +1,116 @@
+"""Settle writes by the registry's answers: only the write that a record names settles anything."""
+
+from collections.abc import Mapping
+
+from django.db import transaction
+
+from containers import writes
+from containers.models import ManifestReference, Push
+from containers.models import Tag as TagRecord
+from containers.names import Digest, RepositoryName, TagName
+from containers.writes import Result, Sent, Write
+from immutability import locks
+from immutability.models import LockedTag
+from immutability.policy.protection import LockState
+from immutability.reading import read_policy_and_time
+from workspaces.access import SYSTEM, Actor, ActorKind
+from workspaces.models import Workspace
+
+
+@transaction.atomic
+def settle_push(
+    write: Write,
+    workspace: Workspace,
+    repository: RepositoryName,
+    results: Mapping[TagName, Sent],
+    *,
+    actor: Actor = SYSTEM,
+) -> bool:
+    """Write down what became of each tag's request; return whether all were this write's still.
+
+    Landed: the claim, or the reserved name of this image, is locked. Refused or not sent: the claim
+    goes back to what it replaced, unless a stray may still land. No answer: the write is a stray.
+    """
+    digest = Digest(str(write.digest))
+    if any(sent.result is Result.LANDED for sent in results.values()):
+        writes.note_there(workspace, repository, digest, write)
+    records, now = writes.lock_records_of(write)
+    records = [each for each in records if TagName(each.name) in results]
+    if now is None or not records:
+        return False
+    rows = {row.record_id: row for row in LockedTag.objects.filter(record__in=records)}
+    for record in records:
+        row, sent = rows.get(record.id), results[TagName(record.name)]
+        writes.end_write(record, sent, now, shown=digest)
+        is_its_own = row is not None and row.digest == digest.value
+        if row is not None:
+            row.workspace = workspace
+        if sent.result is Result.LANDED:
+            _record_push(record, row, digest.value, actor)
+            if row and is_its_own and row.state in (LockState.CLAIMED, LockState.RESERVED):
+                locks.confirm(row, now, origin=actor.origin)
+        elif sent.result is not Result.NO_ANSWER and row and is_its_own:
+            locks.come_to_nothing(row, record, now)
+    return len(records) == len(results)
+
+
+def _record_push(record: TagRecord, row: LockedTag | None, digest: str, actor: Actor) -> None:
+    """Keep that a push landed, and who began it: the reconciler finishes what others began."""
+    name, kind = actor.name, actor.kind
+    if row is not None and row.digest == digest and row.state == LockState.CLAIMED:
+        name, kind = row.pushed_by, ActorKind(row.pushed_by_kind)
+    Push.objects.create(
+        workspace=record.workspace,
+        repository=record.repository,
+        tag=record.name,
+        digest=digest,
+        actor=name,
+        actor_kind=kind,
+    )
+
+
+@transaction.atomic
+def settle_delete(
+    write: Write,
+    workspace: Workspace,
+    repository: RepositoryName,
+    sent: Sent,
+    *,
+    actor: Actor = SYSTEM,
+) -> bool:
+    """Write down what became of a delete; return whether the write was still in flight.
+
+    Landed: the name that an admin deleted is reserved. Refused or not sent: the lock is what it was
+    before, unless a stray may still land. No answer: the write is a stray. A delete by digest takes
+    the tags that still point at the digest, and settles the manifest's row too.
+    """
+    by_digest = write.digest
+    rows = {}
+    if by_digest is not None:
+        rows = writes.lock_manifests(workspace, repository, [by_digest])
+    records, _ = writes.lock_records_of(write)
+    _, now = read_policy_and_time(workspace)
+    held = {row.record_id: row for row in LockedTag.objects.filter(record__in=records)}
+    for record in records:
+        is_taken = by_digest is None or record.digest in ("", by_digest.value)
+        writes.end_write(record, sent, now, shown=None if is_taken else Digest(record.digest))
+        row = held.get(record.id)
+        if row is None or row.state != LockState.DELETING:
+            continue
+        row.workspace = workspace
+        if sent.result is Result.LANDED:
+            locks.reserve(row, origin=actor.origin)
+        elif sent.result is not Result.NO_ANSWER:
+            locks.come_to_nothing(row, record, now)
+    if by_digest is None:
+        return bool(records)
+    manifest = rows[by_digest]
+    if manifest.delete_id != write.id:
+        return False
+    writes.end_delete(manifest, sent, now)
+    if sent.result is Result.LANDED:
+        ManifestReference.objects.filter(
+            workspace=workspace, repository=repository.name, parent=by_digest.value
+        ).delete()
+        type(manifest).objects.filter(pk=manifest.pk).update(is_read=False)
+    return True
