@@ -32,7 +32,7 @@ from workspaces.models import Workspace
 WRITE_LEASE = timedelta(seconds=1.5 * UPSTREAM_DEADLINE_SECONDS)
 # Longer than a write can linger between Taglock and the registry, counted from when it left.
 STRAY_LIFE = timedelta(minutes=15)
-# The same image, and a tag that nothing protects, need not wait longer for a sender that may be dead.
+# The same image, and a tag that nothing protects, wait no longer for a sender that may be dead.
 TAKE_OVER_AFTER = timedelta(seconds=5)
 
 

@@ -107,12 +107,15 @@ def confirm(row: LockedTag, now: datetime, *, origin: Origin = Origin(), reason:
 
 
 def come_to_nothing(row: LockedTag, record: TagRecord, now: datetime) -> None:
-    """The write of a claim, or of a delete, was refused or never sent: go back, if nothing else
-    may still land. Otherwise it is tried again once that is over.
+    """The write of a claim, or of a delete, was refused or never sent: go back to what it replaced.
+
+    Where another write may still land that has to end first. Of a delete, only another delete: a
+    push of the locked image leaves the lock as it was.
     """
     if row.state not in (LockState.CLAIMED, LockState.DELETING):
         return
-    if record.stray_until is None:
+    is_own_push = row.state == LockState.DELETING and record.stray_digest == row.digest
+    if record.stray_until is None or is_own_push:
         take_back(row)
     else:
         row.refused_at = now

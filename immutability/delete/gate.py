@@ -226,8 +226,8 @@ def _hold_absent(
 ) -> RegistryAnswer | Refusal:
     with hold_delete(delete.question) as plan:
         delete.confirm()
-        if plan.must_wait:
-            raise TryAgainError("another write of the tag is in flight")
+        if plan.must_wait and (refusal := plan.not_yet().refusal) is not None:
+            return refusal
         if plan.records[tag].revision != revision:
             raise TryAgainError(_TAG_CHANGED)
         row = plan.locks.get(tag)

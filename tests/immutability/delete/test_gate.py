@@ -293,3 +293,15 @@ def test_a_tag_that_came_back_since_it_was_looked_at_is_not_taken_for_deleted(co
     core.registry.script("HEAD v1", push_meanwhile)
     assert core.delete("v1", is_admin=True) == "503"
     assert (core.lock(), core.shown()) == ("locked two", "two")
+
+
+def test_a_refused_delete_goes_back_while_a_push_of_the_locked_image_may_land(core: Core) -> None:
+    core.registry.script("PUT v1", NO_ANSWER)
+    core.push("v1", image=ONE)
+    assert core.push("v1", image=ONE) == "201"
+    core.registry.script("DELETE v1", answer(403, "DENIED"))
+    assert core.delete("v1", is_admin=True) == "403"
+    assert (core.lock(), core.stray()) == ("locked one", "one")
+    core.registry.deletes_tags = False
+    assert core.delete("v1", is_admin=True) == "202"
+    assert core.lock() == "reserved one"
