@@ -4,6 +4,7 @@ Taglock doesn't see what such a registry writes. So what a one-call check allows
 its image. A two-phase check leaves a write in flight, which its caller ends (`push/claims.py`).
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from immutability.answers import ClaimAnswer, PushAnswer, Refusal, TagAnswer
 from immutability.errors import ConflictError, TryAgainError
 from immutability.look import TakenLook, look_at_tag
 from immutability.models import Claim
+from immutability.patience import MAX_WAIT_SECONDS
 from immutability.policy.decisions import Look, PushDecision, Step
 from immutability.policy.messages import LockFacts
 from immutability.policy.protection import Outcome
@@ -121,10 +123,18 @@ def _read(check: PushCheck, registry: RegistryClient | None) -> PushPlan:
 def end_strays(
     records: Iterable[TagRecord], now: datetime, registry: RegistryClient | None
 ) -> bool:
-    """End the strays that can land no more; return whether that has changed anything."""
+    """End the strays that can land no more; return whether that has changed anything.
+
+    A registry that hangs takes half a minute for each: some seconds later, none is begun.
+    """
     over = [each.id for each in records if each.stray_until and each.stray_until <= now]
-    has_changed = [reconcile_record(record_id, registry) for record_id in over]
-    return any(has_changed)
+    ends_at = time.monotonic() + MAX_WAIT_SECONDS
+    has_changed = False
+    for record_id in over:
+        has_changed = reconcile_record(record_id, registry) or has_changed
+        if time.monotonic() >= ends_at:
+            break
+    return has_changed
 
 
 def _prefer_told(check: PushCheck, plan: PushPlan, registry: RegistryClient | None) -> PushPlan:

@@ -86,8 +86,9 @@ class PushPlan:
             taken.look if taken and taken.revision == revision else None,
             is_check=self.question.is_check,
         )
-        if self.is_held and decision.adopt is not None:
-            until = writes.shown_waits_until(decision.adopt, self.manifests, self.now)
+        adopt = decision.adopt
+        if self.is_held and adopt is not None and self._is_news(tag, adopt):
+            until = writes.shown_waits_until(adopt, self.manifests, self.now)
             if until is not None:
                 return replace(decision, step=Step.WAIT, adopt=None, stray=Stray(None, until))
         is_released = row is not None and row.state == LockState.RELEASED
@@ -117,8 +118,17 @@ class PushPlan:
 
     @property
     def adopted(self) -> set[Digest]:
-        """What the registry has under tags that nothing holds, and that are to be locked to it."""
-        return {each.adopt for each in self.decisions.values() if each.adopt is not None}
+        """What looks have shown under tags that nothing holds, and that are to be locked to it."""
+        return {
+            each.adopt
+            for tag, each in self.decisions.items()
+            if each.adopt is not None and self._is_news(tag, each.adopt)
+        }
+
+    def _is_news(self, tag: Tag, shown: Digest) -> bool:
+        """Whether the tag's record does not name this image: deletes of it pass by the tag."""
+        record = self.records.get(tag)
+        return record is None or record.digest != shown.value
 
     @property
     def must_wait(self) -> bool:

@@ -147,17 +147,18 @@ class Core:
 
     @property
     def names(self) -> dict[str, str]:
-        return {digest_of(body): name for name, body in NAMED.items()}
+        return NAMED
 
     @property
     def _registry(self) -> Any:
         return self.registry
 
 
-NAMED: dict[str, bytes] = {}
+# By digest: modules give the same name to images of their own.
+NAMED: dict[str, str] = {}
 
 
 def named(name: str, body: bytes) -> bytes:
     """Give an image a name by which assertions can call it."""
-    NAMED[name] = body
+    NAMED[digest_of(body)] = name
     return body

@@ -1,10 +1,13 @@
 """A request waits some seconds at most, whatever it tries meanwhile."""
 
+from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
 
 from immutability import patience
+from immutability.protection import Protection
+from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import NO_ANSWER, Carry, image
 
@@ -28,17 +31,35 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return clock
 
 
+def hang(clock: list[float]) -> Callable[[Carry], NoReturn]:
+    def reply(carry: Carry) -> NoReturn:
+        clock[0] += CALL_SECONDS
+        raise NO_ANSWER
+
+    return reply
+
+
 @pytest.mark.parametrize("tags", [["v1"], ["v1", "v2", "v3", "v4"]])
 def test_a_registry_that_hangs_is_not_asked_again_and_again(
     core: Core, clock: list[float], tags: list[str]
 ) -> None:
-    def hang(carry: Carry) -> NoReturn:
-        clock[0] += CALL_SECONDS
-        raise NO_ANSWER
-
     for tag in tags:
-        core.registry.script(f"PUT {tag}", *[hang] * 9)
+        core.registry.script(f"PUT {tag}", *[hang(clock)] * 9)
         assert core.push(tag, image=ONE) == "503"
     begun = clock[0]
     assert core.push(*tags, image=TWO) == "503 CLAIM_PENDING"
+    assert clock[0] - begun < CALL_SECONDS + 10.0
+
+
+def test_a_check_ends_only_as_many_strays_as_there_is_time_for(
+    core: Core, clock: list[float]
+) -> None:
+    checks, tags = Checks(core), ["v1", "v2", "v3", "v4"]
+    core.protect(Protection.NONE)
+    assert checks.push(*tags, image=ONE) == "unprotected"
+    core.protect()
+    core.let_pass(minutes=17)
+    core.registry.script("HEAD", *[hang(clock)] * 9)
+    begun = clock[0]
+    assert checks.push(*tags, image=TWO) == "claim_pending"
     assert clock[0] - begun < CALL_SECONDS + 10.0
