@@ -125,7 +125,7 @@ class PushPlan:
             if each.adopt is not None and self._is_news(tag, each.adopt)
         }
 
-    def _is_news(self, tag: Tag, shown: Digest) -> bool:
+    def _is_news(self, tag: TagName, shown: Digest) -> bool:
         """Whether the tag's record does not name this image: deletes of it pass by the tag."""
         record = self.records.get(tag)
         return record is None or record.digest != shown.value

@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from immutability import patience
-from immutability.protection import Protection
+from immutability.policy.protection import Protection
 from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import NO_ANSWER, Carry, image
