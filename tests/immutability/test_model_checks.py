@@ -139,6 +139,12 @@ class AskingWorld(World):
                 carry = partial(self.registry._delete, DIGESTS.get(target, target))
                 self.late.append((self.now + SENT, carry))
 
+    def delete(self, what: tuple[str, bool]) -> None:
+        super().delete(what)
+        for row in LockedTag.objects.filter(state=LockState.RESERVED):
+            # An admin may delete what a check locked and its caller never wrote.
+            self.promise.forget(row.tag)
+
     def release(self, tag: str) -> None:
         was = self.promise.announced.get(tag)
         super().release(tag)
