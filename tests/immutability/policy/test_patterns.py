@@ -314,7 +314,7 @@ def test_where_python_knows_the_pattern_too_both_agree_whether_it_matches(
 
 
 def test_only_one_module_imports_re2() -> None:
-    root = Path(patterns.__file__).parent.parent
+    root = Path(patterns.__file__).parent.parent.parent
     apps = ("workspaces", "containers", "immutability", "packages_site")
     importing = [
         path.relative_to(root).as_posix()

@@ -15,7 +15,7 @@ from immutability.policy.reach import Reach, analyse
 from immutability.policy.suggestions import suggest_correction, suggest_narrower
 from tests.immutability.policy.test_patterns import TEXTS
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "rules.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "rules.md"
 
 # The words by which RE2 names a kind of error, in the order of its list (re2/regexp.cc).
 RAW_WORDS = [
