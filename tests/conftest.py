@@ -59,6 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--both-databases", action="store_true", help="only the tests marked both_databases"
     )
+    parser.addoption(
+        "--cluster", choices=["only", "none"], help="only the tests marked cluster, or none of them"
+    )
 
 
 def pytest_collection_finish() -> None:
@@ -81,6 +84,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_chosen(item: pytest.Item, config: pytest.Config) -> bool:
     if config.option.both_databases and item.get_closest_marker("both_databases") is None:
+        return False
+    is_cluster = item.get_closest_marker("cluster") is not None
+    if config.option.cluster is not None and is_cluster != (config.option.cluster == "only"):
         return False
     return not config.option.quick or _find_group(item) == ""
 

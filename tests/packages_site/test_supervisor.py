@@ -173,6 +173,7 @@ def test_without_anyone_to_read_it_everything_goes_on(tmp_path: Path, run: Run) 
     try:
         os.read(read, 1)
         os.close(read)
+        wait_until(counter.exists)
         before = counter.stat().st_size
         wait_until(lambda: counter.stat().st_size > before + 10)
     finally:

@@ -17,6 +17,12 @@ READY_SECONDS = 90
 STOP_SECONDS = 20
 
 
+def own_environment() -> dict[str, str]:
+    """Return the environment without what is set for the tests: the site has its own database."""
+    settings = ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "DJANGO_SETTINGS_MODULE")
+    return {name: value for name, value in os.environ.items() if name not in settings}
+
+
 class Site:
     """A running site: its address, and what it has printed."""
 
@@ -34,16 +40,11 @@ class Site:
         self.lines: list[str] = []
         self._has_redis = bool(redis_url)
         self._ready = threading.Event()
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "DJANGO_SETTINGS_MODULE")
-        }
         self._process = subprocess.Popen(
             ["make", "--silent", "run"],
             cwd=ROOT,
             env={
-                **environment,
+                **own_environment(),
                 "DATA_DIR": str(data_dir),
                 "PORT": str(self.port),
                 "REGISTRY_URL": registry_url,
@@ -131,7 +132,7 @@ class Site:
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env={**os.environ, "DATA_DIR": str(self.data_dir)},
+            env={**own_environment(), "DATA_DIR": str(self.data_dir)},
             input=stdin,
             capture_output=True,
             text=True,

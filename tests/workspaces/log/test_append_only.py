@@ -97,9 +97,9 @@ def test_statements_cannot_change_or_delete(table: str, statement: str) -> None:
 
 @pytest.mark.usefixtures("full")
 def test_origins_are_not_part_of_the_record_and_can_be_erased() -> None:
-    before = snapshot()["LockEvent"]
+    before = snapshot()["workspaces_lockevent"]
     EventOrigin.objects.all().delete()
-    assert snapshot()["LockEvent"] == before
+    assert snapshot()["workspaces_lockevent"] == before
 
 
 # Counters of repeats only grow.
