@@ -204,7 +204,8 @@ def test_an_access_token_pushes_under_its_name(
     refused = skopeo_push(two, site.port, f"{repository.name}:v1")
     assert refused.returncode != 0
     assert IMMUTABLE in refused.stderr
-    assert f"(pushed by {username.partition('+')[2]})" in refused.stderr
+    said = refused.stderr.replace('\\"', '"')
+    assert f'(pushed by token "{username.partition("+")[2]}")' in said
     assert UNDELETABLE in skopeo_delete(site.port, f"{repository.name}:v1").stderr
     assert repository.tags == {"v1": digest_of_layout(one)}
 

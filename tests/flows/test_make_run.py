@@ -117,7 +117,7 @@ def _see_who_did_what(page: Page, links: list[str]) -> None:
     ):
         page.goto(link)
         expect(page.get_by_role("heading", level=1)).to_have_text(kind)
-        actor = page.get_by_role("definition").filter(has_text=f"{person} person")
+        actor = page.get_by_role("definition").filter(has_text=re.compile(rf"^\s*{person}\s*$"))
         expect(actor).to_be_visible()
     page.goto("/acme/locked-tags/")
     row = page.get_by_role("row").filter(has_text="acme/api:v1.2.0")
