@@ -58,6 +58,20 @@ def make_lock(
     return LockedTag.objects.get(id=row.id)
 
 
+def make_locks(workspace: Workspace, first: int, end: int) -> None:
+    """Lock the tags v0, v1 and so on."""
+    place = {"workspace": workspace, "repository": "acme/api"}
+    records = TagRecord.objects.bulk_create(
+        TagRecord(**place, name=f"v{number}", digest=AA) for number in range(first, end)
+    )
+    LockedTag.objects.bulk_create(
+        LockedTag(
+            **place, record=record, tag=record.name, state="locked", digest=AA, settings_version=1
+        )
+        for record in records
+    )
+
+
 def set_record(row: LockedTag, **fields: Any) -> None:
     """Let the record of a lock say this."""
     TagRecord.objects.filter(id=row.record_id).update(**fields)

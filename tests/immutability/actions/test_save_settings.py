@@ -8,7 +8,6 @@ from django.db import DatabaseError, IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from containers.models import Tag as TagRecord
 from immutability.actions import save_settings as module
 from immutability.actions.save_settings import (
     MAX_EXAMPLES,
@@ -22,9 +21,9 @@ from immutability.policy.drafts import Draft
 from immutability.policy.patterns import PatternEvaluationError
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.conftest import AA, SEMVER
+from tests.conftest import SEMVER
 from tests.immutability.checks import every_row
-from tests.immutability.making import break_the_log, make_lock, tag_events
+from tests.immutability.making import break_the_log, make_lock, make_locks, tag_events
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Actor, ActorKind, Role
 from workspaces.actions.members import add_member
@@ -359,20 +358,6 @@ def test_a_save_costs_the_same_statements_however_many_locks_there_are(
     few = count_statements()
     make_locks(acme, 10, 1000)
     assert count_statements() == few
-
-
-def make_locks(workspace: Workspace, first: int, end: int) -> None:
-    """Lock the tags v0, v1 and so on."""
-    place = {"workspace": workspace, "repository": "acme/api"}
-    records = TagRecord.objects.bulk_create(
-        TagRecord(**place, name=f"v{number}", digest=AA) for number in range(first, end)
-    )
-    LockedTag.objects.bulk_create(
-        LockedTag(
-            **place, record=record, tag=record.name, state="locked", digest=AA, settings_version=1
-        )
-        for record in records
-    )
 
 
 @pytest.mark.parametrize(
