@@ -262,7 +262,7 @@ def end_write(record: TagRecord, sent: Sent, now: datetime, *, shown: Digest | N
     """Settle the write in flight of a held record. The caller decides what it means for the lock.
 
     `shown` is what the tag points at if the write landed. A write without an answer becomes a
-    stray; it was sent before `now`, by whoever settles it here.
+    stray; the caller sent it before `now`.
     """
     if sent.result is Result.LANDED:
         record.digest = shown.value if shown else ""
@@ -319,8 +319,8 @@ def is_late(
 ) -> bool:
     """Whether others need not wait any longer for the sender of a record's write in flight.
 
-    A push of the same image waits less, since its own write can do that one no harm, and so does
-    whoever changes a tag that nothing protects.
+    A push of the same image waits less, since its own write cannot harm the first one. So does a
+    push or delete of a tag that nothing protects.
     """
     if record.write_id is None or record.write_is_external or record.write_expires_at is None:
         return False

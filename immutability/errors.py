@@ -13,7 +13,7 @@ class TryAgainError(Exception):
 
 
 class PermissionRevokedError(Exception):
-    """Whoever is acting was allowed to when they began, and is not any more."""
+    """The caller lost the permission while the request was running."""
 
 
 class ConflictError(Exception):

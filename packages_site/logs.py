@@ -1,6 +1,6 @@
 """Log lines that tell no secret, and that clients can neither forge nor make long.
 
-Some addresses are secrets, since whoever has them may come in.
+Some addresses are secrets: anyone who has one can sign in.
 """
 
 import logging

@@ -103,7 +103,7 @@ class KeyFolder:
             raise KeyFileError(f"no key can be kept in {self.folder}: {error}") from error
 
     def require_first_key(self) -> None:
-        """Raise KeyFileError, which says what to do, where there is no key, or none any more."""
+        """Raise KeyFileError, which says what to do, if the key is missing."""
         current, trusted = self.folder / CURRENT, self.folder / TRUSTED
         if current.exists() and trusted.exists():
             return

@@ -25,7 +25,7 @@ class PatternError(ValueError):
 
 
 class PatternEvaluationError(Exception):
-    """A compiled pattern could not be evaluated: nobody knows whether it matches."""
+    """A compiled pattern could not be evaluated, so the question is undecided."""
 
 
 @dataclass(frozen=True)

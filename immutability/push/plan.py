@@ -1,6 +1,6 @@
 """What a push has to do, tag by tag: read without a lock to choose the way, held to decide.
 
-Gate and check-push make the same plan. Whatever is answered or written is decided in a hold.
+Gate and check-push make the same plan. Every answer and every write is decided in a hold.
 """
 
 from collections.abc import Collection, Iterator, Mapping
