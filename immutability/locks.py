@@ -106,18 +106,21 @@ def confirm(row: LockedTag, now: datetime, *, origin: Origin = Origin(), reason:
     _record(EventKind.TAG_LOCKED, row, actor, reason=reason)
 
 
-def come_to_nothing(row: LockedTag, record: TagRecord, now: datetime) -> None:
+def come_to_nothing(
+    row: LockedTag, record: TagRecord, now: datetime, *, is_refused: bool = True
+) -> None:
     """The write of a claim, or of a delete, was refused or never sent: go back to what it replaced.
 
     Where another write may still land that has to end first. Of a delete, only another delete: a
-    push of the locked image leaves the lock as it was.
+    push of the locked image leaves the lock as it was. Until then what was refused is not sent
+    again; what never left is, so that nobody waits for the end of the other write.
     """
     if row.state not in (LockState.CLAIMED, LockState.DELETING):
         return
     is_own_push = row.state == LockState.DELETING and record.stray_digest == row.digest
     if record.stray_until is None or is_own_push:
         take_back(row)
-    else:
+    elif is_refused:
         row.refused_at = now
         row.save(update_fields=["refused_at"])
 

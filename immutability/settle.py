@@ -29,7 +29,8 @@ def settle_push(
     """Write down what became of each tag's request; return whether all were this write's still.
 
     Landed: the claim, or the reserved name of this image, is locked. Refused or not sent: the claim
-    goes back to what it replaced, unless a stray may still land. No answer: the write is a stray.
+    goes back to what it replaced, unless a stray may still land: then what was not sent is sent
+    again. No answer: the write is a stray.
     """
     digest = Digest(str(write.digest))
     if any(sent.result is Result.LANDED for sent in results.values()):
@@ -50,7 +51,8 @@ def settle_push(
             if row and is_its_own and row.state in (LockState.CLAIMED, LockState.RESERVED):
                 locks.confirm(row, now, origin=actor.origin)
         elif sent.result is not Result.NO_ANSWER and row and is_its_own:
-            locks.come_to_nothing(row, record, now)
+            is_refused = sent.result is Result.REFUSED
+            locks.come_to_nothing(row, record, now, is_refused=is_refused)
     return len(records) == len(results)
 
 
@@ -101,7 +103,8 @@ def settle_delete(
         if sent.result is Result.LANDED:
             locks.reserve(row, origin=actor.origin)
         elif sent.result is not Result.NO_ANSWER:
-            locks.come_to_nothing(row, record, now)
+            is_refused = sent.result is Result.REFUSED
+            locks.come_to_nothing(row, record, now, is_refused=is_refused)
     if by_digest is None:
         return bool(records)
     manifest = rows[by_digest]

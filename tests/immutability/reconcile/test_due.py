@@ -27,6 +27,7 @@ from tests.immutability.making import make_lock, make_locks
 from tests.immutability.reconcile.conftest import Library
 from tests.immutability.registry_double import (
     NO_ANSWER,
+    NOT_REACHED,
     REFUSED,
     Carry,
     Late,
@@ -128,6 +129,30 @@ def test_what_was_refused_waits_for_the_end_of_an_open_stray(
     assert _due(client) == []
     gate.let_pass(seconds=LIFE + 1)
     assert _due(client) == ["v1"]
+
+
+def test_what_never_left_does_not_wait_for_the_end_of_an_open_stray(
+    gate: Core, library: Library, client: RegistryClient
+) -> None:
+    library.script("PUT v1", NO_ANSWER, NOT_REACHED)
+    gate.push("v1", image=ONE)
+    assert reconcile_due(client) == 1
+    assert (gate.lock(), gate.stray()) == ("claimed one", "one")
+    assert _due(client) == ["v1"]
+    assert reconcile_due(client) == 1
+    assert gate.push("v1", image=TWO) == "403 locked"
+
+
+def test_a_delete_that_never_left_is_sent_again_while_an_earlier_one_may_land(
+    gate: Core, library: Library, client: RegistryClient
+) -> None:
+    gate.push("v1", image=ONE)
+    library.script("DELETE v1", NO_ANSWER, NOT_REACHED)
+    gate.delete("v1", is_admin=True)
+    assert reconcile_due(client) == 1
+    assert gate.lock() == "deleting one"
+    assert reconcile_due(client) == 1
+    assert gate.lock() == "reserved one"
 
 
 def test_the_write_of_a_two_phase_check_is_its_callers(gate: Core, client: RegistryClient) -> None:
