@@ -97,6 +97,9 @@ def _find_group(item: pytest.Item) -> str:
     file = item.nodeid.partition("::")[0]
     if "cluster" in marks:
         return file.rpartition("/")[0]
+    values = item.callspec.params if hasattr(item, "callspec") else {}
+    if "registry_kind" in values and file.startswith("tests/flows/"):
+        return f"{file.rpartition('/')[0]}[{values['registry_kind']}]"
     return file if marks & {"browser", "process"} else ""
 
 
