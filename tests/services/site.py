@@ -137,7 +137,7 @@ class Site:
         """Run a command of manage.py beside it; return what it says on standard output."""
         if self._console is None:
             self._console = Console(self._env)
-        done = self._console.run(*arguments, stdin=stdin)
+        done = self._console.run("manage.py", *arguments, stdin=stdin)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
