@@ -235,18 +235,19 @@ def sign_in() -> Callable[[User], Client]:
     return sign_in
 
 
+def make_api_client(workspace: Workspace, *scopes: Scope) -> APIClient:
+    """Return an API client with a new access token of these scopes."""
+    name = "token " + "+".join(scopes)
+    secret = create_access_token(workspace, name, list(scopes), actor=SYSTEM)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+    return client
+
+
 @pytest.fixture
 def api_as() -> Callable[..., APIClient]:
     """Return a function that gives an API client with a new access token of these scopes."""
-
-    def api_as(workspace: Workspace, *scopes: Scope) -> APIClient:
-        name = "token " + "+".join(scopes)
-        secret = create_access_token(workspace, name, list(scopes), actor=SYSTEM)
-        client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
-        return client
-
-    return api_as
+    return make_api_client
 
 
 @pytest.fixture
