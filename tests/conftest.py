@@ -5,10 +5,12 @@ Alice is admin of acme, Bob a member, Olga its auditor; Mallory is admin of anot
 
 import gc
 import os
+import re
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from django.conf import settings as django_settings
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase, override_settings
 from rest_framework.test import APIClient
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from immutability.actions.save_settings import save_container_settings
 from immutability.policy.drafts import Draft
@@ -46,6 +49,10 @@ CC = "sha256:" + "c" * 64
 
 # What stops the database server, and Redis.
 OUTAGES = Path(__file__).parent / "outages"
+ROOT = Path(__file__).parent.parent
+STARTS_PROCESSES = ("browser", "process", "cluster")
+# Before which the journeys of tests/flows go.
+REGISTRY_KINDS = ("docker-registry", "distribution-3")
 # Of a parametrized test, where it is to be quick.
 QUICK_CASES = 2
 
@@ -82,7 +89,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what was not asked for, and keep together what shares a started service."""
+    """Leave out what was not asked for."""
     chosen = [item for item in items if _is_chosen(item, config)]
     if config.option.quick:
         chosen = _leave_out_cases(chosen)
@@ -90,9 +97,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = set(chosen)
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = chosen
-    for item in items:
-        if group := _find_group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _is_chosen(item: pytest.Item, config: pytest.Config) -> bool:
@@ -101,8 +105,8 @@ def _is_chosen(item: pytest.Item, config: pytest.Config) -> bool:
     is_outage = item.path.is_relative_to(OUTAGES)
     if config.option.outages is not None and is_outage != (config.option.outages == "only"):
         return False
-    is_quick = item.get_closest_marker("slow") is None and _find_group(item) == ""
-    return is_quick or not config.option.quick
+    marks = {mark.name for mark in item.iter_markers()}
+    return not config.option.quick or not marks & {*STARTS_PROCESSES, "slow"}
 
 
 def _leave_out_cases(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -117,16 +121,39 @@ def _leave_out_cases(items: list[pytest.Item]) -> list[pytest.Item]:
     return kept
 
 
-def _find_group(item: pytest.Item) -> str:
-    """Return what the test shares services with; empty where it starts no process."""
-    marks = {mark.name for mark in item.iter_markers()}
-    file = item.nodeid.partition("::")[0]
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give a worker what shares a started service as one piece, and everything else one by one.
+
+    Groups of xdist 3.8 are no help: it renames tests in a way that pytest 9.2 passes over.
+    """
+    return _Scheduling(config, log)
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        return find_group(nodeid)
+
+
+def find_group(nodeid: str) -> str:
+    """Return what a test shares services with; the test itself where it starts no process."""
+    file, _, name = nodeid.partition("::")
+    marks = _read_marks(file)
     if "cluster" in marks:
         return file.rpartition("/")[0]
-    values = item.callspec.params if hasattr(item, "callspec") else {}
-    if "registry_kind" in values and file.startswith("tests/flows/"):
-        return f"{file.rpartition('/')[0]}[{values['registry_kind']}]"
-    return file if marks & {"browser", "process"} else ""
+    if not marks:
+        return nodeid
+    if file.startswith("tests/flows/"):
+        for kind in REGISTRY_KINDS:
+            if re.search(rf"[\[-]{kind}[-\]]", name):
+                return f"tests/flows before {kind}"
+    return file
+
+
+@cache
+def _read_marks(file: str) -> frozenset[str]:
+    """Return which of the marks of started processes are used in a file."""
+    text = (ROOT / file).read_text()
+    return frozenset(each for each in STARTS_PROCESSES if f"mark.{each}" in text)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_or_fail
+from tests.conftest import REGISTRY_KINDS, skip_or_fail
 from tests.flows.asking import Api
 from tests.flows.clients import build_clients
 from tests.services.accounts import Account
@@ -50,7 +50,7 @@ def built() -> dict[str, str]:
     return build_clients()
 
 
-@pytest.fixture(scope="session", params=["docker-registry", "distribution-3"])
+@pytest.fixture(scope="session", params=REGISTRY_KINDS)
 def registry_kind(request: pytest.FixtureRequest) -> str:
     """Which registry it is: Debian's 2.8.2, which deletes no single tags, or Distribution 3.
 
