@@ -45,26 +45,30 @@ class Tag(models.Model):
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     name = models.CharField(max_length=MAX_TAG_LENGTH)
     # Empty where the registry has no such tag, and where it has never been looked at.
-    digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default="")
     shown_at = models.DateTimeField(null=True)
-    revision = models.PositiveBigIntegerField(default=0)
+    revision = models.PositiveBigIntegerField(default=0, db_default=0)
     changed_at = models.DateTimeField(null=True)
     pushed_at = models.DateTimeField(null=True)
 
     # The write in flight: one at a time.
     write_id = models.UUIDField(null=True)
-    write_kind = models.CharField(max_length=8, blank=True, default="")
-    write_digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    write_kind = models.CharField(max_length=8, blank=True, default="", db_default="")
+    write_digest = models.CharField(
+        max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default=""
+    )
     write_begun_at = models.DateTimeField(null=True)
     # After this it is not sent any more.
     write_expires_at = models.DateTimeField(null=True)
     # The write of a two-phase check: only its caller or an admin ends it.
-    write_is_external = models.BooleanField(default=False)
+    write_is_external = models.BooleanField(default=False, db_default=False)
 
     # A write that got no answer and may still land until then. The digest is empty for a delete,
     # and for several writes of different images.
     stray_until = models.DateTimeField(null=True)
-    stray_digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    stray_digest = models.CharField(
+        max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default=""
+    )
 
     class Meta:
         constraints = [
@@ -120,15 +124,15 @@ class Manifest(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="manifests")
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
-    media_type = models.CharField(max_length=255, blank=True, default="")
-    size = models.PositiveBigIntegerField(default=0)
-    subject = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    media_type = models.CharField(max_length=255, blank=True, default="", db_default="")
+    size = models.PositiveBigIntegerField(default=0, db_default=0)
+    subject = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default="")
     # The registry has taken or shown it, and no delete of it has landed since.
-    is_there = models.BooleanField(default=False)
+    is_there = models.BooleanField(default=False, db_default=False)
     # False for one that only another manifest names: what it lists is not known.
-    is_read = models.BooleanField(default=False)
+    is_read = models.BooleanField(default=False, db_default=False)
     # Raised by each delete of it that begins.
-    revision = models.PositiveBigIntegerField(default=0)
+    revision = models.PositiveBigIntegerField(default=0, db_default=0)
     delete_id = models.UUIDField(null=True)
     delete_expires_at = models.DateTimeField(null=True)
     # A delete of it that got no answer may still land until then.

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from containers import writes
-from containers.models import ManifestReference, Push
+from containers.models import ManifestReference
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
+from containers.sql import insert_push
 from containers.writes import Result, Sent, Write
 from immutability import locks
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time
+from immutability.sql import find_locks
 from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.models import Workspace
 
@@ -39,7 +41,7 @@ def settle_push(
     records = [each for each in records if TagName(each.name) in results]
     if now is None or not records:
         return False
-    rows = {row.record_id: row for row in LockedTag.objects.filter(record__in=records)}
+    rows = {row.record_id: row for row in find_locks([record.id for record in records])}
     for record in records:
         row, sent = rows.get(record.id), results[TagName(record.name)]
         writes.end_write(record, sent, now, shown=digest)
@@ -61,14 +63,7 @@ def _record_push(record: TagRecord, row: LockedTag | None, digest: str, actor: A
     name, kind = actor.name, actor.kind
     if row is not None and row.digest == digest and row.state == LockState.CLAIMED:
         name, kind = row.pushed_by, ActorKind(row.pushed_by_kind)
-    Push.objects.create(
-        workspace=record.workspace,
-        repository=record.repository,
-        tag=record.name,
-        digest=digest,
-        actor=name,
-        actor_kind=kind,
-    )
+    insert_push(record.workspace_id, record.repository, record.name, digest, name, kind)
 
 
 @transaction.atomic
@@ -92,7 +87,7 @@ def settle_delete(
         rows = writes.lock_manifests(workspace, repository, [by_digest])
     records, _ = writes.lock_records_of(write)
     _, now = read_policy_and_time(workspace)
-    held = {row.record_id: row for row in LockedTag.objects.filter(record__in=records)}
+    held = {row.record_id: row for row in find_locks([record.id for record in records])}
     for record in records:
         is_taken = by_digest is None or record.digest in ("", by_digest.value)
         writes.end_write(record, sent, now, shown=None if is_taken else Digest(record.digest))

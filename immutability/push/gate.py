@@ -12,7 +12,7 @@ from functools import partial
 
 from django.db import transaction
 
-from containers import writes
+from containers import sql, writes
 from containers.connection import release_database
 from containers.inventory import record_facts
 from containers.models import Manifest, WriteKind
@@ -185,11 +185,8 @@ def _store(
 
 def _find_manifests(push: ManifestPush) -> dict[Digest, Manifest]:
     """Return what is known of the manifest, and of all that it lists."""
-    rows = Manifest.objects.filter(
-        workspace=push.workspace,
-        repository=push.repository.name,
-        digest__in=[digest.value for digest in push.question.find_needed()],
-    )
+    names = [digest.value for digest in push.question.find_needed()]
+    rows = sql.find_manifests(push.workspace.pk, push.repository.name, names)
     return {Digest(row.digest): row for row in rows}
 
 
@@ -287,7 +284,7 @@ def _record_manifest(push: ManifestPush, row: Manifest, *, is_there: bool) -> No
         record_facts(row, push.facts)
     if is_new or (is_there and not row.is_there):
         row.is_there = row.is_there or is_there
-        row.save()
+        sql.update_manifest(row)
 
 
 def _point(push: ManifestPush, claimed: _Claimed, registry: RegistryClient) -> dict[TagName, Sent]:
@@ -349,8 +346,8 @@ def _push_by_digest(
     if answer.is_success:
         needed = push.question.find_needed()
         with transaction.atomic():
-            writes.insert_missing(push.workspace, push.repository, (), needed)
-            manifests = writes.lock_manifests(push.workspace, push.repository, needed)
+            inserted = writes.insert_missing(push.workspace, push.repository, (), needed)
+            manifests = writes.lock_manifests(push.workspace, push.repository, needed, inserted)
             is_there = stored.still_counts(manifests)
             _record_manifest(push, manifests[push.digest], is_there=is_there)
     return answer

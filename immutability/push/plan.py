@@ -15,7 +15,7 @@ from containers.inventory import find_descendants
 from containers.models import Manifest
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
-from immutability import locks
+from immutability import locks, sql
 from immutability.answers import Refusal
 from immutability.look import TakenLook
 from immutability.models import LockedTag
@@ -265,18 +265,15 @@ def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> Pus
     Raises PatternError or PatternEvaluationError.
     """
     policy, now = read_policy_and_time(question.workspace)
-    rows = TagRecord.objects.select_related("lock").filter(
-        workspace=question.workspace,
-        repository=question.repository.name,
-        name__in=[tag.name for tag in question.tags],
-    )
-    records = {TagName(row.name): row for row in rows}
+    names = [tag.name for tag in question.tags]
+    rows = sql.find_tags_with_locks(question.workspace.pk, question.repository.name, names)
+    records = {TagName(record.name): record for record, _ in rows}
     for tag, row in records.items():
         is_protected = cover(policy, tag).is_covered
         if writes.is_late(row, now, same_image=question.digest, is_protected=is_protected):
             writes.make_stray(row)  # As the hold will.
-    held = {tag: row.lock for tag, row in records.items() if hasattr(row, "lock")}
-    return PushPlan(question, policy, now, records, held, looks)
+    locks_of = {TagName(row.tag): row for _, row in rows if row is not None}
+    return PushPlan(question, policy, now, records, locks_of, looks)
 
 
 @contextmanager
@@ -300,16 +297,18 @@ def hold_plan(
     missing = [tag for tag in question.tags if tag not in known]
     unknown = [digest for digest in needed if digest not in known_manifests]
     with transaction.atomic():
-        writes.insert_missing(question.workspace, question.repository, missing, unknown)
-        manifests = writes.lock_manifests(question.workspace, question.repository, needed)
-        records = writes.lock_records(question.workspace, question.repository, question.tags)
+        place = question.workspace, question.repository
+        inserted = writes.insert_missing(*place, missing, unknown)
+        manifests = writes.lock_manifests(*place, needed, inserted)
+        records = writes.lock_records(*place, question.tags, inserted)
         policy, now = read_policy_and_time(question.workspace)
         for tag, record in records.items():
-            record.workspace = question.workspace
             is_protected = cover(policy, tag).is_covered
             writes.expire_write(record, now, same_image=question.digest, is_protected=is_protected)
         by_record = {record.id: tag for tag, record in records.items()}
-        rows = LockedTag.objects.filter(record__in=by_record)
+        # A record that was inserted in this hold has no lock yet.
+        known_ids = [record.id for tag, record in records.items() if tag not in inserted.records]
+        rows = sql.find_locks(known_ids)
         held = {by_record[row.record_id]: row for row in rows}
         for row in held.values():
             row.workspace = question.workspace
