@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import Any, Generic, TypeVar
 
+import psycopg
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Field, Model
 
 Row = TypeVar("Row", bound=Model)
@@ -21,7 +23,7 @@ _MAX_NAMED = 10_000
 
 def fetch(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
     """Run a statement, and return the rows that it gives."""
-    with connection.cursor() as cursor:
+    with _cursor() as cursor:
         cursor.execute(statement, values)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
@@ -29,9 +31,19 @@ def fetch(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
 
 def change(statement: str, values: Values = ()) -> int:
     """Run a statement, and return how many rows it has changed."""
-    with connection.cursor() as cursor:
+    with _cursor() as cursor:
         cursor.execute(statement, values)
         return int(cursor.rowcount)
+
+
+def _cursor() -> CursorWrapper:
+    """Return a cursor whose statements PostgreSQL prepares; Django's own puts the values in."""
+    if connection.settings_dict["OPTIONS"].get("prepare_threshold") is None:
+        return connection.cursor()
+    connection.ensure_connection()
+    cursor: Any = psycopg.Cursor(connection.connection)
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    return wrap(cursor)
 
 
 @cache

@@ -83,7 +83,7 @@ def test_1_an_unprotected_write_in_flight_keeps_a_lock_from_coming_back(core: Co
 @pytest.mark.both_databases
 def test_2_and_20_the_policy_is_read_after_every_record_is_locked(core: Core) -> None:
     # One tag has a record already, which is locked; that of the other one is inserted.
-    TagRecord.objects.create(workspace=core.workspace, repository=core.repository, name="v1")
+    TagRecord.objects.create(workspace=core.workspace, repository="acme/api", name="v1")
     with CaptureQueriesContext(connection) as queries:
         core.push("v1", "v2", image=ONE)
     assert_policy_is_read_after_locks(queries)

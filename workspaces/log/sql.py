@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from workspaces.database import Table, change, fetch, marks
+from workspaces.database import Table, change, fetch, marks, read_time
 from workspaces.log.models import EventOrigin, EventRepeat, LockEvent
 
 _EVENTS = Table(LockEvent)
@@ -30,14 +30,14 @@ _ORIGIN_FIELDS = ("event_id", "salt", "address", "user_agent")
 
 
 def insert_events(events: Sequence[LockEvent]) -> None:
-    """Insert events in order, and note their ids."""
+    """Insert events in order, and note their ids and times."""
     rows = fetch(
         f"INSERT INTO {_EVENTS.name} ({', '.join(_EVENT_FIELDS)}) "
-        f"VALUES {marks(len(_EVENT_FIELDS), len(events))} RETURNING id",
+        f"VALUES {marks(len(_EVENT_FIELDS), len(events))} RETURNING id, at",
         [value for event in events for value in _EVENTS.values(event, _EVENT_FIELDS)],
     )
-    for event, (event_id,) in zip(events, rows, strict=True):
-        event.id = event_id
+    for event, (event_id, at) in zip(events, rows, strict=True):
+        event.id, event.at = event_id, read_time(at)
         event._state.adding = False
 
 

@@ -274,7 +274,7 @@ def test_several_tags_are_locked_together_or_none_is(checks: Checks) -> None:
 def test_20_the_policy_is_read_after_every_record_is_locked(alone: Checks) -> None:
     # One tag has a record already, which is locked; that of the other one is inserted.
     core = alone.core
-    TagRecord.objects.create(workspace=core.workspace, repository=core.repository, name="v1")
+    TagRecord.objects.create(workspace=core.workspace, repository="acme/api", name="v1")
     with CaptureQueriesContext(connection) as queries:
         alone.push("v1", "v2", image=ONE)
     assert_policy_is_read_after_locks(queries)
