@@ -15,6 +15,7 @@ from bench import statements
 from tests.services.postgresql import find_bin, postgresql
 
 CLIENTS = 4
+_MAX_ERROR_LENGTH = 2000
 _NOT_OURS = ("REDIS_URL", "REGISTRY_URL", "PUBLIC_URL", "ALLOWED_HOSTS", "DATABASE_POOL_SIZE")
 
 
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace, measure: Callable[[Place], None]) -> int:
         try:
             measure(Place(Path(name), url))
         except RuntimeError as error:
-            print(f"bench: {error}", file=sys.stderr)
+            print(f"bench: {str(error)[:_MAX_ERROR_LENGTH]}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("bench: interrupted", file=sys.stderr)

@@ -1,6 +1,7 @@
 """A Taglock to measure: its database and its processes."""
 
 import io
+import socket
 
 from django.core.management import call_command
 from django.db import connection
@@ -14,7 +15,7 @@ from immutability.policy.protection import PolicyRule, Protection
 from packages_site.local import find_free_ports
 from packages_site.run import SITE_THREADS
 from tests.services.cluster import BIN, Cluster
-from tests.services.parts import Part, is_answering
+from tests.services.parts import Part
 from workspaces.access import SYSTEM
 from workspaces.models import User, Workspace
 
@@ -81,7 +82,7 @@ class Taglock:
             command,
             self.place.folder / f"{name}.out",
             {**self.cluster.env, "BEHIND_EDGE": "false", **env},
-            is_ready=lambda: is_answering(f"http://127.0.0.1:{port}/"),
+            is_ready=lambda: _is_listening(port),
         )
         return part, port
 
@@ -100,6 +101,14 @@ class Taglock:
         for part in (self.site, *self._more):
             part.kill()
         self.cluster.stop()
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def find_user(username: str) -> User:
