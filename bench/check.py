@@ -8,7 +8,7 @@ from contextlib import closing
 
 from bench.command import Place, add_row_options, choose, make_parser, run
 from bench.load import Clients
-from bench.measure import Bench, Row, print_head, print_row
+from bench.measure import Bench, Row, print_rows
 from bench.requests import CLIENT, NUMBER, Call, Connection, make_number, make_request
 
 REPOSITORY = "acme/app"
@@ -27,20 +27,12 @@ def main() -> int:
 
 
 def _measure(place: Place, options: argparse.Namespace) -> None:
-    # Django's settings are made by now.
-    from django.db import connection  # noqa: PLC0415
-
-    from bench.floors import MAKE_TABLE  # noqa: PLC0415
-    from bench.taglock import Taglock  # noqa: PLC0415
+    from bench.taglock import Taglock  # noqa: PLC0415  (Django's settings are made by now)
 
     taglock = Taglock(place, has_registry=False)
     with closing(taglock.prepare(options.locks)) as statements:
-        with connection.cursor() as cursor:
-            cursor.execute(MAKE_TABLE)
         token = taglock.make_access_token("registry", "registry")
-        floor, floor_port = taglock.make_site(
-            "floor", DJANGO_SETTINGS_MODULE="bench.floor_settings"
-        )
+        floor, floor_port = taglock.make_floor()
         try:
             taglock.start(floor)
             checks = Checks(taglock.site_port, floor_port, token)
@@ -53,16 +45,10 @@ def _measure(place: Place, options: argparse.Namespace) -> None:
                     {"view": floor.pid, **postgresql},
                     {"site": taglock.site.pid, **postgresql},
                 )
-                _measure_rows(bench, checks, options)
+                rows = {row.name: row for row in checks.make_rows()}
+                print_rows(bench, rows, choose(list(rows), options.row), options.seconds)
         finally:
             taglock.stop()
-
-
-def _measure_rows(bench: Bench, checks: "Checks", options: argparse.Namespace) -> None:
-    rows = {row.name: row for row in checks.make_rows()}
-    print_head(["site", "PostgreSQL"])
-    for name in choose(list(rows), options.row):
-        print_row(name, *bench.measure(rows[name], options.seconds))
 
 
 class Checks:
@@ -83,7 +69,7 @@ class Checks:
 
     def make_rows(self) -> Iterator[Row]:
         """Yield the rows."""
-        read, write = self._floor("read"), self._floor("write")
+        read, write = (make_floor_call(self._floor_port, name) for name in ("read", "write"))
         yield Row("dry run", read, self._check("v1.{number}", "free", dry_run=True))
         yield Row("unprotected", read, self._check("branch-{client}", "unprotected"))
         yield Row("unchanged", read, self._check("v0.{client}", "unchanged", _LOCKED))
@@ -99,10 +85,11 @@ class Checks:
         )
         return Call(self._port, request, 200, f'"outcome":"{outcome}"'.encode())
 
-    def _floor(self, name: str) -> Call:
-        """Return the call of a view of floors.py, by a tag that has a lock."""
-        request = make_request("POST", f"/{name}", body=_make_body("v0.{client}", ""), more=_JSON)
-        return Call(self._floor_port, request, 200, b'"lock":["locked"')
+
+def make_floor_call(port: int, name: str, lock: str = "v0.{client}") -> Call:
+    """Return the call of a view of floors.py, by a tag that has a lock or not."""
+    request = make_request("POST", f"/{name}", body=_make_body(lock, ""), more=_JSON)
+    return Call(port, request, 200, b'"lock":')
 
 
 def _make_body(tag: str, image: str, **more: object) -> bytes:

@@ -27,20 +27,26 @@ class Place:
     database_url: str
 
 
-def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Return a parser of the options that every benchmark has."""
+def make_parser(name: str, description: str | None, locks: int = 0) -> argparse.ArgumentParser:
+    """Return a parser of the options that every benchmark has, with its default of locks."""
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=description)
     parser.add_argument(
-        "--locks", type=int, default=0, help="how many locks the workspace has before (0)"
+        "--locks", type=int, default=locks, help=f"how many locks there are before ({locks:,})"
     )
     parser.add_argument("--fsync", action="store_true", help="let PostgreSQL wait for the disk")
     return parser
 
 
-def add_row_options(parser: argparse.ArgumentParser) -> None:
+def add_row_options(
+    parser: argparse.ArgumentParser, *, seconds: float = 20.0, clients: int = CLIENTS
+) -> None:
     """Add the options of a benchmark that measures in rows."""
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each row (20)")
-    parser.add_argument("--clients", type=int, default=CLIENTS, help="how many at once (4)")
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help=f"for each row ({seconds:.0f})"
+    )
+    parser.add_argument(
+        "--clients", type=int, default=clients, help=f"how many at once ({clients})"
+    )
     parser.add_argument("--row", action="append", default=[], help="only rows with this text")
 
 

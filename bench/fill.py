@@ -4,11 +4,11 @@ from django.db import connection
 
 from workspaces.models import Workspace
 
-# Tags of a repository. Names of tags come again in other repositories.
 TAGS_PER_REPOSITORY = 500
 _AT_ONCE = 1_000_000
 _REPOSITORY = f"%(slug)s || '/r' || (n / {TAGS_PER_REPOSITORY})"
-_TAG = f"'v1.' || (n %% {TAGS_PER_REPOSITORY}) || '.0'"
+# No two tags have the same name: settings are saved by counting distinct names.
+_TAG = "'v1.' || n || '.0'"
 _DIGEST = "'sha256:' || encode(sha256(n::text::bytea), 'hex')"
 _NUMBERS = "generate_series(%(first)s::bigint, %(last)s::bigint) AS n"
 _FILL = f"""

@@ -61,12 +61,6 @@ class Side:
         """Return the processor milliseconds of a process for one operation."""
         return self.processor[process] * 1000 / len(self.took)
 
-    def find_percentile(self, percent: int) -> float:
-        """Return how many milliseconds `percent` of the operations took at most."""
-        if len(self.took) < 2:
-            return self.took[0] * 1000
-        return statistics.quantiles(self.took, n=100, method="inclusive")[percent - 1] * 1000
-
 
 class Bench:
     """Clients, and the servers that they measure: process ids by name."""
@@ -84,6 +78,11 @@ class Bench:
         self._numbers: dict[str, list[int]] = {}
         # A floor is the same in many rows, and goes on where it was.
         self._floor_numbers: dict[Operation, list[int]] = {}
+
+    @property
+    def subject_processes(self) -> list[str]:
+        """The names of the processes that a subject keeps busy."""
+        return list(self._processes["subject"])
 
     def measure(self, row: Row, seconds: float) -> tuple[Side, Side]:
         """Measure a row for about so long; return floor and subject.
@@ -136,8 +135,15 @@ class Bench:
         return [each for took in results for each in took]
 
 
-def print_head(processes: Sequence[str]) -> None:
-    """Print the head of the table. `processes` are the subject's, in order."""
+def print_rows(bench: Bench, rows: Mapping[str, Row], names: Sequence[str], seconds: float) -> None:
+    """Measure the rows of these names, and print a table of them as it grows."""
+    _print_head(bench.subject_processes)
+    for name in names:
+        cells = format_cells(*bench.measure(rows[name], seconds))
+        print(f"| {' | '.join([name, *cells])} |", flush=True)
+
+
+def _print_head(processes: Sequence[str]) -> None:
     names = [
         "ms of processor time",
         "floor",
@@ -154,11 +160,6 @@ def print_head(processes: Sequence[str]) -> None:
     print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}", flush=True)
 
 
-def print_row(name: str, floor: Side, subject: Side) -> None:
-    """Print a row of the table."""
-    print(f"| {' | '.join([name, *format_cells(floor, subject)])} |", flush=True)
-
-
 def format_cells(floor: Side, subject: Side) -> list[str]:
     """Return what a row says behind its name."""
     count = len(subject.took)
@@ -166,11 +167,18 @@ def format_cells(floor: Side, subject: Side) -> list[str]:
         f"{floor.milliseconds:.2f}",
         f"{subject.milliseconds:.2f}",
         *(f"{subject.per_operation(name):.2f}" for name in subject.processes),
-        f"{floor.milliseconds / subject.milliseconds:.2f}",
-        f"{subject.rate / floor.rate:.2f} ({subject.rate:.0f}/s)",
-        f"{subject.find_percentile(50):.1f} ms",
-        f"{subject.find_percentile(99):.1f} ms",
+        f"{floor.milliseconds / subject.milliseconds:.3g}",
+        f"{subject.rate / floor.rate:.3g} ({subject.rate:.3g}/s)",
+        f"{find_percentile(subject.took, 50):.1f} ms",
+        f"{find_percentile(subject.took, 99):.1f} ms",
         f"{subject.statements['statements'] / count:.1f}",
         f"{subject.statements['commits'] / count:.1f}",
         f"{count}",
     ]
+
+
+def find_percentile(took: Sequence[float], percent: int) -> float:
+    """Return within how many milliseconds `percent` of the operations were done."""
+    if len(took) < 2:
+        return took[0] * 1000
+    return statistics.quantiles(took, n=100, method="inclusive")[percent - 1] * 1000

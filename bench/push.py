@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.command import Place, add_row_options, choose, make_parser, run
 from bench.load import Clients
-from bench.measure import Bench, Row, print_head, print_row
+from bench.measure import Bench, Row, print_rows
 from bench.requests import (
     CLIENT,
     LAYER_BYTES,
@@ -60,9 +60,7 @@ def _measure_rows(taglock: Any, statements: Statements, options: argparse.Namesp
     with Clients(options.clients) as clients:
         rows = {row.name: row for row in Pushes(taglock, options.clients).make_rows()}
         bench = Bench(clients, statements, registry, processes)
-        print_head(list(processes))
-        for name in choose_with_needed(rows, options.row):
-            print_row(name, *bench.measure(rows[name], options.seconds))
+        print_rows(bench, rows, choose_with_needed(rows, options.row), options.seconds)
 
 
 def choose_with_needed(rows: Mapping[str, Row], texts: list[str]) -> list[str]:

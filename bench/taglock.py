@@ -8,6 +8,7 @@ from django.db import connection
 
 from bench.command import Place
 from bench.fill import fill_with_locks
+from bench.floors import MAKE_TABLE
 from bench.statements import Statements
 from immutability.actions.save_settings import save_container_settings
 from immutability.policy.drafts import Draft
@@ -85,6 +86,12 @@ class Taglock:
             is_ready=lambda: _is_listening(port),
         )
         return part, port
+
+    def make_floor(self) -> tuple[Part, int]:
+        """Return the views of floors.py, behind a server like the site's, and their port."""
+        with connection.cursor() as cursor:
+            cursor.execute(MAKE_TABLE)
+        return self.make_site("floor", DJANGO_SETTINGS_MODULE="bench.floor_settings")
 
     def start(self, *more: Part) -> None:
         """Start the site, or the registry with gate and edge, and `more`."""

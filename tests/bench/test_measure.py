@@ -33,7 +33,7 @@ def test_a_row_compares_processor_time_and_rate_for_one_operation() -> None:
     subject = _make_side([0.010] * 98 + [0.050] * 2, 2.0, {"gate": 1.2, "registry": 0.4})
 
     assert format_cells(floor, subject) == [
-        "4.00", "16.00", "12.00", "4.00", "0.25", "0.50 (50/s)", "10.0 ms", "50.0 ms",
+        "4.00", "16.00", "12.00", "4.00", "0.25", "0.5 (50/s)", "10.0 ms", "50.0 ms",
         "5.0", "2.0", "100",
     ]  # fmt: skip
 
