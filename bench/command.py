@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import statements
+from bench.requests import MAX_CLIENTS
 from tests.services.postgresql import find_bin, postgresql
 
 CLIENTS = 4
@@ -45,7 +46,12 @@ def add_row_options(
         "--seconds", type=float, default=seconds, help=f"for each row ({seconds:.0f})"
     )
     parser.add_argument(
-        "--clients", type=int, default=clients, help=f"how many at once ({clients})"
+        "--clients",
+        type=int,
+        default=clients,
+        choices=range(1, MAX_CLIENTS + 1),
+        metavar="N",
+        help=f"how many at once, {MAX_CLIENTS} at most ({clients})",
     )
     parser.add_argument("--row", action="append", default=[], help="only rows with this text")
 
@@ -62,21 +68,21 @@ def run(options: argparse.Namespace, measure: Callable[[Place], None]) -> int:
     # All that was started is stopped, however it ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lines = statements.OPTIONS + ("fsync = on\n" if options.fsync else "")
-    with (
-        tempfile.TemporaryDirectory(prefix="taglock-bench-") as name,
-        postgresql(bin_dir, lines) as url,
-    ):
-        _set_environment(name, url)
-        (Path(name) / "static").mkdir()
-        importlib.import_module("django").setup()
-        try:
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="taglock-bench-") as name,
+            postgresql(bin_dir, lines) as url,
+        ):
+            _set_environment(name, url)
+            (Path(name) / "static").mkdir()
+            importlib.import_module("django").setup()
             measure(Place(Path(name), url))
-        except RuntimeError as error:
-            print(f"bench: {str(error)[:_MAX_ERROR_LENGTH]}", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print("bench: interrupted", file=sys.stderr)
-            return 1
+    except RuntimeError as error:
+        print(f"bench: {str(error)[:_MAX_ERROR_LENGTH]}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 # Stand in a request for the numbers of the operation and of its client, which are as long.
 NUMBER, CLIENT = b"##########", b"@@"
+MAX_CLIENTS = 100
 # What is to be made faster may still take minutes.
 PATIENCE_SECONDS = 300.0
 IMAGE_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -20,7 +21,7 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 LAYERS, LAYER_BYTES = 3, 20 * 1024
 
 
-class WrongAnswerError(Exception):
+class WrongAnswerError(RuntimeError):
     """A server answered something else than what is measured."""
 
 
