@@ -37,13 +37,17 @@ def change(statement: str, values: Values = ()) -> int:
 
 
 def _cursor() -> CursorWrapper:
-    """Return a cursor whose statements PostgreSQL prepares; Django's own puts the values in."""
-    if connection.settings_dict["OPTIONS"].get("prepare_threshold") is None:
+    """Return a cursor whose statements PostgreSQL prepares.
+
+    Django's own puts the values into the text, where no statement is prepared, and where each is
+    logged with its values.
+    """
+    prepares = connection.settings_dict["OPTIONS"].get("prepare_threshold") is not None
+    if not prepares or connection.queries_logged:
         return connection.cursor()
     connection.ensure_connection()
     cursor: Any = psycopg.Cursor(connection.connection)
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    return wrap(cursor)
+    return connection.make_cursor(cursor)
 
 
 @cache
