@@ -27,15 +27,18 @@ def settle_push(
     results: Mapping[TagName, Sent],
     *,
     actor: Actor = SYSTEM,
+    is_known_there: bool = False,
 ) -> bool:
     """Write down what became of each tag's request; return whether all were this write's still.
 
     Landed: the claim, or the reserved name of this image, is locked. Refused or not sent: the claim
     goes back to what it replaced, unless a stray may still land: then what was not sent is sent
-    again. No answer: the write is a stray.
+    again. No answer: the write is a stray. With `is_known_there` the manifest was recorded as there
+    when the write began, and no delete of it has begun since.
     """
     digest = Digest(str(write.digest))
-    if any(sent.result is Result.LANDED for sent in results.values()):
+    has_landed = any(sent.result is Result.LANDED for sent in results.values())
+    if has_landed and not is_known_there:
         writes.note_there(workspace, repository, digest, write)
     records, now = writes.lock_records_of(write)
     records = [each for each in records if TagName(each.name) in results]

@@ -1,8 +1,11 @@
 """The statements that read what decides a push, and write its lock: the hot path."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+
+from django.db import connection
 
 from containers.models import Tag as TagRecord
 from containers.sql import TAGS
@@ -35,59 +38,89 @@ _CHANGES = (
 
 def read_policy(workspace_id: int) -> tuple[Policy, datetime]:
     """Return a workspace's policy and the database's time, in one statement: all of it agrees."""
+    rows = fetch(f"SELECT {_policy_columns()} {_FROM_SETTINGS}", (workspace_id,))
+    return _read_policy(rows[0])
+
+
+def read_policy_and_tags(
+    workspace_id: int, repository: str, names: Sequence[str]
+) -> tuple[Policy, datetime, list[tuple[TagRecord, LockedTag | None]]]:
+    """Return policy, time, and the records of these tags, each with its lock; nothing is held."""
     rows = fetch(
-        f"SELECT {now()}, settings.version, settings.protection, settings.refuse_identical_pushes, "
-        "settings.protect_signature_tags, rule.name, rule.pattern "
-        "FROM (SELECT 1) AS one "
-        "LEFT JOIN immutability_containersettings AS settings ON settings.workspace_id = %s "
-        "LEFT JOIN immutability_rule AS rule ON rule.settings_id = settings.workspace_id "
-        "ORDER BY rule.position",
-        (workspace_id,),
+        f"SELECT {_policy_columns()}, {TAGS.columns}, {LOCKS.columns} {_FROM_SETTINGS} "
+        f"LEFT JOIN {TAGS.name} ON {TAGS.name}.workspace_id = %s AND {TAGS.name}.repository = %s "
+        f"AND {TAGS.name}.name IN {marks(len(names))} "
+        f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id = {TAGS.name}.id",
+        (workspace_id, workspace_id, repository, *names),
     )
-    # Of a workspace that has never saved any, all but the time is null.
-    at, version, protection, refuse_identical_pushes, protect_signature_tags, *_ = rows[0]
+    begin, middle = _POLICY_WIDTH, _POLICY_WIDTH + TAGS.width
+    tags = [
+        (TAGS.read(row[begin:middle]), LOCKS.read(row[middle:]) if row[middle] else None)
+        for row in rows
+        if row[begin] is not None
+    ]
+    return *_read_policy(rows[0]), tags
+
+
+def read_policy_and_locks(
+    workspace_id: int, record_ids: Sequence[int]
+) -> tuple[Policy, datetime, list[LockedTag]]:
+    """Return policy, time, and the locks of these records, which are held."""
+    if not record_ids:
+        return *read_policy(workspace_id), []
+    rows: list[Sequence[Any]] = []
+    for part in in_parts(record_ids):
+        rows += fetch(
+            f"SELECT {_policy_columns()}, {LOCKS.columns} {_FROM_SETTINGS} "
+            f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id IN {marks(len(part))}",
+            (workspace_id, *part),
+        )
+    locks = [LOCKS.read(row[_POLICY_WIDTH:]) for row in rows if row[_POLICY_WIDTH] is not None]
+    return *_read_policy(rows[0]), locks
+
+
+# Of a workspace that has never saved any settings, all but the time is null.
+_FROM_SETTINGS = (
+    "FROM (SELECT 1) AS one "
+    "LEFT JOIN immutability_containersettings AS settings ON settings.workspace_id = %s"
+)
+_POLICY_WIDTH = 6
+_LIST = {
+    "postgresql": "JSON_AGG(JSON_BUILD_ARRAY(position, name, pattern))",
+    "sqlite": "JSON_GROUP_ARRAY(JSON_ARRAY(position, name, pattern))",
+}
+
+
+def _policy_columns() -> str:
+    return (
+        f"{now()}, settings.version, settings.protection, settings.refuse_identical_pushes, "
+        f"settings.protect_signature_tags, (SELECT {_LIST[connection.vendor]} "
+        "FROM immutability_rule WHERE settings_id = settings.workspace_id)"
+    )
+
+
+def _read_policy(row: Sequence[Any]) -> tuple[Policy, datetime]:
+    at, version, protection, refuse_identical_pushes, protect_signature_tags, rules = row[:6]
     if version is None:
         return Policy(), read_time(at)
-    rules = tuple(PolicyRule(row[5], row[6]) for row in rows if row[5] is not None)
+    listed = json.loads(rules) if isinstance(rules, str) else rules or []
     policy = Policy(
         version,
         Protection(protection),
-        rules,
+        tuple(PolicyRule(name, pattern) for _, name, pattern in sorted(listed)),
         bool(refuse_identical_pushes),
         bool(protect_signature_tags),
     )
     return policy, read_time(at)
 
 
-def find_tags_with_locks(
-    workspace_id: int, repository: str, names: Sequence[str]
-) -> list[tuple[TagRecord, LockedTag | None]]:
-    """Return the records of these tags, each with its lock, without holding anything."""
-    found: list[tuple[TagRecord, LockedTag | None]] = []
-    for part in in_parts(names):
-        rows = fetch(
-            f"SELECT {TAGS.columns}, {LOCKS.columns} FROM {TAGS.name} "
-            f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id = {TAGS.name}.id "
-            f"WHERE {TAGS.name}.workspace_id = %s AND {TAGS.name}.repository = %s "
-            f"AND {TAGS.name}.name IN {marks(len(part))}",
-            (workspace_id, repository, *part),
-        )
-        found += [(TAGS.read(row[: TAGS.width]), _read_lock(row[TAGS.width :])) for row in rows]
-    return found
-
-
-def _read_lock(row: Sequence[Any]) -> LockedTag | None:
-    return LOCKS.read(row) if row[0] is not None else None
-
-
-def find_locks(record_ids: Collection[int]) -> list[LockedTag]:
+def find_locks(record_ids: Sequence[int]) -> list[LockedTag]:
     """Return the locks of these records, which are held."""
-    if not record_ids:
-        return []
-    rows = fetch(
-        f"SELECT {LOCKS.columns} FROM {LOCKS.name} WHERE record_id IN {marks(len(record_ids))}",
-        tuple(record_ids),
-    )
+    rows: list[Sequence[Any]] = []
+    for part in in_parts(record_ids):
+        rows += fetch(
+            f"SELECT {LOCKS.columns} FROM {LOCKS.name} WHERE record_id IN {marks(len(part))}", part
+        )
     return LOCKS.read_all(rows)
 
 

@@ -15,6 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Field, Model
 
 Row = TypeVar("Row", bound=Model)
+Value = TypeVar("Value")
 Values = Sequence[Any]
 
 # PostgreSQL takes 65,535 values in one statement, SQLite 32,766 at least.
@@ -57,7 +58,7 @@ def marks(count: int, groups: int = 1) -> str:
     return ", ".join([group] * groups)
 
 
-def in_parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def in_parts(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
     """Yield the values in parts that one statement can take, in order."""
     for start in range(0, len(values), _MAX_NAMED):
         yield values[start : start + _MAX_NAMED]

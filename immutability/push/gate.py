@@ -137,7 +137,14 @@ def _push(
     # 5. Point each tag.
     results = _point(push, claimed, registry)
     # 6. Settle by the answers.
-    is_ours = settle_push(claimed.write, push.workspace, push.repository, results, actor=actor)
+    is_ours = settle_push(
+        claimed.write,
+        push.workspace,
+        push.repository,
+        results,
+        actor=actor,
+        is_known_there=stored is not None,
+    )
     return _answer(push, results, is_ours=is_ours)
 
 

@@ -22,7 +22,7 @@ from immutability.models import LockedTag
 from immutability.patience import NotYet
 from immutability.policy.decisions import PushDecision, Step, Stray, decide_push, ends_lock
 from immutability.policy.protection import LockState, Outcome, Policy, cover
-from immutability.reading import read_policy_and_time, record_facts
+from immutability.reading import record_facts
 from immutability.refuse import record_refused_push, relay_refused_push, relay_wait
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_repeatable_event
@@ -264,9 +264,10 @@ def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> Pus
 
     Raises PatternError or PatternEvaluationError.
     """
-    policy, now = read_policy_and_time(question.workspace)
     names = [tag.name for tag in question.tags]
-    rows = sql.find_tags_with_locks(question.workspace.pk, question.repository.name, names)
+    policy, now, rows = sql.read_policy_and_tags(
+        question.workspace.pk, question.repository.name, names
+    )
     records = {TagName(record.name): record for record, _ in rows}
     for tag, row in records.items():
         is_protected = cover(policy, tag).is_covered
@@ -301,15 +302,13 @@ def hold_plan(
         inserted = writes.insert_missing(*place, missing, unknown)
         manifests = writes.lock_manifests(*place, needed, inserted)
         records = writes.lock_records(*place, question.tags, inserted)
-        policy, now = read_policy_and_time(question.workspace)
+        # A record that was inserted in this hold has no lock yet.
+        known_ids = [record.id for tag, record in records.items() if tag not in inserted.records]
+        policy, now, rows = sql.read_policy_and_locks(question.workspace.pk, known_ids)
         for tag, record in records.items():
             is_protected = cover(policy, tag).is_covered
             writes.expire_write(record, now, same_image=question.digest, is_protected=is_protected)
-        by_record = {record.id: tag for tag, record in records.items()}
-        # A record that was inserted in this hold has no lock yet.
-        known_ids = [record.id for tag, record in records.items() if tag not in inserted.records]
-        rows = sql.find_locks(known_ids)
-        held = {by_record[row.record_id]: row for row in rows}
+        held = {TagName(row.tag): row for row in rows}
         for row in held.values():
             row.workspace = question.workspace
         yield PushPlan(question, policy, now, records, held, looks, manifests, is_held=True)
