@@ -1,4 +1,7 @@
-"""What is known of the registry: its repositories, tags and manifests, and the writes in flight."""
+"""What is known of the registry: its repositories, tags and manifests, and the writes in flight.
+
+The key of a workspace has no index of its own: each table has one that begins with it.
+"""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -17,7 +20,9 @@ class WriteKind(models.TextChoices):
 class Repository(models.Model):
     """A repository that something was pushed to, or that was made public."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="repositories")
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, related_name="repositories", db_index=False
+    )
     name = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     # Whoever wants may pull, without signing in.
     is_public = models.BooleanField(db_default=False, default=False)
@@ -41,7 +46,7 @@ class Tag(models.Model):
     revision.
     """
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="tags")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="tags", db_index=False)
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     name = models.CharField(max_length=MAX_TAG_LENGTH)
     # Empty where the registry has no such tag, and where it has never been looked at.
@@ -101,7 +106,7 @@ class Tag(models.Model):
 class Push(models.Model):
     """A push of a tag that landed."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="pushes")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="pushes", db_index=False)
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     tag = models.CharField(max_length=MAX_TAG_LENGTH)
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
@@ -121,7 +126,9 @@ class Push(models.Model):
 class Manifest(models.Model):
     """What is known of a manifest: whether it is there, what it lists, and a delete of it."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="manifests")
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, related_name="manifests", db_index=False
+    )
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
     media_type = models.CharField(max_length=255, blank=True, default="", db_default="")
@@ -152,7 +159,9 @@ class Manifest(models.Model):
 class ManifestReference(models.Model):
     """An index lists a manifest: deleting the child would break the parent."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="manifest_references")
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, related_name="manifest_references", db_index=False
+    )
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     parent = models.CharField(max_length=MAX_DIGEST_LENGTH)
     child = models.CharField(max_length=MAX_DIGEST_LENGTH)
