@@ -15,8 +15,7 @@ def record_manifest(
 
     Its row comes first: who holds that adds to the list.
     """
-    row = Manifest(workspace=workspace, repository=repository.name, digest=digest.value)
-    _describe(row, facts)
+    row = describe(workspace, repository, digest, facts)
     Manifest.objects.bulk_create(
         [row],
         update_conflicts=True,
@@ -24,6 +23,15 @@ def record_manifest(
         update_fields=["media_type", "size", "subject", "is_read"],
     )
     _record_list(row, facts)
+
+
+def describe(
+    workspace: Workspace, repository: RepositoryName, digest: Digest, facts: ManifestFacts
+) -> Manifest:
+    """Return a manifest's row with what the manifest says. Neither row nor list is saved."""
+    row = Manifest(workspace=workspace, repository=repository.name, digest=digest.value)
+    _describe(row, facts)
+    return row
 
 
 def record_facts(row: Manifest, facts: ManifestFacts) -> None:

@@ -27,6 +27,16 @@ MANIFESTS = Table(Manifest)
 _PUSHES = Table(Push)
 _REPOSITORIES = "containers_repository"
 
+_NEW_MANIFEST = (
+    "workspace_id",
+    "repository",
+    "digest",
+    "media_type",
+    "size",
+    "subject",
+    "is_there",
+    "is_read",
+)
 # What a hold may change of a record, and of a manifest.
 _TAG_CHANGES = (
     "digest",
@@ -70,28 +80,30 @@ def insert_tags(workspace_id: int, repository: str, names: Sequence[str]) -> lis
 
     Waits for other transactions that insert the same.
     """
-    return TAGS.read_all(_insert(TAGS, "name", workspace_id, repository, names))
+    rows: list[Values] = []
+    for part in in_parts(names):
+        rows += fetch(
+            f"INSERT INTO {TAGS.name} (workspace_id, repository, name) "
+            f"VALUES {marks(3, len(part))} ON CONFLICT DO NOTHING RETURNING {TAGS.columns}",
+            [value for name in part for value in (workspace_id, repository, name)],
+        )
+    return TAGS.read_all(rows)
 
 
-def insert_manifests(workspace_id: int, repository: str, digests: Sequence[str]) -> list[Manifest]:
+def insert_manifests(manifests: Sequence[Manifest]) -> list[Manifest]:
     """Insert manifests that have no row; return those that were inserted, which are held.
 
     Waits for other transactions that insert the same.
     """
-    return MANIFESTS.read_all(_insert(MANIFESTS, "digest", workspace_id, repository, digests))
-
-
-def _insert(
-    table: Table[Any], column: str, workspace_id: int, repository: str, names: Sequence[str]
-) -> list[Values]:
     rows: list[Values] = []
-    for part in in_parts(names):
+    for part in in_parts(manifests):
         rows += fetch(
-            f"INSERT INTO {table.name} (workspace_id, repository, {column}) "
-            f"VALUES {marks(3, len(part))} ON CONFLICT DO NOTHING RETURNING {table.columns}",
-            [value for name in part for value in (workspace_id, repository, name)],
+            f"INSERT INTO {MANIFESTS.name} ({', '.join(_NEW_MANIFEST)}) "
+            f"VALUES {marks(len(_NEW_MANIFEST), len(part))} "
+            f"ON CONFLICT DO NOTHING RETURNING {MANIFESTS.columns}",
+            [value for row in part for value in MANIFESTS.values(row, _NEW_MANIFEST)],
         )
-    return rows
+    return MANIFESTS.read_all(rows)
 
 
 def find_manifests(workspace_id: int, repository: str, digests: Sequence[str]) -> list[Manifest]:

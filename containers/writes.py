@@ -86,18 +86,26 @@ def insert_missing(
     repository: RepositoryName,
     tags: Collection[TagName],
     digests: Collection[Digest] = (),
+    *,
+    described: Manifest | None = None,
+    is_repository_known: bool = False,
 ) -> Inserted:
     """Insert records and manifests that are missing, sorted, within the hold and before its locks.
 
-    Others that insert the same wait for this transaction, while they hold nothing.
+    Others that insert the same wait for this transaction, while they hold nothing. `described` is
+    what is known already of one of the manifests. A tag's first record makes its repository known.
     """
     manifests: list[Manifest] = []
     records: list[TagRecord] = []
     if digests:
-        names = sorted(digest.value for digest in digests)
-        manifests = sql.insert_manifests(workspace.pk, repository.name, names)
+        place = {"workspace": workspace, "repository": repository.name}
+        rows = {digest.value: Manifest(**place, digest=digest.value) for digest in digests}
+        if described is not None and described.digest in rows:
+            rows[described.digest] = described
+        manifests = sql.insert_manifests([rows[name] for name in sorted(rows)])
     if tags:
-        sql.insert_repository(workspace.pk, repository.name)
+        if not is_repository_known:
+            sql.insert_repository(workspace.pk, repository.name)
         names = sorted(tag.name for tag in tags)
         records = sql.insert_tags(workspace.pk, repository.name, names)
     return Inserted(

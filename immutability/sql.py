@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
 
+from containers.models import Manifest
 from containers.models import Tag as TagRecord
-from containers.sql import TAGS
+from containers.sql import MANIFESTS, TAGS
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from workspaces.database import Table, change, fetch, in_parts, marks, now, read_time
@@ -42,24 +44,48 @@ def read_policy(workspace_id: int) -> tuple[Policy, datetime]:
     return _read_policy(rows[0])
 
 
-def read_policy_and_tags(
-    workspace_id: int, repository: str, names: Sequence[str]
-) -> tuple[Policy, datetime, list[tuple[TagRecord, LockedTag | None]]]:
-    """Return policy, time, and the records of these tags, each with its lock; nothing is held."""
+@dataclass(frozen=True)
+class PushRows:
+    """What was read of a push: of its tags those with a record, each with its lock.
+
+    `manifest` is what is known of the pushed one, or None. Nothing is held.
+    """
+
+    policy: Policy
+    now: datetime
+    tags: list[tuple[TagRecord, LockedTag | None]]
+    manifest: Manifest | None
+    is_repository_known: bool
+
+
+def read_push(workspace_id: int, repository: str, names: Sequence[str], digest: str) -> PushRows:
+    """Read what a push of this manifest under these tags concerns, in one statement."""
     rows = fetch(
-        f"SELECT {_policy_columns()}, {TAGS.columns}, {LOCKS.columns} {_FROM_SETTINGS} "
+        f"SELECT {_policy_columns()}, EXISTS (SELECT 1 FROM containers_repository "
+        "WHERE workspace_id = %s AND name = %s), "
+        f"{MANIFESTS.columns}, {TAGS.columns}, {LOCKS.columns} {_FROM_SETTINGS} "
+        f"LEFT JOIN {MANIFESTS.name} ON {MANIFESTS.name}.workspace_id = %s "
+        f"AND {MANIFESTS.name}.repository = %s AND {MANIFESTS.name}.digest = %s "
         f"LEFT JOIN {TAGS.name} ON {TAGS.name}.workspace_id = %s AND {TAGS.name}.repository = %s "
         f"AND {TAGS.name}.name IN {marks(len(names))} "
         f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id = {TAGS.name}.id",
-        (workspace_id, workspace_id, repository, *names),
+        (
+            *(workspace_id, repository, workspace_id),
+            *(workspace_id, repository, digest),
+            *(workspace_id, repository, *names),
+        ),
     )
-    begin, middle = _POLICY_WIDTH, _POLICY_WIDTH + TAGS.width
+    to_manifest = _POLICY_WIDTH + 1
+    to_tag = to_manifest + MANIFESTS.width
+    to_lock = to_tag + TAGS.width
     tags = [
-        (TAGS.read(row[begin:middle]), LOCKS.read(row[middle:]) if row[middle] else None)
+        (TAGS.read(row[to_tag:to_lock]), LOCKS.read(row[to_lock:]) if row[to_lock] else None)
         for row in rows
-        if row[begin] is not None
+        if row[to_tag] is not None
     ]
-    return *_read_policy(rows[0]), tags
+    first = rows[0]
+    manifest = MANIFESTS.read(first[to_manifest:to_tag]) if first[to_manifest] else None
+    return PushRows(*_read_policy(first), tags, manifest, bool(first[_POLICY_WIDTH]))
 
 
 def read_policy_and_locks(

@@ -12,14 +12,14 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Field, Model
+from django.db.models import DateTimeField, Field, JSONField, Model, UUIDField
 
 Row = TypeVar("Row", bound=Model)
 Value = TypeVar("Value")
 Values = Sequence[Any]
 
-# PostgreSQL takes 65,535 values in one statement, SQLite 32,766 at least.
-_MAX_NAMED = 10_000
+# PostgreSQL takes 65,535 values in one statement, SQLite 32,766 at least; a row has eight at most.
+_MAX_NAMED = 4_000
 
 
 def fetch(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
@@ -114,7 +114,8 @@ class Table(Generic[Row]):
 
     def prepare(self, name: str, value: Any) -> Any:
         """Return the value of a field as the database takes it."""
-        return self._by_name[name].get_db_prep_save(value, connection)
+        field = self._prepared.get(name)
+        return value if field is None else field.get_db_prep_save(value, connection)
 
     def values(self, instance: Row, names: Collection[str]) -> list[Any]:
         """Return the values of an instance's fields as the database takes them."""
@@ -125,8 +126,12 @@ class Table(Generic[Row]):
         return list(self._model._meta.concrete_fields)
 
     @cached_property
-    def _by_name(self) -> "dict[str, Field[Any, Any]]":
-        return {field.attname: field for field in self._fields}
+    def _prepared(self) -> "dict[str, Field[Any, Any]]":
+        """The fields whose values the database's driver does not take as they are."""
+        kinds: tuple[type[Field[Any, Any]], ...] = (JSONField,)
+        if connection.vendor != "postgresql":
+            kinds += (DateTimeField, UUIDField)
+        return {field.attname: field for field in self._fields if isinstance(field, kinds)}
 
     @cached_property
     def _names(self) -> list[str]:

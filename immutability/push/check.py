@@ -77,7 +77,7 @@ def check_push(
     for _ in range(_MAX_TRIES):
         plan = _read(check, registry)
         try:
-            with hold_plan(check.push, plan.looks, plan.records, adopted=plan.adopted) as held:
+            with hold_plan(plan, plan.looks) as held:
                 answer = _decide(
                     check, _prefer_told(check, held, registry), registry, actor, caller or actor
                 )

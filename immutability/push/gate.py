@@ -14,7 +14,7 @@ from django.db import transaction
 
 from containers import sql, writes
 from containers.connection import release_database
-from containers.inventory import record_facts
+from containers.inventory import describe, record_facts
 from containers.models import Manifest, WriteKind
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
@@ -170,7 +170,7 @@ def _store(
     """
     if plan.is_refused or not plan.tags_with(Step.CLAIM, Step.POINT, Step.UNCHANGED):
         return None
-    known = _find_manifests(push)
+    known = _find_manifests(push, plan)
     if (not_yet := _find_open_delete(push, known)) is not None:
         return not_yet
     revisions = {digest: row.revision for digest, row in known.items()}
@@ -190,8 +190,10 @@ def _store(
     return _Stored(revisions, answer)
 
 
-def _find_manifests(push: ManifestPush) -> dict[Digest, Manifest]:
+def _find_manifests(push: ManifestPush, plan: PushPlan | None = None) -> dict[Digest, Manifest]:
     """Return what is known of the manifest, and of all that it lists."""
+    if plan is not None and push.facts is not None and not push.facts.children:
+        return {push.digest: plan.manifest} if plan.manifest else {}
     names = [digest.value for digest in push.question.find_needed()]
     rows = sql.find_manifests(push.workspace.pk, push.repository.name, names)
     return {Digest(row.digest): row for row in rows}
@@ -253,11 +255,10 @@ def _claim(
     """Hold the tags, decide, and write what follows: refusals, unchanged tags, or claims."""
     write = writes.new_write(WriteKind.PUSH, push.digest)
     hold = hold_plan(
-        push.question,
+        plan,
         looks,
-        plan.records,
-        known_manifests=stored.revisions if stored else (),
-        adopted=plan.adopted,
+        known_manifests=_find_known(plan, stored),
+        described=_describe(push, is_there=stored is not None),
         to_refuse=plan.is_refused,
     )
     try:
@@ -282,6 +283,25 @@ def _claim(
     except RecordMovedError:
         return NotYet()
     return _Claimed(write, tuple(to_send))
+
+
+def _find_known(plan: PushPlan, stored: _Stored | None) -> Collection[Digest]:
+    """Return the manifests that have a row, as far as they were read."""
+    if stored is not None:
+        return stored.revisions.keys()
+    return [plan.question.digest] if plan.manifest is not None else ()
+
+
+def _describe(push: ManifestPush, *, is_there: bool) -> Manifest | None:
+    """Return the row of a new manifest; None where it lists others, which have rows of their own.
+
+    It is there if it was just stored: until it has a row, no delete of it can begin.
+    """
+    if push.facts is None or push.facts.children:
+        return None
+    row = describe(push.workspace, push.repository, push.digest, push.facts)
+    row.is_there = is_there
+    return row
 
 
 def _record_manifest(push: ManifestPush, row: Manifest, *, is_there: bool) -> None:

@@ -65,6 +65,9 @@ class PushPlan:
     records: dict[TagName, TagRecord]
     locks: dict[TagName, LockedTag]
     looks: Mapping[TagName, TakenLook]
+    # As it was read: what is known of the pushed manifest, and whether the repository has a row.
+    manifest: Manifest | None = None
+    is_repository_known: bool = False
     # In a hold: of what the push needs, and of what it adopts; they are locked.
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
     is_held: bool = False
@@ -265,41 +268,53 @@ def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> Pus
     Raises PatternError or PatternEvaluationError.
     """
     names = [tag.name for tag in question.tags]
-    policy, now, rows = sql.read_policy_and_tags(
-        question.workspace.pk, question.repository.name, names
+    rows = sql.read_push(
+        question.workspace.pk, question.repository.name, names, question.digest.value
     )
-    records = {TagName(record.name): record for record, _ in rows}
+    policy, now = rows.policy, rows.now
+    records = {TagName(record.name): record for record, _ in rows.tags}
     for tag, row in records.items():
         is_protected = cover(policy, tag).is_covered
         if writes.is_late(row, now, same_image=question.digest, is_protected=is_protected):
             writes.make_stray(row)  # As the hold will.
-    locks_of = {TagName(row.tag): row for _, row in rows if row is not None}
-    return PushPlan(question, policy, now, records, locks_of, looks)
+    return PushPlan(
+        question,
+        policy,
+        now,
+        records,
+        {TagName(row.tag): row for _, row in rows.tags if row is not None},
+        looks,
+        manifest=rows.manifest,
+        is_repository_known=rows.is_repository_known,
+    )
 
 
 @contextmanager
 def hold_plan(
-    question: PushQuestion,
+    plan: PushPlan,
     looks: Mapping[TagName, TakenLook],
-    known: Collection[TagName],
     *,
     known_manifests: Collection[Digest] = (),
-    adopted: Collection[Digest] = (),
+    described: Manifest | None = None,
     to_refuse: bool = False,
 ) -> Iterator[PushPlan]:
-    """Hold what the push concerns, and decide; commit what the caller writes.
+    """Hold what the push of a plan that was read concerns, and decide; commit what is written.
 
-    `known` are the tags that have a record, `known_manifests` those that have a row, and `adopted`
-    what is to be locked as it is. Only to refuse, the other manifests are left alone: the plan may
-    then do nothing else. Raises RecordMovedError where another row is made at the same moment or
-    something else is to be adopted, PatternError and PatternEvaluationError.
+    `known_manifests` have a row, and `described` is that of the pushed one if it has none. Only to
+    refuse, the other manifests are left alone: the plan may then do nothing else. Raises
+    RecordMovedError where another row is made at the same moment or something else is to be
+    adopted, PatternError and PatternEvaluationError.
     """
-    needed = {*adopted, *(() if to_refuse else question.find_needed())}
-    missing = [tag for tag in question.tags if tag not in known]
-    unknown = [digest for digest in needed if digest not in known_manifests]
+    question, place = plan.question, (plan.question.workspace, plan.question.repository)
+    needed = {*plan.adopted, *(() if to_refuse else question.find_needed())}
     with transaction.atomic():
-        place = question.workspace, question.repository
-        inserted = writes.insert_missing(*place, missing, unknown)
+        inserted = writes.insert_missing(
+            *place,
+            [tag for tag in question.tags if tag not in plan.records],
+            [digest for digest in needed if digest not in known_manifests],
+            described=described,
+            is_repository_known=plan.is_repository_known,
+        )
         manifests = writes.lock_manifests(*place, needed, inserted)
         records = writes.lock_records(*place, question.tags, inserted)
         # A record that was inserted in this hold has no lock yet.
@@ -311,4 +326,6 @@ def hold_plan(
         held = {TagName(row.tag): row for row in rows}
         for row in held.values():
             row.workspace = question.workspace
-        yield PushPlan(question, policy, now, records, held, looks, manifests, is_held=True)
+        yield PushPlan(
+            question, policy, now, records, held, looks, manifests=manifests, is_held=True
+        )
