@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from containers import sql
 from containers.models import Manifest, ManifestReference
 from containers.names import Digest, RepositoryName
 from containers.registry.manifest import ManifestFacts
@@ -88,15 +89,9 @@ def find_descendants(
     workspace: Workspace, repository: RepositoryName, digests: Collection[Digest]
 ) -> set[Digest]:
     """Return `digests` and everything that is known to be listed by them, to any depth."""
-    seen: set[str] = set()
-    generation = {digest.value for digest in digests}
-    while generation:
-        seen |= generation
-        children = ManifestReference.objects.filter(
-            workspace=workspace, repository=repository.name, parent__in=generation
-        )
-        generation = set(children.values_list("child", flat=True)) - seen
-    return {Digest(value) for value in seen}
+    names = sorted(digest.value for digest in digests)
+    below = sql.find_descendants(workspace.pk, repository.name, names)
+    return {*digests, *map(Digest, below)}
 
 
 def find_unknown(

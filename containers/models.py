@@ -172,6 +172,9 @@ class ManifestReference(models.Model):
                 fields=["workspace", "repository", "child", "parent"], name="reference_once"
             ),
         ]
+        indexes = [
+            models.Index(fields=["workspace", "repository", "parent"], name="reference_by_parent"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.parent} lists {self.child}"

@@ -26,6 +26,7 @@ TAGS = Table(TagRecord)
 MANIFESTS = Table(Manifest)
 _PUSHES = Table(Push)
 _REPOSITORIES = "containers_repository"
+_REFERENCES = "containers_manifestreference"
 
 _NEW_MANIFEST = (
     "workspace_id",
@@ -139,6 +140,21 @@ def _select(
             (workspace_id, repository, *part),
         )
     return rows
+
+
+def find_descendants(workspace_id: int, repository: str, digests: Sequence[str]) -> set[str]:
+    """Return what these manifests are known to list, to any depth, without what was asked for."""
+    found: set[str] = set()
+    for part in in_parts(digests):
+        rows = fetch(
+            f"WITH RECURSIVE below (digest) AS (SELECT child FROM {_REFERENCES} WHERE "
+            f"workspace_id = %s AND repository = %s AND parent IN {marks(len(part))} "
+            f"UNION SELECT child FROM {_REFERENCES} JOIN below ON parent = digest "
+            "WHERE workspace_id = %s AND repository = %s) SELECT digest FROM below",
+            (workspace_id, repository, *part, workspace_id, repository),
+        )
+        found.update(digest for (digest,) in rows)
+    return found
 
 
 def lock_tags_of_write(write_id: UUID) -> tuple[list[TagRecord], datetime | None]:

@@ -106,6 +106,13 @@ class PushPlan:
             return replace(decision, step=Step.LOCKED)
         return decision
 
+    def find_needed(self) -> list[Digest]:
+        """Return the manifest and all that it lists, to any depth, as far as that is known."""
+        if self.question.children is None and self.manifest is None:
+            # What is known of no manifest lists nothing that is known.
+            return [self.question.digest]
+        return self.question.find_needed()
+
     def decide_again(self, looks: Mapping[TagName, TakenLook]) -> "PushPlan":
         """Return the plan by the same rows and these looks."""
         return replace(self, looks=looks)
@@ -306,7 +313,7 @@ def hold_plan(
     adopted, PatternError and PatternEvaluationError.
     """
     question, place = plan.question, (plan.question.workspace, plan.question.repository)
-    needed = {*plan.adopted, *(() if to_refuse else question.find_needed())}
+    needed = {*plan.adopted, *(() if to_refuse else plan.find_needed())}
     with transaction.atomic():
         inserted = writes.insert_missing(
             *place,
