@@ -80,8 +80,9 @@ def now() -> str:
 
 
 def read_time(value: Any) -> Any:
-    """Return the time that `now` gave; SQLite gives text, in UTC."""
-    return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
+    """Return a time as it was selected; SQLite gives it as text, or in UTC without saying so."""
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 class Table(Generic[Row]):
