@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ AA = "sha256:" + "a" * 64
 BB = "sha256:" + "b" * 64
 CC = "sha256:" + "c" * 64
 
+# What stops the database server, and Redis.
+OUTAGES = Path(__file__).parent / "outages"
+# Of a parametrized test, where it is to be quick.
+QUICK_CASES = 2
+
 SEMVER = PolicyRule("Release versions", r"^v\d+\.\d+\.\d+$")
 
 
@@ -55,12 +61,16 @@ def skip_or_fail(missing: str) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="leave out tests that start processes")
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="leave out tests that start processes or are slow, and most cases of the others",
+    )
     parser.addoption(
         "--both-databases", action="store_true", help="only the tests marked both_databases"
     )
     parser.addoption(
-        "--cluster", choices=["only", "none"], help="only the tests marked cluster, or none of them"
+        "--outages", choices=["only", "none"], help="only the tests of outages, or none of them"
     )
 
 
@@ -73,10 +83,13 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what was not asked for, and keep together what shares a started service."""
-    others = [item for item in items if not _is_chosen(item, config)]
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if _is_chosen(item, config)]
+    chosen = [item for item in items if _is_chosen(item, config)]
+    if config.option.quick:
+        chosen = _leave_out_cases(chosen)
+    if len(chosen) < len(items):
+        kept = set(chosen)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = chosen
     for item in items:
         if group := _find_group(item):
             item.add_marker(pytest.mark.xdist_group(group))
@@ -85,10 +98,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_chosen(item: pytest.Item, config: pytest.Config) -> bool:
     if config.option.both_databases and item.get_closest_marker("both_databases") is None:
         return False
-    is_cluster = item.get_closest_marker("cluster") is not None
-    if config.option.cluster is not None and is_cluster != (config.option.cluster == "only"):
+    is_outage = item.path.is_relative_to(OUTAGES)
+    if config.option.outages is not None and is_outage != (config.option.outages == "only"):
         return False
-    return not config.option.quick or _find_group(item) == ""
+    is_quick = item.get_closest_marker("slow") is None and _find_group(item) == ""
+    return is_quick or not config.option.quick
+
+
+def _leave_out_cases(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the first cases of each test."""
+    counts: Counter[str] = Counter()
+    kept = []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        counts[name] += 1
+        if counts[name] <= QUICK_CASES:
+            kept.append(item)
+    return kept
 
 
 def _find_group(item: pytest.Item) -> str:
@@ -97,6 +123,9 @@ def _find_group(item: pytest.Item) -> str:
     file = item.nodeid.partition("::")[0]
     if "cluster" in marks:
         return file.rpartition("/")[0]
+    values = item.callspec.params if hasattr(item, "callspec") else {}
+    if "registry_kind" in values and file.startswith("tests/flows/"):
+        return f"{file.rpartition('/')[0]}[{values['registry_kind']}]"
     return file if marks & {"browser", "process"} else ""
 
 
@@ -206,18 +235,19 @@ def sign_in() -> Callable[[User], Client]:
     return sign_in
 
 
+def make_api_client(workspace: Workspace, *scopes: Scope) -> APIClient:
+    """Return an API client with a new access token of these scopes."""
+    name = "token " + "+".join(scopes)
+    secret = create_access_token(workspace, name, list(scopes), actor=SYSTEM)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+    return client
+
+
 @pytest.fixture
 def api_as() -> Callable[..., APIClient]:
     """Return a function that gives an API client with a new access token of these scopes."""
-
-    def api_as(workspace: Workspace, *scopes: Scope) -> APIClient:
-        name = "token " + "+".join(scopes)
-        secret = create_access_token(workspace, name, list(scopes), actor=SYSTEM)
-        client = APIClient()
-        client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
-        return client
-
-    return api_as
+    return make_api_client
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 
+pytestmark = pytest.mark.slow
+
 Path = tuple[str | int, ...]
 
 JSON = "application/json"

@@ -11,7 +11,11 @@ from django.db.utils import ConnectionHandler
 
 from tests.conftest import is_postgresql
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.both_databases,
+    pytest.mark.slow,
+]
 
 APPS = ("workspaces", "containers", "immutability")
 # Tables, columns, constraints, indexes and triggers, however each database keeps them.

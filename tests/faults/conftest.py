@@ -98,7 +98,7 @@ def make_scene(
     return scene
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _faulty_cluster(
     django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Cluster, FaultyRegistry]]:

@@ -44,7 +44,7 @@ class Api:
 
     def locks_of(self, repository: str) -> dict[str, tuple[str, str]]:
         """Return state and digest of every lock of a repository, by tag."""
-        found = self.call("GET", "locked-tags?limit=200")
+        found = self.call("GET", f"locked-tags?limit=200&repository={repository}")
         rows = found["results"] if isinstance(found, dict) else found
         return {
             row["tag"]: (row["state"], row["digest"])

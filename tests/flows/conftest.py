@@ -12,6 +12,7 @@ from tests.conftest import skip_or_fail
 from tests.flows.asking import Api
 from tests.flows.clients import build_clients
 from tests.services.accounts import Account
+from tests.services.distribution import Distribution3, running_distribution_3
 from tests.services.registry_user import Repository
 from tests.services.site import Site
 
@@ -30,7 +31,7 @@ def auth_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def programs() -> None:
     """Skip, or fail in CI, where a program is missing."""
     for program, package in (
@@ -49,33 +50,46 @@ def built() -> dict[str, str]:
     return build_clients()
 
 
-@pytest.fixture(scope="module", params=["docker-registry", "distribution-3"])
+@pytest.fixture(scope="session", params=["docker-registry", "distribution-3"])
 def registry_kind(request: pytest.FixtureRequest) -> str:
-    """Which registry it is: Debian's 2.8.2, which deletes no single tags, or Distribution 3."""
+    """Which registry it is: Debian's 2.8.2, which deletes no single tags, or Distribution 3.
+
+    All tests before the same one share what is started, and a worker.
+    """
     kind: str = request.param
     return kind
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def distribution_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Distribution3]:
+    """The registry of Distribution 3."""
+    with running_distribution_3(tmp_path_factory.mktemp("distribution-3")) as registry:
+        yield registry
+
+
+@pytest.fixture(scope="session")
 def site(
     programs: None,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
     registry_kind: str,
 ) -> Iterator[Site]:
-    """A whole Taglock before either registry, with nothing changed but REGISTRY_URL."""
+    """A whole Taglock before either registry, started once for all tests of this folder."""
+    hashing = "tests.services.quick_hashing"
     if registry_kind == "docker-registry":
-        site = Site(tmp_path_factory.mktemp("site") / "data")
+        site = Site(tmp_path_factory.mktemp("site") / "data", settings=hashing)
     else:
         registry = request.getfixturevalue("distribution_3")
-        site = Site(registry.data_dir, registry.edge_port, registry_url=registry.url)
+        site = Site(
+            registry.data_dir, registry.edge_port, registry_url=registry.url, settings=hashing
+        )
     try:
         yield site
     finally:
         site.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def api(site: Site) -> Api:
     """Acme's API. Every tag of acme that begins with v is protected, and every chart's."""
     api = Api(site)
@@ -88,7 +102,7 @@ def api(site: Site) -> Api:
     return api
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def account(site: Site) -> Account:
     """Bob, a member of acme."""
     return site.account("bob")

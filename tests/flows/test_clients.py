@@ -82,7 +82,6 @@ def test_the_whole_life_of_a_tag(
         return client.delete(repository.name, "v1", digest)
 
     assert client.push(one, name).returncode != 0
-    assert client.log_in("nobody").returncode != 0 or client.push(one, name).returncode != 0
     succeed(client.log_in("bob"))
     succeed(client.push(one, name))
     succeed(client.push(one, name))

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.stop()
 
 
-def test_the_main_job_from_make_run_to_the_refusal_in_the_log(
+def test_the_main_job_from_make_run_to_the_refusal_in_the_log_and_back_again(
     site: Site, curl: str, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(base_url=site.url)
@@ -72,6 +73,14 @@ def test_the_main_job_from_make_run_to_the_refusal_in_the_log(
 
     links = _push_and_delete_as_printed(site)
     _see_who_did_what(page, links)
+
+    _assert_it_stops_cleanly(site, signal.SIGINT)
+    again = Site(site.data_dir, site.port)
+    try:
+        assert again.commands == site.commands
+        assert json.loads(run_command(again.commands[0]))["outcome"] == "unchanged"
+    finally:
+        _assert_it_stops_cleanly(again, signal.SIGTERM)
 
 
 def _verify_as_printed(site: Site) -> None:
@@ -159,13 +168,8 @@ def _see_it_in_the_pages(page: Page, link: str) -> None:
     expect(page.get_by_text(link.rsplit("/", 1)[-1])).to_be_visible()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_cleanly_and_keeps_its_data(
-    tmp_path: Path, curl: str, number: signal.Signals
-) -> None:
-    site = Site(tmp_path / "data")
-    port, commands = site.port, site.commands
-    assert json.loads(run_command(commands[0]))["outcome"] == "unprotected"
+def _assert_it_stops_cleanly(site: Site, number: signal.Signals) -> None:
+    """Stop it by Ctrl-C or as a service manager does, and look at what it leaves."""
     status = site.stop(number)
     # make ends by the signal that it got, once everything below it has ended well.
     assert status in (0, -number, 128 + number)
@@ -173,16 +177,10 @@ def test_it_stops_cleanly_and_keeps_its_data(
     for name in ("registry", "gate", "edge", "site", "worker"):
         assert f"{name} stopped" in printed
     assert "killed" not in printed
-    assert not _is_listening(port)
-    with sqlite3.connect(tmp_path / "data" / "taglock.sqlite3") as database:
+    assert not _is_listening(site.port)
+    with closing(sqlite3.connect(site.data_dir / "taglock.sqlite3")) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    again = Site(tmp_path / "data", port)
-    try:
-        assert again.commands == commands
-        assert json.loads(run_command(commands[0]))["outcome"] == "unprotected"
-    finally:
-        again.stop()
 
 
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:

@@ -1,14 +1,8 @@
-"""The gate before CNCF Distribution 3, which deletes single tags."""
-
-from collections.abc import Iterator
+"""The gate before CNCF Distribution 3, which reads the keys of tokens when it starts."""
 
 import pytest
 
-from tests.flows.asking import (
-    Api,
-    skopeo_login,
-    skopeo_push,
-)
+from tests.flows.asking import Api, skopeo_login, skopeo_push
 from tests.services.distribution import Distribution3
 from tests.services.registry_user import Repository, send
 from tests.services.site import Site
@@ -16,24 +10,10 @@ from tests.services.site import Site
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture(scope="module")
-def site(distribution_3: Distribution3) -> Iterator[Site]:
-    site = Site(distribution_3.data_dir, distribution_3.edge_port, registry_url=distribution_3.url)
-    try:
-        yield site
-    finally:
-        site.stop()
-
-
-@pytest.fixture(scope="module")
-def api(site: Site) -> Api:
-    return Api(site)
-
-
+@pytest.mark.parametrize("registry_kind", ["distribution-3"], indirect=True, scope="session")
 def test_the_keys_of_tokens_are_changed_step_by_step(
     site: Site, api: Api, distribution_3: Distribution3
 ) -> None:
-    api.call("PUT", "container-settings", {"protection": "all"}, If_Match="*")
     image = site.data_dir / "images" / "one"
     bob = site.account("bob")
     old = Repository(site.port, "acme/keys", bob).login

@@ -44,7 +44,7 @@ from workspaces.models import Workspace
 
 __all__ = ["clock"]
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.slow]
 
 SENT = SENT_WITHIN.total_seconds()
 HELD = CLAIM_LIFE.total_seconds()

@@ -41,7 +41,11 @@ from workspaces.access import SYSTEM
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.both_databases,
+    pytest.mark.slow,
+]
 
 CLIENTS = 16
 TIMES = 4

@@ -13,7 +13,7 @@ from tests.outages.asking import assert_try_again, read_json
 from tests.outages.conftest import mend, reconnect
 from tests.services.accounts import Account
 from tests.services.cluster import Cluster
-from tests.services.parts import Part, wait_until
+from tests.services.parts import wait_until
 from tests.services.postgresql import Server
 from tests.services.redis import RedisServer
 from tests.services.registry_user import Answer, Repository, digest_of, log_in, send
@@ -22,12 +22,6 @@ from workspaces.models import Membership, User
 pytestmark = pytest.mark.cluster
 
 PASSWORD = "demo"
-
-
-@pytest.fixture(params=[Part.stop, Part.hang], ids=["stopped", "hung"])
-def break_it(request: pytest.FixtureRequest) -> Callable[[Part], None]:
-    break_it: Callable[[Part], None] = request.param
-    return break_it
 
 
 @pytest.fixture
@@ -66,10 +60,10 @@ class Ask:
 
 
 def test_without_the_site_who_has_a_token_goes_on_and_nobody_gets_a_new_one(
-    cluster: Cluster, repository: Repository, ask: Ask, break_it: Callable[[Part], None]
+    cluster: Cluster, repository: Repository, ask: Ask
 ) -> None:
     one, two = repository.make_image("one"), repository.make_image("two")
-    break_it(cluster.site)
+    cluster.site.hang()
     with ThreadPoolExecutor(2) as threads:
         asked = [threads.submit(ask.log_in), threads.submit(ask.anonymously)]
         assert repository.put("v1.0.0", one).status == 201
@@ -84,10 +78,10 @@ def test_without_the_site_who_has_a_token_goes_on_and_nobody_gets_a_new_one(
 
 
 def test_without_the_site_what_is_taken_away_is_taken_away_at_once(
-    cluster: Cluster, repository: Repository, pusher: Account, break_it: Callable[[Part], None]
+    cluster: Cluster, repository: Repository, pusher: Account
 ) -> None:
     one = repository.make_image("one")
-    break_it(cluster.site)
+    cluster.site.stop()
     assert repository.put("v1.0.0", one).status == 201
     Membership.objects.filter(user_id=pusher.caller.id).delete()
     refused = repository.put("v1.1.0", one)
@@ -95,11 +89,9 @@ def test_without_the_site_what_is_taken_away_is_taken_away_at_once(
     assert repository.tags == {"v1.0.0": digest_of(one)}
 
 
-def test_without_registry_and_gates_somebody_logs_in(
-    cluster: Cluster, ask: Ask, break_it: Callable[[Part], None]
-) -> None:
+def test_without_registry_and_gates_somebody_logs_in(cluster: Cluster, ask: Ask) -> None:
     for part in (cluster.registry, *cluster.gates):
-        break_it(part)
+        part.hang()
     assert ask.log_in().status == 200
     assert ask.log_in("wrong").status == 401
 

@@ -123,7 +123,7 @@ NOISE = {
 
 def _send(port: int, request: bytes) -> None:
     """Send it, and read to the end of the answer, or for as long as an unfinished request waits."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as client:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as client:
         client.sendall(request)
         while client.recv(65536):
             pass

@@ -79,6 +79,8 @@ def _pooled_cluster(
         cluster.start()
         yield cluster
     finally:
+        # First, or the server's sessions would be kept for whoever comes next.
+        _pooler.kill()
         cluster.stop()
 
 

@@ -100,7 +100,15 @@ def test_two_workers_share_many_tags_and_point_each_once(
     workers: tuple[Part, Part], ways: tuple[Way, Way], repository: Repository
 ) -> None:
     expected = _leave_claims(repository, *(f"v1.0.{number}" for number in range(MANY)))
+    for way in ways:
+        way.hold_writes()
     end_leases()
+    # Each of them is in the middle of a tag, however busy the machine is.
+    wait_until(lambda: all(way.hold is not None for way in ways), CATCH_UP_SECONDS)
+    for way in ways:
+        way.let_go()
+        assert way.hold is not None
+        way.hold.let_land()
     _wait_until_finished()
     _assert_locked(repository, expected)
     first, second = (way.sent(POINT) for way in ways)

@@ -4,9 +4,8 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from packages_site.command_line import WITHOUT_DATABASE, WITHOUT_MIGRATIONS
 from packages_site.data_dir import make_command_line
-from packages_site.environment import Environment
+from tests.services.console import Console
 from tests.services.postgresql import find_free_port
 from tests.services.site import ROOT
 
@@ -53,25 +52,31 @@ HARMLESS = {
 }
 
 
-def run(data_dir: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    ours = {each.name.upper() for each in fields(Environment)}
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env={**inherited, "DATA_DIR": str(data_dir), "PYTHONWARNINGS": "ignore", **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
 
 
-def manage(data_dir: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return run(data_dir, "manage.py", *command, **env)
+@pytest.fixture
+def run(python: Console) -> Run:
+    """Return a function that runs Python with its data in a folder."""
+
+    def run(data_dir: Path, *command: str, **env: str) -> Done:
+        return python.run(*command, env={"DATA_DIR": str(data_dir), **env})
+
+    return run
 
 
-def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+@pytest.fixture
+def manage(run: Run) -> Run:
+    """Return a function that runs a command of manage.py with its data in a folder."""
+
+    def manage(data_dir: Path, *command: str, **env: str) -> Done:
+        return run(data_dir, "manage.py", *command, **env)
+
+    return manage
+
+
+def assert_one_line(done: Done, *words: str) -> None:
     """Assert that a command has failed, and has said why in one line, and nothing else."""
     assert done.returncode == 1, done
     assert done.stdout == ""
@@ -81,7 +86,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
         assert word in done.stderr
 
 
-def run_every_command(data_dir: Path, folder: Path) -> dict[str, int]:
+def run_every_command(run: Run, data_dir: Path, folder: Path) -> dict[str, int]:
     folder.mkdir()
     done = run(data_dir, "-c", RUN_EVERY_COMMAND, str(folder), json.dumps(HARMLESS))
     statuses: dict[str, int] = json.loads(done.stdout)
@@ -89,9 +94,9 @@ def run_every_command(data_dir: Path, folder: Path) -> dict[str, int]:
     return statuses
 
 
-def test_without_a_database_no_command_makes_one_or_a_key(tmp_path: Path) -> None:
+def test_without_a_database_no_command_makes_one_or_a_key(run: Run, tmp_path: Path) -> None:
     data_dir, folder = tmp_path / "data", tmp_path / "said"
-    statuses = run_every_command(data_dir, folder)
+    statuses = run_every_command(run, data_dir, folder)
     assert not data_dir.exists()
     for name, status in statuses.items():
         said = (folder / f"{name}.err").read_text()
@@ -109,12 +114,12 @@ def test_without_a_database_no_command_makes_one_or_a_key(tmp_path: Path) -> Non
         assert said.count("\n") == 1
 
 
-def test_on_a_database_without_tables_every_command_says_so(tmp_path: Path) -> None:
+def test_on_a_database_without_tables_every_command_says_so(run: Run, tmp_path: Path) -> None:
     data_dir, folder = tmp_path / "data", tmp_path / "said"
     data_dir.mkdir()
     file = data_dir / "taglock.sqlite3"
     file.touch()
-    for name, status in run_every_command(data_dir, folder).items():
+    for name, status in run_every_command(run, data_dir, folder).items():
         said = (folder / f"{name}.err").read_text()
         assert "Traceback" not in said, name
         if name not in WITHOUT_DATABASE | WITHOUT_MIGRATIONS:
@@ -127,7 +132,9 @@ def test_on_a_database_without_tables_every_command_says_so(tmp_path: Path) -> N
     assert {path.name.partition("-")[0] for path in data_dir.iterdir()} == {"taglock.sqlite3"}
 
 
-def test_migrate_makes_database_and_keys_and_then_commands_work(tmp_path: Path) -> None:
+def test_migrate_makes_database_and_keys_and_then_commands_work(
+    manage: Run, tmp_path: Path
+) -> None:
     data_dir = tmp_path / "not" / "there" / "yet"
     for option in ("--plan", "--check"):
         assert_one_line(manage(data_dir, "migrate", option), "there is no database")
@@ -156,7 +163,9 @@ def test_migrate_makes_database_and_keys_and_then_commands_work(tmp_path: Path) 
         "sqlite:////dev/null/taglock.sqlite3",
     ],
 )
-def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path, command: str, url: str) -> None:
+def test_a_database_that_cannot_be_used_is_one_line(
+    manage: Run, tmp_path: Path, command: str, url: str
+) -> None:
     done = manage(tmp_path, command, *(["acme"] * (command != "migrate")), DATABASE_URL=url)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
@@ -172,7 +181,7 @@ def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path, command: str
     ],
 )
 def test_site_gate_and_scheduler_make_no_keys_either(
-    tmp_path: Path, command: tuple[str, ...]
+    run: Run, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     env = {"DJANGO_SETTINGS_MODULE": "packages_site.settings"}
     done = run(tmp_path / "data", *command, **env)
@@ -205,7 +214,7 @@ def test_a_printed_command_names_the_folder_where_it_is_not_the_default(
     ],
 )
 def test_make_run_says_in_one_line_what_it_cannot_use(
-    tmp_path: Path, name: str, value: str
+    run: Run, tmp_path: Path, name: str, value: str
 ) -> None:
     env = {"DJANGO_SETTINGS_MODULE": "packages_site.settings", "PORT": str(find_free_port())}
     done = run(tmp_path, "-m", "packages_site.run", **env, **{name: value})

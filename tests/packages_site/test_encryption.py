@@ -1,11 +1,8 @@
 """PostgreSQL and Redis over TLS: what the addresses ask for is what the connections do."""
 
-import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,16 +12,16 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from packages_site.addresses import parse_redis_url
-from packages_site.environment import Environment
 from packages_site.local import find_free_ports
 from tests.conftest import skip_or_fail
 from tests.services.certificates import Certificates, make_certificates
+from tests.services.console import Console
 from tests.services.postgresql import as_postgres, find_bin, make_folder, postgresql
 from tests.services.redis import RedisServer
 
 pytestmark = pytest.mark.process
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+Ask = Callable[[str], subprocess.CompletedProcess[str]]
 ASK = (
     "import django; django.setup(); from django.db import connection; "
     "cursor = connection.cursor(); cursor.execute("
@@ -60,25 +57,22 @@ def server(certificates: Certificates) -> Iterator[str]:
         yield address
 
 
-def ask_server(tmp_path: Path, url: str) -> subprocess.CompletedProcess[str]:
-    """Let Taglock, with its own settings, say whether its connection is encrypted."""
-    ours = {each.name.upper() for each in fields(Environment)}
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    return subprocess.run(
-        # Not by manage.py: its commands want a database that is migrated.
-        [sys.executable, "-W", "ignore", "-c", ASK],
-        cwd=ROOT,
-        env={
-            **inherited,
+@pytest.fixture
+def ask_server(python: Console, tmp_path: Path) -> Ask:
+    """Return a function that lets Taglock, with its own settings, say how it is connected."""
+
+    def ask_server(url: str) -> subprocess.CompletedProcess[str]:
+        env = {
             "DJANGO_SETTINGS_MODULE": "packages_site.settings",
             "SECRET_KEY": 50 * "s",
             "DATA_DIR": str(tmp_path),
             "DATABASE_URL": url,
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+            "DATABASE_PATIENCE_SECONDS": "2",
+        }
+        # Not by manage.py: its commands want a database that is migrated.
+        return python.run("-c", ASK, env=env)
+
+    return ask_server
 
 
 @pytest.mark.parametrize(
@@ -94,9 +88,9 @@ def ask_server(tmp_path: Path, url: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_connection_is_what_its_address_asks_for(
-    server: str, certificates: Certificates, tmp_path: Path, host: str, options: str, answer: str
+    server: str, certificates: Certificates, ask_server: Ask, host: str, options: str, answer: str
 ) -> None:
-    done = ask_server(tmp_path, fill(server, certificates, host, options))
+    done = ask_server(fill(server, certificates, host, options))
     assert (done.stdout.removesuffix("\n"), done.returncode) == (answer, 0), done.stderr
 
 
@@ -109,20 +103,20 @@ def test_a_connection_is_what_its_address_asks_for(
     ],
 )
 def test_a_server_that_cannot_be_verified_is_not_talked_to(
-    server: str, certificates: Certificates, tmp_path: Path, host: str, options: str, reason: str
+    server: str, certificates: Certificates, ask_server: Ask, host: str, options: str, reason: str
 ) -> None:
-    done = ask_server(tmp_path, fill(server, certificates, host, options))
+    done = ask_server(fill(server, certificates, host, options))
     assert (done.stdout, done.returncode) == ("", 1)
     assert reason in done.stderr
 
 
 def test_a_server_without_tls_is_not_talked_to_where_it_is_required(
-    server: str, certificates: Certificates, tmp_path: Path
+    server: str, certificates: Certificates, ask_server: Ask
 ) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET ssl = off")
         connection.execute("SELECT pg_reload_conf()")
-        done = ask_server(tmp_path, fill(server, certificates, "localhost", "sslmode=require"))
+        done = ask_server(fill(server, certificates, "localhost", "sslmode=require"))
         connection.execute("ALTER SYSTEM RESET ssl")
         connection.execute("SELECT pg_reload_conf()")
     assert (done.stdout, done.returncode) == ("", 1)

@@ -18,6 +18,7 @@ from packages_site.environment import (
     read_environment,
     read_or_make_secret_key,
 )
+from tests.services.console import Console
 from workspaces.log.notes import parse_signing_key
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -445,27 +446,23 @@ def test_the_database_is_in_the_data_folder_whatever_its_name(
 # The whole way, as an operator meets it.
 
 
-def run_python(tmp_path: Path, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
-    ours = {each.name.upper() for each in fields(Environment)}
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+Check = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run_python(python: Console, tmp_path: Path) -> Check:
+    """Return a function that runs Python with Taglock's settings and these values."""
     settings = {"DJANGO_SETTINGS_MODULE": "packages_site.settings", "DATA_DIR": str(tmp_path)}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**inherited, **settings, **values},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
+    def run_python(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+        return python.run(*arguments, env={**settings, **values})
 
-def run_check(tmp_path: Path, **values: str) -> subprocess.CompletedProcess[str]:
-    return run_python(tmp_path, "manage.py", "check", **values)
+    return run_python
 
 
 @pytest.mark.process
-def test_a_good_environment_starts(tmp_path: Path) -> None:
-    done = run_check(tmp_path)
+def test_a_good_environment_starts(run_python: Check) -> None:
+    done = run_python("manage.py", "check")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -491,9 +488,9 @@ def test_a_good_environment_starts(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_environment_stops_the_start_with_one_line(
-    tmp_path: Path, name: str, value: str
+    run_python: Check, name: str, value: str
 ) -> None:
-    done = run_check(tmp_path, **{name: value})
+    done = run_python("manage.py", "check", **{name: value})
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("taglock: bad setting: ")
@@ -523,9 +520,9 @@ READ_HSTS = (
     ],
 )
 def test_hsts_binds_other_hosts_only_where_it_is_asked_to(
-    tmp_path: Path, url: str, hsts: str, header: str
+    run_python: Check, url: str, hsts: str, header: str
 ) -> None:
-    done = run_python(tmp_path, "-c", READ_HSTS, PUBLIC_URL=url, HSTS=hsts)
+    done = run_python("-c", READ_HSTS, PUBLIC_URL=url, HSTS=hsts)
     assert (done.stdout, done.returncode) == (f"{header}\n", 0), done.stderr
 
 

@@ -24,6 +24,8 @@ from packages_site.supervisor import (
 from tests.services.parts import wait_until
 from tests.services.site import ROOT
 
+pytestmark = pytest.mark.process
+
 RUN = """
 import json, os, sys
 from packages_site import supervisor

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import Client
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from workspaces.models import User
@@ -66,15 +68,15 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def signed_in_page(open_page: Callable[..., Page], live_server: Any) -> Callable[..., Page]:
-    """Return a function that opens a page in which somebody has signed in."""
+    """Return a function that opens an empty page of a browser in which somebody is signed in."""
 
     def signed_in_page(user: User, **options: Any) -> Page:
         page = open_page(base_url=live_server.url, **options)
-        page.goto("/accounts/login/")
-        page.fill("#id_username", user.username)
-        page.fill("#id_password", "demo")
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda url: "login" not in url)
+        client = Client()
+        client.force_login(user)
+        name = settings.SESSION_COOKIE_NAME
+        value = client.cookies[name].value
+        page.context.add_cookies([{"name": name, "value": value, "url": live_server.url}])
         return page
 
     return signed_in_page

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -46,11 +47,14 @@ class Load:
 class _Client(threading.Thread):
     """Pushes new tags, the same again, another image, and tags that no rule matches."""
 
-    def __init__(self, load: Load, port: int, account: Account, number: int) -> None:
+    def __init__(
+        self, load: Load, port: int, account: Account, number: int, pause_seconds: float
+    ) -> None:
         super().__init__(daemon=True)
+        self._pause_seconds = pause_seconds
         self._load = load
         self._number = number
-        self._repository = Repository(port, f"acme/load-{number}", account)
+        self._repository = Repository(port, f"acme/load-{number}-{secrets.token_hex(3)}", account)
 
     def run(self) -> None:
         """Push until the load is stopped."""
@@ -66,6 +70,7 @@ class _Client(threading.Thread):
             self._put("unprotected", f"branch-{count % 5}", two, 201)
             if count % LOGIN_EVERY == 1:
                 self._log_in()
+            self._load.stopped.wait(self._pause_seconds)
 
     def _image(self, config: dict[str, object], text: str) -> bytes:
         document = {"schemaVersion": 2, "mediaType": IMAGE_TYPE, "config": config, "layers": []}
@@ -115,11 +120,13 @@ def follow_readme(site: Site, folder: Path) -> None:
 
 
 @contextmanager
-def pushing(site: Site, clients: int) -> Iterator[Load]:
-    """Push all the while."""
-    Api(site, "load").protect(RULES)
+def pushing(site: Site, clients: int, pause_seconds: float = 0) -> Iterator[Load]:
+    """Push all the while; each client pauses after four pushes."""
+    Api(site, f"load-{secrets.token_hex(3)}").protect(RULES)
     load, account = Load(), site.account("bob")
-    threads = [_Client(load, site.port, account, number) for number in range(clients)]
+    threads = [
+        _Client(load, site.port, account, number, pause_seconds) for number in range(clients)
+    ]
     for thread in threads:
         thread.start()
     try:

@@ -4,12 +4,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 from containers.tokens.tokens import Caller, CallerKind
 from tests.services.accounts import Account, keys_of
+from tests.services.console import Console
 from tests.services.postgresql import find_free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -32,6 +32,7 @@ class Site:
         port: int | None = None,
         registry_url: str = "",
         redis_url: str = "",
+        settings: str = "packages_site.settings",
     ) -> None:
         """Start it and wait until it says that it is ready. Raises RuntimeError otherwise."""
         self.port = port or find_free_port()
@@ -39,13 +40,18 @@ class Site:
         self.data_dir = data_dir
         self.lines: list[str] = []
         self._has_redis = bool(redis_url)
+        self._env = {
+            **own_environment(),
+            "DATA_DIR": str(data_dir),
+            "DJANGO_SETTINGS_MODULE": settings,
+        }
+        self._console: Console | None = None
         self._ready = threading.Event()
         self._process = subprocess.Popen(
             ["make", "--silent", "run"],
             cwd=ROOT,
             env={
-                **own_environment(),
-                "DATA_DIR": str(data_dir),
+                **self._env,
                 "PORT": str(self.port),
                 "REGISTRY_URL": registry_url,
                 "REDIS_URL": redis_url,
@@ -129,14 +135,9 @@ class Site:
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
         """Run a command of manage.py beside it; return what it says on standard output."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env={**own_environment(), "DATA_DIR": str(self.data_dir)},
-            input=stdin,
-            capture_output=True,
-            text=True,
-        )
+        if self._console is None:
+            self._console = Console(self._env)
+        done = self._console.run("manage.py", *arguments, stdin=stdin)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -146,6 +147,9 @@ class Site:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal as a terminal or a service manager does; return make's exit status."""
+        if self._console is not None:
+            self._console.close()
+            self._console = None
         if self._process.poll() is None:
             if number == signal.SIGINT:
                 os.killpg(self._process.pid, number)

@@ -21,6 +21,8 @@ from workspaces.log.models import LockEvent
 from workspaces.log.notes import make_signing_key
 from workspaces.models import Workspace
 
+pytestmark = pytest.mark.slow
+
 FIELDS = sorted({field.name for field in LockEvent._meta.concrete_fields} - {"id"})
 
 

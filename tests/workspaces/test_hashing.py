@@ -24,6 +24,8 @@ from workspaces.hashing import (
 from workspaces.models import User, Workspace
 from workspaces.throttles import BusyError
 
+pytestmark = pytest.mark.slow
+
 ORDERLY = "workspaces.hashing.LimitedConcurrencyArgon2PasswordHasher"
 BUSY = "The site is busy at the moment. Try again in a few seconds."
 

@@ -100,6 +100,7 @@ print(settings.HAS_MAIL, settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAI
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [

@@ -93,6 +93,7 @@ def test_the_reason_says_what_to_change(body: bytes, reason: str) -> None:
     assert str(caught.value) == reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit", [b'\\"', b"[", b"[]", b'"', b'{"a":', b'""', b"\\", b'{"a":{}},'], ids=repr
 )

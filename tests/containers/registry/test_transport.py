@@ -20,6 +20,8 @@ from packages_site.local import find_free_ports
 from tests.containers.registry.servers import Server
 from tests.services.certificates import make_certificate
 
+pytestmark = pytest.mark.slow
+
 API, V1 = RepositoryName("acme/api"), TagName("v1")
 DEADLINE_SECONDS = 0.6
 GRACE_SECONDS = 1.4

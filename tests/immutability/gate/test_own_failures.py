@@ -14,7 +14,7 @@ from tests.immutability.gate.client import GateClient, is_undecided
 from tests.immutability.making import break_the_log
 from tests.immutability.registry_double import NO_ANSWER, image
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 ONE, TWO = named("one", image("one")), named("two", image("two"))
 MAX_STATEMENTS = 200

@@ -62,6 +62,7 @@ def compile_or_none(text: str) -> Pattern | None:
         return None
 
 
+@pytest.mark.slow
 @given(text=PATTERNS, tags=st.lists(NEAR_TAGS | TAGS, min_size=1, max_size=8))
 @example(text=r"\B$", tags=["a-"])
 @example(text=r"(?i)^\x{212a}$", tags=["k", "K"])
@@ -93,6 +94,7 @@ def test_what_is_said_of_a_pattern_is_what_re2_does(text: str, tags: list[str]) 
     assert matching or unmatched
 
 
+@pytest.mark.slow
 @given(text=PATTERNS, tags=st.lists(NEAR_TAGS | TAGS, min_size=1, max_size=8))
 @settings(max_examples=1000, deadline=None)
 def test_a_pattern_without_its_dead_parts_matches_the_same_tags(text: str, tags: list[str]) -> None:

@@ -11,7 +11,11 @@ from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import digest_of, image
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.both_databases,
+    pytest.mark.slow,
+]
 
 IMAGES = [named(f"image {number}", image(str(number))) for number in range(16)]
 ONE = IMAGES[0]

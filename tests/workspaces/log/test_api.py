@@ -11,9 +11,18 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from immutability.policy.protection import Policy, Protection
-from tests.conftest import AA, BB, CC, SEMVER
+from tests.conftest import (
+    AA,
+    BB,
+    CC,
+    SEMVER,
+    make_api_client,
+    make_member,
+    protect_workspace,
+)
 from tests.problems import read_problem
-from workspaces.access import Scope
+from workspaces.access import SYSTEM, Role, Scope
+from workspaces.actions.workspaces import create_workspace
 from workspaces.log.keys import verifier_key
 from workspaces.log.models import Checkpoint, LockEvent
 from workspaces.models import User, Workspace
@@ -27,19 +36,37 @@ def auditor(acme: Workspace, api_as: Callable[..., APIClient]) -> APIClient:
     return api_as(acme, Scope.AUDIT)
 
 
+@pytest.fixture(scope="module")
+def acme(kept_rows: None) -> Workspace:
+    return create_workspace("acme", "Acme", actor=SYSTEM)
+
+
+@pytest.fixture(scope="module")
+def globex(kept_rows: None) -> Workspace:
+    return create_workspace("globex", "Globex", actor=SYSTEM)
+
+
+@pytest.fixture(scope="module")
+def alice(acme: Workspace) -> User:
+    return make_member(acme, "alice", Role.ADMIN)
+
+
+@pytest.fixture(scope="module")
+def registry(acme: Workspace) -> APIClient:
+    return make_api_client(acme, Scope.REGISTRY)
+
+
 @pytest.fixture(autouse=True)
-def _some_history(
-    acme: Workspace,
-    globex: Workspace,
-    alice: User,
-    registry: APIClient,
-    api_as: Callable[..., APIClient],
-    protect: Protect,
-) -> None:
-    """Two locks, a refusal and an identical push in acme, and a lock in globex."""
-    protect(acme, Protection.SOME, SEMVER)
-    protect(globex, Protection.ALL)
-    stranger = api_as(globex, Scope.REGISTRY)
+def _some_history(db: None, kept_history: None) -> None:
+    """What each test begins with."""
+
+
+@pytest.fixture(scope="module")
+def kept_history(acme: Workspace, globex: Workspace, alice: User, registry: APIClient) -> None:
+    """Two locks, a refusal and an identical push in acme, and a lock in globex; made once."""
+    protect_workspace(acme, Protection.SOME, SEMVER)
+    protect_workspace(globex, Protection.ALL)
+    stranger = make_api_client(globex, Scope.REGISTRY)
     for client, repository, tag, digest, actor in (
         (registry, "acme/api", "v1.0.0", AA, "dana"),
         (registry, "acme/web", "v2.0.0", BB, "erin"),

@@ -243,6 +243,7 @@ def test_batches_of_any_number_give_each_event_once(
     assert [event["sequence"] for event in events] == list(range(1, count + 2))
 
 
+@pytest.mark.slow
 def test_memory_stays_where_it_is_however_long_the_log(
     auditor: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:

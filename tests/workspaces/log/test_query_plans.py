@@ -15,7 +15,7 @@ from workspaces.log.models import LockEvent
 from workspaces.log.query import LogFilterForm, find_events
 from workspaces.models import Workspace
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.slow]
 
 COUNT = 1000
 

@@ -28,6 +28,7 @@ from workspaces.log.models import EventSeal, LockEvent, SealProgress
 from workspaces.log.seal import count_unsealed, seal_events, seal_for
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("log_files"),
     pytest.mark.both_databases,
