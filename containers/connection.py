@@ -9,8 +9,11 @@ from django.db import connection
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.key_folder import token_keys
-from containers.tokens.keys import KeyFileError
-from containers.tokens.tokens import TAGLOCK, sign_token
+from containers.tokens.keys import KeyFileError, KeyFolder
+from containers.tokens.tokens import MAX_TOKENS_KEPT, TAGLOCK, TOKEN_SECONDS, sign_token
+
+# One that is used at the end of it is valid for as long again.
+_TOKEN_KEPT_SECONDS = TOKEN_SECONDS // 2
 
 
 def find_registry() -> RegistryClient | None:
@@ -35,7 +38,14 @@ def _client(url: str) -> RegistryClient:
 
 def _authorize(access: ResourceAccess) -> str:
     """Return a token of Taglock's own for one call: no more than the call needs."""
+    keys, period = token_keys(), int(time.time()) // _TOKEN_KEPT_SECONDS
     try:
-        return f"Bearer {sign_token(token_keys(), TAGLOCK, [access], int(time.time()))}"
+        return f"Bearer {_sign(keys, keys.read_signing_key().id, access, period)}"
     except KeyFileError as error:
         raise RegistryUnavailableError(f"no token for it can be signed: {error}") from error
+
+
+@lru_cache(maxsize=MAX_TOKENS_KEPT)
+def _sign(keys: KeyFolder, key_id: str, access: ResourceAccess, period: int) -> str:
+    """Return a token that the same key signs once in a period for the same access."""
+    return sign_token(keys, TAGLOCK, [access], int(time.time()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from containers import sql
 from containers.models import Manifest, ManifestReference
 from containers.names import Digest, RepositoryName
 from containers.registry.manifest import ManifestFacts
@@ -15,8 +16,7 @@ def record_manifest(
 
     Its row comes first: who holds that adds to the list.
     """
-    row = Manifest(workspace=workspace, repository=repository.name, digest=digest.value)
-    _describe(row, facts)
+    row = describe(workspace, repository, digest, facts)
     Manifest.objects.bulk_create(
         [row],
         update_conflicts=True,
@@ -24,6 +24,15 @@ def record_manifest(
         update_fields=["media_type", "size", "subject", "is_read"],
     )
     _record_list(row, facts)
+
+
+def describe(
+    workspace: Workspace, repository: RepositoryName, digest: Digest, facts: ManifestFacts
+) -> Manifest:
+    """Return a manifest's row with what the manifest says. Neither row nor list is saved."""
+    row = Manifest(workspace=workspace, repository=repository.name, digest=digest.value)
+    _describe(row, facts)
+    return row
 
 
 def record_facts(row: Manifest, facts: ManifestFacts) -> None:
@@ -80,15 +89,9 @@ def find_descendants(
     workspace: Workspace, repository: RepositoryName, digests: Collection[Digest]
 ) -> set[Digest]:
     """Return `digests` and everything that is known to be listed by them, to any depth."""
-    seen: set[str] = set()
-    generation = {digest.value for digest in digests}
-    while generation:
-        seen |= generation
-        children = ManifestReference.objects.filter(
-            workspace=workspace, repository=repository.name, parent__in=generation
-        )
-        generation = set(children.values_list("child", flat=True)) - seen
-    return {Digest(value) for value in seen}
+    names = sorted(digest.value for digest in digests)
+    below = sql.find_descendants(workspace.pk, repository.name, names)
+    return {*digests, *map(Digest, below)}
 
 
 def find_unknown(

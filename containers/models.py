@@ -1,4 +1,7 @@
-"""What is known of the registry: its repositories, tags and manifests, and the writes in flight."""
+"""What is known of the registry: its repositories, tags and manifests, and the writes in flight.
+
+The key of a workspace has no index of its own: each table has one that begins with it.
+"""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -17,7 +20,9 @@ class WriteKind(models.TextChoices):
 class Repository(models.Model):
     """A repository that something was pushed to, or that was made public."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="repositories")
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, related_name="repositories", db_index=False
+    )
     name = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     # Whoever wants may pull, without signing in.
     is_public = models.BooleanField(db_default=False, default=False)
@@ -41,30 +46,34 @@ class Tag(models.Model):
     revision.
     """
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="tags")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="tags", db_index=False)
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     name = models.CharField(max_length=MAX_TAG_LENGTH)
     # Empty where the registry has no such tag, and where it has never been looked at.
-    digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default="")
     shown_at = models.DateTimeField(null=True)
-    revision = models.PositiveBigIntegerField(default=0)
+    revision = models.PositiveBigIntegerField(default=0, db_default=0)
     changed_at = models.DateTimeField(null=True)
     pushed_at = models.DateTimeField(null=True)
 
     # The write in flight: one at a time.
     write_id = models.UUIDField(null=True)
-    write_kind = models.CharField(max_length=8, blank=True, default="")
-    write_digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    write_kind = models.CharField(max_length=8, blank=True, default="", db_default="")
+    write_digest = models.CharField(
+        max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default=""
+    )
     write_begun_at = models.DateTimeField(null=True)
     # After this it is not sent any more.
     write_expires_at = models.DateTimeField(null=True)
     # The write of a two-phase check: only its caller or an admin ends it.
-    write_is_external = models.BooleanField(default=False)
+    write_is_external = models.BooleanField(default=False, db_default=False)
 
     # A write that got no answer and may still land until then. The digest is empty for a delete,
     # and for several writes of different images.
     stray_until = models.DateTimeField(null=True)
-    stray_digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    stray_digest = models.CharField(
+        max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default=""
+    )
 
     class Meta:
         constraints = [
@@ -97,7 +106,7 @@ class Tag(models.Model):
 class Push(models.Model):
     """A push of a tag that landed."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="pushes")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="pushes", db_index=False)
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     tag = models.CharField(max_length=MAX_TAG_LENGTH)
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
@@ -117,18 +126,20 @@ class Push(models.Model):
 class Manifest(models.Model):
     """What is known of a manifest: whether it is there, what it lists, and a delete of it."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="manifests")
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, related_name="manifests", db_index=False
+    )
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
-    media_type = models.CharField(max_length=255, blank=True, default="")
-    size = models.PositiveBigIntegerField(default=0)
-    subject = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="")
+    media_type = models.CharField(max_length=255, blank=True, default="", db_default="")
+    size = models.PositiveBigIntegerField(default=0, db_default=0)
+    subject = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default="")
     # The registry has taken or shown it, and no delete of it has landed since.
-    is_there = models.BooleanField(default=False)
+    is_there = models.BooleanField(default=False, db_default=False)
     # False for one that only another manifest names: what it lists is not known.
-    is_read = models.BooleanField(default=False)
+    is_read = models.BooleanField(default=False, db_default=False)
     # Raised by each delete of it that begins.
-    revision = models.PositiveBigIntegerField(default=0)
+    revision = models.PositiveBigIntegerField(default=0, db_default=0)
     delete_id = models.UUIDField(null=True)
     delete_expires_at = models.DateTimeField(null=True)
     # A delete of it that got no answer may still land until then.
@@ -148,7 +159,9 @@ class Manifest(models.Model):
 class ManifestReference(models.Model):
     """An index lists a manifest: deleting the child would break the parent."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="manifest_references")
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, related_name="manifest_references", db_index=False
+    )
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     parent = models.CharField(max_length=MAX_DIGEST_LENGTH)
     child = models.CharField(max_length=MAX_DIGEST_LENGTH)
@@ -158,6 +171,9 @@ class ManifestReference(models.Model):
             models.UniqueConstraint(
                 fields=["workspace", "repository", "child", "parent"], name="reference_once"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "repository", "parent"], name="reference_by_parent"),
         ]
 
     def __str__(self) -> str:

@@ -8,17 +8,13 @@ database's clock times leases; `sent_by` is this machine's clock that goes on wh
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
-from django.db.models import Exists
-from django.db.models.functions import Now
-
+from containers import sql
 from containers.connection import release_database
 from containers.models import Manifest, WriteKind
-from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import (
@@ -77,52 +73,66 @@ def read_clock() -> float:
 # ---- hold ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Inserted:
+    """The rows that a hold has just inserted: it has them already."""
+
+    manifests: Mapping[Digest, Manifest] = field(default_factory=dict)
+    records: Mapping[TagName, TagRecord] = field(default_factory=dict)
+
+
 def insert_missing(
     workspace: Workspace,
     repository: RepositoryName,
     tags: Collection[TagName],
     digests: Collection[Digest] = (),
-) -> None:
+    *,
+    described: Manifest | None = None,
+    is_repository_known: bool = False,
+) -> Inserted:
     """Insert records and manifests that are missing, sorted, within the hold and before its locks.
 
-    Others that insert the same wait for this transaction, while they hold nothing.
+    Others that insert the same wait for this transaction, while they hold nothing. `described` is
+    what is known already of one of the manifests. A tag's first record makes its repository known.
     """
-    place = {"workspace": workspace, "repository": repository.name}
+    manifests: list[Manifest] = []
+    records: list[TagRecord] = []
     if digests:
-        Manifest.objects.bulk_create(
-            [Manifest(**place, digest=digest.value) for digest in sorted(digests)],
-            ignore_conflicts=True,
-        )
+        place = {"workspace": workspace, "repository": repository.name}
+        rows = {digest.value: Manifest(**place, digest=digest.value) for digest in digests}
+        if described is not None and described.digest in rows:
+            rows[described.digest] = described
+        manifests = sql.insert_manifests([rows[name] for name in sorted(rows)])
     if tags:
-        RepositoryRow.objects.bulk_create(
-            [RepositoryRow(workspace=workspace, name=repository.name)], ignore_conflicts=True
-        )
-        TagRecord.objects.bulk_create(
-            [TagRecord(**place, name=tag.name) for tag in sorted(tags)], ignore_conflicts=True
-        )
+        if not is_repository_known:
+            sql.insert_repository(workspace.pk, repository.name)
+        names = sorted(tag.name for tag in tags)
+        records = sql.insert_tags(workspace.pk, repository.name, names)
+    return Inserted(
+        {Digest(row.digest): row for row in manifests}, {TagName(row.name): row for row in records}
+    )
 
 
 def lock_manifests(
-    workspace: Workspace, repository: RepositoryName, digests: Collection[Digest]
+    workspace: Workspace,
+    repository: RepositoryName,
+    digests: Collection[Digest],
+    inserted: Inserted = Inserted(),
 ) -> dict[Digest, Manifest]:
     """Lock these manifests, in order, and return them. Raises RecordMovedError where one is gone.
 
     A push and a delete that need the same manifest follow one another.
     """
-    if not digests:
-        return {}
-    rows = list(
-        Manifest.objects.select_for_update(no_key=True)
-        .filter(
-            workspace=workspace,
-            repository=repository.name,
-            digest__in=[digest.value for digest in digests],
-        )
-        .order_by("digest")
-    )
-    if len(rows) < len(set(digests)):
+    held = {
+        digest: inserted.manifests[digest] for digest in digests if digest in inserted.manifests
+    }
+    names = sorted(digest.value for digest in digests if digest not in held)
+    if names:
+        rows = sql.lock_manifests(workspace.pk, repository.name, names)
+        held |= {Digest(row.digest): row for row in rows}
+    if len(held) < len(set(digests)):
         raise RecordMovedError("a manifest has no row yet")
-    return {Digest(row.digest): row for row in rows}
+    return dict(sorted(held.items()))
 
 
 def hold_shown(
@@ -132,29 +142,30 @@ def hold_shown(
 
     A delete of one that is open began before its tag was known to be at it: it may take the tag.
     """
-    insert_missing(workspace, repository, (), digests)
-    return lock_manifests(workspace, repository, digests)
+    inserted = insert_missing(workspace, repository, (), digests)
+    return lock_manifests(workspace, repository, digests, inserted)
 
 
 def lock_records(
-    workspace: Workspace, repository: RepositoryName, tags: Collection[TagName]
+    workspace: Workspace,
+    repository: RepositoryName,
+    tags: Collection[TagName],
+    inserted: Inserted = Inserted(),
 ) -> dict[TagName, TagRecord]:
     """Lock the records of these tags, in order of their names, and return them.
 
     Raises RecordMovedError where one has no row yet.
     """
-    rows = list(
-        TagRecord.objects.select_for_update(no_key=True)
-        .filter(
-            workspace=workspace,
-            repository=repository.name,
-            name__in=[tag.name for tag in tags],
-        )
-        .order_by("name")
-    )
-    if len(rows) < len(set(tags)):
+    held = {tag: inserted.records[tag] for tag in tags if tag in inserted.records}
+    names = sorted(tag.name for tag in tags if tag not in held)
+    if names:
+        rows = sql.lock_tags(workspace.pk, repository.name, names)
+        held |= {TagName(row.name): row for row in rows}
+    if len(held) < len(set(tags)):
         raise RecordMovedError("a tag has no record yet")
-    return {TagName(row.name): row for row in rows}
+    for record in held.values():
+        record.workspace = workspace
+    return dict(sorted(held.items()))
 
 
 def lock_record(record_id: int) -> TagRecord:
@@ -200,7 +211,7 @@ def save_record(record: TagRecord, now: datetime) -> None:
     """Write a held record that has changed: its revision says so to everybody who has looked."""
     record.revision += 1
     record.changed_at = now
-    record.save()
+    sql.update_tag(record)
 
 
 def begin_delete(write: Write, manifest: Manifest, now: datetime) -> None:
@@ -212,7 +223,7 @@ def begin_delete(write: Write, manifest: Manifest, now: datetime) -> None:
     manifest.delete_id = write.id
     manifest.delete_expires_at = now + WRITE_LEASE
     manifest.revision += 1
-    manifest.save()
+    sql.update_manifest(manifest)
 
 
 # ---- send ------------------------------------------------------------------------------------
@@ -248,14 +259,7 @@ def lock_records_of(write: Write) -> tuple[list[TagRecord], datetime | None]:
 
     Returns them with the database's time, or None where there are none.
     """
-    rows: list[Any] = list(
-        TagRecord.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("workspace")
-        .filter(write_id=write.id)
-        .annotate(now=Now())
-        .order_by("name")
-    )
-    return rows, rows[0].now if rows else None
+    return sql.lock_tags_of_write(write.id)
 
 
 def end_write(record: TagRecord, sent: Sent, now: datetime, *, shown: Digest | None = None) -> None:
@@ -392,15 +396,7 @@ def note_there(
     Before the records of its tags are locked. Only while one of them names the write: until then no
     delete of the manifest begins, and after it one may have landed.
     """
-    Manifest.objects.filter(
-        workspace=workspace,
-        repository=repository.name,
-        digest=digest.value,
-        is_there=False,
-        delete_id=None,
-    ).filter(Exists(TagRecord.objects.filter(write_id=write.id))).exclude(
-        stray_until__gt=Now()
-    ).update(is_there=True)
+    sql.note_there(workspace.pk, repository.name, digest.value, write.id)
 
 
 def end_delete(manifest: Manifest, sent: Sent, now: datetime) -> None:
@@ -409,7 +405,7 @@ def end_delete(manifest: Manifest, sent: Sent, now: datetime) -> None:
     if sent.result is Result.NO_ANSWER:
         until = now + STRAY_LIFE
         manifest.stray_until = max(until, manifest.stray_until or until)
-    manifest.save()
+    sql.update_manifest(manifest)
 
 
 def add_stray_delete(manifest: Manifest, until: datetime) -> None:
@@ -417,4 +413,4 @@ def add_stray_delete(manifest: Manifest, until: datetime) -> None:
     manifest.revision += 1
     manifest.is_there = False
     manifest.stray_until = max(until, manifest.stray_until or until)
-    manifest.save()
+    sql.update_manifest(manifest)

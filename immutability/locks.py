@@ -11,6 +11,7 @@ from django.utils.dateparse import parse_datetime
 from containers.models import Push
 from containers.models import Tag as TagRecord
 from containers.names import Digest
+from immutability import sql
 from immutability.models import LockedTag
 from immutability.policy.protection import Coverage, LockState, Policy
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin
@@ -49,7 +50,7 @@ def adopt(
     """
     actor = _find_pusher(record, digest)
     row = _new(record, LockState.LOCKED, digest, coverage, policy, actor, now)
-    row.save(force_insert=True)
+    sql.insert_lock(row)
     append_event(row.to_event(EventKind.TAG_ADOPTED, record.workspace.slug), actor=SYSTEM)
     return row
 
@@ -71,7 +72,9 @@ def claim(
     fresh = _new(record, LockState.CLAIMED, digest, coverage, policy, actor, now)
     if row is not None:
         fresh.pk, fresh.replaced = row.pk, keep(row)
-    fresh.save(force_insert=row is None, force_update=row is not None)
+        sql.update_lock(fresh)
+    else:
+        sql.insert_lock(fresh)
     return fresh
 
 
@@ -99,7 +102,7 @@ def confirm(row: LockedTag, now: datetime, *, origin: Origin = Origin(), reason:
     row.locked_at = now
     row.deleted_by = row.deleted_by_kind = row.delete_reason = ""
     row.deleted_at = None
-    row.save()
+    sql.update_lock(row)
     actor = Actor(row.pushed_by, ActorKind(row.pushed_by_kind), origin)
     if was_reserved and not reason:
         reason = CAME_BACK
@@ -122,7 +125,7 @@ def come_to_nothing(
         take_back(row)
     elif is_refused:
         row.refused_at = now
-        row.save(update_fields=["refused_at"])
+        sql.update_lock(row)
 
 
 def take_back(row: LockedTag) -> LockedTag | None:
@@ -135,7 +138,7 @@ def take_back(row: LockedTag) -> LockedTag | None:
         setattr(row, name, parse_datetime(value) if is_time else value)
     row.replaced = row.refused_at = None
     row.delete_reason = ""
-    row.save()
+    sql.update_lock(row)
     return row
 
 
@@ -145,7 +148,7 @@ def begin_deleting(row: LockedTag, reason: str, now: datetime, *, actor: Actor) 
     row.state = LockState.DELETING
     row.deleted_by, row.deleted_by_kind, row.deleted_at = actor.name, actor.kind, now
     row.delete_reason = reason
-    row.save()
+    sql.update_lock(row)
 
 
 def reserve(row: LockedTag, *, origin: Origin = Origin()) -> None:  # noqa: B008
@@ -153,7 +156,7 @@ def reserve(row: LockedTag, *, origin: Origin = Origin()) -> None:  # noqa: B008
     reason, row.delete_reason = row.delete_reason, ""
     row.state = LockState.RESERVED
     row.replaced = row.refused_at = None
-    row.save()
+    sql.update_lock(row)
     actor = Actor(row.deleted_by, ActorKind(row.deleted_by_kind), origin)
     _record(EventKind.TAG_DELETED, row, actor, reason=reason)
 
@@ -168,7 +171,7 @@ def release(row: LockedTag, record: TagRecord, shown: Digest, reason: str, *, ac
     if shown.value != promised:
         pusher = _find_pusher(record, shown)
         row.digest, row.pushed_by, row.pushed_by_kind = shown.value, pusher.name, pusher.kind
-    row.save()
+    sql.update_lock(row)
     event = row.to_event(
         EventKind.LOCK_RELEASED,
         row.workspace.slug,

@@ -94,7 +94,10 @@ class LockedTag(models.Model):
     """
 
     record = models.OneToOneField(TagRecord, models.PROTECT, related_name="lock")
-    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="locked_tags")
+    # Others begin with it: no index of its own.
+    workspace = models.ForeignKey(
+        Workspace, models.PROTECT, related_name="locked_tags", db_index=False
+    )
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
     tag = models.CharField(max_length=MAX_TAG_LENGTH)
     state = models.CharField(

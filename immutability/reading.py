@@ -1,15 +1,13 @@
 """Read what decides: the policy, with the database's time, and what the rows say as values."""
 
 from datetime import datetime
-from typing import Any
-
-from django.db.models.functions import Now
 
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
 from containers.names import Digest
+from immutability import sql
 from immutability.policy.decisions import RecordFacts, Stray, WriteInFlight
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy
 from workspaces.models import Workspace
 
 
@@ -23,30 +21,7 @@ def read_policy_and_time(workspace: Workspace) -> tuple[Policy, datetime]:
 
     Nothing is kept between calls: a saved change is in force for the very next push.
     """
-    rows = list(
-        Workspace.objects.filter(pk=workspace.pk)
-        .annotate(now=Now())
-        .order_by("container_settings__rules__position")
-        .values_list(
-            "now",
-            "container_settings__version",
-            "container_settings__protection",
-            "container_settings__refuse_identical_pushes",
-            "container_settings__protect_signature_tags",
-            "container_settings__rules__name",
-            "container_settings__rules__pattern",
-        )
-    )
-    # Of a workspace that has never saved any, all but the time is null.
-    first: tuple[Any, ...] = rows[0]
-    now, version, protection, refuse_identical_pushes, protect_signature_tags, *_ = first
-    if version is None:
-        return Policy(), now
-    rules = tuple(PolicyRule(row[5], row[6]) for row in rows if row[5] is not None)
-    policy = Policy(
-        version, Protection(protection), rules, refuse_identical_pushes, protect_signature_tags
-    )
-    return policy, now
+    return sql.read_policy(workspace.pk)
 
 
 def record_facts(record: TagRecord | None) -> RecordFacts:

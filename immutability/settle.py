@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from containers import writes
-from containers.models import ManifestReference, Push
+from containers.models import ManifestReference
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
+from containers.sql import insert_push
 from containers.writes import Result, Sent, Write
 from immutability import locks
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time
+from immutability.sql import find_locks
 from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.models import Workspace
 
@@ -25,21 +27,24 @@ def settle_push(
     results: Mapping[TagName, Sent],
     *,
     actor: Actor = SYSTEM,
+    is_known_there: bool = False,
 ) -> bool:
     """Write down what became of each tag's request; return whether all were this write's still.
 
     Landed: the claim, or the reserved name of this image, is locked. Refused or not sent: the claim
     goes back to what it replaced, unless a stray may still land: then what was not sent is sent
-    again. No answer: the write is a stray.
+    again. No answer: the write is a stray. With `is_known_there` the manifest was recorded as there
+    when the write began, and no delete of it has begun since.
     """
     digest = Digest(str(write.digest))
-    if any(sent.result is Result.LANDED for sent in results.values()):
+    has_landed = any(sent.result is Result.LANDED for sent in results.values())
+    if has_landed and not is_known_there:
         writes.note_there(workspace, repository, digest, write)
     records, now = writes.lock_records_of(write)
     records = [each for each in records if TagName(each.name) in results]
     if now is None or not records:
         return False
-    rows = {row.record_id: row for row in LockedTag.objects.filter(record__in=records)}
+    rows = {row.record_id: row for row in find_locks([record.id for record in records])}
     for record in records:
         row, sent = rows.get(record.id), results[TagName(record.name)]
         writes.end_write(record, sent, now, shown=digest)
@@ -61,14 +66,7 @@ def _record_push(record: TagRecord, row: LockedTag | None, digest: str, actor: A
     name, kind = actor.name, actor.kind
     if row is not None and row.digest == digest and row.state == LockState.CLAIMED:
         name, kind = row.pushed_by, ActorKind(row.pushed_by_kind)
-    Push.objects.create(
-        workspace=record.workspace,
-        repository=record.repository,
-        tag=record.name,
-        digest=digest,
-        actor=name,
-        actor_kind=kind,
-    )
+    insert_push(record.workspace_id, record.repository, record.name, digest, name, kind)
 
 
 @transaction.atomic
@@ -92,7 +90,7 @@ def settle_delete(
         rows = writes.lock_manifests(workspace, repository, [by_digest])
     records, _ = writes.lock_records_of(write)
     _, now = read_policy_and_time(workspace)
-    held = {row.record_id: row for row in LockedTag.objects.filter(record__in=records)}
+    held = {row.record_id: row for row in find_locks([record.id for record in records])}
     for record in records:
         is_taken = by_digest is None or record.digest in ("", by_digest.value)
         writes.end_write(record, sent, now, shown=None if is_taken else Digest(record.digest))

@@ -49,6 +49,7 @@ class Environment:
     database_url: str
     database_pool_size: int
     database_patience_seconds: int
+    database_prepared_statements: bool
     redis_url: str
     registry_url: str
     token_keys_dir: Path
@@ -100,6 +101,7 @@ def read_environment() -> Environment:
         database_url=_text(env, "DATABASE_URL") or _embedded_database(data_dir),
         database_pool_size=_number(env, "DATABASE_POOL_SIZE", 16, 1, 1000),
         database_patience_seconds=_number(env, "DATABASE_PATIENCE_SECONDS", 10, 1, 60),
+        database_prepared_statements=_switch(env, "DATABASE_PREPARED_STATEMENTS", default=True),
         redis_url=_redis_url(env),
         registry_url=_registry_url(env),
         token_keys_dir=_path(env, "TOKEN_KEYS_DIR", data_dir / "token-keys"),
@@ -197,9 +199,9 @@ def _text(env: Env, name: str, default: str = "") -> str:
     return env.str(name, "") or default
 
 
-def _switch(env: Env, name: str) -> bool:
+def _switch(env: Env, name: str, *, default: bool = False) -> bool:
     if not _text(env, name):
-        return False
+        return default
     try:
         return env.bool(name)
     except EnvError as error:

@@ -32,6 +32,8 @@ from packages_site.supervisor import Supervisor
 BIN = Path(sys.executable).parent
 READY_SECONDS = 60
 SITE_THREADS = 8
+# A process that runs the gate alone needs little of what pages need.
+GATE_SETTINGS = {"DJANGO_SETTINGS_MODULE": "packages_site.gate_settings"}
 CHECKED_REPOSITORY = "acme/web"
 
 WELCOME = """
@@ -231,7 +233,7 @@ def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: b
             registry_url = f"http://127.0.0.1:{ports.registry}"
         env |= {"REGISTRY_URL": registry_url, "BEHIND_EDGE": "true"}
         # Held pushes wait in threads of their own, so that they never starve the pages.
-        supervisor.add("gate", _granian(ports.gate, GATE_THREADS), env)
+        supervisor.add("gate", _granian(ports.gate, GATE_THREADS), {**env, **GATE_SETTINGS})
         supervisor.add("edge", edge_command(data_dir, ports, registry_url), env)
     supervisor.add("site", _granian(site_port, SITE_THREADS), env)
     celery = f"exec {BIN}/celery --quiet --app packages_site"

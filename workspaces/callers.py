@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from rest_framework.request import Request
 
+from workspaces import sql
 from workspaces.access import (
     ROLE_PERMISSIONS,
     Actor,
@@ -112,19 +113,15 @@ def find_access(request: HttpRequest | Request, slug: str) -> Access:
 
 def find_persons_access(user_id: int, slug: str, origin: Origin) -> Access | None:
     """Return what a person may do in the workspace `slug` at this moment; None for a stranger."""
-    membership = (
-        Membership.objects.select_related("workspace", "user")
-        .filter(workspace__slug=slug, user_id=user_id, user__is_active=True)
-        .first()
-    )
-    if membership is None:
+    found = sql.find_membership(user_id, slug)
+    if found is None:
         return None
-    role = Role(membership.role)
+    workspace, role, username = found
     return Access(
-        membership.workspace,
-        Actor(membership.user.username, ActorKind.PERSON, origin),
-        ROLE_PERMISSIONS[role],
-        role,
+        workspace,
+        Actor(username, ActorKind.PERSON, origin),
+        ROLE_PERMISSIONS[Role(role)],
+        Role(role),
     )
 
 

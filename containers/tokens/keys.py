@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -40,10 +40,10 @@ class KeyFileError(Exception):
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A key whose tokens are believed. `id` is its thumbprint (RFC 7638)."""
+    """A key whose tokens are believed. `id`, its thumbprint (RFC 7638), says which one it is."""
 
     id: str
-    public_key: ec.EllipticCurvePublicKey
+    public_key: ec.EllipticCurvePublicKey = field(compare=False)
     expires_at: datetime
 
 

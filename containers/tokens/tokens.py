@@ -1,15 +1,17 @@
 """Sign and read the tokens that registry and gate believe: JWTs, ES256 alone. No Django."""
 
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import jwt
 
 from containers.tokens.grants import ResourceAccess
-from containers.tokens.keys import KeyFolder
+from containers.tokens.keys import KeyFolder, TrustedKey
 
 ISSUER = "taglock"
 SERVICE = "taglock"
@@ -17,6 +19,8 @@ TOKEN_SECONDS = 300
 # As much as the registry allows the clocks of others to be off.
 LEEWAY_SECONDS = 60
 MAX_TOKEN_LENGTH = 16 * 1024
+# So many are remembered as verified: a push sends the same one again and again.
+MAX_TOKENS_KEPT = 512
 _ALGORITHM = "ES256"
 _CALLER = "taglock_caller"
 # What reading a text raises that is no token, or one of another form.
@@ -104,31 +108,63 @@ def sign_token(
 
 
 def read_token(text: str, keys: KeyFolder) -> Claims:
-    """Return what a token says. Raises InvalidTokenError, and KeyFileError."""
+    """Return what a token says. Raises InvalidTokenError, and KeyFileError.
+
+    A token that comes again is not verified again, but it must be valid still: its key trusted, its
+    time not over.
+    """
     if len(text) > MAX_TOKEN_LENGTH:
         raise InvalidTokenError("longer than any token of ours")
     try:
-        key_id = jwt.get_unverified_header(text).get("kid")
-        # Whatever else the header names (algorithm, certificate, address of a key) is not heeded.
+        key_id = _read_key_id(text)
+        # Whatever else the header names (algorithm, certificate, address of a key) is ignored.
         key = keys.read_trusted_keys().get(key_id) if isinstance(key_id, str) else None
         if key is None:
             raise InvalidTokenError("signed by a key that is not ours")
-        claims = jwt.decode(
-            text,
-            key.public_key,
-            algorithms=[_ALGORITHM],
-            audience=SERVICE,
-            issuer=ISSUER,
-            leeway=LEEWAY_SECONDS,
-            # When it was issued says nothing: registries do not look at it either.
-            options={
-                "require": ["iss", "aud", "exp", "nbf", "access", _CALLER],
-                "verify_iat": False,
-            },
-        )
-        return Claims(_read_caller(claims), tuple(_read_access(each) for each in claims["access"]))
+        verified = _verify(text, key)
     except _NO_TOKEN_OF_OURS as error:
         raise InvalidTokenError(str(error)) from error
+    now = time.time()
+    if not verified.not_before - LEEWAY_SECONDS <= now < verified.expires_at + LEEWAY_SECONDS:
+        raise InvalidTokenError("not valid at this time")
+    return verified.claims
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """What a token says that was signed by us, and when it is valid, in seconds since 1970."""
+
+    claims: Claims
+    not_before: int
+    expires_at: int
+
+
+@lru_cache(maxsize=MAX_TOKENS_KEPT)
+def _read_key_id(text: str) -> object:
+    return jwt.get_unverified_header(text).get("kid")
+
+
+@lru_cache(maxsize=MAX_TOKENS_KEPT)
+def _verify(text: str, key: TrustedKey) -> _Verified:
+    claims = jwt.decode(
+        text,
+        key.public_key,
+        algorithms=[_ALGORITHM],
+        audience=SERVICE,
+        issuer=ISSUER,
+        # When it was issued says nothing: registries do not look at it either.
+        options={
+            "require": ["iss", "aud", "exp", "nbf", "access", _CALLER],
+            "verify_exp": False,
+            "verify_nbf": False,
+            "verify_iat": False,
+        },
+    )
+    return _Verified(
+        Claims(_read_caller(claims), tuple(_read_access(each) for each in claims["access"])),
+        int(claims["nbf"]),
+        int(claims["exp"]),
+    )
 
 
 def _read_caller(claims: dict[str, Any]) -> Caller:

@@ -15,7 +15,7 @@ from containers.inventory import find_ancestors
 from containers.models import Manifest
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
-from immutability import locks
+from immutability import locks, sql
 from immutability.answers import Refusal
 from immutability.look import TakenLook
 from immutability.models import LockedTag
@@ -31,7 +31,7 @@ from immutability.policy.decisions import (
 )
 from immutability.policy.protection import LockState, Policy, cover
 from immutability.push.plan import ends_at
-from immutability.reading import read_policy_and_time, record_facts
+from immutability.reading import record_facts
 from immutability.refuse import (
     record_in_use,
     record_refused_delete,
@@ -240,12 +240,11 @@ def find_concerned(
 def _read_held(
     question: DeleteQuestion, records: dict[TagName, TagRecord]
 ) -> tuple[Policy, datetime, dict[TagName, LockedTag]]:
-    policy, now = read_policy_and_time(question.workspace)
+    ids = [record.id for record in records.values()]
+    policy, now, found = sql.read_policy_and_locks(question.workspace.pk, ids)
     for tag, record in records.items():
-        record.workspace = question.workspace
         writes.expire_write(record, now, is_protected=cover(policy, tag).is_covered)
-    by_record = {record.id: tag for tag, record in records.items()}
-    rows = {by_record[row.record_id]: row for row in LockedTag.objects.filter(record__in=by_record)}
+    rows = {TagName(row.tag): row for row in found}
     for row in rows.values():
         row.workspace = question.workspace
     return policy, now, rows

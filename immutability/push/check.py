@@ -77,7 +77,10 @@ def check_push(
     for _ in range(_MAX_TRIES):
         plan = _read(check, registry)
         try:
-            with hold_plan(check.push, plan.looks, plan.records, adopted=plan.adopted) as held:
+            with hold_plan(plan, plan.looks, to_refuse=plan.is_refused) as held:
+                if plan.is_refused and not (held.is_refused or held.must_wait):
+                    # It may go on now, and what it needs is not held.
+                    continue
                 answer = _decide(
                     check, _prefer_told(check, held, registry), registry, actor, caller or actor
                 )

@@ -33,7 +33,8 @@ def confirm_claim(claim: Claim, *, actor: Actor) -> list[str]:
 def abandon_claim(claim: Claim, *, actor: Actor) -> None:
     """The caller definitely did not write: its tags go back to what they were.
 
-    It is given up, as if the registry had refused it, and so nobody sends it again. Saying it again changes nothing. Raises ConflictError where the claim ended another way.
+    It is given up, as if the registry had refused it, so that nothing sends it again. Saying it
+    again changes nothing. Raises ConflictError where the claim ended another way.
     """
     _settle(claim, Result.REFUSED, Claim.Outcome.ABANDONED, actor)
 

@@ -12,9 +12,9 @@ from functools import partial
 
 from django.db import transaction
 
-from containers import writes
+from containers import sql, writes
 from containers.connection import release_database
-from containers.inventory import record_facts
+from containers.inventory import describe, record_facts
 from containers.models import Manifest, WriteKind
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
@@ -137,7 +137,14 @@ def _push(
     # 5. Point each tag.
     results = _point(push, claimed, registry)
     # 6. Settle by the answers.
-    is_ours = settle_push(claimed.write, push.workspace, push.repository, results, actor=actor)
+    is_ours = settle_push(
+        claimed.write,
+        push.workspace,
+        push.repository,
+        results,
+        actor=actor,
+        is_known_there=stored is not None,
+    )
     return _answer(push, results, is_ours=is_ours)
 
 
@@ -163,7 +170,7 @@ def _store(
     """
     if plan.is_refused or not plan.tags_with(Step.CLAIM, Step.POINT, Step.UNCHANGED):
         return None
-    known = _find_manifests(push)
+    known = _find_manifests(push, plan)
     if (not_yet := _find_open_delete(push, known)) is not None:
         return not_yet
     revisions = {digest: row.revision for digest, row in known.items()}
@@ -183,13 +190,12 @@ def _store(
     return _Stored(revisions, answer)
 
 
-def _find_manifests(push: ManifestPush) -> dict[Digest, Manifest]:
+def _find_manifests(push: ManifestPush, plan: PushPlan | None = None) -> dict[Digest, Manifest]:
     """Return what is known of the manifest, and of all that it lists."""
-    rows = Manifest.objects.filter(
-        workspace=push.workspace,
-        repository=push.repository.name,
-        digest__in=[digest.value for digest in push.question.find_needed()],
-    )
+    if plan is not None and push.facts is not None and not push.facts.children:
+        return {push.digest: plan.manifest} if plan.manifest else {}
+    names = [digest.value for digest in push.question.find_needed()]
+    rows = sql.find_manifests(push.workspace.pk, push.repository.name, names)
     return {Digest(row.digest): row for row in rows}
 
 
@@ -249,11 +255,10 @@ def _claim(
     """Hold the tags, decide, and write what follows: refusals, unchanged tags, or claims."""
     write = writes.new_write(WriteKind.PUSH, push.digest)
     hold = hold_plan(
-        push.question,
+        plan,
         looks,
-        plan.records,
-        known_manifests=stored.revisions if stored else (),
-        adopted=plan.adopted,
+        known_manifests=_find_known(plan, stored),
+        described=_describe(push, is_there=stored is not None),
         to_refuse=plan.is_refused,
     )
     try:
@@ -280,6 +285,25 @@ def _claim(
     return _Claimed(write, tuple(to_send))
 
 
+def _find_known(plan: PushPlan, stored: _Stored | None) -> Collection[Digest]:
+    """Return the manifests that have a row, as far as they were read."""
+    if stored is not None:
+        return stored.revisions.keys()
+    return [plan.question.digest] if plan.manifest is not None else ()
+
+
+def _describe(push: ManifestPush, *, is_there: bool) -> Manifest | None:
+    """Return the row of a new manifest; None where it lists others, which have rows of their own.
+
+    It is there if it was just stored: until it has a row, no delete of it can begin.
+    """
+    if push.facts is None or push.facts.children:
+        return None
+    row = describe(push.workspace, push.repository, push.digest, push.facts)
+    row.is_there = is_there
+    return row
+
+
 def _record_manifest(push: ManifestPush, row: Manifest, *, is_there: bool) -> None:
     """Keep what the manifest lists before its tag is written, and that it is there if it is."""
     is_new = push.facts is not None and not row.is_read
@@ -287,7 +311,7 @@ def _record_manifest(push: ManifestPush, row: Manifest, *, is_there: bool) -> No
         record_facts(row, push.facts)
     if is_new or (is_there and not row.is_there):
         row.is_there = row.is_there or is_there
-        row.save()
+        sql.update_manifest(row)
 
 
 def _point(push: ManifestPush, claimed: _Claimed, registry: RegistryClient) -> dict[TagName, Sent]:
@@ -349,8 +373,8 @@ def _push_by_digest(
     if answer.is_success:
         needed = push.question.find_needed()
         with transaction.atomic():
-            writes.insert_missing(push.workspace, push.repository, (), needed)
-            manifests = writes.lock_manifests(push.workspace, push.repository, needed)
+            inserted = writes.insert_missing(push.workspace, push.repository, (), needed)
+            manifests = writes.lock_manifests(push.workspace, push.repository, needed, inserted)
             is_there = stored.still_counts(manifests)
             _record_manifest(push, manifests[push.digest], is_there=is_there)
     return answer

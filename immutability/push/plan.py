@@ -15,14 +15,14 @@ from containers.inventory import find_descendants
 from containers.models import Manifest
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
-from immutability import locks
+from immutability import locks, sql
 from immutability.answers import Refusal
 from immutability.look import TakenLook
 from immutability.models import LockedTag
 from immutability.patience import NotYet
 from immutability.policy.decisions import PushDecision, Step, Stray, decide_push, ends_lock
 from immutability.policy.protection import LockState, Outcome, Policy, cover
-from immutability.reading import read_policy_and_time, record_facts
+from immutability.reading import record_facts
 from immutability.refuse import record_refused_push, relay_refused_push, relay_wait
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_repeatable_event
@@ -65,6 +65,9 @@ class PushPlan:
     records: dict[TagName, TagRecord]
     locks: dict[TagName, LockedTag]
     looks: Mapping[TagName, TakenLook]
+    # As it was read: what is known of the pushed manifest, and whether the repository has a row.
+    manifest: Manifest | None = None
+    is_repository_known: bool = False
     # In a hold: of what the push needs, and of what it adopts; they are locked.
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
     is_held: bool = False
@@ -102,6 +105,13 @@ class PushPlan:
             # A release is for a new image. Only an admin's delete ends it.
             return replace(decision, step=Step.LOCKED)
         return decision
+
+    def find_needed(self) -> list[Digest]:
+        """Return the manifest and all that it lists, to any depth, as far as that is known."""
+        if self.question.children is None and self.manifest is None:
+            # What is known of no manifest lists nothing that is known.
+            return [self.question.digest]
+        return self.question.find_needed()
 
     def decide_again(self, looks: Mapping[TagName, TakenLook]) -> "PushPlan":
         """Return the plan by the same rows and these looks."""
@@ -264,53 +274,65 @@ def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> Pus
 
     Raises PatternError or PatternEvaluationError.
     """
-    policy, now = read_policy_and_time(question.workspace)
-    rows = TagRecord.objects.select_related("lock").filter(
-        workspace=question.workspace,
-        repository=question.repository.name,
-        name__in=[tag.name for tag in question.tags],
+    names = [tag.name for tag in question.tags]
+    rows = sql.read_push(
+        question.workspace.pk, question.repository.name, names, question.digest.value
     )
-    records = {TagName(row.name): row for row in rows}
+    policy, now = rows.policy, rows.now
+    records = {TagName(record.name): record for record, _ in rows.tags}
     for tag, row in records.items():
         is_protected = cover(policy, tag).is_covered
         if writes.is_late(row, now, same_image=question.digest, is_protected=is_protected):
             writes.make_stray(row)  # As the hold will.
-    held = {tag: row.lock for tag, row in records.items() if hasattr(row, "lock")}
-    return PushPlan(question, policy, now, records, held, looks)
+    return PushPlan(
+        question,
+        policy,
+        now,
+        records,
+        {TagName(row.tag): row for _, row in rows.tags if row is not None},
+        looks,
+        manifest=rows.manifest,
+        is_repository_known=rows.is_repository_known,
+    )
 
 
 @contextmanager
 def hold_plan(
-    question: PushQuestion,
+    plan: PushPlan,
     looks: Mapping[TagName, TakenLook],
-    known: Collection[TagName],
     *,
     known_manifests: Collection[Digest] = (),
-    adopted: Collection[Digest] = (),
+    described: Manifest | None = None,
     to_refuse: bool = False,
 ) -> Iterator[PushPlan]:
-    """Hold what the push concerns, and decide; commit what the caller writes.
+    """Hold what the push of a plan that was read concerns, and decide; commit what is written.
 
-    `known` are the tags that have a record, `known_manifests` those that have a row, and `adopted`
-    what is to be locked as it is. Only to refuse, the other manifests are left alone: the plan may
-    then do nothing else. Raises RecordMovedError where another row is made at the same moment or
-    something else is to be adopted, PatternError and PatternEvaluationError.
+    `known_manifests` have a row, and `described` is that of the pushed one if it has none. Only to
+    refuse, the other manifests are left alone: the plan may then do nothing else. Raises
+    RecordMovedError where another row is made at the same moment or something else is to be
+    adopted, PatternError and PatternEvaluationError.
     """
-    needed = {*adopted, *(() if to_refuse else question.find_needed())}
-    missing = [tag for tag in question.tags if tag not in known]
-    unknown = [digest for digest in needed if digest not in known_manifests]
+    question, place = plan.question, (plan.question.workspace, plan.question.repository)
+    needed = {*plan.adopted, *(() if to_refuse else plan.find_needed())}
     with transaction.atomic():
-        writes.insert_missing(question.workspace, question.repository, missing, unknown)
-        manifests = writes.lock_manifests(question.workspace, question.repository, needed)
-        records = writes.lock_records(question.workspace, question.repository, question.tags)
-        policy, now = read_policy_and_time(question.workspace)
+        inserted = writes.insert_missing(
+            *place,
+            [tag for tag in question.tags if tag not in plan.records],
+            [digest for digest in needed if digest not in known_manifests],
+            described=described,
+            is_repository_known=plan.is_repository_known,
+        )
+        manifests = writes.lock_manifests(*place, needed, inserted)
+        records = writes.lock_records(*place, question.tags, inserted)
+        # A record that was inserted in this hold has no lock yet.
+        known_ids = [record.id for tag, record in records.items() if tag not in inserted.records]
+        policy, now, rows = sql.read_policy_and_locks(question.workspace.pk, known_ids)
         for tag, record in records.items():
-            record.workspace = question.workspace
             is_protected = cover(policy, tag).is_covered
             writes.expire_write(record, now, same_image=question.digest, is_protected=is_protected)
-        by_record = {record.id: tag for tag, record in records.items()}
-        rows = LockedTag.objects.filter(record__in=by_record)
-        held = {by_record[row.record_id]: row for row in rows}
+        held = {TagName(row.tag): row for row in rows}
         for row in held.values():
             row.workspace = question.workspace
-        yield PushPlan(question, policy, now, records, held, looks, manifests, is_held=True)
+        yield PushPlan(
+            question, policy, now, records, held, looks, manifests=manifests, is_held=True
+        )

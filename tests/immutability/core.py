@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from containers.models import Manifest
 from containers.models import Tag as TagRecord
@@ -23,6 +24,7 @@ from immutability.patience import WaitSlots
 from immutability.policy.protection import Policy, Protection
 from immutability.push.gate import ManifestPush, push_manifest
 from immutability.reconcile.tag import reconcile_record
+from tests.conftest import is_postgresql
 from tests.immutability.registry_double import (
     IMAGE_TYPE,
     INDEX_TYPE,
@@ -162,3 +164,22 @@ def named(name: str, body: bytes) -> bytes:
     """Give an image a name by which assertions can call it."""
     NAMED[digest_of(body)] = name
     return body
+
+
+def assert_policy_is_read_after_locks(queries: CaptureQueriesContext) -> None:
+    """Assert that the hold of a first claim reads policy and locks once every record is held."""
+    statements = [each["sql"] for each in queries]
+    claimed = next(i for i, sql in enumerate(statements) if "INSERT" in sql and "lockedtag" in sql)
+    hold = statements[:claimed]
+    of_tags = [
+        i
+        for i, sql in enumerate(hold)
+        if sql.startswith("INSERT INTO containers_tag ")
+        or (sql.startswith("SELECT containers_tag.") and "lockedtag" not in sql)
+    ]
+    assert len(of_tags) == 2
+    if is_postgresql():
+        assert "FOR NO KEY UPDATE" in hold[of_tags[-1]]
+    after = hold[of_tags[-1] + 1 :]
+    assert any("containersettings" in sql for sql in after)
+    assert any("immutability_lockedtag" in sql for sql in after)

@@ -14,6 +14,7 @@ from containers.models import Tag as TagRecord
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState
 from tests.conftest import AA
+from workspaces.log import sql
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
@@ -129,7 +130,7 @@ def tag_event_kinds(workspace: Workspace) -> list[str]:
 def break_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every write of events fail."""
 
-    def fail(*_: Any, **__: Any) -> list[LockEvent]:
+    def fail(*_: Any, **__: Any) -> None:
         raise DatabaseError("disk full")
 
-    monkeypatch.setattr(LockEvent.objects, "bulk_create", fail)
+    monkeypatch.setattr(sql, "insert_events", fail)

@@ -16,8 +16,7 @@ from containers import writes
 from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryAnswer
 from immutability.policy.protection import Protection
-from tests.conftest import is_postgresql
-from tests.immutability.core import Core, named
+from tests.immutability.core import Core, assert_policy_is_read_after_locks, named
 from tests.immutability.registry_double import (
     NO_ANSWER,
     REFUSED,
@@ -83,17 +82,11 @@ def test_1_an_unprotected_write_in_flight_keeps_a_lock_from_coming_back(core: Co
 
 @pytest.mark.both_databases
 def test_2_and_20_the_policy_is_read_after_every_record_is_locked(core: Core) -> None:
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    # One tag has a record already, which is locked; that of the other one is inserted.
+    TagRecord.objects.create(workspace=core.workspace, repository="acme/api", name="v1")
+    with CaptureQueriesContext(connection) as queries:
         core.push("v1", "v2", image=ONE)
-    statements = [each["sql"] for each in queries]
-    claimed = next(i for i, sql in enumerate(statements) if "INSERT" in sql and "lockedtag" in sql)
-    held = statements[:claimed]
-    wanted = "FOR NO KEY UPDATE" if is_postgresql() else "containers_tag"
-    last_lock = max(i for i, sql in enumerate(held) if wanted in sql and "containers_tag" in sql)
-    assert any("containersettings" in sql for sql in held[last_lock + 1 :])
-    assert any("immutability_lockedtag" in sql for sql in held[last_lock + 1 :])
+    assert_policy_is_read_after_locks(queries)
 
 
 def test_3_a_look_from_before_the_record_changed_does_not_count(core: Core) -> None:

@@ -73,7 +73,8 @@ def _pooled_cluster(
 ) -> Iterator[Cluster]:
     of = connection.settings_dict
     url = _pooler.address_of(of["NAME"], of["USER"])
-    cluster = short_cluster(tmp_path_factory.mktemp("pooled"), url)
+    folder = tmp_path_factory.mktemp("pooled")
+    cluster = short_cluster(folder, url, DATABASE_PREPARED_STATEMENTS="false")
     try:
         cluster.start()
         yield cluster

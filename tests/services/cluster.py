@@ -17,6 +17,7 @@ from django.db import connection
 
 from packages_site.environment import make_log_key_file, read_or_make_secret_key
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
+from packages_site.run import GATE_SETTINGS
 from tests.conftest import is_postgresql, skip_or_fail
 from tests.services.accounts import Account, account_of, keys_of
 from tests.services.parts import Part, is_answering, wait_until
@@ -83,7 +84,7 @@ class Cluster:
             is_ready=lambda: is_answering(f"http://127.0.0.1:{self.ports.edge}/v2/"),
         )
         self.gates = [
-            self._python_part(f"gate-{port}", port, application, GATE_THREADS)
+            self._python_part(f"gate-{port}", port, application, GATE_THREADS, GATE_SETTINGS)
             for port in self.gate_ports
         ]
         self.site = self._python_part("site", self.ports.site, application, SITE_THREADS)
@@ -143,6 +144,7 @@ class Cluster:
         """Return a further gate, not started yet, and its port, which the edge does not know."""
         (port,) = find_free_ports(1)
         name = f"gate-{port}"
+        env = {**GATE_SETTINGS, **env}
         return self._python_part(name, port, FAULTY, GATE_THREADS, env), port
 
     def _python_part(

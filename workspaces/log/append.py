@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import F
 from django.utils import timezone
 
 from workspaces.access import SYSTEM, Actor
+from workspaces.log import sql
 from workspaces.log.canonical import check_canonical, hash_origin
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import REF_LENGTH, EventOrigin, EventRepeat, LockEvent
 
+# So many rows in one statement: PostgreSQL takes 65,535 values.
+_AT_ONCE = 500
 # Crockford's base 32: no I, L, O or U, so that a ref can be read aloud.
 _REF_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -62,23 +64,21 @@ def append_events(events: list[Event], *, actor: Actor) -> list[LockEvent]:
     for event in events:
         check_canonical(event.details, "details")
     salts = [secrets.token_hex(16) for _ in events]
-    rows = LockEvent.objects.bulk_create(
-        [_row(event, actor, salt) for event, salt in zip(events, salts, strict=True)],
-        batch_size=500,
-    )
-    if actor.origin.address or actor.origin.user_agent:
-        EventOrigin.objects.bulk_create(
-            [
-                EventOrigin(
-                    event=row,
-                    salt=salt,
-                    address=actor.origin.address,
-                    user_agent=actor.origin.user_agent,
-                )
-                for row, salt in zip(rows, salts, strict=True)
-            ],
-            batch_size=500,
-        )
+    rows = [_row(event, actor, salt) for event, salt in zip(events, salts, strict=True)]
+    for start in range(0, len(rows), _AT_ONCE):
+        sql.insert_events(rows[start : start + _AT_ONCE])
+    if rows and (actor.origin.address or actor.origin.user_agent):
+        origins = [
+            EventOrigin(
+                event_id=row.id,
+                salt=salt,
+                address=actor.origin.address,
+                user_agent=actor.origin.user_agent,
+            )
+            for row, salt in zip(rows, salts, strict=True)
+        ]
+        for start in range(0, len(origins), _AT_ONCE):
+            sql.insert_origins(origins[start : start + _AT_ONCE])
     return rows
 
 
@@ -90,15 +90,11 @@ def append_repeatable_event(event: Event, *, actor: Actor) -> str:
     at the same moment: roll back and call again.
     """
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
-    same = EventRepeat.objects.filter(
-        workspace=event.workspace, fingerprint=_fingerprint(event, actor), hour=hour
-    )
-    if same.update(count=F("count") + 1):
-        return same.values_list("event__ref", flat=True).get()
+    fingerprint = _fingerprint(event, actor)
+    if ref := sql.count_repeat(event.workspace, fingerprint, hour):
+        return ref
     row = append_event(event, actor=actor)
-    EventRepeat.objects.create(
-        workspace=event.workspace, fingerprint=_fingerprint(event, actor), hour=hour, event=row
-    )
+    sql.insert_repeat(event.workspace, fingerprint, hour, row.id)
     return row.ref
 
 

@@ -1,0 +1,213 @@
+"""The statements by which tags' records and manifests are held and changed: the hot path.
+
+Callers sort what they name: rows are locked in one order, whoever locks them.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from containers.models import Manifest, Push
+from containers.models import Tag as TagRecord
+from workspaces.database import (
+    Table,
+    Values,
+    change,
+    fetch,
+    in_parts,
+    lock_rows,
+    marks,
+    now,
+    read_time,
+)
+
+TAGS = Table(TagRecord)
+MANIFESTS = Table(Manifest)
+_PUSHES = Table(Push)
+_REPOSITORIES = "containers_repository"
+_REFERENCES = "containers_manifestreference"
+
+_NEW_MANIFEST = (
+    "workspace_id",
+    "repository",
+    "digest",
+    "media_type",
+    "size",
+    "subject",
+    "is_there",
+    "is_read",
+)
+# What a hold may change of a record, and of a manifest.
+_TAG_CHANGES = (
+    "digest",
+    "shown_at",
+    "revision",
+    "changed_at",
+    "pushed_at",
+    "write_id",
+    "write_kind",
+    "write_digest",
+    "write_begun_at",
+    "write_expires_at",
+    "write_is_external",
+    "stray_until",
+    "stray_digest",
+)
+_MANIFEST_CHANGES = (
+    "media_type",
+    "size",
+    "subject",
+    "is_there",
+    "is_read",
+    "revision",
+    "delete_id",
+    "delete_expires_at",
+    "stray_until",
+)
+
+
+def insert_repository(workspace_id: int, repository: str) -> None:
+    """Insert a repository's row if there is none."""
+    change(
+        f"INSERT INTO {_REPOSITORIES} (workspace_id, name, is_public) VALUES (%s, %s, %s) "
+        "ON CONFLICT DO NOTHING",
+        (workspace_id, repository, False),
+    )
+
+
+def insert_tags(workspace_id: int, repository: str, names: Sequence[str]) -> list[TagRecord]:
+    """Insert records of tags that have none; return those that were inserted, which are held.
+
+    Waits for other transactions that insert the same.
+    """
+    rows: list[Values] = []
+    for part in in_parts(names):
+        rows += fetch(
+            f"INSERT INTO {TAGS.name} (workspace_id, repository, name) "
+            f"VALUES {marks(3, len(part))} ON CONFLICT DO NOTHING RETURNING {TAGS.columns}",
+            [value for name in part for value in (workspace_id, repository, name)],
+        )
+    return TAGS.read_all(rows)
+
+
+def insert_manifests(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Insert manifests that have no row; return those that were inserted, which are held.
+
+    Waits for other transactions that insert the same.
+    """
+    rows: list[Values] = []
+    for part in in_parts(manifests):
+        rows += fetch(
+            f"INSERT INTO {MANIFESTS.name} ({', '.join(_NEW_MANIFEST)}) "
+            f"VALUES {marks(len(_NEW_MANIFEST), len(part))} "
+            f"ON CONFLICT DO NOTHING RETURNING {MANIFESTS.columns}",
+            [value for row in part for value in MANIFESTS.values(row, _NEW_MANIFEST)],
+        )
+    return MANIFESTS.read_all(rows)
+
+
+def find_manifests(workspace_id: int, repository: str, digests: Sequence[str]) -> list[Manifest]:
+    """Return what is known of these manifests, without a lock."""
+    return MANIFESTS.read_all(_select(MANIFESTS, "digest", workspace_id, repository, digests, ""))
+
+
+def lock_manifests(workspace_id: int, repository: str, digests: Sequence[str]) -> list[Manifest]:
+    """Lock manifests in order of their digests, and return those that have a row."""
+    return MANIFESTS.read_all(
+        _select(MANIFESTS, "digest", workspace_id, repository, digests, lock_rows())
+    )
+
+
+def lock_tags(workspace_id: int, repository: str, names: Sequence[str]) -> list[TagRecord]:
+    """Lock records in order of their tags' names, and return those that have a row."""
+    return TAGS.read_all(_select(TAGS, "name", workspace_id, repository, names, lock_rows()))
+
+
+def _select(
+    table: Table[Any],
+    column: str,
+    workspace_id: int,
+    repository: str,
+    names: Sequence[str],
+    lock: str,
+) -> list[Values]:
+    rows: list[Values] = []
+    for part in in_parts(names):
+        rows += fetch(
+            f"SELECT {table.columns} FROM {table.name} WHERE workspace_id = %s "
+            f"AND repository = %s AND {column} IN {marks(len(part))} ORDER BY {column}{lock}",
+            (workspace_id, repository, *part),
+        )
+    return rows
+
+
+def find_descendants(workspace_id: int, repository: str, digests: Sequence[str]) -> set[str]:
+    """Return what these manifests are known to list, to any depth, without what was asked for."""
+    found: set[str] = set()
+    for part in in_parts(digests):
+        rows = fetch(
+            f"WITH RECURSIVE below (digest) AS (SELECT child FROM {_REFERENCES} WHERE "
+            f"workspace_id = %s AND repository = %s AND parent IN {marks(len(part))} "
+            f"UNION SELECT child FROM {_REFERENCES} JOIN below ON parent = digest "
+            "WHERE workspace_id = %s AND repository = %s) SELECT digest FROM below",
+            (workspace_id, repository, *part, workspace_id, repository),
+        )
+        found.update(digest for (digest,) in rows)
+    return found
+
+
+def lock_tags_of_write(write_id: UUID) -> tuple[list[TagRecord], datetime | None]:
+    """Lock the records that name a write in flight, in order of their tags' names.
+
+    Returns them with the database's time, or None where there are none.
+    """
+    rows = fetch(
+        f"SELECT {TAGS.columns}, {now()} FROM {TAGS.name} WHERE write_id = %s "
+        f"ORDER BY name{lock_rows()}",
+        (TAGS.prepare("write_id", write_id),),
+    )
+    records = TAGS.read_all([row[:-1] for row in rows])
+    return records, read_time(rows[0][-1]) if rows else None
+
+
+def update_tag(record: TagRecord) -> None:
+    """Write what has changed of a held record."""
+    change(
+        f"UPDATE {TAGS.name} SET {_assign(_TAG_CHANGES)} WHERE id = %s",
+        [*TAGS.values(record, _TAG_CHANGES), record.id],
+    )
+
+
+def update_manifest(row: Manifest) -> None:
+    """Write what has changed of a held manifest."""
+    change(
+        f"UPDATE {MANIFESTS.name} SET {_assign(_MANIFEST_CHANGES)} WHERE id = %s",
+        [*MANIFESTS.values(row, _MANIFEST_CHANGES), row.id],
+    )
+
+
+def note_there(workspace_id: int, repository: str, digest: str, write_id: UUID) -> None:
+    """Note that a manifest is there, while a record names the write and no delete of it is open."""
+    change(
+        f"UPDATE {MANIFESTS.name} SET is_there = %s "
+        "WHERE workspace_id = %s AND repository = %s AND digest = %s AND NOT is_there "
+        f"AND delete_id IS NULL AND (stray_until IS NULL OR stray_until <= {now()}) "
+        f"AND EXISTS (SELECT 1 FROM {TAGS.name} WHERE write_id = %s)",
+        (True, workspace_id, repository, digest, TAGS.prepare("write_id", write_id)),
+    )
+
+
+def insert_push(
+    workspace_id: int, repository: str, tag: str, digest: str, actor: str, actor_kind: str
+) -> None:
+    """Insert a push that has landed."""
+    change(
+        f"INSERT INTO {_PUSHES.name} (workspace_id, repository, tag, digest, actor, actor_kind) "
+        f"VALUES {marks(6)}",
+        (workspace_id, repository, tag, digest, actor, actor_kind),
+    )
+
+
+def _assign(names: Collection[str]) -> str:
+    return ", ".join(f"{name} = %s" for name in names)

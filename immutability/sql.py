@@ -1,0 +1,169 @@
+"""The statements that read what decides a push, and write its lock: the hot path."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from containers.models import Manifest
+from containers.models import Tag as TagRecord
+from containers.sql import MANIFESTS, TAGS
+from immutability.models import LockedTag
+from immutability.policy.protection import Policy, PolicyRule, Protection
+from workspaces.database import Table, change, fetch, in_parts, marks, now, read_time
+
+LOCKS = Table(LockedTag)
+
+# What never changes is written once: whose lock it is.
+_PLACE = ("record_id", "workspace_id", "repository", "tag")
+_CHANGES = (
+    "state",
+    "digest",
+    "media_type",
+    "rule_name",
+    "rule_pattern",
+    "settings_version",
+    "pushed_by",
+    "pushed_by_kind",
+    "locked_at",
+    "deleted_by",
+    "deleted_by_kind",
+    "deleted_at",
+    "delete_reason",
+    "replaced",
+    "refused_at",
+)
+
+
+def read_policy(workspace_id: int) -> tuple[Policy, datetime]:
+    """Return a workspace's policy and the database's time, in one statement: all of it agrees."""
+    rows = fetch(f"SELECT {_policy_columns()} {_FROM_SETTINGS}", (workspace_id,))
+    return _read_policy(rows[0])
+
+
+@dataclass(frozen=True)
+class PushRows:
+    """What was read of a push: of its tags those with a record, each with its lock.
+
+    `manifest` is what is known of the pushed one, or None. Nothing is held.
+    """
+
+    policy: Policy
+    now: datetime
+    tags: list[tuple[TagRecord, LockedTag | None]]
+    manifest: Manifest | None
+    is_repository_known: bool
+
+
+def read_push(workspace_id: int, repository: str, names: Sequence[str], digest: str) -> PushRows:
+    """Read what a push of this manifest under these tags concerns, in one statement."""
+    rows = fetch(
+        f"SELECT {_policy_columns()}, EXISTS (SELECT 1 FROM containers_repository "
+        "WHERE workspace_id = %s AND name = %s), "
+        f"{MANIFESTS.columns}, {TAGS.columns}, {LOCKS.columns} {_FROM_SETTINGS} "
+        f"LEFT JOIN {MANIFESTS.name} ON {MANIFESTS.name}.workspace_id = %s "
+        f"AND {MANIFESTS.name}.repository = %s AND {MANIFESTS.name}.digest = %s "
+        f"LEFT JOIN {TAGS.name} ON {TAGS.name}.workspace_id = %s AND {TAGS.name}.repository = %s "
+        f"AND {TAGS.name}.name IN {marks(len(names))} "
+        f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id = {TAGS.name}.id",
+        (
+            *(workspace_id, repository, workspace_id),
+            *(workspace_id, repository, digest),
+            *(workspace_id, repository, *names),
+        ),
+    )
+    to_manifest = _POLICY_WIDTH + 1
+    to_tag = to_manifest + MANIFESTS.width
+    to_lock = to_tag + TAGS.width
+    tags = [
+        (TAGS.read(row[to_tag:to_lock]), LOCKS.read(row[to_lock:]) if row[to_lock] else None)
+        for row in rows
+        if row[to_tag] is not None
+    ]
+    first = rows[0]
+    manifest = MANIFESTS.read(first[to_manifest:to_tag]) if first[to_manifest] else None
+    return PushRows(*_read_policy(first), tags, manifest, bool(first[_POLICY_WIDTH]))
+
+
+def read_policy_and_locks(
+    workspace_id: int, record_ids: Sequence[int]
+) -> tuple[Policy, datetime, list[LockedTag]]:
+    """Return policy, time, and the locks of these records, which are held."""
+    if not record_ids:
+        return *read_policy(workspace_id), []
+    rows: list[Sequence[Any]] = []
+    for part in in_parts(record_ids):
+        rows += fetch(
+            f"SELECT {_policy_columns()}, {LOCKS.columns} {_FROM_SETTINGS} "
+            f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id IN {marks(len(part))}",
+            (workspace_id, *part),
+        )
+    locks = [LOCKS.read(row[_POLICY_WIDTH:]) for row in rows if row[_POLICY_WIDTH] is not None]
+    return *_read_policy(rows[0]), locks
+
+
+# Of a workspace that has never saved any settings, all but the time is null.
+_FROM_SETTINGS = (
+    "FROM (SELECT 1) AS one "
+    "LEFT JOIN immutability_containersettings AS settings ON settings.workspace_id = %s"
+)
+_POLICY_WIDTH = 6
+_LIST = {
+    "postgresql": "JSON_AGG(JSON_BUILD_ARRAY(position, name, pattern))",
+    "sqlite": "JSON_GROUP_ARRAY(JSON_ARRAY(position, name, pattern))",
+}
+
+
+def _policy_columns() -> str:
+    return (
+        f"{now()}, settings.version, settings.protection, settings.refuse_identical_pushes, "
+        f"settings.protect_signature_tags, (SELECT {_LIST[connection.vendor]} "
+        "FROM immutability_rule WHERE settings_id = settings.workspace_id)"
+    )
+
+
+def _read_policy(row: Sequence[Any]) -> tuple[Policy, datetime]:
+    at, version, protection, refuse_identical_pushes, protect_signature_tags, rules = row[:6]
+    if version is None:
+        return Policy(), read_time(at)
+    listed = json.loads(rules) if isinstance(rules, str) else rules or []
+    policy = Policy(
+        version,
+        Protection(protection),
+        tuple(PolicyRule(name, pattern) for _, name, pattern in sorted(listed)),
+        bool(refuse_identical_pushes),
+        bool(protect_signature_tags),
+    )
+    return policy, read_time(at)
+
+
+def find_locks(record_ids: Sequence[int]) -> list[LockedTag]:
+    """Return the locks of these records, which are held."""
+    rows: list[Sequence[Any]] = []
+    for part in in_parts(record_ids):
+        rows += fetch(
+            f"SELECT {LOCKS.columns} FROM {LOCKS.name} WHERE record_id IN {marks(len(part))}", part
+        )
+    return LOCKS.read_all(rows)
+
+
+def insert_lock(row: LockedTag) -> None:
+    """Insert a new lock, and note its id."""
+    names = (*_PLACE, *_CHANGES)
+    [(row.pk,)] = fetch(
+        f"INSERT INTO {LOCKS.name} ({', '.join(names)}) VALUES {marks(len(names))} RETURNING id",
+        LOCKS.values(row, names),
+    )
+    row._state.adding = False
+
+
+def update_lock(row: LockedTag) -> None:
+    """Write what has changed of a lock."""
+    assigned = ", ".join(f"{name} = %s" for name in _CHANGES)
+    change(
+        f"UPDATE {LOCKS.name} SET {assigned} WHERE id = %s",
+        [*LOCKS.values(row, _CHANGES), row.pk],
+    )

@@ -1,0 +1,16 @@
+"""Django's settings for processes that run the gate alone: what registry clients need, no more.
+
+The gate reads no cookie, shows no page and takes no form. Its processes name this module in
+`DJANGO_SETTINGS_MODULE`; with `packages_site.settings` it works just the same, and does more for
+each push.
+"""
+
+from packages_site.settings import *  # noqa: F403  (Django's own way to build settings on others)
+
+MIDDLEWARE = [
+    "packages_site.health.answer_probes",
+    "django.middleware.security.SecurityMiddleware",
+    "packages_site.caching.keep_answers_private",
+    "packages_site.request_limits.refuse_oversized_requests",
+]
+ROOT_URLCONF = "packages_site.gate_urls"

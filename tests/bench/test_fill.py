@@ -1,0 +1,32 @@
+"""A workspace with many locks (bench/fill.py): its statements name the columns by themselves."""
+
+import pytest
+from django.db import connection
+
+from bench.fill import TAGS_PER_REPOSITORY, fill_with_locks
+from containers.models import Manifest, Repository
+from containers.models import Tag as TagRecord
+from immutability.locked_tags import LockedTagQuery, find_locked_tags
+from immutability.models import LockedTag
+from immutability.reading import read_policy
+from tests.conftest import is_postgresql
+from workspaces.models import Workspace
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_lock_has_its_record_manifest_and_repository() -> None:
+    if not is_postgresql():
+        pytest.skip("benchmarks run on PostgreSQL alone")
+    workspace = Workspace.objects.create(slug="acme", name="Acme")
+    count = 2 * TAGS_PER_REPOSITORY + 1
+
+    fill_with_locks("acme", count)
+
+    assert LockedTag.objects.count() == TagRecord.objects.count() == count
+    assert Manifest.objects.count() == count
+    assert Repository.objects.count() == 3
+    assert LockedTag.objects.values("tag").distinct().count() == count
+    page = find_locked_tags(workspace, read_policy(workspace), LockedTagQuery(text="v1.1000.0"))
+    ((lock, _),) = page.locks
+    assert (lock.repository, lock.digest) == ("acme/r2", lock.record.digest)
+    connection.check_constraints()

@@ -1,0 +1,87 @@
+"""How many statements a push and a check take: nobody adds one without noticing."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from immutability.policy.protection import Protection
+from tests.immutability.checks import Checks
+from tests.immutability.core import Core, named
+from tests.immutability.registry_double import image, index
+
+pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+
+ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
+LIST = named("list", index(ONE, TWO))
+
+
+def count(call: Callable[[], str]) -> tuple[str, int]:
+    """Return what the client is told, and how many statements that took."""
+    with CaptureQueriesContext(connection) as queries:
+        told = call()
+    kinds = [each["sql"].partition(" ")[0] for each in queries]
+    return told, sum(kind in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH") for kind in kinds)
+
+
+def test_statements_of_a_push(core: Core) -> None:
+    core.push("v0", image=THREE)
+    counts = {
+        "first": count(lambda: core.push("v1", image=ONE)),
+        "manifest is there": count(lambda: core.push("v2", image=ONE)),
+        "identical": count(lambda: core.push("v1", image=ONE)),
+        "identical again": count(lambda: core.push("v1", image=ONE)),
+        "refused": count(lambda: core.push("v1", image=TWO)),
+        "refused again": count(lambda: core.push("v1", image=TWO)),
+        "two tags": count(lambda: core.push("v3", "v4", image=ONE)),
+    }
+    assert counts == {
+        # Read; manifest, record, policy, claim, record; records, locks, record, push, lock, event.
+        "first": ("201", 12),
+        "manifest is there": ("201", 12),
+        # Read; manifest, record, policy and lock; count, event, counter.
+        "identical": ("201", 7),
+        "identical again": ("201", 5),
+        "refused": ("403 locked", 6),
+        "refused again": ("403 locked", 4),
+        # Records, pushes, locks and events are written one by one.
+        "two tags": ("201", 18),
+    }
+
+
+def test_statements_of_an_unprotected_push(core: Core) -> None:
+    core.protect(Protection.NONE)
+    core.push("latest", image=THREE)
+    counts = {
+        "new tag": count(lambda: core.push("edge", image=ONE)),
+        "tag moves": count(lambda: core.push("latest", image=ONE)),
+    }
+    assert counts == {"new tag": ("201", 10), "tag moves": ("201", 10)}
+
+
+def test_statements_of_a_push_do_not_grow_with_what_an_index_lists(core: Core) -> None:
+    core.push("one", image=ONE)
+    core.push("two", image=TWO)
+    told, few = count(lambda: core.push("v1", image=LIST))
+    long = named("long", index(*(named(f"i{n}", image(f"i{n}")) for n in range(30))))
+    for number in range(30):
+        core.push(f"i{number}", image=image(f"i{number}"))
+    assert (told, few) == count(lambda: core.push("v2", image=long))
+
+
+def test_statements_of_a_check(core: Core) -> None:
+    checks = Checks(core)
+    checks.push("v0", image=THREE)
+    counts = {
+        "locked now": count(lambda: checks.push("v1", image=ONE)),
+        "unchanged": count(lambda: checks.push("v1", image=ONE)),
+        "refused": count(lambda: checks.push("v1", image=TWO)),
+        "refused again": count(lambda: checks.push("v1", image=TWO)),
+    }
+    assert counts == {
+        "locked now": ("locked_now", 8),
+        "unchanged": ("unchanged", 10),
+        "refused": ("locked", 6),
+        "refused again": ("locked", 4),
+    }

@@ -1,0 +1,151 @@
+"""Run the hot path's hand-written statements, and read their rows as models, on both databases.
+
+Django's ORM builds a query anew each time, which costs several times what the database needs to
+answer it. Only the modules named `sql.py` use this; everything else stays with the ORM.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+from django.db.models import DateTimeField, Field, JSONField, Model, UUIDField
+
+Row = TypeVar("Row", bound=Model)
+Value = TypeVar("Value")
+Values = Sequence[Any]
+
+# PostgreSQL takes 65,535 values in one statement, SQLite 32,766 at least; a row has eight at most.
+_MAX_NAMED = 4_000
+
+
+def fetch(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
+    """Run a statement, and return the rows that it gives."""
+    with _cursor() as cursor:
+        cursor.execute(statement, values)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
+
+
+def change(statement: str, values: Values = ()) -> int:
+    """Run a statement, and return how many rows it has changed."""
+    with _cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)
+
+
+def _cursor() -> CursorWrapper:
+    """Return a cursor whose statements PostgreSQL prepares.
+
+    Django's own puts the values into the text, where no statement is prepared, and where each is
+    logged with its values.
+    """
+    prepares = connection.settings_dict["OPTIONS"].get("prepare_threshold") is not None
+    if not prepares or connection.queries_logged:
+        return connection.cursor()
+    connection.ensure_connection()
+    cursor: Any = psycopg.Cursor(connection.connection)
+    return connection.make_cursor(cursor)
+
+
+@cache
+def marks(count: int, groups: int = 1) -> str:
+    """Return placeholders: "(%s, %s)" for two values, and so many groups of them."""
+    group = f"({', '.join(['%s'] * count)})"
+    return ", ".join([group] * groups)
+
+
+def in_parts(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
+    """Yield the values in parts that one statement can take, in order."""
+    for start in range(0, len(values), _MAX_NAMED):
+        yield values[start : start + _MAX_NAMED]
+
+
+def lock_rows() -> str:
+    """Return what ends a SELECT that locks its rows for a change that leaves their keys alone.
+
+    SQLite locks all of the database where a transaction begins.
+    """
+    return " FOR NO KEY UPDATE" if connection.vendor == "postgresql" else ""
+
+
+def now() -> str:
+    """Return the expression for the database's time at the beginning of the statement."""
+    if connection.vendor == "postgresql":
+        return "STATEMENT_TIMESTAMP()"
+    return "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')"
+
+
+def read_time(value: Any) -> Any:
+    """Return a time as it was selected; SQLite gives it as text, or in UTC without saying so."""
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+class Table(Generic[Row]):
+    """A model's table: its columns for a SELECT, and rows of these as instances."""
+
+    def __init__(self, model: type[Row]) -> None:
+        self._model = model
+        self.name = model._meta.db_table
+
+    @cached_property
+    def columns(self) -> str:
+        """Every column, in the order in which `read` wants them, with the table's name."""
+        return ", ".join(f"{self.name}.{field.column}" for field in self._fields)
+
+    @cached_property
+    def width(self) -> int:
+        """How many columns `columns` names."""
+        return len(self._fields)
+
+    def read(self, row: Values) -> Row:
+        """Return the instance of a row that has `columns`."""
+        values = list(row)
+        for index, field, convert in self._converters:
+            values[index] = convert(values[index], field.cached_col, connection)
+        return self._model.from_db("default", self._names, values)
+
+    def read_all(self, rows: Collection[Values]) -> list[Row]:
+        """Return the instances of some rows, in order."""
+        return [self.read(row) for row in rows]
+
+    def prepare(self, name: str, value: Any) -> Any:
+        """Return the value of a field as the database takes it."""
+        field = self._prepared.get(name)
+        return value if field is None else field.get_db_prep_save(value, connection)
+
+    def values(self, instance: Row, names: Collection[str]) -> list[Any]:
+        """Return the values of an instance's fields as the database takes them."""
+        return [self.prepare(name, getattr(instance, name)) for name in names]
+
+    @cached_property
+    def _fields(self) -> "list[Field[Any, Any]]":
+        return list(self._model._meta.concrete_fields)
+
+    @cached_property
+    def _prepared(self) -> "dict[str, Field[Any, Any]]":
+        """The fields whose values the database's driver does not take as they are."""
+        kinds: tuple[type[Field[Any, Any]], ...] = (JSONField,)
+        if connection.vendor != "postgresql":
+            kinds += (DateTimeField, UUIDField)
+        return {field.attname: field for field in self._fields if isinstance(field, kinds)}
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [field.attname for field in self._fields]
+
+    @cached_property
+    def _converters(self) -> "list[tuple[int, Field[Any, Any], Callable[..., Any]]]":
+        """What turns what this database gives into what a field holds."""
+        return [
+            (index, field, convert)
+            for index, field in enumerate(self._fields)
+            for convert in (
+                *connection.ops.get_db_converters(field.cached_col),
+                *field.get_db_converters(connection),
+            )
+        ]
