@@ -77,12 +77,13 @@ def _judge(
 ) -> Undecided:
     told = Undecided(count=len(seconds), longest=max(seconds.values(), default=0.0))
     set_free = _find_set_free(environment, began)
+    unwanted = board.unwanted | environment.records.images_deleted_since(began)
     for (place, digest), waited in seconds.items():
         if waited <= MAX_UNDECIDED_SECONDS:
             continue
         workspace = place[0].partition("/")[0]
         needed = {(place[0], each) for each in (digest, *_list_children(board, digest))}
-        if {place, (workspace, "")} & set_free or (needed | {place}) & board.unwanted:
+        if {place, (workspace, "")} & set_free or (needed | {place}) & unwanted:
             told.changed_hands += 1
         else:
             what = f"undecided for {waited:.1f} s with no fault any more, pushed {digest}"

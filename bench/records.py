@@ -185,6 +185,20 @@ class Records:
             if row[0] != "settings.changed"
         ]
 
+    def images_deleted_since(self, moment: datetime) -> set[tuple[str, str]]:
+        """Read the images of which a delete without an answer might have landed since then.
+
+        Somebody may have deleted a tag: a registry that deletes no single tags is asked for the
+        image.
+        """
+        (rows,) = self.read(
+            (
+                "SELECT repository, digest FROM containers_manifest WHERE stray_until >= %s",
+                (moment,),
+            )
+        )
+        return {(row[0], row[1]) for row in rows}
+
     def tell(self, repository: str, tag: str) -> list[tuple[datetime, str]]:
         """Return all that the database knows of a tag, each with its time."""
         (rows,) = self.read((_TELL, (repository, tag)))
