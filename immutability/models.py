@@ -141,8 +141,13 @@ class LockedTag(models.Model):
         indexes = [
             models.Index(fields=["workspace", "repository", "digest"], name="locked_tag_digest"),
             models.Index(fields=["workspace", "id"], name="locked_tag_page"),
-            # The scheduler asks for claims and deletes, of which there are few.
-            models.Index(fields=["state"], name="locked_tag_state_index"),
+            # Of every other state there are few: the scheduler asks for claims and deletes, people
+            # for pages of one state.
+            models.Index(
+                fields=["state", "workspace", "id"],
+                name="locked_tag_rare_state",
+                condition=~models.Q(state="locked"),
+            ),
         ]
 
     def __str__(self) -> str:
