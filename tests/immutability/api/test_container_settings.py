@@ -381,7 +381,7 @@ def test_a_save_that_would_suspend_locks_says_how_many_and_saves_nothing(
 ) -> None:
     with nothing_written():
         problem = read_problem(put(admin, '"1"', **narrower), 409, "locks_would_suspend")
-    assert problem["count"] == 2
+    assert (problem["count"], problem["is_exact"]) == (2, True)
     assert problem["examples"] == ["acme/api:v1.0.0", "acme/api:v2.0.0"]
     assert "suspend_locks" in problem["detail"]
 
