@@ -403,6 +403,11 @@ def test_locks_hold_again_when_the_protection_comes_back(
     assert check_push("v1.0.0", "sha256:" + "b" * 64)["outcome"] == "locked"
 
 
+def test_the_etag_of_a_compressed_answer_is_taken_as_it_comes(admin: APIClient) -> None:
+    saved = put(admin, protection="all")
+    assert put(admin, f"W/{saved['ETag']}", protection="none").json()["version"] == 2
+
+
 def test_a_wider_protection_needs_no_consent(admin: APIClient, two_locks: None) -> None:
     assert put(admin, '"1"', protection="all").status_code == 200
 
