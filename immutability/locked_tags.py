@@ -1,12 +1,22 @@
-"""Find locked tags, for page and API. A lock's status follows from the policy of this moment."""
+"""Find locked tags, for page and API. A lock's status follows from the policy of this moment.
 
+However many locks there are, a page costs about as much as the first: it looks through so many of
+the newest locks, and then asks the database's index for all that match. Where that finds too many,
+or there is no such index (SQLite), the page has what was found so far and says where to go on.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db import connection
+from django.db.models import CharField, Func, QuerySet
+from django.db.models.lookups import IContains, IEndsWith
 
 from containers.names import RepositoryName, TagName
 from immutability.models import LockedTag
-from immutability.policy.protection import LockState, Policy, cover
+from immutability.policy.protection import LockState, Policy, Protection, cover
 from workspaces.models import Workspace
 
 LOCKED_TAGS_PER_PAGE = 50
@@ -14,14 +24,23 @@ MAX_LOCKED_TAGS_PER_PAGE = 200
 SUSPENDED = "suspended"
 LOCK_STATUSES = (*(state.value for state in LockState), SUSPENDED)
 
-# A search for a rare status stops here and goes on with the next page.
-_MAX_SCANNED_PER_PAGE = 5000
-_CHUNK = 500
+# How many of the newest locks a page looks through for a filter.
+MAX_SCANNED = 10_000
+# How many locks an index may find, and they are still put in order and shown from the newest.
+MAX_FOUND = 5_000
+# How many tags are matched with the rules, for a page of one status.
+MAX_CHECKED = 2_000
+# More are estimated.
+MAX_COUNTED = 10_000
+_CHUNK = 1_000
+# What the index of text can find: it has groups of three characters of each word, which two blanks
+# before it and one behind it belong to.
+_INDEXED_TEXT = re.compile(r"[^\W_]{3}|[^\W_]{2}[\W_]|[\W_][^\W_]")
 
 
 @dataclass(frozen=True)
 class LockedTagQuery:
-    """What to look for: text in repository or tag, a whole repository or tag, a lock status."""
+    """What to look for: text in "repository:tag", a whole repository or tag, a lock status."""
 
     text: str = ""
     repository: RepositoryName | None = None
@@ -31,10 +50,23 @@ class LockedTagQuery:
 
 @dataclass(frozen=True)
 class LockedTagPage:
-    """Some locks, newest first, each with its status; `next_before` is an id, 0 at the end."""
+    """Some locks, newest first, each with its status; `next_before` is an id, 0 at the end.
+
+    `is_whole` is false where the page might have more, had it looked on: the next page does.
+    """
 
     locks: list[tuple[LockedTag, str]]
     next_before: int
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class LockCount:
+    """How many locks there are: exactly, about so many, or more than that."""
+
+    number: int
+    is_exact: bool = True
+    is_estimate: bool = False
 
 
 def get_lock_status(row: LockedTag, policy: Policy) -> str:
@@ -45,6 +77,17 @@ def get_lock_status(row: LockedTag, policy: Policy) -> str:
     return row.state if cover(policy, TagName(row.tag)).is_covered else SUSPENDED
 
 
+class LockedName(Func):
+    """A lock's "repository:tag". The index of text has it in upper case: see the migrations."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " || ':' || "
+    output_field = CharField()
+
+    def __init__(self) -> None:
+        super().__init__("repository", "tag")
+
+
 def find_locked_tags(
     workspace: Workspace,
     policy: Policy,
@@ -53,35 +96,155 @@ def find_locked_tags(
     before: int = 0,
     limit: int = LOCKED_TAGS_PER_PAGE,
 ) -> LockedTagPage:
-    """Return one page of the locks that match, from the newest below id `before`."""
-    rows = (
-        LockedTag.objects.select_related("record")
-        .filter(_to_condition(query), workspace=workspace)
-        .order_by("-id")
-    )
-    found: list[tuple[LockedTag, str]] = []
-    for _ in range(_MAX_SCANNED_PER_PAGE // _CHUNK):
-        chunk = list((rows.filter(id__lt=before) if before else rows)[:_CHUNK])
-        for row in chunk:
-            status = get_lock_status(row, policy)
-            if query.status in ("", status):
-                if len(found) == limit:
-                    return LockedTagPage(found, found[-1][0].id)
-                found.append((row, status))
-            before = row.id
-        if len(chunk) < _CHUNK:
-            return LockedTagPage(found, 0)
-    return LockedTagPage(found, before)
+    """Return one page of the locks that match, from the newest below id `before`.
+
+    Raises PatternError or PatternEvaluationError.
+    """
+    if not _can_have_status(policy, query.status):
+        return LockedTagPage([], 0)
+    scope = LockedTag.objects.filter(workspace=workspace)
+    if before:
+        scope = scope.filter(id__lt=before)
+    # Of most states there are few, and an index has them in order. Most locks are locked.
+    if query.status in _RARE_STATES:
+        # SQLite uses the index where the condition is that of the index, in its words.
+        scope = scope.filter(state=query.status).exclude(state=LockState.LOCKED)
+    wanted = _narrow(scope, query)
+    picked = _Picker(policy, query.status, limit)
+    if wanted is None:
+        picked.take(_iterate(scope, limit))
+    else:
+        _search(scope, wanted, query, picked)
+    rows = LockedTag.objects.select_related("record").filter(id__in=picked.ids).order_by("-id")
+    locks = [(row, get_lock_status(row, policy)) for row in rows]
+    return LockedTagPage(locks, picked.next_before, picked.is_whole)
 
 
-def _to_condition(query: LockedTagQuery) -> Q:
-    condition = Q()
+_RARE_STATES = tuple(each.value for each in LockState if each is not LockState.LOCKED)
+
+
+def _can_have_status(policy: Policy, status: str) -> bool:
+    """Whether any lock can have this status: without protection, each is suspended."""
+    return not status or status == SUSPENDED or policy.protection is not Protection.NONE
+
+
+def _narrow(scope: QuerySet[LockedTag], query: LockedTagQuery) -> QuerySet[LockedTag] | None:
+    """Return those of `scope` that match; None where all do, but for what the policy says."""
+    wanted = scope
     if query.text:
-        condition &= Q(repository__icontains=query.text) | Q(tag__icontains=query.text)
+        wanted = wanted.filter(IContains(LockedName(), query.text))
     if query.repository:
-        condition &= Q(repository=query.repository.name)
+        wanted = wanted.filter(repository=query.repository.name)
     if query.tag:
-        condition &= Q(tag=query.tag.name)
-    if query.status in tuple(LockState):
-        condition &= Q(state=query.status)
-    return condition
+        # The first lets the index find it, whatever its case.
+        wanted = wanted.filter(IEndsWith(LockedName(), f":{query.tag}"), tag=query.tag.name)
+    if query.status == LockState.LOCKED:
+        wanted = wanted.filter(state=query.status)
+    return None if wanted is scope else wanted
+
+
+def _search(
+    scope: QuerySet[LockedTag],
+    wanted: QuerySet[LockedTag],
+    query: LockedTagQuery,
+    picked: "_Picker",
+) -> None:
+    """Pick from the newest of `scope` first, and only then from all that an index finds."""
+    end = scope.order_by("-id").values_list("id", flat=True)[MAX_SCANNED : MAX_SCANNED + 1]
+    for last in end:
+        if picked.take(_iterate(wanted.filter(id__gt=last), picked.limit)):
+            return
+        picked.stop_below(last + 1)
+        if _is_indexed(query):
+            found = list(wanted.values_list("id", "tag")[: MAX_FOUND + 1])
+            if len(found) <= MAX_FOUND:
+                picked.start_again()
+                picked.take(sorted(found, reverse=True))
+        return
+    picked.take(_iterate(wanted, picked.limit))
+
+
+def _is_indexed(query: LockedTagQuery) -> bool:
+    """Whether an index finds what is looked for."""
+    if query.repository:
+        return True
+    texts = [query.text, f":{query.tag or ''}"]
+    has_words = any(_INDEXED_TEXT.search(text) for text in texts)
+    return connection.vendor == "postgresql" and has_words
+
+
+def _iterate(rows: QuerySet[LockedTag], first: int) -> Iterator[tuple[int, str]]:
+    """Yield ids and tags, newest first: as many as make a page, then as many as may be needed."""
+    rows = rows.order_by("-id")
+    size = first + 1
+    while chunk := list(rows.values_list("id", "tag")[:size]):
+        yield from chunk
+        if len(chunk) < size:
+            return
+        rows = rows.filter(id__lt=chunk[-1][0])
+        size = _CHUNK
+
+
+class _Picker:
+    """Picks the locks of a page: those that have the status, until there are enough."""
+
+    def __init__(self, policy: Policy, status: str, limit: int) -> None:
+        self._policy = policy
+        self._status = status
+        self.limit = limit
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Pick other locks than those so far."""
+        self.ids: list[int] = []
+        self.next_before = 0
+        self.is_whole = True
+
+    def stop_below(self, lock_id: int) -> None:
+        """Let the next page go on below this id: this one does not look further."""
+        self.next_before = lock_id
+        self.is_whole = False
+
+    def take(self, candidates: Iterable[tuple[int, str]]) -> bool:
+        """Pick from ids with their tags, newest first; return whether that is all for this page."""
+        for checked, (lock_id, tag) in enumerate(candidates, start=1):
+            if self._has_status(tag):
+                if len(self.ids) == self.limit:
+                    self.next_before = self.ids[-1]
+                    return True
+                self.ids.append(lock_id)
+            if checked == MAX_CHECKED:
+                self.stop_below(lock_id)
+                return True
+        return False
+
+    def _has_status(self, tag: str) -> bool:
+        if not self._status:
+            return True
+        is_suspended = not cover(self._policy, TagName(tag)).is_covered
+        return is_suspended is (self._status == SUSPENDED)
+
+
+def count_locked(workspace: Workspace) -> LockCount:
+    """Return how many tags are locked, suspended ones included: exactly up to MAX_COUNTED."""
+    locked = LockedTag.objects.filter(workspace=workspace, state=LockState.LOCKED)
+    count = locked[: MAX_COUNTED + 1].count()
+    if count <= MAX_COUNTED:
+        return LockCount(count)
+    estimate = _estimate(locked)
+    if estimate <= MAX_COUNTED:
+        return LockCount(MAX_COUNTED, is_exact=False)
+    return LockCount(_round(estimate), is_exact=False, is_estimate=True)
+
+
+def _estimate(rows: QuerySet[LockedTag]) -> int:
+    """Return how many rows PostgreSQL expects by its statistics; 0 on another database."""
+    if connection.vendor != "postgresql":
+        return 0
+    [plan] = json.loads(rows.explain(format="json"))
+    return int(plan["Plan"]["Plan Rows"])
+
+
+def _round(number: int) -> int:
+    """Return a number with two digits that say something."""
+    return round(number, 2 - len(str(number)))

@@ -18,7 +18,7 @@ from immutability.policy.protection import (
 from workspaces.access import ActorKind, describe_actor
 from workspaces.log.append import Event
 from workspaces.log.kinds import EventKind
-from workspaces.log.models import MAX_REASON_LENGTH
+from workspaces.log.models import MAX_REASON_LENGTH, REF_LENGTH
 from workspaces.models import Workspace
 
 models.CharField.register_lookup(Length)
@@ -141,8 +141,13 @@ class LockedTag(models.Model):
         indexes = [
             models.Index(fields=["workspace", "repository", "digest"], name="locked_tag_digest"),
             models.Index(fields=["workspace", "id"], name="locked_tag_page"),
-            # The scheduler asks for claims and deletes, of which there are few.
-            models.Index(fields=["state"], name="locked_tag_state_index"),
+            # Of every other state there are few: the scheduler asks for claims and deletes, people
+            # for pages of one state.
+            models.Index(
+                fields=["state", "workspace", "id"],
+                name="locked_tag_rare_state",
+                condition=~models.Q(state="locked"),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -255,9 +260,13 @@ class Job(models.Model):
     class Kind(models.TextChoices):
         # Read what the registry has into records, and lock the covered tags among them.
         INVENTORY = "inventory"
+        # Count the locks that a save of settings has suspended and resumed.
+        COUNT = "count"
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=16, choices=Kind.choices)
+    # What is counted for: the event of the save, by its ref.
+    event = models.CharField(max_length=REF_LENGTH, blank=True, default="", db_default="")
     asked_at = models.DateTimeField(db_default=Now())
     # Everything up to here is done.
     repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH, blank=True)
@@ -266,13 +275,18 @@ class Job(models.Model):
     adopted_count = models.PositiveIntegerField(default=0)
     # Tags with a write in flight, or that the registry cannot show: their next push adopts them.
     left_out_count = models.PositiveIntegerField(default=0)
+    # Of a count: the locks are counted in order of their ids, up to the last one before the save.
+    lock_id = models.PositiveBigIntegerField(default=0, db_default=0)
+    last_lock_id = models.PositiveBigIntegerField(default=0, db_default=0)
+    suspended_count = models.PositiveIntegerField(default=0, db_default=0)
+    resumed_count = models.PositiveIntegerField(default=0, db_default=0)
     lease = models.UUIDField(null=True)
     expires_at = models.DateTimeField(db_default=Now())
     done_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["workspace", "kind"], name="job_once"),
+            models.UniqueConstraint(fields=["workspace", "kind", "event"], name="job_once"),
         ]
         indexes = [
             models.Index(

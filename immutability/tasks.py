@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from containers.connection import find_registry
+from immutability.reconcile.counts import run_counts
 from immutability.reconcile.due import RECONCILE_SECONDS, reconcile_due
 from immutability.reconcile.work import run_jobs
 
@@ -16,6 +17,7 @@ def reconcile() -> None:
 @shared_task(name="immutability.run_jobs")
 def run_due_jobs() -> None:
     """Do the next piece of what is to be done in the background."""
+    run_counts()
     registry = find_registry()
     if registry is not None:
         run_jobs(registry)

@@ -33,6 +33,7 @@ from workspaces.actions.members import add_member
 from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 from workspaces.throttles import forget_leases
+from workspaces.verified_passwords import forget_verified
 
 # As `migrate` does before anything else starts.
 make_missing_files()
@@ -202,8 +203,9 @@ def kept_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_leases() -> None:
-    """Permits that the process took in one test are not there in the next."""
+    """What the process remembers of one test, permits and passwords, is not there in the next."""
     forget_leases()
+    forget_verified()
 
 
 @pytest.fixture

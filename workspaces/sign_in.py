@@ -3,6 +3,7 @@
 from django.contrib.auth import authenticate
 from django.db import transaction
 
+from workspaces import sql
 from workspaces.access import Origin
 from workspaces.hashing import hash_in_turn
 from workspaces.models import MAX_USERNAME_LENGTH, User
@@ -15,8 +16,9 @@ from workspaces.throttles import (
     counted_address,
     note_call,
     require_open,
-    was_noted,
+    windows_since_noted,
 )
+from workspaces.verified_passwords import remember_verified, was_verified
 
 # Longer than any passphrase, and short enough to be hashed in no time.
 MAX_PASSWORD_LENGTH = 1024
@@ -32,32 +34,49 @@ def verify_password(username: str, password: str, origin: Origin) -> User | None
 
     Right passwords count for nothing, however many arrive at once; so nothing is counted before it
     is known what it is. Wrong ones that arrive at once can exceed a limit, by those in turn.
+    One that was verified within the last minute is not hashed again.
     """
     if len(username) > MAX_USERNAME_LENGTH:
         return None
     address = counted_address(origin.address)
-    with hash_in_turn():
-        _require_open(username, address)
-        user = None
-        if _is_possible(username, password):
-            user = authenticate(username=username, password=password)
-        if not isinstance(user, User):
-            _count_failure(username, address)
-            return None
-    note_call(SIGNED_IN, username, address)
+    is_possible = _is_possible(username, password)
+    # Before it is looked up too: otherwise how long a refusal takes would say what was right.
+    noted = _require_open(username, address)
+    user = _find_verified(username, password) if is_possible else None
+    if user is None:
+        with hash_in_turn():
+            _require_open(username, address)
+            found = authenticate(username=username, password=password) if is_possible else None
+            if not isinstance(found, User):
+                _count_failure(username, address)
+                return None
+        user = found
+        remember_verified(user, password)
+    if noted != 0:
+        note_call(SIGNED_IN, username, address)
     return user
 
 
-def _require_open(username: str, address: str) -> None:
+def _find_verified(username: str, password: str) -> User | None:
+    """Return the active person of this name if this password of theirs was just verified."""
+    user = sql.find_person(username)
+    return user if user is not None and was_verified(user, password) else None
+
+
+def _require_open(username: str, address: str) -> int | None:
     """Raise TooManyCallsError where there were too many failures.
+
+    Returns how many windows ago a sign-in by name and address was noted last, or None.
 
     Whoever signed in from the same address a short time ago is stopped by failures from there
     alone: otherwise anybody could keep a person out, by guessing at the name from elsewhere.
     """
     require_open(SIGN_IN_PER_NAME_AND_ADDRESS, username, address)
-    if not was_noted(SIGNED_IN, username, address):
+    noted = windows_since_noted(SIGNED_IN, username, address)
+    if noted is None:
         require_open(SIGN_IN_PER_ADDRESS, address)
         require_open(SIGN_IN_PER_NAME, username)
+    return noted
 
 
 def _count_failure(username: str, address: str) -> None:

@@ -1,8 +1,11 @@
 """The statements that find who is calling, and what they may do: the hot path."""
 
-from workspaces.database import Table, fetch, now
-from workspaces.models import AccessToken, Workspace
+from collections.abc import Sequence
 
+from workspaces.database import Table, fetch, marks, now
+from workspaces.models import AccessToken, User, Workspace
+
+_PEOPLE = Table(User)
 _WORKSPACES = Table(Workspace)
 _TOKENS = Table(AccessToken)
 
@@ -47,3 +50,26 @@ def _find_token(column: str, value: int | str) -> AccessToken | None:
     if token.workspace_id is not None:
         token.workspace = _WORKSPACES.read(rows[0][_TOKENS.width :])
     return token
+
+
+def find_person(username: str) -> User | None:
+    """Return the person of this name, active or not, or None."""
+    rows = fetch(f"SELECT {_PEOPLE.columns} FROM {_PEOPLE.name} WHERE username = %s", (username,))
+    return _PEOPLE.read(rows[0]) if rows else None
+
+
+def find_roles(user_id: int, slugs: Sequence[str]) -> dict[str, str]:
+    """Return the roles of an active person in those of these workspaces that they are of."""
+    return dict(
+        fetch(
+            f"SELECT {_WORKSPACES.name}.slug, membership.role FROM {_WORKSPACES.name} "
+            f"JOIN workspaces_membership AS membership "
+            f"ON membership.workspace_id = {_WORKSPACES.name}.id AND membership.user_id = %s "
+            f"JOIN {_PEOPLE.name} AS person "
+            "ON person.id = membership.user_id AND person.is_active "
+            f"WHERE {_WORKSPACES.name}.slug IN {marks(len(slugs))}",
+            (user_id, *slugs),
+        )
+        if slugs
+        else ()
+    )

@@ -24,7 +24,7 @@ from django.db.models.functions import Now
 from workspaces.models import CallCount
 
 LONGEST_WINDOW_SECONDS = 3600
-# The window that runs and the one before it: `was_noted` asks about both.
+# The window that runs and the one before it: `windows_since_noted` asks about both.
 KEPT_WINDOWS = 2
 MAX_LEASED_PERMITS = 100
 FORGOTTEN_AT_ONCE = 1000
@@ -167,12 +167,13 @@ def note_call(limit: Limit, *subject: str) -> None:
         count_call(limit, *subject)
 
 
-def was_noted(limit: Limit, *subject: str) -> bool:
-    """Whether a call of `subject` was counted in the window that runs or in the one before it."""
-    windows = timedelta(seconds=KEPT_WINDOWS * limit.seconds)
-    return CallCount.objects.filter(
-        subject=_hash_subject(limit, subject), window__gt=Now() - windows
-    ).exists()
+def windows_since_noted(limit: Limit, *subject: str) -> int | None:
+    """Return 0 where a call of `subject` was counted in the window that runs, 1 in the one before.
+
+    None where in neither.
+    """
+    parameters = {"subject": _hash_subject(limit, subject), "seconds": limit.seconds}
+    return min((ago for (ago,) in _execute(_FIND_NOTE, parameters)), default=None)
 
 
 def counted_address(address: str) -> str:
@@ -235,6 +236,11 @@ _READ_COUNT = """
         WHERE subject = %(subject)s AND "window" = {window}
     )
 """
+# In KEPT_WINDOWS windows.
+_FIND_NOTE = """
+    SELECT CASE WHEN "window" = {window} THEN 0 ELSE 1 END FROM workspaces_callcount
+    WHERE subject = %(subject)s AND "window" IN ({window}, {window_before})
+"""
 
 
 def _take_permits(limit: Limit, key: str) -> tuple[_Moment, int]:
@@ -263,10 +269,14 @@ def _read_count(limit: Limit, key: str) -> tuple[_Moment, int]:
 
 def _execute(template: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Execute a statement about the window that runs; return the rows that it answers."""
-    clock = _CLOCK[connection.vendor]
-    window = _WINDOW[connection.vendor].format(clock=clock)
+    clock, window = _CLOCK[connection.vendor], _WINDOW[connection.vendor]
+    statement = template.format(
+        clock=clock,
+        window=window.format(clock=clock),
+        window_before=window.format(clock=f"({clock} - %(seconds)s)"),
+    )
     with connection.cursor() as cursor:
-        cursor.execute(template.format(clock=clock, window=window), parameters)
+        cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
 
 

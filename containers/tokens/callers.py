@@ -2,12 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from containers.names import RepositoryName
 from containers.tokens.grants import ACTIONS, DELETE, PULL, PUSH, ResourceAccess, repository_access
 from containers.tokens.tokens import ANYBODY, Caller, CallerKind
 from containers.visibility import find_public
+from workspaces import sql
 from workspaces.access import (
     ROLE_PERMISSIONS,
     Origin,
@@ -17,7 +19,7 @@ from workspaces.access import (
 )
 from workspaces.access_tokens import find_access_token, find_valid_token
 from workspaces.callers import Access, find_persons_access, find_token_access
-from workspaces.models import AccessToken, Membership
+from workspaces.models import AccessToken
 from workspaces.sign_in import verify_password
 from workspaces.throttles import TOKEN_LOGINS_PER_ADDRESS, count_call, counted_address
 
@@ -38,7 +40,18 @@ class BadCredentialsError(Exception):
     """User name and password do not belong together. The message is for people."""
 
 
-def log_in(username: str, password: str, origin: Origin) -> Caller:
+@dataclass(frozen=True)
+class Login:
+    """Who has just logged in, and the access token that they did it with."""
+
+    caller: Caller
+    token: AccessToken | None = None
+
+
+NO_LOGIN = Login(ANYBODY)
+
+
+def log_in(username: str, password: str, origin: Origin) -> Login:
     """Return who this is: a person, or `<workspace>+<name>` with an access token as password.
 
     Raises BadCredentialsError, and TooManyCallsError after too many of these.
@@ -49,14 +62,14 @@ def log_in(username: str, password: str, origin: Origin) -> Caller:
             # Afterwards, so that what is right gets in, whoever shares its address.
             count_call(TOKEN_LOGINS_PER_ADDRESS, counted_address(origin.address))
             raise BadCredentialsError("This access token is not valid, or not of this name.")
-        return Caller(CallerKind.ACCESS_TOKEN, token.id, username)
+        return Login(Caller(CallerKind.ACCESS_TOKEN, token.id, username), token)
     user = verify_password(username, password, origin)
     if user is None:
         raise BadCredentialsError(
             "The user name or the password is not right. The user name of an access token is "
             "<workspace>+<name>."
         )
-    return Caller(CallerKind.PERSON, user.id, user.username)
+    return Login(Caller(CallerKind.PERSON, user.id, user.username))
 
 
 def _is_named(token: AccessToken, username: str) -> bool:
@@ -68,10 +81,10 @@ def _is_named(token: AccessToken, username: str) -> bool:
 
 
 def grant(
-    caller: Caller, asked: Mapping[RepositoryName, frozenset[str]]
+    login: Login, asked: Mapping[RepositoryName, frozenset[str]]
 ) -> tuple[ResourceAccess, ...]:
-    """Return the part of what is asked for that the caller may do. Three queries at most."""
-    permissions = _find_permissions(caller, {repository.workspace for repository in asked})
+    """Return the part of what is asked for that the caller may do. Two queries at most."""
+    permissions = _find_permissions(login, {repository.workspace for repository in asked})
     granted = {
         repository: {
             action
@@ -93,17 +106,13 @@ def grant(
     )
 
 
-def _find_permissions(caller: Caller, slugs: Iterable[str]) -> dict[str, frozenset[Permission]]:
+def _find_permissions(login: Login, slugs: Collection[str]) -> dict[str, frozenset[Permission]]:
     """Return what the caller may do in those of these workspaces that they are of."""
-    if caller.kind is CallerKind.PERSON:
-        roles = Membership.objects.filter(
-            user_id=caller.id, user__is_active=True, workspace__slug__in=slugs
-        ).values_list("workspace__slug", "role")
-        return {slug: ROLE_PERMISSIONS[Role(role)] for slug, role in roles}
-    if caller.kind is CallerKind.ACCESS_TOKEN:
-        token = find_valid_token(caller.id)
-        if token is not None and token.workspace is not None:
-            return {token.workspace.slug: permissions_of_scopes(token.scopes)}
+    if login.caller.kind is CallerKind.PERSON:
+        roles = sql.find_roles(login.caller.id, sorted(slugs))
+        return {slug: ROLE_PERMISSIONS[Role(role)] for slug, role in roles.items()}
+    if login.token is not None and login.token.workspace is not None:
+        return {login.token.workspace.slug: permissions_of_scopes(login.token.scopes)}
     return {}
 
 
@@ -142,8 +151,9 @@ def read_basic(header: str) -> tuple[str, str] | None:
 
 
 __all__ = [
-    "ANYBODY",
+    "NO_LOGIN",
     "BadCredentialsError",
+    "Login",
     "find_access_now",
     "grant",
     "log_in",

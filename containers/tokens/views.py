@@ -10,6 +10,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 
 from containers.tokens.callers import (
+    NO_LOGIN,
     BadCredentialsError,
     grant,
     log_in,
@@ -18,7 +19,7 @@ from containers.tokens.callers import (
 from containers.tokens.grants import TooManyScopesError, parse_scopes
 from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import KeyFileError
-from containers.tokens.tokens import ANYBODY, SERVICE, TOKEN_SECONDS, sign_token
+from containers.tokens.tokens import SERVICE, TOKEN_SECONDS, sign_token
 from workspaces.callers import read_origin
 from workspaces.json_response import UTF8JsonResponse
 from workspaces.problems import RETRY_AFTER_SECONDS
@@ -84,9 +85,9 @@ def _give_token(request: HttpRequest) -> HttpResponse:
     # Before anything is hashed. By the name as it is sent: nobody knows yet whose it is.
     subject = ("login", credentials[0]) if credentials else ("address",)
     count_call(TOKENS_PER_CALLER, *subject, counted_address(origin.address))
-    caller = log_in(*credentials, origin) if credentials else ANYBODY
+    login = log_in(*credentials, origin) if credentials else NO_LOGIN
     now = int(time.time())
-    token = sign_token(token_keys(), caller, grant(caller, scopes), now)
+    token = sign_token(token_keys(), login.caller, grant(login, scopes), now)
     return UTF8JsonResponse(
         {
             "token": token,

@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count
 from django.db.models.functions import Now
 
 from containers.connection import find_registry
-from containers.names import TagName
 from immutability.models import ContainerSettings, LockedTag, Rule
 from immutability.policy.details import to_details
 from immutability.policy.drafts import Draft, DraftProblem, find_draft_problems
-from immutability.policy.protection import LockState, Policy, Protection, cover
+from immutability.policy.protection import LockState, Policy, Protection
+from immutability.policy.shift import (
+    covers_no_less,
+    covers_the_same,
+    is_covered_by_both,
+)
 from immutability.reading import read_policy
-from immutability.reconcile.jobs import ask_for_inventory
+from immutability.reconcile.jobs import ask_for_counts, ask_for_inventory
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
@@ -38,12 +41,27 @@ class StaleSettingsError(Exception):
 
 
 class LocksWouldSuspendError(Exception):
-    """Saving would suspend locks, and nobody has agreed to that yet."""
+    """Saving would suspend locks, and nobody has agreed to that yet.
 
-    def __init__(self, count: int, examples: list[str]) -> None:
+    Where `is_exact` is false, only the newest locks were looked at: at least `count` would be. That
+    may be none: then some of the others might be.
+    """
+
+    def __init__(self, count: int, examples: list[str], *, is_exact: bool) -> None:
         super().__init__(f"{count} locks would be suspended")
         self.count = count
         self.examples = examples
+        self.is_exact = is_exact
+
+    @property
+    def summary(self) -> str:
+        """What saving would do, as a heading."""
+        locks = f"{self.count} lock" if self.count == 1 else f"{self.count} locks"
+        if self.is_exact:
+            return f"Saving would suspend {locks}"
+        return (
+            f"Saving would suspend at least {locks}" if self.count else "Saving may suspend locks"
+        )
 
     @property
     def more(self) -> int:
@@ -52,15 +70,21 @@ class LocksWouldSuspendError(Exception):
 
 
 MAX_EXAMPLES = 10
+# The locks of a workspace that has more are counted after the save, in the background.
+MAX_COUNTED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
-class _Shift:
-    """How many locks a change of policy suspends and resumes; some names of the suspended tags."""
+class _Move:
+    """How many locks a change of policy suspends and resumes; some names of the suspended tags.
 
-    suspended: int
-    resumed: int
-    names: tuple[str, ...]
+    Where `is_whole` is false, there are more locks than were looked at.
+    """
+
+    suspended: int = 0
+    resumed: int = 0
+    examples: tuple[str, ...] = ()
+    is_whole: bool = True
 
 
 def save_container_settings(
@@ -74,10 +98,11 @@ def save_container_settings(
     """Save `draft` in place of the settings at `expected_version`, and return the new policy.
 
     In force for the very next push. The locks that this suspends or resumes are counted before, by
-    what is saved then; a lock that is made meanwhile counts as made before. A draft of what is
-    saved already changes nothing: the policy keeps its version. Raises InvalidDraftError,
-    StaleSettingsError, and LocksWouldSuspendError unless `may_suspend_locks`; each of them changes
-    nothing.
+    what is saved then; a lock that is made meanwhile counts as made before. Where there are more
+    than MAX_COUNTED_AT_ONCE, they are counted in the background, for an event of its own. A draft
+    of what is saved already changes nothing: the policy keeps its version. Raises
+    InvalidDraftError, StaleSettingsError, and LocksWouldSuspendError unless `may_suspend_locks`;
+    each of them changes nothing.
     """
     before = read_policy(workspace)
     is_saved = draft.to_policy(before.version) == before
@@ -89,12 +114,13 @@ def save_container_settings(
     if is_saved:
         return before
     after = draft.to_policy(version=expected_version + 1)
-    shift = _compare(workspace, before, after)
-    if shift.suspended and not may_suspend_locks:
-        raise LocksWouldSuspendError(shift.suspended, _find_examples(workspace, shift))
+    move = _compare(workspace, before, after, is_agreed=may_suspend_locks)
+    may_suspend_more = not move.is_whole and not covers_no_less(before, after)
+    if (move.suspended or may_suspend_more) and not may_suspend_locks:
+        raise LocksWouldSuspendError(move.suspended, list(move.examples), is_exact=move.is_whole)
     try:
         with transaction.atomic():
-            return _save(workspace, before, after, shift, actor=actor)
+            return _save(workspace, before, after, move, actor=actor)
     except IntegrityError as error:
         # Two first saves at once: the row of the faster one stands.
         current = read_policy(workspace)
@@ -107,28 +133,28 @@ def save_container_settings(
 
 
 def _save(
-    workspace: Workspace, before: Policy, after: Policy, shift: _Shift, *, actor: Actor
+    workspace: Workspace, before: Policy, after: Policy, move: _Move, *, actor: Actor
 ) -> Policy:
-    """Write settings, event and order for the inventory: a few statements, however many locks."""
+    """Write settings, event and what is to be done: a few statements, however many locks."""
     require_admin(workspace, actor)
     settings = ContainerSettings.objects.select_for_update().filter(workspace=workspace).first()
     if (settings.version if settings else 0) != before.version:
         raise StaleSettingsError(read_policy(workspace))
     _write(settings or ContainerSettings(workspace=workspace), after, actor)
-    append_event(
+    counts: dict[str, object] = {"locks_counted_later": True}
+    if move.is_whole:
+        counts = {"locks_suspended": move.suspended, "locks_resumed": move.resumed}
+    saved = append_event(
         Event(
             EventKind.SETTINGS_CHANGED,
             workspace.slug,
             settings_version=after.version,
-            details={
-                "before": to_details(before),
-                "after": to_details(after),
-                "locks_suspended": shift.suspended,
-                "locks_resumed": shift.resumed,
-            },
+            details={"before": to_details(before), "after": to_details(after), **counts},
         ),
         actor=actor,
     )
+    if not move.is_whole:
+        ask_for_counts(workspace, saved)
     if after.protection is not Protection.NONE and find_registry() is not None:
         ask_for_inventory(workspace)
     return after
@@ -150,34 +176,32 @@ def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:
     )
 
 
-def _compare(workspace: Workspace, before: Policy, after: Policy) -> _Shift:
-    """Count the locks that `after` no longer covers, and those that it covers again.
+def _compare(workspace: Workspace, before: Policy, after: Policy, *, is_agreed: bool) -> _Move:
+    """Find the locks that `after` no longer covers, and those that it covers again.
 
-    Each name is evaluated once, and no lock is read or held.
+    Of the newest locks, where there are too many; of none, where there is nothing to ask for then.
+    No lock is held.
     """
-    suspended = resumed = 0
-    names: list[str] = []
-    counts = (
+    if covers_the_same(before, after):
+        return _Move()
+    newest = (
         LockedTag.objects.filter(workspace=workspace)
         .exclude(state=LockState.CLAIMED)
-        .values_list("tag")
-        .annotate(count=Count("id"))
-        .order_by("tag")
+        .order_by("-id")
     )
-    for name, count in counts.iterator(chunk_size=2000):
-        was, is_now = (cover(each, TagName(name)).is_covered for each in (before, after))
+    if is_agreed and newest[MAX_COUNTED_AT_ONCE:].exists():
+        return _Move(is_whole=False)
+    rows = list(newest.values_list("repository", "tag")[: MAX_COUNTED_AT_ONCE + 1])
+    suspended: list[str] = []
+    resumed = 0
+    for repository, tag in rows[:MAX_COUNTED_AT_ONCE]:
+        was, is_now = is_covered_by_both(before, after, tag)
         if was and not is_now:
-            suspended += count
-            names += [name] if len(names) < MAX_EXAMPLES else []
-        elif is_now and not was:
-            resumed += count
-    return _Shift(suspended, resumed, tuple(names))
-
-
-def _find_examples(workspace: Workspace, shift: _Shift) -> list[str]:
-    rows = (
-        LockedTag.objects.filter(workspace=workspace, tag__in=shift.names)
-        .exclude(state=LockState.CLAIMED)
-        .order_by("repository", "tag")
+            suspended.append(f"{repository}:{tag}")
+        resumed += is_now and not was
+    return _Move(
+        len(suspended),
+        resumed,
+        tuple(sorted(suspended)[:MAX_EXAMPLES]),
+        len(rows) <= MAX_COUNTED_AT_ONCE,
     )
-    return [f"{row.repository}:{row.tag}" for row in rows[:MAX_EXAMPLES]]

@@ -77,7 +77,9 @@ class LockedTagListSerializer(serializers.Serializer[object]):
 
     results = LockedTagWithStateSerializer(many=True)
     next = serializers.CharField(
-        allow_null=True, help_text="The address of the next page, or null."
+        allow_null=True,
+        help_text="The address of the next page, or null. Where there are many locks, a page may "
+        "have fewer than it could, or none: the next one goes on with older ones.",
     )
 
 
@@ -88,7 +90,7 @@ class ListQuerySerializer(StrictSerializer):
         default="",
         allow_blank=True,
         max_length=MAX_REPOSITORY_LENGTH,
-        help_text="Text in the repository's or the tag's name.",
+        help_text='Text in "<repository>:<tag>".',
     )
     repository = ReferenceField(
         parse_repository,

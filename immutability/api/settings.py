@@ -212,9 +212,13 @@ class ContainerSettingsView(APIView):
             raise Problem(
                 409,
                 "locks_would_suspend",
-                f"Saving would suspend {error.count} locks: their tags could be overwritten. Send "
+                f"{error.summary}: their tags could be overwritten. Send "
                 '"suspend_locks": true if that is what you want.',
-                members={"count": error.count, "examples": error.examples},
+                members={
+                    "count": error.count,
+                    "is_exact": error.is_exact,
+                    "examples": error.examples,
+                },
             ) from error
         return _settings_response(policy)
 

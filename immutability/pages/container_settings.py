@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from immutability.actions.save_settings import (
+    MAX_COUNTED_AT_ONCE,
     LocksWouldSuspendError,
     StaleSettingsError,
     save_container_settings,
@@ -23,7 +24,7 @@ from immutability.policy.protection import (
 )
 from immutability.policy.tester import MAX_SAMPLE_TAGS
 from immutability.reading import read_policy
-from immutability.reconcile.jobs import find_inventory
+from immutability.reconcile.jobs import find_count, find_inventory
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page
@@ -112,6 +113,8 @@ def _render(
             "max_pattern_length": MAX_PATTERN_LENGTH,
             "max_sample_tags": MAX_SAMPLE_TAGS,
             "adoption": _find_adoption(access),
+            "counting": find_count(access.workspace),
+            "max_counted": MAX_COUNTED_AT_ONCE,
         }
         | (context or {}),
         status=status,

@@ -3,8 +3,7 @@
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from immutability.models import LockedTag
-from immutability.policy.protection import LockState
+from immutability.locked_tags import count_locked
 from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import Access
@@ -17,14 +16,13 @@ _RECENT_EVENTS = 5
 @workspace_page(Permission.VIEW_SETTINGS)
 def overview(request: HtmxRequest, access: Access) -> HttpResponse:
     """Show the protection, the number of locked tags and the latest events."""
-    locks = LockedTag.objects.filter(workspace=access.workspace, state=LockState.LOCKED)
     return render(
         request,
         "immutability/overview.html",
         {
             "access": access,
             "policy": read_policy(access.workspace),
-            "lock_count": locks.count(),
+            "lock_count": count_locked(access.workspace),
             "events": visible_events(access).order_by("-at", "-id")[:_RECENT_EVENTS],
         },
     )

@@ -240,14 +240,24 @@ _SIGNATURE_SHAPES = tuple(
 )
 
 
-def _explain_signature_tags(analysis: Analysis) -> Advice | None:
+@lru_cache(maxsize=256)
+def may_match_signature_tags(pattern: str) -> bool:
+    """Whether `pattern`, which RE2 compiles, matches signature tags; True where that is unknown."""
+    return _matches_signature_tags(analyse(pattern)) is not False
+
+
+def _matches_signature_tags(analysis: Analysis) -> bool | None:
     automaton = analysis.automaton
     if automaton is None:
         return None
     try:
-        if not any(can_match_shape(automaton, shape) for shape in _SIGNATURE_SHAPES):
-            return None
+        return any(can_match_shape(automaton, shape) for shape in _SIGNATURE_SHAPES)
     except TooComplexError:
+        return None
+
+
+def _explain_signature_tags(analysis: Analysis) -> Advice | None:
+    if not _matches_signature_tags(analysis):
         return None
     return Advice(
         AdviceCode.MATCHES_SIGNATURE_TAGS,

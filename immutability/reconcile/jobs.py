@@ -8,7 +8,8 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from containers.names import RepositoryName
-from immutability.models import Job
+from immutability.models import Job, LockedTag
+from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
 # A worker writes down how far it is after each batch, and has the job for so long again.
@@ -42,6 +43,25 @@ def ask_to_list(workspace: Workspace, repository: RepositoryName) -> None:
     Job.objects.filter(id=job.id, done_at__isnull=False).update(
         **_from_beginning() | {"repository": repository.name}
     )
+
+
+def ask_for_counts(workspace: Workspace, saved: LockEvent) -> None:
+    """Have the locks counted that a save suspends and resumes: those that are there now.
+
+    Within the transaction of the save, whose event is `saved`.
+    """
+    last = (
+        LockedTag.objects.filter(workspace=workspace).order_by("-id").values_list("id", flat=True)
+    )
+    Job.objects.create(
+        workspace=workspace, kind=Job.Kind.COUNT, event=saved.ref, last_lock_id=last.first() or 0
+    )
+
+
+def find_count(workspace: Workspace) -> Job | None:
+    """Return how far the counting of locks for the latest save is; None where none are counted."""
+    counts = Job.objects.filter(workspace=workspace, kind=Job.Kind.COUNT, done_at=None)
+    return counts.order_by("id").last()
 
 
 def find_inventory(workspace: Workspace) -> Job | None:

@@ -42,7 +42,7 @@ def run_jobs(
     """
     ends_at = time.monotonic() + seconds
     begin_missing()
-    due = Job.objects.filter(done_at__isnull=True, expires_at__lte=Now())
+    due = Job.objects.filter(kind=Job.Kind.INVENTORY, done_at__isnull=True, expires_at__lte=Now())
     if workspace is not None:
         due = due.filter(workspace=workspace)
     done = 0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
@@ -26,6 +27,8 @@ from tests.conftest import skip_or_fail
 from tests.services.accounts import keys_of
 from tests.services.certificates import make_certificate
 from tests.services.parts import Part, is_answering, wait_until
+from workspaces import json_response, problems
+from workspaces.log.rows import ExportFormat
 
 pytestmark = pytest.mark.process
 
@@ -62,10 +65,17 @@ class Upstream:
                     self.close_connection = True
                     return
                 status = 418 if self.path.endswith("/teapot") else 200
+                # A query may say how much of what is answered.
+                query = dict(parse_qsl(urlsplit(self.path).query))
+                body = b"ok" * int(query.get("times", "1"))
                 self.send_response(status)
-                self.send_header("Content-Length", "2")
+                if "type" in query:
+                    self.send_header("Content-Type", query["type"])
+                if "encoding" in query:
+                    self.send_header("Content-Encoding", query["encoding"])
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(b"ok")
+                self.wfile.write(body)
 
             do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
 
@@ -303,6 +313,92 @@ def test_what_is_behind_it_says_is_passed_on(edge: Edge) -> None:
 @pytest.mark.parametrize("code", ["400", "413", "431", "503"])
 def test_the_pages_of_errors_are_no_addresses(edge: Edge, code: str) -> None:
     assert _ask(edge.port, _request(f"/_edge/{code}")).status == 404
+
+
+# Compression.
+
+COMPRESSED = [
+    "text/html; charset=utf-8",
+    json_response.CONTENT_TYPE,
+    problems.CONTENT_TYPE,
+    *(each.content_type for each in ExportFormat),
+    "text/css",
+    "text/javascript",
+]
+
+
+def _ask_for_much(
+    edge: Edge, path: str, media_type: str = "text/html", method: str = "GET", **more: str
+) -> Answer:
+    """Ask for an answer of 20 KB, by somebody who takes it compressed."""
+    query = urlencode({"times": "10240", "type": media_type, **more})
+    head = "Accept-Encoding: gzip, deflate, br\r\nContent-Length: 0\r\n"
+    return _ask(edge.port, _request(f"{path}?{query}", head, method))
+
+
+def _is_compressed(answer: Answer) -> bool:
+    return "\r\ncontent-encoding: gzip" in answer.head.lower()
+
+
+@pytest.mark.parametrize("media_type", COMPRESSED)
+def test_what_the_site_answers_to_a_get_is_compressed(edge: Edge, media_type: str) -> None:
+    answer = _ask_for_much(edge, "/acme/lock-log/", media_type)
+    assert answer.status == 200
+    assert _is_compressed(answer)
+    assert "\r\nvary: accept-encoding" in answer.head.lower()
+    assert len(answer.body) < KILOBYTE
+
+
+def test_who_does_not_take_it_compressed_gets_it_plain(edge: Edge) -> None:
+    query = urlencode({"times": "10240", "type": "text/html"})
+    answer = _ask(edge.port, _request(f"/acme/?{query}"))
+    assert not _is_compressed(answer)
+    assert answer.body == b"ok" * 10240
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("media_type", ["text/html", "application/json"])
+def test_an_answer_that_may_show_a_new_secret_is_not(
+    edge: Edge, method: str, media_type: str
+) -> None:
+    for path in ("/acme/settings/access-tokens/", "/api/v1/workspaces/acme/access-tokens"):
+        answer = _ask_for_much(edge, path, media_type, method)
+        assert answer.body == b"ok" * 10240
+        assert not _is_compressed(answer)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "path", ["/auth/token", "/invitations/secret/", "/accounts/password/secret/x/", MANIFEST]
+)
+def test_neither_is_an_address_of_secrets_or_of_the_registry(
+    edge: Edge, path: str, method: str
+) -> None:
+    for media_type in ("text/html", "application/json"):
+        answer = _ask_for_much(edge, path, media_type, method)
+        assert answer.body == b"ok" * 10240
+        assert not _is_compressed(answer)
+
+
+def test_what_is_compressed_already_is_not_compressed_again(edge: Edge) -> None:
+    answer = _ask_for_much(edge, "/static/css/taglock.css", "text/css", encoding="br")
+    assert answer.body == b"ok" * 10240
+    assert "\r\ncontent-encoding: br" in answer.head.lower()
+
+
+def test_a_layer_is_not_compressed(edge: Edge) -> None:
+    answer = _ask_for_much(edge, "/v2/acme/api/blobs/sha256:aa", "application/json")
+    assert not _is_compressed(answer)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_site_that_does_not_answer_is_told_of_whatever_the_method(
+    edge: Edge, method: str
+) -> None:
+    answer = _ask(edge.port, _request("/acme/lost", "Content-Length: 0\r\n", method))
+    assert answer.status == 503
+    assert answer.body.startswith(b"Taglock is not running at the moment.")
+    assert "\r\nretry-after: 10" in answer.head.lower()
 
 
 # TLS.

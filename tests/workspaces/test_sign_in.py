@@ -13,10 +13,12 @@ from django.db import OperationalError, connection
 from django.db.models import F
 
 from tests.at_once import THREADS, at_once
-from workspaces import sign_in
-from workspaces.access import Origin
+from tests.workspaces.test_hashing import everybody_is_hashing
+from workspaces import sign_in, sql, verified_passwords
+from workspaces.access import SYSTEM, Origin, Role
+from workspaces.actions.members import add_member
 from workspaces.hashing import MAX_HASHES_AT_ONCE
-from workspaces.models import CallCount, User
+from workspaces.models import CallCount, User, Workspace
 from workspaces.sign_in import MAX_PASSWORD_LENGTH, verify_password
 from workspaces.throttles import (
     SIGN_IN_PER_ADDRESS,
@@ -146,6 +148,108 @@ def test_a_name_that_nobody_has_is_as_much_work(
     fail("alice")
     fail("nobody")
     assert len(hashed) == 2
+
+
+# Verified a moment ago.
+
+
+def test_a_password_again_is_not_hashed_again(alice: User, bob: User, verified: list[str]) -> None:
+    succeed()
+    succeed(origin=OFFICE)
+    assert verified == ["alice"]
+    succeed("bob")
+    assert verified == ["alice", "bob"]
+
+
+def test_a_wrong_password_is_hashed_and_counted_after_a_right_one(
+    alice: User, verified: list[str]
+) -> None:
+    succeed()
+    fail(times=MOST)
+    assert verified == ["alice"] * (MOST + 1)
+    refuse(typed="demo")
+
+
+def test_a_password_is_forgotten_after_a_minute(
+    alice: User, verified: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("workspaces.verified_passwords.time.monotonic", lambda: now[0])
+    succeed()
+    for now[0] in (1030.0, 1059.9):
+        succeed()
+    assert verified == ["alice"]
+    now[0] = 1060.0
+    succeed()
+    assert verified == ["alice"] * 2
+
+
+def test_a_password_that_was_changed_is_forgotten(alice: User, verified: list[str]) -> None:
+    succeed()
+    alice.set_password("another")
+    alice.save()
+    assert verify_password("alice", "demo", HOME) is None
+    # Nor is it taken for verified where it is set again: it has another salt.
+    alice.set_password("demo")
+    alice.save()
+    succeed()
+    assert verified == ["alice"] * 3
+
+
+def test_somebody_who_was_just_let_in_is_nobody_once_switched_off(
+    alice: User, verified: list[str]
+) -> None:
+    succeed()
+    User.objects.filter(id=alice.id).update(is_active=False)
+    assert verify_password("alice", "demo", HOME) is None
+    assert verified == ["alice"] * 2
+
+
+def test_no_end_of_passwords_is_not_remembered(
+    alice: User, bob: User, verified: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workspaces.verified_passwords.MAX_KEPT", 1)
+    for username in ("alice", "bob", "bob", "alice"):
+        succeed(username)
+    assert verified == ["alice", "bob", "alice"]
+
+
+def test_one_that_is_remembered_does_not_wait_for_others(alice: User) -> None:
+    succeed()
+    with everybody_is_hashing():
+        succeed()
+
+
+def test_what_is_remembered_is_no_password(alice: User) -> None:
+    succeed()
+    (kept,) = verified_passwords._kept
+    assert len(kept) == 32
+    assert b"demo" not in kept
+
+
+@pytest.mark.both_databases
+def test_a_person_is_found_as_the_orm_finds_them(alice: User) -> None:
+    found = sql.find_person("alice")
+    expected = User.objects.get(username="alice")
+    assert found is not None
+    names = [field.attname for field in User._meta.concrete_fields]
+    assert [getattr(found, each) for each in names] == [getattr(expected, each) for each in names]
+    assert sql.find_person("Alice") is None
+
+
+@pytest.mark.both_databases
+def test_roles_are_found_as_the_orm_finds_them(
+    alice: User, acme: Workspace, globex: Workspace
+) -> None:
+    add_member(globex, alice, Role.AUDITOR, actor=SYSTEM)
+    assert sql.find_roles(alice.pk, ["acme"]) == {"acme": "admin"}
+    assert sql.find_roles(alice.pk, ["acme", "globex", "nothing"]) == {
+        "acme": "admin",
+        "globex": "auditor",
+    }
+    assert sql.find_roles(alice.pk, []) == {}
+    User.objects.filter(id=alice.pk).update(is_active=False)
+    assert sql.find_roles(alice.pk, ["acme"]) == {}
 
 
 # How often.

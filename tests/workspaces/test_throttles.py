@@ -28,7 +28,7 @@ from workspaces.throttles import (
     lease_for,
     note_call,
     require_open,
-    was_noted,
+    windows_since_noted,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -134,15 +134,15 @@ def test_what_is_noted_refuses_nobody_and_exceeds_no_limit() -> None:
 
 
 def test_what_was_noted_is_known_in_this_window_and_the_next() -> None:
-    assert not was_noted(THREE, "alice")
+    assert windows_since_noted(THREE, "alice") is None
     note_call(THREE, "alice")
-    assert was_noted(THREE, "alice")
-    assert not was_noted(THREE, "bob")
+    assert windows_since_noted(THREE, "alice") == 0
+    assert windows_since_noted(THREE, "bob") is None
     end_windows()
-    assert was_noted(THREE, "alice")
+    assert windows_since_noted(THREE, "alice") == 1
     assert forget_old_counts() == 0
     end_windows()
-    assert not was_noted(THREE, "alice")
+    assert windows_since_noted(THREE, "alice") is None
     assert forget_old_counts() == 1
 
 

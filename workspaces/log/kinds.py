@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     DRIFT_FOUND = "drift.found"
     REPEATS_COUNTED = "repeats.counted"
     SETTINGS_CHANGED = "settings.changed"
+    SETTINGS_COUNTED = "settings.counted"
     WORKSPACE_CREATED = "workspace.created"
     MEMBER_ADDED = "member.added"
     MEMBER_CHANGED = "member.changed"
@@ -52,6 +53,7 @@ _LABELS = {
     EventKind.DRIFT_FOUND: "Drift found",
     EventKind.REPEATS_COUNTED: "Repeats counted",
     EventKind.SETTINGS_CHANGED: "Settings changed",
+    EventKind.SETTINGS_COUNTED: "Locks counted",
     EventKind.WORKSPACE_CREATED: "Workspace created",
     EventKind.MEMBER_ADDED: "Member added",
     EventKind.MEMBER_CHANGED: "Member changed",

@@ -1,5 +1,6 @@
 """The lock log's pages: the list, and one event."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -74,14 +75,41 @@ def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
             "changes": list_changes(event.details),
             "rule_changes": list_rule_changes(event.details),
             "details": _list_details(event),
+            "about": _find_ref(event.details),
+            "is_counted_later": _is_counted_later(event),
+            "counted": _find_counts(event) if _is_counted_later(event) else None,
         },
     )
 
 
+def _is_counted_later(event: LockEvent) -> bool:
+    """Whether the locks that a save moved were too many to count before it was recorded."""
+    return bool((event.details or {}).get(_COUNTED_LATER))
+
+
+def _find_counts(event: LockEvent) -> LockEvent | None:
+    """Return the event that says how many locks a save moved, or None while they are counted."""
+    return LockEvent.objects.filter(
+        workspace=event.workspace,
+        kind=EventKind.SETTINGS_COUNTED,
+        settings_version=event.settings_version,
+    ).first()
+
+
+def _find_ref(details: Mapping[str, Any] | None) -> str:
+    """Return the ref of the event that another one is about, or nothing."""
+    ref = (details or {}).get("event")
+    return ref if isinstance(ref, str) and len(ref) == REF_LENGTH else ""
+
+
+_COUNTED_LATER = "locks_counted_later"
+
+
 def _list_details(event: LockEvent) -> list[tuple[str, str]]:
-    """Return the details of an event other than settings before and after."""
+    """Return the details of an event other than settings before and after, and other events."""
+    about = {"event"} if _find_ref(event.details) else set()
     return [
         (name.replace("_", " ").capitalize(), describe_value(value))
         for name, value in (event.details or {}).items()
-        if not isinstance(value, dict)
+        if not isinstance(value, dict) and name not in {_COUNTED_LATER, *about}
     ]

@@ -249,6 +249,55 @@ def test_some_locks_are_named_and_all_are_counted(acme: Workspace) -> None:
     assert (caught.value.count, len(caught.value.examples)) == (MAX_EXAMPLES + 5, MAX_EXAMPLES)
 
 
+@pytest.mark.parametrize(
+    ("after", "count"), [(NOTHING, 3), (RELEASES, 2), (Draft(Protection.SOME, (PROD,)), 3)]
+)
+def test_of_many_locks_the_newest_are_counted_and_that_is_said(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch, after: Draft, count: int
+) -> None:
+    monkeypatch.setattr(module, "MAX_COUNTED_AT_ONCE", 3)
+    save(acme, EVERYTHING)
+    for tag in ("old", "v1.0.0", "new", "newest"):
+        make_lock(acme, tag)
+    with nothing_written(), pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, after)
+    assert (caught.value.count, caught.value.is_exact) == (count, False)
+    assert caught.value.summary == f"Saving would suspend at least {count} locks"
+    assert "acme/api:old" not in caught.value.examples
+    assert save(acme, after, may_suspend=True).version == 2
+
+
+def test_where_none_of_the_newest_would_be_suspended_others_might(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_COUNTED_AT_ONCE", 1)
+    save(acme, EVERYTHING)
+    for tag in ("latest", "v1.0.0"):
+        make_lock(acme, tag)
+    with nothing_written(), pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, RELEASES)
+    assert caught.value.count == 0
+    assert caught.value.summary == "Saving may suspend locks"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (RELEASES, Draft(Protection.SOME, (PROD, SEMVER))),
+        (RELEASES, EVERYTHING),
+        (NOTHING, RELEASES),
+        (EVERYTHING, Draft(Protection.ALL, protect_signature_tags=True)),
+    ],
+)
+def test_what_covers_no_less_needs_no_consent_among_many_locks_either(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch, before: Draft, after: Draft
+) -> None:
+    monkeypatch.setattr(module, "MAX_COUNTED_AT_ONCE", 1)
+    save(acme, before)
+    make_locks(acme, 0, 4)
+    assert save(acme, after).protection == after.protection
+
+
 SIGNATURE = "sha256-" + "0" * 64
 SIGNATURES = Draft(Protection.ALL, protect_signature_tags=True)
 
@@ -358,6 +407,9 @@ def test_a_save_costs_the_same_statements_however_many_locks_there_are(
     few = count_statements()
     make_locks(acme, 10, 1000)
     assert count_statements() == few
+    # Which lock is the newest and the order to count them, instead of reading them.
+    make_locks(acme, 1000, 1010)
+    assert count_statements() == few + 1
 
 
 @pytest.mark.parametrize(
@@ -415,11 +467,11 @@ def test_a_save_that_another_one_overtakes_is_stale(
     save(acme, EVERYTHING)
     compare = module._compare
 
-    def compare_and_be_overtaken(*args: Any) -> Any:
-        shift = compare(*args)
+    def compare_and_be_overtaken(*args: Any, **options: Any) -> Any:
+        move = compare(*args, **options)
         monkeypatch.setattr(module, "_compare", compare)
         save(acme, RELEASES)
-        return shift
+        return move
 
     monkeypatch.setattr(module, "_compare", compare_and_be_overtaken)
     with pytest.raises(StaleSettingsError):

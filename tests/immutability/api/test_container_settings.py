@@ -381,7 +381,7 @@ def test_a_save_that_would_suspend_locks_says_how_many_and_saves_nothing(
 ) -> None:
     with nothing_written():
         problem = read_problem(put(admin, '"1"', **narrower), 409, "locks_would_suspend")
-    assert problem["count"] == 2
+    assert (problem["count"], problem["is_exact"]) == (2, True)
     assert problem["examples"] == ["acme/api:v1.0.0", "acme/api:v2.0.0"]
     assert "suspend_locks" in problem["detail"]
 
@@ -401,6 +401,11 @@ def test_locks_hold_again_when_the_protection_comes_back(
     put(admin, '"2"', protection="some")
     assert moved_locks() == (0, 2)
     assert check_push("v1.0.0", "sha256:" + "b" * 64)["outcome"] == "locked"
+
+
+def test_the_etag_of_a_compressed_answer_is_taken_as_it_comes(admin: APIClient) -> None:
+    saved = put(admin, protection="all")
+    assert put(admin, f"W/{saved['ETag']}", protection="none").json()["version"] == 2
 
 
 def test_a_wider_protection_needs_no_consent(admin: APIClient, two_locks: None) -> None:

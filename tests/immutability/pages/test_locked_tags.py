@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client
 
+from immutability import locked_tags
 from immutability.locked_tags import LOCKED_TAGS_PER_PAGE
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
@@ -393,3 +394,22 @@ def test_behind_the_last_lock_there_is_nothing(protected: Workspace, member: Bro
 def test_a_lock_of_the_system_is_listed_too(protected: Workspace, member: Browser) -> None:
     make_lock(protected, "v1", pushed_by=SYSTEM.name, pushed_by_kind=SYSTEM.kind)
     assert member.open(LOCKED_TAGS).rows[0][5] == "Taglock"
+
+
+# Where there are many.
+
+
+def test_a_page_that_stops_early_says_so(
+    protected: Workspace, member: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locked_tags, "MAX_SCANNED", 10)
+    make_locks(protected, 25)
+    page = member.open("/acme/locked-tags/?q=n2")
+    assert page.find("caption").text == (
+        "5 tags, latest first; older ones are looked through on the next page"
+    )
+    page = member.open("/acme/locked-tags/?q=zz")
+    assert page.find("p", class_="empty").text.startswith("No locked tag matches so far.")
+    while page.find_all("a", rel="next"):
+        page = member.follow("Older locked tags")
+    assert page.find("p", class_="empty").text == "No locked tag matches."

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from immutability.locked_tags import LockCount
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from tests.conftest import SEMVER
 from tests.immutability.making import make_lock
@@ -52,6 +53,22 @@ def test_it_counts_the_locked_tags(
     for tag, state in (("v1", "locked"), ("v2", "locked"), ("v3", "reserved"), ("v4", "claimed")):
         make_lock(acme, tag, state)
     assert member.open("/acme/").facts["Locked tags"] == "2 Locked tags"
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (LockCount(10_000), "10,000"),
+        (LockCount(10_000, is_exact=False), "more than 10,000"),
+        (LockCount(1_200_000, is_exact=False, is_estimate=True), "about 1,200,000"),
+    ],
+    ids=str,
+)
+def test_a_number_that_is_not_exact_is_said_to_be(
+    acme: Workspace, member: Browser, monkeypatch: pytest.MonkeyPatch, count: LockCount, said: str
+) -> None:
+    monkeypatch.setattr("immutability.pages.overview.count_locked", lambda _: count)
+    assert member.open("/acme/").facts["Locked tags"] == f"{said} Locked tags"
 
 
 def test_where_nothing_is_protected_admins_are_told_what_to_do_first(admin: Browser) -> None:

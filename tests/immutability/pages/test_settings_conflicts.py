@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
+from immutability.actions import save_settings
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
+from immutability.reconcile.counts import run_counts
 from tests.conftest import SEMVER
 from tests.immutability.making import make_lock, tag_events
 from tests.page import Browser
@@ -169,6 +171,34 @@ def test_of_many_locks_ten_are_listed_and_the_others_counted(
     items = [item.text for item in page.main.find(role="alert").find_all("li")]
     assert len(items) == 11
     assert items[-1] == "and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("most", "heading"),
+    [(2, "Saving would suspend at least 1 lock"), (1, "Saving may suspend locks")],
+)
+def test_where_there_are_too_many_to_count_the_page_says_so(
+    acme: Workspace,
+    admin: Browser,
+    protect: Callable[..., Policy],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    heading: str,
+) -> None:
+    monkeypatch.setattr(save_settings, "MAX_COUNTED_AT_ONCE", most)
+    protect(acme, Protection.ALL, SEMVER)
+    for tag in ("first", "latest", "v1.0.1"):
+        make_lock(acme, tag)
+    admin.open(SETTINGS)
+    with nothing_written():
+        page = admin.press("Save", 409, protection="some")
+    alert = page.main.find(role="alert")
+    assert alert.find("h2").text == heading
+    assert "There are too many locks to look at all of them before you save." in alert.text
+    page = admin.press("Save and suspend locks")
+    assert "being counted in the background: waiting for the worker." in page.main.text
+    run_counts()
+    assert "being counted" not in admin.open(SETTINGS).main.text
 
 
 def test_save_and_suspend_saves(locked: Workspace, admin: Browser) -> None:

@@ -8,11 +8,13 @@ from django.conf import settings
 from django.db import transaction
 from django.test import Client
 
+from immutability.actions import save_settings
 from immutability.actions.save_settings import save_container_settings
 from immutability.answers import Refusal
 from immutability.policy.drafts import Draft
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.push.gate import push_manifest
+from immutability.reconcile.counts import run_counts
 from tests.conftest import AA, SEMVER
 from tests.immutability.core import Core
 from tests.immutability.making import make_lock
@@ -246,6 +248,29 @@ def test_a_settings_event_counts_the_locks_that_it_moved(
     protect(protected, Protection.ALL, SEMVER)
     facts = open_latest(admin, EventKind.SETTINGS_CHANGED).facts
     assert (facts["Locks suspended"], facts["Locks resumed"]) == ("0", "2")
+
+
+def test_a_save_whose_locks_are_counted_later_leads_to_their_number_and_back(
+    protected: Workspace,
+    admin: Browser,
+    protect: Callable[..., Policy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(save_settings, "MAX_COUNTED_AT_ONCE", 1)
+    make_lock(protected, "v1.0.0")
+    make_lock(protected, "v1.0.1")
+    protect(protected, Protection.NONE, SEMVER)
+    page = open_latest(admin, EventKind.SETTINGS_CHANGED)
+    assert page.facts["Locks suspended and resumed"] == "being counted in the background"
+    assert "Locks suspended" not in page.facts
+    run_counts()
+    page = open_latest(admin, EventKind.SETTINGS_CHANGED)
+    assert (page.facts["Locks suspended"], page.facts["Locks resumed"]) == ("2", "0")
+    ref = page.facts["Reference"]
+    page = admin.follow(page.facts["Counted"].split()[-1])
+    assert page.heading == "Locks counted"
+    assert (page.facts["Event"], page.facts["Locks suspended"]) == (ref, "2")
+    assert admin.follow(ref).heading == "Settings changed"
 
 
 def test_rules_that_were_removed_are_shown_as_they_were(
