@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from containers.tokens.callers import MAX_BASIC_LENGTH
+from containers.tokens.clients import MAX_BASIC_LENGTH
 from containers.tokens.grants import MAX_SCOPES
 from immutability.api.checks import MAX_TAGS_PER_CHECK
 from immutability.policy import patterns

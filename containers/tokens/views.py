@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 
-from containers.tokens.callers import (
+from containers.tokens.clients import (
     NO_LOGIN,
     BadCredentialsError,
     grant,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from django.http import HttpRequest, HttpResponse
 
 from containers.names import RepositoryName
-from containers.tokens.callers import PERMISSION_OF, find_access_now
 from containers.tokens.challenge import challenge
+from containers.tokens.clients import PERMISSION_OF, find_access_now
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.tokens import Caller, InvalidTokenError, read_token

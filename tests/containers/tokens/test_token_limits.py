@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth import authenticate
 from django.test import Client
 
-from containers.tokens import callers, views
+from containers.tokens import clients, views
 from tests.containers.tokens.test_token_service import basic, error_of, get, make_token
 from workspaces import sign_in
 from workspaces.access import Scope
@@ -70,7 +70,7 @@ def test_wrong_access_tokens_are_told_to_wait_and_right_ones_are_let_in(
     secret = make_token(acme, Scope.PULL)
     assert TOKEN_LOGINS_PER_ADDRESS.calls > 100
     few = replace(TOKEN_LOGINS_PER_ADDRESS, calls=2)
-    monkeypatch.setattr(callers, "TOKEN_LOGINS_PER_ADDRESS", few)
+    monkeypatch.setattr(clients, "TOKEN_LOGINS_PER_ADDRESS", few)
     for _ in range(3):
         assert get(login=basic("acme+ci", secret)).status_code == 200
     wrong = [
