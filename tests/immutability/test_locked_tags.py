@@ -25,10 +25,10 @@ from immutability.models import LockedTag
 from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.conftest import is_postgresql
-from tests.immutability.making import make_lock
+from tests.immutability.making import make_lock, make_locks
 from workspaces.models import Workspace
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = pytest.mark.django_db
 
 COVERS_MOST = PolicyRule("Most", "^(v|rc)")
 QUERIES = [
@@ -98,6 +98,7 @@ def find_all(workspace: Workspace, query: LockedTagQuery, limit: int) -> list[in
     raise AssertionError("the pages have no end")
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("scanned", "found", "checked"), [(10_000, 5_000, 2_000), (7, 1_000, 1_000), (7, 3, 5)]
 )
@@ -117,6 +118,7 @@ def test_pages_miss_none_wherever_the_search_stops(
             assert find_all(many, query, limit) == expect(many, query), query
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("protection", list(Protection))
 @pytest.mark.parametrize("status", ["", "locked", "released", SUSPENDED])
 def test_each_protection_has_the_statuses_that_it_can_have(
@@ -127,6 +129,7 @@ def test_each_protection_has_the_statuses_that_it_can_have(
     assert find_all(many, query, 50) == expect(many, query)
 
 
+@pytest.mark.both_databases
 def test_text_that_an_index_finds_is_found_behind_what_is_looked_through(
     many: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +164,8 @@ def capture(find: Callable[[], object]) -> list[str]:
 
 @pytest.fixture
 def planned(many: Workspace) -> Workspace:
-    """The workspace, in a database that knows how many locks there are."""
+    """The workspace with more locks, in a database that knows how many there are."""
+    make_locks(many, 0, 1000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE immutability_lockedtag")
         if is_postgresql():
@@ -169,6 +173,7 @@ def planned(many: Workspace) -> Workspace:
     return many
 
 
+@pytest.mark.both_databases
 def test_a_rare_state_is_found_by_its_index(planned: Workspace) -> None:
     policy = read_policy(planned)
     query = LockedTagQuery(status="released")
@@ -191,6 +196,7 @@ def test_text_is_found_by_its_index(planned: Workspace, lookup: Any) -> None:
     assert "locked_tag_text" in LockedTag.objects.filter(lookup).explain()
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("query", "most"),
     [(LockedTagQuery(), 3), (LockedTagQuery("v1"), 5), (LockedTagQuery(status=SUSPENDED), 3)],
@@ -207,10 +213,12 @@ def test_a_page_costs_a_few_statements(
 # Counting.
 
 
+@pytest.mark.both_databases
 def test_few_locks_are_counted(many: Workspace) -> None:
     assert count_locked(many) == LockCount(52)
 
 
+@pytest.mark.both_databases
 def test_many_locks_are_estimated(many: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locked_tags, "MAX_COUNTED", 20)
     with connection.cursor() as cursor:
