@@ -11,6 +11,6 @@ MIDDLEWARE = [
     "packages_site.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
     "packages_site.caching.keep_answers_private",
-    "packages_site.request_limits.refuse_oversized_requests",
+    "packages_site.request_limits.refuse_oversized_writes",
 ]
 ROOT_URLCONF = "packages_site.gate_urls"

@@ -30,19 +30,38 @@ class _Excess(NamedTuple):
     detail: str
 
 
-def refuse_oversized_requests(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
+Respond = Callable[[HttpRequest], HttpResponse]
+
+
+def refuse_oversized_requests(get_response: Respond) -> Respond:
     """Middleware that answers 413, 414 or 431 to what is larger than any good request."""
 
+    def answer(request: HttpRequest, excess: _Excess) -> HttpResponse:
+        if request.path_info.startswith(_REGISTRY_ADDRESSES):
+            return error_answer(excess.status, "SIZE_INVALID", excess.detail)
+        return too_large(request, excess.status, excess.detail)
+
+    return _refuse(get_response, answer)
+
+
+def refuse_oversized_writes(get_response: Respond) -> Respond:
+    """The same where there is no page to show: every answer is an OCI error."""
+
+    def answer(request: HttpRequest, excess: _Excess) -> HttpResponse:
+        return error_answer(excess.status, "SIZE_INVALID", excess.detail)
+
+    return _refuse(get_response, answer)
+
+
+def _refuse(
+    get_response: Respond, answer: Callable[[HttpRequest, _Excess], HttpResponse]
+) -> Respond:
     def middleware(request: HttpRequest) -> HttpResponse:
         excess = _find_excess(request)
         if excess is None:
             return get_response(request)
         _drain_body(request)
-        if request.path_info.startswith(_REGISTRY_ADDRESSES):
-            return error_answer(excess.status, "SIZE_INVALID", excess.detail)
-        return too_large(request, excess.status, excess.detail)
+        return answer(request, excess)
 
     return middleware
 
