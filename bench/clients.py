@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -34,7 +34,7 @@ PUSHES_ONLY = "-pushes"
 # Who deletes what is locked, through the gate as through the API.
 ADMIN = "alice"
 VERSIONS = {"name": "Versions", "pattern": "^v"}
-SETTINGS = [
+SETTINGS: list[dict[str, object]] = [
     {"protection": "none"},
     {"protection": "all"},
     {"protection": "some", "rules": [VERSIONS]},
@@ -243,7 +243,7 @@ class Admin(threading.Thread):
         self._call(lock.workspace, "DELETE", address, what, body)
 
     def _call(
-        self, workspace: str, method: str, address: str, what: str, body: dict[str, object]
+        self, workspace: str, method: str, address: str, what: str, body: Mapping[str, object]
     ) -> None:
         request = partial(
             send,

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import threading
 import time
 from collections import defaultdict
@@ -181,7 +182,9 @@ def check_at_rest(
     would hold again with the next settings. docker-registry writes its files in place, so one that
     is killed can leave an image that it cannot read; to push it again has to heal that.
     """
-    violations, burned, healed = [], [], 0
+    violations: list[Finding] = []
+    burned: list[Finding] = []
+    healed = 0
     for lock in snapshot.locks.values():
         if lock.state in ("claimed", "deleting") and lock.place not in snapshot.writes:
             burned.append(Finding(f"{lock.state} with no open write", *lock.place))
@@ -205,9 +208,11 @@ def check_history(landed: list[Push], events: list[Event]) -> list[Finding]:
 
     Of two pushes that were answered 201, the second one sent after the first one was answered, the
     images must be the same, if from the first one's start to the second one's end the settings
-    were the same and covered the tag, and nothing happened to it that could have set it free.
+    were the same and covered the tag, and nothing happened to it that could have set it free. The
+    released image may be pushed again and again: the release stands until another one is.
     """
     changes: dict[str, list[Event]] = defaultdict(list)
+    released = find_releases(events)
     freed: dict[tuple[str, str], list[float]] = defaultdict(list)
     for event in events:
         if event.policy is not None:
@@ -225,10 +230,26 @@ def check_history(landed: list[Push], events: list[Event]) -> list[Finding]:
             policy = _policy_throughout(changes[workspace], since, until)
             if policy is None or not policy.covers(place[1]):
                 continue
-            if not any(since <= at <= until for at in freed[place]):
+            is_released = any(
+                begins <= first.sent and first.answered <= ends for begins, ends in released[place]
+            )
+            if not is_released and not any(since <= at <= until for at in freed[place]):
                 what = f"201 for {first.digest} ({_time(first)}), then {second.digest}"
                 findings.append(Finding(f"{what} ({_time(second)})", *place))
     return findings
+
+
+def find_releases(events: list[Event]) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Return from when to when each tag was released: until it was locked again."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for event in events:
+        of_tag = found[event.place]
+        is_released = bool(of_tag) and of_tag[-1][1] == math.inf
+        if event.kind == "lock.released" and not is_released:
+            of_tag.append((event.at, math.inf))
+        elif event.kind == "tag.locked" and is_released:
+            of_tag[-1] = (of_tag[-1][0], event.at)
+    return found
 
 
 def _overwrites(pushes: list[Push]) -> Iterable[tuple[Push, Push]]:

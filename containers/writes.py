@@ -113,6 +113,12 @@ def insert_missing(
     )
 
 
+def require_inserted(inserted: Inserted, digest: Digest) -> None:
+    """Raise RecordMovedError where somebody else has inserted this manifest."""
+    if digest not in inserted.manifests:
+        raise RecordMovedError("the manifest has become known")
+
+
 def lock_manifests(
     workspace: Workspace,
     repository: RepositoryName,

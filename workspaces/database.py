@@ -6,7 +6,7 @@ answer it. Only the modules named `sql.py` use this; everything else stays with 
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 
 import psycopg
@@ -18,13 +18,15 @@ Row = TypeVar("Row", bound=Model)
 Value = TypeVar("Value")
 Values = Sequence[Any]
 
+# A push of a few tags has fewer.
+MAX_PREPARED_VALUES = 100
 # PostgreSQL takes 65,535 values in one statement, SQLite 32,766 at least; a row has eight at most.
 _MAX_NAMED = 4_000
 
 
 def fetch(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
     """Run a statement, and return the rows that it gives."""
-    with _cursor() as cursor:
+    with _cursor(len(values)) as cursor:
         cursor.execute(statement, values)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
@@ -32,26 +34,27 @@ def fetch(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
 
 def change(statement: str, values: Values = ()) -> int:
     """Run a statement, and return how many rows it has changed."""
-    with _cursor() as cursor:
+    with _cursor(len(values)) as cursor:
         cursor.execute(statement, values)
         return int(cursor.rowcount)
 
 
-def _cursor() -> CursorWrapper:
-    """Return a cursor whose statements PostgreSQL prepares.
+def _cursor(count: int) -> CursorWrapper:
+    """Return a cursor for a statement with so many values; PostgreSQL prepares a short one.
 
-    Django's own puts the values into the text, where no statement is prepared, and where each is
-    logged with its values.
+    A long one has another text for each number of values, and would take megabytes in the server if
+    it were prepared. Django's own cursor puts the values into the text: also where no statement is
+    prepared, and where each is logged with its values.
     """
     prepares = connection.settings_dict["OPTIONS"].get("prepare_threshold") is not None
-    if not prepares or connection.queries_logged:
+    if not prepares or count > MAX_PREPARED_VALUES or connection.queries_logged:
         return connection.cursor()
     connection.ensure_connection()
     cursor: Any = psycopg.Cursor(connection.connection)
     return connection.make_cursor(cursor)
 
 
-@cache
+@lru_cache(maxsize=256)
 def marks(count: int, groups: int = 1) -> str:
     """Return placeholders: "(%s, %s)" for two values, and so many groups of them."""
     group = f"({', '.join(['%s'] * count)})"

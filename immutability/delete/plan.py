@@ -176,9 +176,10 @@ def _hold_tag(
     place = (question.workspace, question.repository)
     look = looks.get(tag)
     shown = look.look.digest if look else None
-    manifests = writes.hold_shown(*place, [shown] if shown else [])
-    writes.insert_missing(*place, [tag])
-    records = writes.lock_records(*place, [tag])
+    shown_digests = [shown] if shown else []
+    inserted = writes.insert_missing(*place, [tag], shown_digests)
+    manifests = writes.lock_manifests(*place, shown_digests, inserted)
+    records = writes.lock_records(*place, [tag], inserted)
     policy, now, rows = _read_held(question, records)
     record, row = records[tag], rows.get(tag)
     decision = decide_delete(
@@ -199,8 +200,8 @@ def _hold_tag(
 def _hold_digest(question: DeleteQuestion, digest: Digest) -> DeletePlan:
     """Hold the manifest first: from then on no record comes to name it."""
     place = (question.workspace, question.repository)
-    writes.insert_missing(*place, (), [digest])
-    manifest = writes.lock_manifests(*place, [digest])[digest]
+    inserted = writes.insert_missing(*place, (), [digest])
+    manifest = writes.lock_manifests(*place, [digest], inserted)[digest]
     parents = frozenset(find_ancestors(*place, digest))
     tags = find_concerned(question, digest, parents)
     records = writes.lock_records(*place, tags)

@@ -77,13 +77,12 @@ def check_push(
     for _ in range(_MAX_TRIES):
         plan = _read(check, registry)
         try:
-            with hold_plan(plan, plan.looks, to_refuse=plan.is_refused) as held:
+            with hold_plan(plan, plan.looks, to_refuse=plan.is_refused) as read:
+                held = _prefer_told(check, read, registry)
                 if plan.is_refused and not (held.is_refused or held.must_wait):
                     # It may go on now, and what it needs is not held.
                     continue
-                answer = _decide(
-                    check, _prefer_told(check, held, registry), registry, actor, caller or actor
-                )
+                answer = _decide(check, held, registry, actor, caller or actor)
         except RecordMovedError:
             continue
         if answer is not None:

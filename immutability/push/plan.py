@@ -108,10 +108,14 @@ class PushPlan:
 
     def find_needed(self) -> list[Digest]:
         """Return the manifest and all that it lists, to any depth, as far as that is known."""
-        if self.question.children is None and self.manifest is None:
-            # What is known of no manifest lists nothing that is known.
+        if self.lists_nothing_known:
             return [self.question.digest]
         return self.question.find_needed()
+
+    @property
+    def lists_nothing_known(self) -> bool:
+        """Whether nothing was known of the manifest when it was read, and so not what it lists."""
+        return self.question.children is None and self.manifest is None
 
     def decide_again(self, looks: Mapping[TagName, TakenLook]) -> "PushPlan":
         """Return the plan by the same rows and these looks."""
@@ -322,6 +326,9 @@ def hold_plan(
             described=described,
             is_repository_known=plan.is_repository_known,
         )
+        if not to_refuse and plan.lists_nothing_known:
+            # Unless somebody has described the manifest since it was read.
+            writes.require_inserted(inserted, question.digest)
         manifests = writes.lock_manifests(*place, needed, inserted)
         records = writes.lock_records(*place, question.tags, inserted)
         # A record that was inserted in this hold has no lock yet.

@@ -123,9 +123,9 @@ def _record(
     is being deleted is not adopted: it waits for the end of that, as for a stray.
     """
     shown_digests = {taken.look.digest for taken in looks.values() if taken.look.digest}
-    manifests = writes.hold_shown(workspace, repository, shown_digests)
-    writes.insert_missing(workspace, repository, missing)
-    records = writes.lock_records(workspace, repository, looks)
+    inserted = writes.insert_missing(workspace, repository, missing, shown_digests)
+    manifests = writes.lock_manifests(workspace, repository, shown_digests, inserted)
+    records = writes.lock_records(workspace, repository, looks, inserted)
     policy, now = read_policy_and_time(workspace)
     rows = LockedTag.objects.filter(record__in=[record.id for record in records.values()])
     locked = {row.record_id for row in rows}

@@ -1,19 +1,25 @@
 """Pushes that a registry asks about, and writes by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from containers import writes
 from containers.models import Tag as TagRecord
+from containers.registry.client import RegistryAnswer
 from containers.writes import STRAY_LIFE
 from immutability.models import Claim, LockedTag
 from immutability.policy.protection import PolicyRule, Protection
+from immutability.push import check as check_module
 from immutability.push.check import CLAIM_LIFE, SENT_WITHIN
+from immutability.push.plan import PushPlan, hold_plan
 from tests.immutability.checks import Checks, every_row
 from tests.immutability.core import Core, assert_policy_is_read_after_locks, named
-from tests.immutability.registry_double import NO_ANSWER, Late, digest_of, image, index
+from tests.immutability.registry_double import NO_ANSWER, Carry, Late, digest_of, image, index
 from workspaces.access import Actor, ActorKind
 from workspaces.log.models import LockEvent
 
@@ -593,3 +599,58 @@ def test_an_index_waits_for_the_delete_of_what_it_lists(checks: Checks) -> None:
     assert checks.push("v1", image=listing) == "claim_pending"
     checks.core.let_pass(minutes=16)
     assert checks.push("v1", image=listing) == "locked_now"
+
+
+# ---- what was read may have changed ------------------------------------------------------------
+
+
+def test_a_manifest_that_became_known_meanwhile_is_held_with_what_it_lists(
+    checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core, body = checks.core, named("list", index(ONE))
+    core.push("one", image=ONE)
+    held: list[list[str]] = []
+    lock = writes.lock_manifests
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        rows = lock(*arguments, **options)
+        held.append([core.name_of(digest.value) for digest in rows])
+        return rows
+
+    def meanwhile(carry: Carry) -> RegistryAnswer:
+        core.push("other", image=body)
+        monkeypatch.setattr(writes, "lock_manifests", noted)
+        return carry()
+
+    core.registry.script("HEAD v1", meanwhile)
+    assert checks.push("v1", image=body) == "locked_now"
+    assert sorted(held[-1]) == ["list", "one"]
+
+
+def test_a_refusal_that_is_none_any_more_holds_what_the_push_needs(
+    alone: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = alone.core
+    core.protect(Protection.NONE)
+    alone.push("v2", image=TWO)
+    core.protect()
+    alone.push("v1", image=ONE)
+    core.let_pass(minutes=20)
+    for tag in ("v1", "v2"):
+        alone.reconcile(tag)
+    core.let_pass(minutes=2)
+    held: list[int] = []
+    hold = hold_plan
+
+    @contextmanager
+    def noted(*arguments: Any, **options: Any) -> Iterator[PushPlan]:
+        if not held:
+            LockedTag.objects.filter(tag="v1").update(state="released")
+        with hold(*arguments, **options) as plan:
+            held.append(len(plan.manifests))
+            yield plan
+
+    monkeypatch.setattr(check_module, "hold_plan", noted)
+    # Its registry has nothing under the tags, it says, whatever was allowed before.
+    assert alone.push("v1", "v2", image=THREE, current=None) == "locked_now"
+    assert held[-1] == 1
