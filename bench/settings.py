@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _measure(place: Place, options: argparse.Namespace) -> None:
-    from bench.taglock import Taglock  # noqa: PLC0415  (Django's settings are made by now)
+    from bench.taglock import Taglock  # noqa: PLC0415  (needs the settings above)
 
     taglock = Taglock(place, has_registry=False)
     with closing(taglock.prepare(options.locks)) as statements:

@@ -1,6 +1,6 @@
 """The statements by which tags' records and manifests are held and changed: the hot path.
 
-Callers sort what they name: rows are locked in one order, whoever locks them.
+Callers sort what they name, so that rows are always locked in the same order.
 """
 
 from collections.abc import Collection, Sequence

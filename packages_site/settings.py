@@ -116,7 +116,7 @@ else:
     # The pool lives in each process. DISABLE_SERVER_SIDE_CURSORS lets a pooler in transaction
     # mode stand in between. Every decision is made for READ COMMITTED, whatever the server's
     # default is. Options of the address, such as sslmode, are kept. The hot path's statements are
-    # prepared: to plan one anew takes longer than to run it.
+    # prepared: planning one again takes longer than running it.
     _database["OPTIONS"] = {
         "connect_timeout": 5,
         **_database["OPTIONS"],

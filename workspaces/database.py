@@ -1,6 +1,6 @@
 """Run the hot path's hand-written statements, and read their rows as models, on both databases.
 
-Django's ORM builds a query anew each time, which costs several times what the database needs to
+Django's ORM builds a query again each time, which costs several times what the database needs to
 answer it. Only the modules named `sql.py` use this; everything else stays with the ORM.
 """
 

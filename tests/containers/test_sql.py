@@ -54,7 +54,7 @@ def test_everything_that_a_hold_changes_of_a_record_is_written(acme: Workspace) 
         "stray_until": NOW + timedelta(minutes=15),
         "stray_digest": CC,
     }
-    # Whoever adds a column says here whether a hold may change it.
+    # If you add a column, say here whether a hold may change it.
     assert changed.keys() | {"id", "workspace_id", "repository", "name"} == values_of(record).keys()
     for name, value in changed.items():
         setattr(record, name, value)

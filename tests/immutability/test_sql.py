@@ -140,7 +140,7 @@ def test_everything_of_a_lock_is_written(acme: Workspace) -> None:
         "replaced": {"state": "locked", "deleted_at": None},
         "refused_at": NOW,
     }
-    # Whoever adds a column says here whether a lock may change it.
+    # If you add a column, say here whether a lock may change it.
     never = {"id", "record_id", "workspace_id", "repository", "tag"}
     assert changed.keys() | never == values_of(row).keys()
     for name, value in changed.items():

@@ -58,6 +58,6 @@ def test_a_connection_that_the_server_has_ended_is_found_out(
         assert cursor.fetchone() == (True,)
     with pytest.raises(psycopg.OperationalError):
         ConnectionPool.check_connection(open_connection)
-    # And once more: it is known to be broken by now.
+    # And again: now it is known to be broken.
     with pytest.raises(psycopg.OperationalError):
         ConnectionPool.check_connection(open_connection)
