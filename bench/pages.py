@@ -26,7 +26,7 @@ def main() -> int:
 
 
 def _measure(place: Place, options: argparse.Namespace) -> None:
-    # Django's settings are made by now.
+    # Needs Django's settings, which are made above.
     from django.core.management import call_command  # noqa: PLC0415
 
     from bench.taglock import Taglock  # noqa: PLC0415

@@ -2,7 +2,7 @@
 
 A registry client logs in for each token, and a hash costs more than all the rest of a push. What is
 kept is a keyed hash that only this process can make, and that has the person's stored hash in it:
-another password, or the same one set anew, is another entry.
+another password, or the same one set again, is another entry.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def remember_verified(user: User, password: str) -> None:
     """Remember for a minute that this is the person's password: it was just verified."""
     entry = _digest(user, password)
     with _lock:
-        # Not longer than from the first time, whoever comes in at the same moment.
+        # Counted from the first time, even if several verify it at the same moment.
         _kept.setdefault(entry, time.monotonic() + KEPT_SECONDS)
         while len(_kept) > MAX_KEPT:
             _kept.popitem(last=False)
@@ -36,7 +36,7 @@ def remember_verified(user: User, password: str) -> None:
 def was_verified(user: User, password: str) -> bool:
     """Whether this password of this person was verified within the last minute, by this process.
 
-    `user` is as the database has it now. Someone who is not active is always verified anew.
+    `user` is as the database has it now. Nothing is remembered for a person who isn't active.
     """
     if not user.is_active:
         return False

@@ -79,7 +79,7 @@ def _pooled_cluster(
         cluster.start()
         yield cluster
     finally:
-        # First, or the server's sessions would be kept for whoever comes next.
+        # First, or the server's sessions would be kept for the next client.
         _pooler.kill()
         cluster.stop()
 
