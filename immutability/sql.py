@@ -1,14 +1,17 @@
-"""The statements that read what decides a push, and write its lock: the hot path."""
+"""The statements that read what decides a push, and write its lock: the hot path.
+
+And those that read what a change of settings does to all tags of a workspace.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
 
-from containers.models import Manifest
+from containers.models import Manifest, Push
 from containers.models import Tag as TagRecord
 from containers.sql import MANIFESTS, TAGS
 from immutability.models import LockedTag
@@ -167,3 +170,92 @@ def update_lock(row: LockedTag) -> None:
         f"UPDATE {LOCKS.name} SET {assigned} WHERE id = %s",
         [*LOCKS.values(row, _CHANGES), row.pk],
     )
+
+
+# What the preview of a change reads. A claim is no lock yet.
+
+
+def count_tags_by_name(
+    workspace_id: int, max_tags: int, max_names: int
+) -> list[tuple[str, int, int, int]]:
+    """Return names of tags, each with its records, its locks, and its images without a lock.
+
+    Of so many records and so many names at most.
+    """
+    return cast(
+        "list[tuple[str, int, int, int]]",
+        fetch(
+            f"SELECT tag.name, COUNT(*), COUNT({_IS_LOCK}), COUNT({_IS_UNLOCKED}) "
+            f"FROM (SELECT id, name, digest FROM {TAGS.name} WHERE workspace_id = %s LIMIT %s) "
+            f"AS tag {_WITH_LOCKS} GROUP BY tag.name LIMIT %s",
+            (workspace_id, max_tags, max_names),
+        ),
+    )
+
+
+def find_tags_by_name(
+    workspace_id: int, names: Collection[str], max_tags: int, max_each: int
+) -> list[tuple[str, str, bool]]:
+    """Return repository and name of tags with these names, and whether each has a lock.
+
+    Of so many records at most; of each name at most so many with a lock, and so many without.
+    """
+    rows = fetch(
+        "SELECT repository, name, is_locked FROM (SELECT tag.repository, tag.name, "
+        f"{_IS_LOCK} IS NOT NULL AS is_locked, ROW_NUMBER() OVER (PARTITION BY tag.name, "
+        f"{_IS_LOCK} IS NOT NULL ORDER BY tag.repository) AS place "
+        f"FROM (SELECT id, repository, name, digest FROM {TAGS.name} WHERE workspace_id = %s "
+        f"LIMIT %s) AS tag {_WITH_LOCKS} WHERE tag.name IN {_of_json()} "
+        f"AND ({_IS_LOCK} IS NOT NULL OR {_IS_UNLOCKED} IS NOT NULL)) AS found "
+        "WHERE place <= %s ORDER BY name, repository",
+        (workspace_id, max_tags, json.dumps(list(names)), max_each),
+    )
+    return [(repository, name, bool(is_locked)) for repository, name, is_locked in rows]
+
+
+@dataclass(frozen=True)
+class PastPush:
+    """A push that landed. `before` is what the push before it brought; None where there is none."""
+
+    repository: str
+    tag: str
+    digest: str
+    actor: str
+    actor_kind: str
+    at: datetime
+    before: str | None
+
+
+def find_pushes_by_name(
+    workspace_id: int, names: Collection[str], since: datetime, first_id: int, max_pushes: int
+) -> list[PastPush]:
+    """Return pushes since then of tags with these names, from this id on, in no order."""
+    pushed = TAGS.prepare("pushed_at", since)
+    rows = fetch(
+        "SELECT push.repository, push.tag, push.digest, push.actor, push.actor_kind, push.at, "
+        f"(SELECT earlier.digest FROM {_PUSHES} AS earlier WHERE earlier.workspace_id = "
+        "push.workspace_id AND earlier.repository = push.repository AND earlier.tag = push.tag "
+        "AND earlier.id < push.id ORDER BY earlier.id DESC LIMIT 1) "
+        f"FROM {TAGS.name} AS tag JOIN {_PUSHES} AS push ON push.workspace_id = tag.workspace_id "
+        "AND push.repository = tag.repository AND push.tag = tag.name "
+        f"WHERE tag.workspace_id = %s AND tag.pushed_at >= %s AND tag.name IN {_of_json()} "
+        "AND push.id >= %s AND push.at >= %s LIMIT %s",
+        (workspace_id, pushed, json.dumps(list(names)), first_id, pushed, max_pushes),
+    )
+    return [
+        PastPush(repository, tag, digest, actor, actor_kind, read_time(at), before)
+        for repository, tag, digest, actor, actor_kind, at, before in rows
+    ]
+
+
+_PUSHES = Push._meta.db_table
+_WITH_LOCKS = f"LEFT JOIN {LOCKS.name} AS lock ON lock.record_id = tag.id"
+_IS_LOCK = "CASE WHEN lock.state <> 'claimed' THEN 1 END"
+_IS_UNLOCKED = "CASE WHEN lock.id IS NULL AND tag.digest <> '' THEN 1 END"
+
+
+def _of_json() -> str:
+    """Return what gives the texts of one value, a JSON array: there may be very many."""
+    if connection.vendor == "postgresql":
+        return "(SELECT JSONB_ARRAY_ELEMENTS_TEXT(%s::jsonb))"
+    return "(SELECT value FROM JSON_EACH(%s))"

@@ -106,6 +106,7 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{API}claims/<uuid:claim_id>/abandon": {"POST": CHECK},
     f"{IN_WORKSPACE}container-settings": {"GET": VIEW_SETTINGS, "PUT": MANAGE},
     f"{IN_WORKSPACE}container-settings/test": {"POST": VIEW_SETTINGS},
+    f"{IN_WORKSPACE}container-settings/preview": {"POST": MANAGE},
     f"{IN_WORKSPACE}locked-tags": {"GET": VIEW_SETTINGS},
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>": {"GET": VIEW_SETTINGS, "DELETE": MANAGE},
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release": {"POST": MANAGE},
@@ -203,6 +204,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"{API}check-delete"): {"repository": "acme/api", "tag": "v9"},
     ("PUT", f"{IN_WORKSPACE}container-settings"): {"protection": "all"},
     ("POST", f"{IN_WORKSPACE}container-settings/test"): {"tags": ["v1"]},
+    ("POST", f"{IN_WORKSPACE}container-settings/preview"): {"protection": "all"},
     ("DELETE", f"{IN_WORKSPACE}locked-tags/<int:lock_id>"): {"name": "reserve", **REASON},
     ("POST", f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release"): REASON,
     # What a token gives, it has to have.

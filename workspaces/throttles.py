@@ -115,6 +115,8 @@ INVITATIONS_PER_WORKSPACE = Limit(
     "invitations per workspace", calls=100, seconds=3600, counted="invitations"
 )
 TESTER_PER_CALLER = Limit("tester per caller", calls=300, seconds=60, counted="tests of patterns")
+# One of a workspace with very many tags takes about a second.
+PREVIEWS_PER_CALLER = Limit("previews per caller", calls=120, seconds=60, counted="previews")
 # Dry runs of people, and of tokens that may not check for real.
 ASKING_PER_CALLER = Limit("asking per caller", calls=600, seconds=60, counted="dry runs")
 CHECKS_PER_TOKEN = Limit(

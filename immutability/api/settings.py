@@ -28,6 +28,7 @@ from immutability.policy.drafts import (
     find_advice,
     find_draft_problems,
 )
+from immutability.policy.preview import Effect
 from immutability.policy.protection import Policy, PolicyRule, Protection, Why
 from immutability.policy.tester import (
     MAX_SAMPLE_TAGS,
@@ -35,13 +36,14 @@ from immutability.policy.tester import (
     find_sample_problem,
     try_samples,
 )
+from immutability.preview import MAX_EXAMPLES, SettingsPreview, preview_settings
 from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.callers import find_access, identify_caller
 from workspaces.problems import Problem, StrictSerializer, TextField
 from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
-from workspaces.throttles import TESTER_PER_CALLER, count_call
+from workspaces.throttles import PREVIEWS_PER_CALLER, TESTER_PER_CALLER, count_call
 
 _PROTECTIONS = [protection.value for protection in Protection]
 
@@ -157,6 +159,73 @@ class TestResultSerializer(serializers.Serializer[object]):
     warnings = WarningSerializer(many=True)
 
 
+class EffectGroupSerializer(serializers.Serializer[object]):
+    """The tags of one effect by one rule."""
+
+    rule = serializers.CharField(
+        allow_null=True,
+        help_text="The rule's name; of suspended locks, that of the saved rule that covers them "
+        "now. Null where the reason is not a rule.",
+    )
+    pattern = serializers.CharField(allow_null=True)
+    count = serializers.IntegerField()
+    examples = serializers.ListField(
+        child=serializers.CharField(), help_text='Some of the tags, such as "acme/web:v1.2.0".'
+    )
+
+
+class EffectSerializer(serializers.Serializer[object]):
+    """How many tags saving would have this effect on, in all and by rule."""
+
+    count = serializers.IntegerField()
+    by_rule = EffectGroupSerializer(many=True)
+
+
+class RuleCountSerializer(serializers.Serializer[object]):
+    """How many of the workspace's tags a rule of the draft matches."""
+
+    rule = serializers.CharField()
+    pattern = serializers.CharField()
+    position = serializers.IntegerField(help_text="The rule's place in the list, from 1.")
+    tags = serializers.IntegerField()
+
+
+class PastPushSerializer(serializers.Serializer[object]):
+    """Pushes of one tag by one actor that would have been refused."""
+
+    repository = serializers.CharField()
+    tag = serializers.CharField()
+    actor = serializers.CharField()
+    actor_kind = serializers.CharField()
+    count = serializers.IntegerField()
+    last_at = serializers.DateTimeField()
+
+
+class RefusedPushesSerializer(serializers.Serializer[object]):
+    """Pushes of newly covered tags that would have been refused."""
+
+    count = serializers.IntegerField()
+    is_exact = serializers.BooleanField(help_text="False: there are at least so many.")
+    since = serializers.DateTimeField()
+    examples = PastPushSerializer(many=True)
+
+
+class PreviewSerializer(serializers.Serializer[object]):
+    """What saving would do at this moment."""
+
+    version = serializers.IntegerField(help_text="The version of the saved settings.")
+    is_exact = serializers.BooleanField(
+        help_text="Whether every tag was checked. False: each count is at least so many."
+    )
+    checked_tags = serializers.IntegerField()
+    locked = EffectSerializer(help_text="Tags that have an image and no lock, and become locked.")
+    suspended = EffectSerializer(help_text="Locks that no longer hold.")
+    resumed = EffectSerializer(help_text="Suspended locks that hold again.")
+    rules = RuleCountSerializer(many=True)
+    refused_pushes = RefusedPushesSerializer()
+    warnings = WarningSerializer(many=True)
+
+
 class ContainerSettingsView(APIView):
     """What a workspace protects."""
 
@@ -256,6 +325,32 @@ class TestPatternsView(APIView):
         )
 
 
+class PreviewView(APIView):
+    """The preview of a change of settings."""
+
+    @extend_schema(
+        operation_id="preview_container_settings",
+        request=SaveSettingsSerializer,
+        responses={200: PreviewSerializer, 429: TOO_MANY_CALLS},
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Say what saving these settings would do: to tags, to locks, and to pushes like those of
+        the last 30 days. Nothing changes.
+        """
+        count_call(PREVIEWS_PER_CALLER, identify_caller(request))
+        access = find_access(request, slug)
+        access.require(Permission.CHANGE_SETTINGS)
+        read_query(request)
+        serializer = SaveSettingsSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        draft = _to_draft(serializer.validated_data, read_policy(access.workspace))
+        if problems := find_draft_problems(draft):
+            raise _refuse(problems)
+        return Response(
+            _render_preview(decide_or_refuse(lambda: preview_settings(access.workspace, draft)))
+        )
+
+
 def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
     rules = saved.rules
     if "rules" in asked:
@@ -336,6 +431,57 @@ def _settings_response(policy: Policy) -> Response:
         },
         headers={"ETag": f'"{policy.version}"'},
     )
+
+
+def _render_preview(preview: SettingsPreview) -> dict[str, Any]:
+    change = preview.change
+    return {
+        "version": preview.before.version,
+        "is_exact": change.is_exact,
+        "checked_tags": change.tags,
+        **{effect.value: _render_effect(preview, effect) for effect in Effect},
+        "rules": [
+            {
+                "rule": each.rule.name,
+                "pattern": each.rule.pattern,
+                "position": position,
+                "tags": each.tags,
+            }
+            for position, each in enumerate(change.rules, start=1)
+        ],
+        "refused_pushes": {
+            "count": preview.refused_count,
+            "is_exact": preview.are_pushes_exact,
+            "since": preview.since,
+            "examples": [
+                {
+                    "repository": each.place.repository,
+                    "tag": each.place.tag,
+                    "actor": each.actor,
+                    "actor_kind": each.actor_kind,
+                    "count": each.count,
+                    "last_at": each.at,
+                }
+                for each in preview.refused[:MAX_EXAMPLES]
+            ],
+        },
+        "warnings": _render_warnings(preview.after.rules),
+    }
+
+
+def _render_effect(preview: SettingsPreview, effect: Effect) -> dict[str, Any]:
+    return {
+        "count": preview.change.count(effect),
+        "by_rule": [
+            {
+                "rule": group.rule.name if group.rule else None,
+                "pattern": group.rule.pattern if group.rule else None,
+                "count": group.count,
+                "examples": [str(place) for place in preview.examples[group]],
+            }
+            for group in preview.change.of(effect)
+        ],
+    }
 
 
 def _render_warnings(rules: tuple[PolicyRule, ...]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from django.urls import path
 from immutability.api.checks import CheckDeleteView, CheckPushView
 from immutability.api.claims import AbandonClaimView, ConfirmClaimView
 from immutability.api.locked_tags import LockedTagListView, LockedTagView, ReleaseView
-from immutability.api.settings import ContainerSettingsView, TestPatternsView
+from immutability.api.settings import ContainerSettingsView, PreviewView, TestPatternsView
 
 _WORKSPACE = "workspaces/<str:slug>"
 
@@ -18,6 +18,11 @@ urlpatterns = [
         f"{_WORKSPACE}/container-settings",
         ContainerSettingsView.as_view(),
         name="container-settings",
+    ),
+    path(
+        f"{_WORKSPACE}/container-settings/preview",
+        PreviewView.as_view(),
+        name="preview-container-settings",
     ),
     path(
         f"{_WORKSPACE}/container-settings/test",

@@ -5,6 +5,7 @@ RE2's search: a pattern matches anywhere in a tag unless it is anchored.
 Syntax: https://github.com/google/re2/wiki/Syntax
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +19,8 @@ MAX_PATTERN_LENGTH = 100
 # costs too: the worst pattern that fits takes 2 ms for a tag of 128 characters.
 MAX_PATTERN_MEMORY_BYTES = 64 * 1024
 MAX_REMEMBERED_PATTERNS = 256
+# Of a set of patterns, with what matching builds up. Without enough of it, they are tried singly.
+MAX_SET_MEMORY_BYTES = 16 * 1024 * 1024
 
 
 class PatternError(ValueError):
@@ -87,6 +90,53 @@ def _compile(text: str) -> Pattern | str:
         return Pattern(text)
     except PatternError as error:
         return str(error)
+
+
+class PatternSet:
+    """Several patterns that are tried on a tag together: for many tags, as fast as one pattern.
+
+    It only says which patterns match, not where.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Compile `texts`. Raises PatternError."""
+        self._patterns = [compile_pattern(text) for text in texts]
+        self._set = _compile_set(texts)
+
+    def find(self, tag: str) -> tuple[int, ...]:
+        """Return the indexes of the patterns that match `tag`, in order.
+
+        Raises PatternEvaluationError.
+        """
+        if self._set is not None:
+            try:
+                found = self._set.Match(tag)
+            except Exception as error:
+                raise PatternEvaluationError(f"The patterns failed: {error}") from error
+            # Where RE2 runs out of memory it finds nothing, not even what matches every tag.
+            if found:
+                return tuple(sorted(index - 1 for index in found if index))
+        return tuple(
+            index for index, pattern in enumerate(self._patterns) if pattern.find(tag) is not None
+        )
+
+
+def _compile_set(texts: Sequence[str]) -> "re2.Set | None":
+    """Return the set of these patterns, or None where RE2 cannot take them together.
+
+    Its first pattern matches every tag.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_SET_MEMORY_BYTES
+    together = re2.Set.SearchSet(options)
+    try:
+        for text in ("", *texts):
+            together.Add(text)
+        together.Compile()
+    except re2.error:
+        return None
+    return together
 
 
 def _reason_of(error: "re2.error") -> str:

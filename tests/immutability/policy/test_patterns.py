@@ -20,6 +20,7 @@ from immutability.policy.patterns import (
     Pattern,
     PatternError,
     PatternEvaluationError,
+    PatternSet,
     compile_pattern,
 )
 from tests.conftest import SEMVER
@@ -308,6 +309,72 @@ def test_where_python_knows_the_pattern_too_both_agree_whether_it_matches(
     except PatternError:
         return
     assert (pattern.find(tag) is None) == (expected.search(tag) is None)
+
+
+# Several together.
+
+SMALL = st.text("ab01.*+?|()[]^$-", max_size=12)
+SMALL_TAGS = st.lists(st.text("ab01.-", min_size=1, max_size=10), min_size=1, max_size=5)
+
+
+def find_one_by_one(texts: list[str], tag: str) -> tuple[int, ...]:
+    return tuple(number for number, text in enumerate(texts) if Pattern(text).find(tag) is not None)
+
+
+def compiles(text: str) -> bool:
+    try:
+        Pattern(text)
+    except PatternError:
+        return False
+    return True
+
+
+@given(texts=st.lists(SMALL.filter(compiles), max_size=7), tags=SMALL_TAGS)
+@example(texts=["", "a", "^$"], tags=["a"])
+@example(texts=["a", "a"], tags=["a"])
+@example(texts=["(?i)A", r"\bA\b", "(?s).", r"\x61"], tags=["a", "-a"])
+@settings(max_examples=400, deadline=None)
+def test_patterns_match_together_as_they_do_one_by_one(texts: list[str], tags: list[str]) -> None:
+    together = PatternSet(texts)
+    for tag in tags:
+        assert together.find(tag) == find_one_by_one(texts, tag)
+
+
+HEAVY = [r"(?:\w*){300}^b\w+[ab]?(?:\pL\b)?$ ", "[ab].{100}x.{100}[^x]$", "b", "^a"]
+
+
+@pytest.mark.parametrize("memory", [1, 1000, 30_000, 100_000, 10_000_000])
+def test_with_too_little_memory_for_all_each_is_tried_by_itself(
+    memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns, "MAX_SET_MEMORY_BYTES", memory)
+    together = PatternSet(HEAVY)
+    tag = "ab" * 64
+    assert together.find(tag) == find_one_by_one(HEAVY, tag)
+
+
+def test_a_set_that_finds_nothing_at_all_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = PatternSet(["a"])
+
+    class Failed:
+        def Match(self, text: str) -> None:  # noqa: N802  (RE2's name)
+            """Find nothing, as RE2 does where it runs out of memory."""
+
+    monkeypatch.setattr(together, "_set", Failed())
+    assert together.find("a") == (0,)
+    assert together.find("b") == ()
+
+
+def test_a_set_that_raises_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = PatternSet(["a"])
+    monkeypatch.setattr(together, "_set", object())
+    with pytest.raises(PatternEvaluationError):
+        together.find("a")
+
+
+def test_a_pattern_that_does_not_compile_makes_no_set() -> None:
+    with pytest.raises(PatternError):
+        PatternSet(["a", "("])
 
 
 # One module for all.

@@ -1,0 +1,200 @@
+"""What saving a draft would do to the tags that are there. Pure: no Django, no database, no clock.
+
+Tags are counted by name: a policy treats all tags of one name alike, whatever their repository.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from containers.names import TagName
+from immutability.policy.patterns import PatternSet
+from immutability.policy.protection import Coverage, Policy, PolicyRule, Protection, cover_matched
+
+MAX_NAMES = 100_000
+# After so many names it is asked whether the time is over.
+_NAMES_PER_TURN = 50
+
+
+@dataclass(frozen=True)
+class NameCount:
+    """The known tags of one name: those with a lock, and those that have an image and no lock."""
+
+    name: str
+    locks: int
+    unlocked: int
+
+
+class Effect(StrEnum):
+    """What saving does to a tag."""
+
+    # The tag has an image and no lock yet.
+    LOCKED = "locked"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The tags of one effect by one rule: of suspended locks, the rule that covered them before.
+
+    `rule` is None where the reason is not a rule. `names` are some of the tags' names.
+    """
+
+    effect: Effect
+    rule: PolicyRule | None
+    count: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """How many known tags a rule of the draft matches, whichever other rules match them too."""
+
+    rule: PolicyRule
+    tags: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What saving would do; where `is_exact` is false, at least that.
+
+    `newly_covered` are the names that the draft covers and the saved settings do not.
+    """
+
+    is_exact: bool
+    tags: int
+    groups: tuple[Group, ...]
+    rules: tuple[RuleCount, ...]
+    newly_covered: frozenset[str]
+
+    def of(self, effect: Effect) -> tuple[Group, ...]:
+        """Return the groups of one effect, the largest first."""
+        return tuple(group for group in self.groups if group.effect is effect)
+
+    def count(self, effect: Effect) -> int:
+        """Return how many tags have this effect."""
+        return sum(group.count for group in self.of(effect))
+
+
+def preview_change(
+    before: Policy,
+    after: Policy,
+    names: Iterable[NameCount],
+    *,
+    max_examples: int,
+    is_whole: bool = True,
+    is_time_over: Callable[[], bool] = lambda: False,
+) -> Preview:
+    """Say what saving `after` in place of `before` does to these tags, each name once.
+
+    `is_whole` says that there are no others. Stops where the time is over. Raises PatternError or
+    PatternEvaluationError where a rule cannot be evaluated.
+    """
+    in_force = before.rules if before.protection is Protection.SOME else ()
+    patterns = sorted({rule.pattern for rule in (*in_force, *after.rules)})
+    together = PatternSet(patterns)
+    has_all = Protection.ALL in (before.protection, after.protection)
+    buckets: dict[tuple[tuple[int, ...], bool], _Bucket] = {}
+    for number, each in enumerate(names):
+        if number % _NAMES_PER_TURN == 0 and is_time_over():
+            is_whole = False
+            break
+        # All that a decision on a tag depends on.
+        key = together.find(each.name), has_all and TagName(each.name).is_signature
+        bucket = buckets.get(key)
+        if bucket is None:
+            bucket = buckets[key] = _Bucket(_decide(before, after, patterns, key[0], each.name))
+        bucket.add(each)
+    return _sum_up(after, patterns, buckets, max_examples=max_examples, is_exact=is_whole)
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What both policies say of a tag."""
+
+    was: Coverage
+    is_now: Coverage
+
+    @property
+    def is_newly_covered(self) -> bool:
+        return self.is_now.is_covered and not self.was.is_covered
+
+    @property
+    def is_uncovered(self) -> bool:
+        return self.was.is_covered and not self.is_now.is_covered
+
+
+@dataclass
+class _Bucket:
+    """The tags that the same patterns match, and that both policies treat alike."""
+
+    decision: _Decision
+    names: list[NameCount] = field(default_factory=list)
+    tags: int = 0
+
+    def add(self, each: NameCount) -> None:
+        self.names.append(each)
+        self.tags += each.locks + each.unlocked
+
+
+def _decide(
+    before: Policy, after: Policy, patterns: list[str], matching: tuple[int, ...], name: str
+) -> _Decision:
+    matched = {patterns[index] for index in matching}
+
+    def cover(policy: Policy) -> Coverage:
+        rules = [rule for rule in policy.rules if rule.pattern in matched]
+        return cover_matched(policy, TagName(name), rules)
+
+    return _Decision(cover(before), cover(after))
+
+
+def _sum_up(
+    after: Policy,
+    patterns: list[str],
+    buckets: dict[tuple[tuple[int, ...], bool], _Bucket],
+    *,
+    max_examples: int,
+    is_exact: bool,
+) -> Preview:
+    groups: dict[tuple[Effect, PolicyRule | None], _Group] = {}
+    matched = dict.fromkeys(patterns, 0)
+    newly_covered: set[str] = set()
+
+    def note(effect: Effect, rule: PolicyRule | None, names: list[tuple[str, int]]) -> None:
+        group = groups.setdefault((effect, rule), _Group())
+        group.count += sum(count for _, count in names)
+        room = max_examples - len(group.names)
+        group.names += [name for name, count in names if count][: max(0, room)]
+
+    for (matching, _), bucket in buckets.items():
+        for index in matching:
+            matched[patterns[index]] += bucket.tags
+        decision = bucket.decision
+        if decision.is_newly_covered:
+            rule = decision.is_now.rule
+            note(Effect.LOCKED, rule, [(each.name, each.unlocked) for each in bucket.names])
+            note(Effect.RESUMED, rule, [(each.name, each.locks) for each in bucket.names])
+            newly_covered.update(each.name for each in bucket.names)
+        elif decision.is_uncovered:
+            rule = decision.was.rule
+            note(Effect.SUSPENDED, rule, [(each.name, each.locks) for each in bucket.names])
+    found = [
+        Group(effect, rule, group.count, tuple(group.names))
+        for (effect, rule), group in groups.items()
+        if group.count
+    ]
+    return Preview(
+        is_exact,
+        sum(bucket.tags for bucket in buckets.values()),
+        tuple(sorted(found, key=lambda group: -group.count)),
+        tuple(RuleCount(rule, matched[rule.pattern]) for rule in after.rules),
+        frozenset(newly_covered),
+    )
+
+
+@dataclass
+class _Group:
+    count: int = 0
+    names: list[str] = field(default_factory=list)
