@@ -59,3 +59,25 @@ def fill_with_locks(slug: str, count: int) -> None:
         cursor.execute("VACUUM ANALYZE")
         # What was filled in is not to be written to the disk while something is measured.
         cursor.execute("CHECKPOINT")
+
+
+_PUSHES = """
+INSERT INTO containers_push (workspace_id, repository, tag, digest, actor, actor_kind, at)
+SELECT workspace_id, repository, name, digest || n, 'person' || (id %% 1000), 'person',
+    now() - interval '1 hour' * (3 - n)
+FROM (SELECT * FROM containers_tag WHERE workspace_id = %(workspace)s ORDER BY id LIMIT %(tags)s)
+    AS tag, generate_series(1, 2) AS n
+ORDER BY n, id;
+
+DELETE FROM immutability_lockedtag WHERE workspace_id = %(workspace)s AND id %% 2 = 0;
+"""
+
+
+def push_and_unlock(slug: str, tags: int) -> None:
+    """Let so many of a workspace's tags have been pushed twice of late, and half have no lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM workspaces_workspace WHERE slug = %s", (slug,))
+        (workspace,) = cursor.fetchone()
+        for statement in _PUSHES.split(";\n\n"):
+            cursor.execute(statement, {"workspace": workspace, "tags": tags})
+        cursor.execute("VACUUM ANALYZE")

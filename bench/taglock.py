@@ -13,6 +13,7 @@ from bench.statements import Statements
 from immutability.actions.save_settings import save_container_settings
 from immutability.policy.drafts import Draft
 from immutability.policy.protection import PolicyRule, Protection
+from immutability.reading import read_policy
 from packages_site.local import find_free_ports
 from packages_site.run import SITE_THREADS
 from tests.services.cluster import BIN, Cluster
@@ -23,7 +24,7 @@ from workspaces.models import User, Workspace
 WORKSPACE = "acme"
 PUSHER, ADMIN = "dana", "ada"
 APPLICATION = "packages_site.wsgi:application"
-VERSIONS = Draft(Protection.SOME, (PolicyRule("Versions", "^v"),))
+_VERSIONS = "^v"
 
 
 class Taglock:
@@ -58,13 +59,7 @@ class Taglock:
     def make_workspace(self, slug: str) -> None:
         """Make a workspace whose versions are protected."""
         call_command("create_workspace", slug, name=slug, stderr=io.StringIO())
-        save_container_settings(
-            Workspace.objects.get(slug=slug),
-            VERSIONS,
-            expected_version=0,
-            may_suspend_locks=False,
-            actor=SYSTEM,
-        )
+        protect(slug, _VERSIONS)
 
     def make_access_token(self, name: str, scope: str, workspace: str = WORKSPACE) -> str:
         """Make an access token and return it."""
@@ -116,6 +111,18 @@ def _is_listening(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def protect(slug: str, pattern: str) -> None:
+    """Let a workspace protect the tags that match one pattern."""
+    workspace = Workspace.objects.get(slug=slug)
+    save_container_settings(
+        workspace,
+        Draft(Protection.SOME, (PolicyRule("Versions", pattern),)),
+        expected_version=read_policy(workspace).version,
+        may_suspend_locks=True,
+        actor=SYSTEM,
+    )
 
 
 def find_user(username: str) -> User:

@@ -84,6 +84,11 @@ REQUESTS: dict[str, tuple[str, Callable[[], str], dict[str, Any]]] = {
         lambda: f"{IN_ACME}/container-settings/test",
         {"tags": ["v1"], "rules": [{"name": "Versions", "pattern": "^v"}]},
     ),
+    "preview": (
+        "POST",
+        lambda: f"{IN_ACME}/container-settings/preview",
+        {"protection": "all", "rules": [{"name": "Versions", "pattern": "^v"}]},
+    ),
     "delete": ("DELETE", lock_address, {"name": "free", **REASON}),
     "release": ("POST", lambda: f"{lock_address()}/release", {**REASON}),
     "access token": (
@@ -117,6 +122,7 @@ def spoil(body: Any, path: Path, value: Any) -> Any:
 def test_the_requests_that_are_spoilt_here_are_good_otherwise(caller: Client) -> None:
     for request in (
         "test",
+        "preview",
         "check-delete",
         "container-settings",
         "release",
@@ -606,6 +612,8 @@ def ask_about(client: Client, slug: str) -> Iterator[Any]:
     yield client.put(f"{place}/container-settings", '{"protection": "none"}', content_type=JSON)
     yield client.put(f"{place}/container-settings", "{", content_type=JSON)
     yield client.post(f"{place}/container-settings/test", '{"tags": ["v"]}', content_type=JSON)
+    preview = f"{place}/container-settings/preview"
+    yield client.post(preview, '{"protection": "all"}', content_type=JSON)
     yield client.get(f"{place}/locked-tags?state=nonsense")
     yield client.get(f"{place}/locked-tags/1")
     yield client.delete(f"{place}/locked-tags/1", json.dumps(delete), content_type=JSON)

@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
-from bench.fill import TAGS_PER_REPOSITORY, fill_with_locks
-from containers.models import Manifest, Repository
+from bench.fill import TAGS_PER_REPOSITORY, fill_with_locks, push_and_unlock
+from containers.models import Manifest, Push, Repository
 from containers.models import Tag as TagRecord
 from immutability.locked_tags import LockedTagQuery, find_locked_tags
 from immutability.models import LockedTag
@@ -30,3 +30,10 @@ def test_each_lock_has_its_record_manifest_and_repository() -> None:
     ((lock, _),) = page.locks
     assert (lock.repository, lock.digest) == ("acme/r2", lock.record.digest)
     connection.check_constraints()
+
+    push_and_unlock("acme", 10)
+
+    assert list(Push.objects.order_by("id").values_list("tag", flat=True)) == [
+        f"v1.{number}.0" for _ in range(2) for number in range(10)
+    ]
+    assert LockedTag.objects.count() in (count // 2, count // 2 + 1)

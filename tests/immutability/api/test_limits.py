@@ -32,16 +32,19 @@ CHECKS: list[tuple[str, dict[str, Any]]] = [
     (f"/api/v1/claims/{NO_CLAIM}/confirm", {}),
     (f"/api/v1/claims/{NO_CLAIM}/abandon", {}),
 ]
-TEST = ("/api/v1/workspaces/acme/container-settings/test", {"tags": ["v1"]})
+SETTINGS = "/api/v1/workspaces/acme/container-settings"
+TEST = (f"{SETTINGS}/test", {"tags": ["v1"]})
+PREVIEW = (f"{SETTINGS}/preview", {"protection": "all"})
 
 
 @pytest.fixture(autouse=True)
 def _low_limits(monkeypatch: pytest.MonkeyPatch, within_one_window: None) -> None:
-    """A registry may check four times, anybody may ask three times and test twice."""
+    """A registry may check four times, anybody may ask three times, test and preview twice."""
     for place, name, calls in (
         ("checks", "CHECKS_PER_TOKEN", 4),
         ("checks", "ASKING_PER_CALLER", 3),
         ("settings", "TESTER_PER_CALLER", 2),
+        ("settings", "PREVIEWS_PER_CALLER", 2),
     ):
         limit = Limit(name, calls=calls, seconds=3600, counted="calls")
         monkeypatch.setattr(f"immutability.api.{place}.{name}", limit)
@@ -130,10 +133,14 @@ def test_whoever_is_not_signed_in_is_told_so_and_not_counted(acme: Workspace) ->
         read_problem(response, 401)
 
 
-def test_tests_of_patterns_are_counted_by_themselves(caller: Callable[..., Client]) -> None:
+@pytest.mark.parametrize(("one", "other"), [(TEST, PREVIEW), (PREVIEW, TEST)])
+def test_tests_and_previews_are_counted_by_themselves(
+    caller: Callable[..., Client], one: tuple[str, Any], other: tuple[str, Any]
+) -> None:
     admin = caller(Scope.ADMIN)
-    ask(admin, *TEST, times=2)
-    refuse(admin, *TEST)
+    ask(admin, *one, times=2)
+    refuse(admin, *one)
+    ask(admin, *other)
     ask(admin, CHECK_PUSH, DRY_RUN)
 
 

@@ -75,6 +75,7 @@ def test_operations_that_count_their_calls_say_so(schema: dict[str, Any]) -> Non
         "confirm_claim",
         "abandon_claim",
         "test_patterns",
+        "preview_container_settings",
     }
     for response in limited.values():
         assert set(response["content"]) == {"application/problem+json"}
