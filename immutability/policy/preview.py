@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from containers.names import TagName
 from immutability.policy.patterns import PatternSet
-from immutability.policy.protection import Coverage, Policy, PolicyRule, Protection, cover_matched
+from immutability.policy.protection import Coverage, Policy, PolicyRule, Protection, cover
 
 MAX_NAMES = 100_000
 # After so many names it is asked whether the time is over.
@@ -95,41 +95,31 @@ def preview_change(
     patterns = sorted({rule.pattern for rule in (*in_force, *after.rules)})
     together = PatternSet(patterns)
     has_all = Protection.ALL in (before.protection, after.protection)
-    buckets: dict[tuple[tuple[int, ...], bool], _Bucket] = {}
+    buckets: dict[_Key, _Bucket] = {}
     for number, each in enumerate(names):
         if number % _NAMES_PER_TURN == 0 and is_time_over():
             is_whole = False
             break
+        tag = TagName(each.name)
         # All that a decision on a tag depends on.
-        key = together.find(each.name), has_all and TagName(each.name).is_signature
+        key = together.find(each.name), has_all and tag.is_signature
         bucket = buckets.get(key)
         if bucket is None:
-            bucket = buckets[key] = _Bucket(_decide(before, after, patterns, key[0], each.name))
+            bucket = buckets[key] = _Bucket(cover(before, tag), cover(after, tag))
         bucket.add(each)
     return _sum_up(after, patterns, buckets, max_examples=max_examples, is_exact=is_whole)
 
 
-@dataclass(frozen=True)
-class _Decision:
-    """What both policies say of a tag."""
-
-    was: Coverage
-    is_now: Coverage
-
-    @property
-    def is_newly_covered(self) -> bool:
-        return self.is_now.is_covered and not self.was.is_covered
-
-    @property
-    def is_uncovered(self) -> bool:
-        return self.was.is_covered and not self.is_now.is_covered
+# Which patterns match, by their indexes, and whether it is a signature tag.
+_Key = tuple[tuple[int, ...], bool]
 
 
 @dataclass
 class _Bucket:
     """The tags that the same patterns match, and that both policies treat alike."""
 
-    decision: _Decision
+    was: Coverage
+    is_now: Coverage
     names: list[NameCount] = field(default_factory=list)
     tags: int = 0
 
@@ -138,22 +128,10 @@ class _Bucket:
         self.tags += each.locks + each.unlocked
 
 
-def _decide(
-    before: Policy, after: Policy, patterns: list[str], matching: tuple[int, ...], name: str
-) -> _Decision:
-    matched = {patterns[index] for index in matching}
-
-    def cover(policy: Policy) -> Coverage:
-        rules = [rule for rule in policy.rules if rule.pattern in matched]
-        return cover_matched(policy, TagName(name), rules)
-
-    return _Decision(cover(before), cover(after))
-
-
 def _sum_up(
     after: Policy,
     patterns: list[str],
-    buckets: dict[tuple[tuple[int, ...], bool], _Bucket],
+    buckets: dict[_Key, _Bucket],
     *,
     max_examples: int,
     is_exact: bool,
@@ -171,14 +149,13 @@ def _sum_up(
     for (matching, _), bucket in buckets.items():
         for index in matching:
             matched[patterns[index]] += bucket.tags
-        decision = bucket.decision
-        if decision.is_newly_covered:
-            rule = decision.is_now.rule
+        if bucket.is_now.is_covered and not bucket.was.is_covered:
+            rule = bucket.is_now.rule
             note(Effect.LOCKED, rule, [(each.name, each.unlocked) for each in bucket.names])
             note(Effect.RESUMED, rule, [(each.name, each.locks) for each in bucket.names])
             newly_covered.update(each.name for each in bucket.names)
-        elif decision.is_uncovered:
-            rule = decision.was.rule
+        elif bucket.was.is_covered and not bucket.is_now.is_covered:
+            rule = bucket.was.rule
             note(Effect.SUSPENDED, rule, [(each.name, each.locks) for each in bucket.names])
     found = [
         Group(effect, rule, group.count, tuple(group.names))

@@ -4,7 +4,6 @@ Gate, API and pages all decide here. An answer is a value; an exception means th
 could not be answered, and whoever asked refuses.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,10 +78,12 @@ def cover(policy: Policy, tag: TagName) -> Coverage:
     "no match", so nothing may be allowed on it.
     """
     matching = match_rules(policy.rules, tag) if policy.protection is Protection.SOME else []
-    return cover_matched(policy, tag, [rule for rule, _ in matching])
+    return cover_matched(policy, tag, matching)
 
 
-def cover_matched(policy: Policy, tag: TagName, matching: Sequence[PolicyRule]) -> Coverage:
+def cover_matched(
+    policy: Policy, tag: TagName, matching: list[tuple[PolicyRule, Match]]
+) -> Coverage:
     """Say whether `policy` covers `tag`, which the rules of `matching` match, in order."""
     if policy.protection is Protection.NONE:
         return Coverage(Why.NO_PROTECTION)
@@ -90,7 +91,7 @@ def cover_matched(policy: Policy, tag: TagName, matching: Sequence[PolicyRule]) 
         if tag.is_signature and not policy.protect_signature_tags:
             return Coverage(Why.SIGNATURE_TAG)
         return Coverage(Why.ALL_TAGS)
-    return Coverage(Why.RULE, matching[0]) if matching else Coverage(Why.NO_RULE)
+    return Coverage(Why.RULE, matching[0][0]) if matching else Coverage(Why.NO_RULE)
 
 
 def match_rules(rules: tuple[PolicyRule, ...], tag: TagName) -> list[tuple[PolicyRule, Match]]:

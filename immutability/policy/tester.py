@@ -71,8 +71,7 @@ def _try_sample(policy: Policy, sample: str) -> SampleResult:
     matches = tuple(
         RuleMatch(rule, match, is_partial=not match.is_whole(tag.name)) for rule, match in matching
     )
-    coverage = cover_matched(policy, tag, [rule for rule, _ in matching])
-    return SampleResult(sample, coverage, matches)
+    return SampleResult(sample, cover_matched(policy, tag, matching), matches)
 
 
 def _suggest_tag(sample: str) -> str:
