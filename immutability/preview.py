@@ -113,6 +113,11 @@ def preview_settings(
     )
 
 
+def find_newest_tags(workspace: Workspace, count: int) -> list[str]:
+    """Return the names of the tags that were pushed last, newest first, each once."""
+    return sql.find_newest_names(workspace.pk, MAX_TAGS, count)
+
+
 def _read_names(workspace: Workspace) -> tuple[list[NameCount], bool]:
     """Return the known tags by name, and whether these are all."""
     rows = sql.count_tags_by_name(workspace.pk, MAX_TAGS + 1, MAX_NAMES + 1)

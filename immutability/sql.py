@@ -248,6 +248,25 @@ def find_pushes_by_name(
     ]
 
 
+def find_newest_names(workspace_id: int, max_tags: int, count: int) -> list[str]:
+    """Return the names of the tags that were pushed last, newest first.
+
+    A tag that no push is known of counts as pushed when it was locked, or first seen. Of so many
+    records at most.
+    """
+    rows = fetch(
+        "SELECT name FROM (SELECT tag.name AS name, "
+        "MAX(COALESCE(tag.pushed_at, lock.locked_at, tag.shown_at)) AS pushed_at "
+        f"FROM (SELECT id, name, digest, pushed_at, shown_at FROM {TAGS.name} "
+        f"WHERE workspace_id = %s LIMIT %s) AS tag {_WITH_LOCKS} "
+        "WHERE tag.digest <> '' OR lock.state IN ('locked', 'released') "
+        "GROUP BY tag.name) AS named "
+        "ORDER BY pushed_at DESC NULLS LAST, name LIMIT %s",
+        (workspace_id, max_tags, count),
+    )
+    return [name for (name,) in rows]
+
+
 _PUSHES = Push._meta.db_table
 _WITH_LOCKS = f"LEFT JOIN {LOCKS.name} AS lock ON lock.record_id = tag.id"
 _IS_LOCK = "CASE WHEN lock.state <> 'claimed' THEN 1 END"

@@ -20,12 +20,12 @@ from immutability.policy.drafts import Draft
 from immutability.policy.patterns import PatternError
 from immutability.policy.preview import Effect
 from immutability.policy.protection import PolicyRule, Protection
-from immutability.preview import SettingsPreview, preview_settings
+from immutability.preview import SettingsPreview, find_newest_tags, preview_settings
 from immutability.reading import read_policy
 from immutability.reconcile.counts import run_counts
 from immutability.reconcile.inventory import read_tags
 from tests.conftest import AA, BB, CC, protect_workspace
-from tests.immutability.making import land, make_lock
+from tests.immutability.making import land, make_lock, set_record
 from tests.immutability.registry_double import RegistryDouble, image
 from tests.problems import nothing_written
 from workspaces.log.models import LockEvent
@@ -244,6 +244,33 @@ def test_the_first_push_since_a_moment_is_found_by_id(acme: Workspace, count: in
         first = module._find_first_push(since)
         assert all(first <= identifier for identifier in recent)
         assert all(identifier <= first for identifier in older)
+
+
+# The newest tags.
+
+
+def test_the_newest_tags_are_those_that_were_pushed_last(
+    acme: Workspace, globex: Workspace
+) -> None:
+    push(acme, "old", AA, days_ago=5)
+    push(acme, "new", AA, days_ago=1)
+    push(acme, "middle", AA, days_ago=3)
+    push(acme, "old", AA, days_ago=2, repository="acme/web")
+    push(globex, "theirs", AA, repository="globex/api")
+    make_tag(acme, "unseen", digest="")
+    assert find_newest_tags(acme, 20) == ["new", "old", "middle"]
+    assert find_newest_tags(acme, 2) == ["new", "old"]
+
+
+def test_tags_that_were_only_locked_or_found_are_there_too(acme: Workspace) -> None:
+    ago = timezone.now() - timedelta(days=1)
+    make_tag(acme, "found", shown_at=ago)
+    make_tag(acme, "never")
+    row = make_lock(acme, "checked", locked_at=timezone.now())
+    set_record(row, digest="", shown_at=None)
+    for state in ("reserved", "claimed"):
+        make_lock(acme, state, state)
+    assert find_newest_tags(acme, 20) == ["checked", "found", "never"]
 
 
 # What saving then does.
