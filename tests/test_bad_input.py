@@ -686,7 +686,7 @@ def test_a_page_shows_itself_whatever_its_query_says(
         {"version": "٣"},
         {"version": "-1"},
         {"action": "remove_rule:" + "9" * 5000},
-        {"action": "insert_example:" + "9" * 30},
+        {"action": "insert_rule_example:" + "9" * 30},
         {"action": "\0"},
         {"protection": "\0"},
         {"rule_name": "\0", "rule_pattern": "\0"},

@@ -21,7 +21,7 @@ from immutability.policy.drafts import Draft
 from immutability.policy.patterns import PatternEvaluationError
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.conftest import SEMVER
+from tests.conftest import LATEST, SEMVER
 from tests.immutability.checks import every_row
 from tests.immutability.making import break_the_log, make_lock, make_locks, tag_events
 from tests.problems import nothing_written
@@ -360,7 +360,7 @@ def test_locks_of_another_workspace_do_not_count(acme: Workspace, globex: Worksp
 
 def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> None:
     save(acme, RELEASES)
-    save(acme, Draft(Protection.ALL, (PROD,), refuse_identical_pushes=True))
+    save(acme, Draft(Protection.ALL, (PROD,), refuse_identical_pushes=True, exceptions=(LATEST,)))
     event = last_save(acme)
     assert (event.actor, event.actor_kind, event.settings_version) == ("alice", "person", 2)
     assert event.details == {
@@ -370,6 +370,7 @@ def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> N
             "rules": [{"name": SEMVER.name, "pattern": SEMVER.pattern}],
             "refuse_identical_pushes": False,
             "protect_signature_tags": False,
+            "exceptions": [],
         },
         "after": {
             "version": 2,
@@ -377,6 +378,7 @@ def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> N
             "rules": [{"name": "Prod", "pattern": "^prod$"}],
             "refuse_identical_pushes": True,
             "protect_signature_tags": False,
+            "exceptions": [{"name": "Moving latest", "pattern": "^latest$"}],
         },
         "locks_suspended": 0,
         "locks_resumed": 0,

@@ -38,7 +38,7 @@ def post(client: APIClient, **fields: Any) -> Any:
 
 
 def test_the_first_push_locks_a_covered_tag_at_once(check_push: Ask) -> None:
-    tag = {"tag": "v1.2.0", "rule": "Release versions", "locked_digest": AA}
+    tag = {"tag": "v1.2.0", "rule": "Release versions", "exception": None, "locked_digest": AA}
     assert check_push("v1.2.0", actor="dana") == {
         "allowed": True,
         "outcome": "locked_now",
@@ -68,6 +68,7 @@ def test_another_image_is_refused_with_an_error_to_relay(check_push: Ask) -> Non
                 "tag": "v1.2.0",
                 "outcome": "locked",
                 "rule": "Release versions",
+                "exception": None,
                 "locked_digest": AA,
             }
         ],
@@ -133,7 +134,13 @@ def test_a_tag_that_no_rule_matches_stays_mutable(check_push: Ask) -> None:
             "allowed": True,
             "outcome": "unprotected",
             "tags": [
-                {"tag": "feature-x", "outcome": "unprotected", "rule": None, "locked_digest": None}
+                {
+                    "tag": "feature-x",
+                    "outcome": "unprotected",
+                    "rule": None,
+                    "exception": None,
+                    "locked_digest": None,
+                }
             ],
             "claim": None,
             "error": None,

@@ -42,6 +42,7 @@ def test_a_workspace_protects_nothing_until_it_is_told_to(admin: APIClient) -> N
         "version": 0,
         "protection": "none",
         "rules": [],
+        "exceptions": [],
         "refuse_identical_pushes": False,
         "protect_signature_tags": False,
         "warnings": [],
@@ -52,6 +53,7 @@ def test_what_was_saved_is_what_is_read(admin: APIClient) -> None:
     wanted: dict[str, Any] = {
         "protection": "some",
         "rules": [rule("Release versions", SEMVER.pattern), rule("Production", "^prod$")],
+        "exceptions": [rule("Moving latest", "^latest$"), rule("Caches", "^buildcache")],
         "refuse_identical_pushes": True,
         "protect_signature_tags": True,
     }
@@ -184,6 +186,7 @@ def test_what_a_save_leaves_out_stays_as_it_is(admin: APIClient) -> None:
         admin,
         protection="some",
         rules=[rule("Production", "^prod$")],
+        exceptions=[rule("Moving latest", "^latest$")],
         refuse_identical_pushes=True,
         protect_signature_tags=True,
     )
@@ -193,6 +196,7 @@ def test_what_a_save_leaves_out_stays_as_it_is(admin: APIClient) -> None:
             "version": version + 1,
             "protection": protection,
             "rules": [rule("Production", "^prod$")],
+            "exceptions": [rule("Moving latest", "^latest$")],
             "refuse_identical_pushes": True,
             "protect_signature_tags": True,
             "warnings": [],

@@ -42,6 +42,7 @@ def test_unsaved_rules_are_tried_and_not_saved(auditor: APIClient) -> None:
             "tag": "v1.2.0",
             "would_be_locked": True,
             "why": "rule",
+            "exception": None,
             "problem": None,
             "matches": [
                 {
@@ -52,13 +53,16 @@ def test_unsaved_rules_are_tried_and_not_saved(auditor: APIClient) -> None:
                     "whole": True,
                 }
             ],
+            "exception_matches": [],
         },
         {
             "tag": "latest",
             "would_be_locked": False,
             "why": "no_rule",
+            "exception": None,
             "problem": None,
             "matches": [],
+            "exception_matches": [],
         },
     ]
 
@@ -176,6 +180,7 @@ def test_the_rules_that_are_tried_come_with_warnings(auditor: APIClient) -> None
         {
             "code": "matches_every_tag",
             "rule": "Any",
+            "exception": None,
             "position": 2,
             "message": "This pattern matches every tag. To protect them all, choose All tags are "
             "protected.",
@@ -184,6 +189,7 @@ def test_the_rules_that_are_tried_come_with_warnings(auditor: APIClient) -> None
         {
             "code": "matches_signature_tags",
             "rule": "Any",
+            "exception": None,
             "position": 2,
             "message": "This pattern also matches signature tags (sha256-….sig and the like). Once "
             "they are locked, an image cannot be signed again.",
@@ -192,6 +198,7 @@ def test_the_rules_that_are_tried_come_with_warnings(auditor: APIClient) -> None
         {
             "code": "matches_no_tag",
             "rule": "Typo",
+            "exception": None,
             "position": 3,
             "message": "This pattern matches no tag, so it protects nothing: a tag has no spaces.",
             "suggestion": "^prod$",

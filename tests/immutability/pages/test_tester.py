@@ -262,7 +262,7 @@ def test_a_matcher_that_fails_is_never_no_match(
     def fail(*_: Any) -> None:
         raise PatternEvaluationError('The pattern "x" failed: out of memory')
 
-    monkeypatch.setattr("immutability.policy.tester.match_rules", fail)
+    monkeypatch.setattr("immutability.policy.tester.match_patterns", fail)
     fragment = send_rule(admin, "v1", "x")
     assert fragment.find(class_="error").text == 'The pattern "x" failed: out of memory'
     assert answers_of(fragment) == []
