@@ -12,10 +12,10 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from containers.models import Tag as TagRecord
-from immutability.models import Claim, LockedTag, Rule
+from immutability.models import Claim, LockedTag, Rule, TagException
 from immutability.policy.messages import format_time
 from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import AA, BB, SEMVER
+from tests.conftest import AA, BB, CACHES, LATEST, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import Scope
@@ -356,6 +356,46 @@ def test_a_rule_that_cannot_be_evaluated_refuses_the_push(registry: APIClient) -
             response = post(registry, tag="x", dry_run=is_dry)
             read_problem(response, 503, "undecided")
             assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("tag", ["latest", "v1"])
+def test_an_exception_that_cannot_be_evaluated_refuses_the_push(
+    registry: APIClient, acme: Workspace, protect: Protect, tag: str
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(LATEST, CACHES))
+    TagException.objects.filter(name=CACHES.name).update(pattern="(")
+    with nothing_written():
+        for is_dry in (True, False):
+            response = post(registry, tag=tag, dry_run=is_dry)
+            read_problem(response, 503, "undecided")
+            assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_a_tag_that_an_exception_matches_stays_mutable_and_the_exception_is_named(
+    check_push: Ask, acme: Workspace, protect: Protect, *, is_dry: bool
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(CACHES, LATEST))
+    for digest in (AA, BB):
+        answer = check_push("latest", digest, dry_run=is_dry)
+        assert (answer["allowed"], answer["outcome"]) == (True, "unprotected")
+        assert answer["tags"] == [
+            {
+                "tag": "latest",
+                "outcome": "unprotected",
+                "rule": None,
+                "exception": "Moving latest",
+                "locked_digest": None,
+            }
+        ]
+
+
+def test_a_tag_beside_it_that_no_exception_matches_is_locked(
+    check_push: Ask, acme: Workspace, protect: Protect
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(LATEST,))
+    answer = check_push("v1")
+    assert (answer["outcome"], answer["tags"][0]["exception"]) == ("locked_now", None)
 
 
 def test_the_first_rule_that_matches_is_named(
