@@ -155,24 +155,25 @@ class TestSerializer(StrictSerializer):
     protect_signature_tags = serializers.BooleanField(required=False)
 
 
-class RuleMatchSerializer(serializers.Serializer[object]):
+class MatchSerializer(serializers.Serializer[object]):
+    """The part of a tag that a pattern matches, in characters."""
+
+    pattern = serializers.CharField()
+    start = serializers.IntegerField()
+    end = serializers.IntegerField()
+    whole = serializers.BooleanField(help_text="Whether the pattern matches all of the tag.")
+
+
+class RuleMatchSerializer(MatchSerializer):
     """A rule that matches, and the part of the tag that it matches, in characters."""
 
-    rule = serializers.CharField()
-    pattern = serializers.CharField()
-    start = serializers.IntegerField()
-    end = serializers.IntegerField()
-    whole = serializers.BooleanField(help_text="Whether the pattern matches all of the tag.")
+    rule = serializers.CharField(help_text="The rule's name.")
 
 
-class ExceptionMatchSerializer(serializers.Serializer[object]):
+class ExceptionMatchSerializer(MatchSerializer):
     """An exception that matches, and the part of the tag that it matches, in characters."""
 
-    exception = serializers.CharField()
-    pattern = serializers.CharField()
-    start = serializers.IntegerField()
-    end = serializers.IntegerField()
-    whole = serializers.BooleanField(help_text="Whether the pattern matches all of the tag.")
+    exception = serializers.CharField(help_text="The exception's name.")
 
 
 class SampleResultSerializer(serializers.Serializer[object]):

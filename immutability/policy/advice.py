@@ -187,7 +187,11 @@ _FOREIGN = (
         "/:",
         "a tag has no / and no :. Write the tag alone, without the repository.",
     ),
-    ("!", "a rule cannot leave tags out: rules only add protection."),
+    (
+        "!",
+        "a rule cannot leave tags out. For that, choose All tags are protected and add an "
+        "exception.",
+    ),
     ("\\", "a tag has no backslash. In a pattern, one is enough: \\d."),
 )
 
