@@ -28,6 +28,7 @@ from workspaces.callers import Access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
+from workspaces.repository_globs import MAX_GLOB_LENGTH, MAX_GLOBS_PER_TOKEN
 
 NEVER, ON_A_DATE = "never", "date"
 _DEFAULT_EXPIRY_DAYS = 90
@@ -49,6 +50,13 @@ class AccessTokenForm(forms.Form):
             "required": "Choose at least one scope.",
             "invalid_choice": "Choose from these scopes.",
         },
+    )
+    repositories = forms.CharField(
+        label="Only these repositories",
+        required=False,
+        # As many as there may be, each as long as it may be, and line breaks of two characters.
+        max_length=MAX_GLOBS_PER_TOKEN * (MAX_GLOB_LENGTH + 2),
+        widget=forms.Textarea,
     )
     expiry = forms.ChoiceField(
         label="When it expires",
@@ -101,6 +109,11 @@ class AccessTokenForm(forms.Form):
     def read_scopes(self) -> list[Scope]:
         """Return the scopes of a valid form."""
         return [Scope(scope) for scope in self.cleaned_data["scopes"]]
+
+    def read_repositories(self) -> list[str]:
+        """Return the globs of a valid form."""
+        lines = self.cleaned_data["repositories"].splitlines()
+        return [line.strip() for line in lines if line.strip()]
 
     @property
     def scope_options(self) -> list[tuple[BoundWidget, Scope]]:
@@ -166,6 +179,7 @@ def _create(access: Access, form: AccessTokenForm) -> str | None:
             form.read_scopes(),
             actor=access.actor,
             expires_at=form.read_expiry(),
+            repositories=form.read_repositories(),
         )
     except ValidationError as error:
         for field, found in error.error_dict.items():

@@ -11,6 +11,7 @@ from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Scope
 from workspaces.access_tokens import TOKENS_PER_PAGE, find_access_token
 from workspaces.actions.access_tokens import create_access_token, revoke_access_token
+from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, Workspace
 
 URL = "/acme/settings/access-tokens/"
@@ -146,7 +147,7 @@ def test_a_new_token_expires_in_ninety_days_unless_told_otherwise(
     page = admin.open(URL)
     form = page.read_form(page.form_of(page.find_with_text("button", CREATE)))
     del form["csrfmiddlewaretoken"]
-    assert form == {"name": [""], "expiry": ["90"], "expires_on": [""]}
+    assert form == {"name": [""], "repositories": [""], "expiry": ["90"], "expires_on": [""]}
 
 
 def test_the_secret_is_shown_in_the_answer_and_works(acme: Workspace, admin: Browser) -> None:
@@ -263,6 +264,18 @@ def test_the_last_day_that_there_is_can_be_chosen(acme: Workspace, admin: Browse
     assert page.facts["Expires"] == "9999-12-31 23:59 UTC"
 
 
+def test_a_token_is_limited_to_the_repositories_that_are_typed(
+    acme: Workspace, admin: Browser
+) -> None:
+    page = create(admin, repositories=" api-* \r\n\r\nteam/**\n")
+    assert AccessToken.objects.get().repositories == ["api-*", "team/**"]
+    assert page.facts["May"].endswith("Only in api-*, team/**")
+    assert admin.open(URL).rows[0][1].endswith("Only in api-*, team/**")
+    event = LockEvent.objects.get(kind="token.created")
+    facts = admin.open(f"/acme/lock-log/{event.ref}").facts
+    assert facts["Repositories"] == "api-*, team/**"
+
+
 # What is refused, with everything kept as it was typed.
 
 DATE_TOO = "When it expires: Choose On a date, or take the date away."
@@ -287,6 +300,21 @@ DATE_TOO = "When it expires: Choose On a date, or take the date away."
         (
             {"name": "x" * 101},
             {"id_name": "Name: Ensure this value has at most 100 characters (it has 101)."},
+        ),
+        (
+            {"repositories": "api\nacme/web"},
+            {
+                "id_repositories": "Only these repositories: "
+                '"acme/web" begins with the workspace. Write the name within it: "web".'
+            },
+        ),
+        (
+            {"repositories": "api", "scopes": ["admin"]},
+            {
+                "id_repositories": "Only these repositories: The scope admin is for the whole "
+                "workspace. Limit a token to repositories that has no other scopes than pull, "
+                "push, push-only, registry."
+            },
         ),
         ({"scopes": None}, {"id_scopes_0": "What it may do: Choose at least one scope."}),
         ({"expiry": None}, {"id_expiry_0": "When it expires: Choose when it expires."}),
