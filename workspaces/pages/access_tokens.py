@@ -1,13 +1,10 @@
 """The page "Access tokens": who may call in the name of the workspace, and until when."""
 
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundWidget
@@ -27,6 +24,7 @@ from workspaces.actions.access_tokens import (
 from workspaces.callers import Access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.pages.snippets import list_snippets
 from workspaces.queries import FilterForm, IdField
 from workspaces.repository_globs import MAX_GLOB_LENGTH, MAX_GLOBS_PER_TOKEN
 
@@ -195,8 +193,7 @@ def _show_secret(request: HtmxRequest, access: Access, secret: str) -> HttpRespo
         "here": "access-tokens",
         "row": _to_row(token),
         "secret": secret,
-        "login": _write_login_command(token),
-        "calls": _write_api_calls(token),
+        "snippets": list_snippets(token),
     }
     return render(request, "workspaces/new_access_token.html", context)
 
@@ -221,27 +218,3 @@ def _list(request: HtmxRequest, access: Access, form: AccessTokenForm) -> HttpRe
 
 def _to_row(token: AccessToken) -> Row:
     return Row(token, [scope for scope in Scope if scope.value in token.scopes])
-
-
-def _write_login_command(token: AccessToken) -> str:
-    """Return the command that logs a client in to the registry; nothing where it could not pull."""
-    if not {Scope.PULL.value, Scope.PUSH.value} & set(token.scopes):
-        return ""
-    host = urlsplit(settings.PUBLIC_URL).netloc
-    return f"docker login {host} -u {shlex.quote(token.user_name or '')} --password-stdin"
-
-
-def _write_api_calls(token: AccessToken) -> list[str]:
-    """Return a call of the API for each scope that has one."""
-    api, slug = f"{settings.PUBLIC_URL}/api/v1", token.workspace and token.workspace.slug
-    header = '--header "Authorization: Bearer $TOKEN"'
-    calls = []
-    if Scope.REGISTRY.value in token.scopes:
-        body = f'{{"repository": "{slug}/api", "tag": "v1.0.0", "dry_run": true}}'
-        calls.append(
-            f"curl {api}/check-push \\\n  {header} --header 'Content-Type: application/json' \\\n"
-            f"  --data '{body}'"
-        )
-    if {Scope.AUDIT.value, Scope.ADMIN.value} & set(token.scopes):
-        calls.append(f"curl {api}/workspaces/{slug}/locked-tags \\\n  {header}")
-    return calls
