@@ -179,9 +179,11 @@ class Tokens:
     def snippet(self, username: str) -> str:
         """Return the command that a new token's page shows for docker."""
         return self._site.run_python(
+            "from django.conf import settings\n"
             "from workspaces.models import AccessToken\n"
             "from workspaces.pages.snippets import list_snippets\n"
             f"token = AccessToken.objects.get(name={username.partition('+')[2]!r})\n"
+            f"settings.PUBLIC_URL = {self._site.url!r}\n"
             "print(list_snippets(token)[0].text)"
         )
 
