@@ -13,6 +13,8 @@ from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
 
+from workspaces.problems import status_titles
+
 Operation = dict[str, Any]
 
 PROBLEM_TYPE = "application/problem+json"
@@ -66,7 +68,7 @@ PROBLEMS = {
     "matches_no_tag": Problem(
         400,
         "A rule's pattern can match no tag.",
-        "This pattern matches no tag: no tag can have a space.",
+        "This pattern matches no tag, so it protects nothing: a tag has no spaces.",
     ),
     "not_authenticated": Problem(
         401,
@@ -235,11 +237,15 @@ def _list_codes(path: str, method: str, operation: Operation) -> Iterator[str]:
 def _add_problem(responses: dict[str, Any], code: str) -> None:
     """Add an error to those of an operation. Several share a status."""
     problem = PROBLEMS[code]
-    reference = {"schema": {"$ref": "#/components/schemas/Problem"}}
     response = responses.setdefault(str(problem.status), {"description": ""})
-    content = response.setdefault("content", {}).setdefault(PROBLEM_TYPE, reference)
-    content.setdefault("examples", {})[code] = {
-        "summary": problem.when,
-        "value": {"status": problem.status, "code": code, "detail": problem.detail},
+    known = response.get("content", {}).get(PROBLEM_TYPE, {}).get("examples", {})
+    value = {
+        "title": status_titles[problem.status],
+        "status": problem.status,
+        "code": code,
+        "detail": problem.detail,
     }
-    response["description"] = ", ".join(f"`{each}`" for each in content["examples"])
+    examples = {**known, code: {"summary": problem.when, "value": value}}
+    reference = {"$ref": "#/components/schemas/Problem"}
+    response["content"] = {PROBLEM_TYPE: {"schema": reference, "examples": examples}}
+    response["description"] = ", ".join(f"`{each}`" for each in examples)

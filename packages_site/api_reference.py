@@ -4,9 +4,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -86,13 +84,11 @@ def api_reference(request: HttpRequest) -> HttpResponse:
     context = {
         "groups": list_groups(),
         "base": f"{settings.PUBLIC_URL}/api/v1",
-        "host": urlsplit(settings.PUBLIC_URL).netloc,
         "problem_example": _write_json(_example_problem()),
     }
     return render(request, "api_reference.html", context)
 
 
-@cache
 def list_groups() -> list[Group]:
     """Return all calls by subject, in the order of the schema."""
     schema = read_schema()
@@ -125,7 +121,7 @@ def _describe_call(schema: Schema, path: str, method: str, operation: Schema) ->
         media_types=list(content),
         response=list(_list_fields(schema, answered)),
         answer=example.get("text") or _write_json(example.get("response")),
-        errors=list(_list_errors(operation)),
+        errors=sorted(_list_errors(operation), key=lambda error: error.status),
     )
 
 

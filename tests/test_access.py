@@ -113,6 +113,8 @@ MATRIX: dict[str, dict[str, Expected]] = {
     "readyz": {"GET": public()},
     f"{API}schema": {"GET": public()},
     f"{API}docs": {"GET": public()},
+    "docs/": {"GET": public()},
+    "docs/<str:name>": {"GET": public()},
     f"{API}check-push": {"POST": CHECK},
     f"{API}check-delete": {"POST": CHECK},
     f"{API}claims/<uuid:claim_id>/confirm": {"POST": CLAIM},
@@ -285,6 +287,7 @@ class Things:
         names = {
             "path": f"{self.slug}/api/manifests/locked",
             "repository": f"{self.slug}/api",
+            "name": "rules",
             "tag": "locked",
             "export_id": UUID(int=0),
         }
