@@ -25,7 +25,9 @@ def test_the_reference_shows_every_operation_without_a_script(page: Page) -> Non
     expect(page.get_by_role("heading", name="List events")).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("address", ["/api/v1/docs", "/docs/", *(f"/docs/{name}" for name in NAMES)])
+@pytest.mark.parametrize(
+    "address", ["/api/v1/docs", "/docs/", *(f"/docs/{name}" for name in NAMES)]
+)
 def test_documentation_in_every_look(
     live_server: Any, open_page: Callable[..., Page], address: str
 ) -> None:
