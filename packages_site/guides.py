@@ -28,6 +28,40 @@ NAMES = (
     "glossary",
     "dependencies",
 )
+# What each page is about, by the name of its address: words for the link, guide, and part of it.
+_ABOUT = {
+    "home": ("Roles", "accounts", "roles-and-scopes"),
+    "login": ("Passwords and access tokens", "accounts", "logging-in"),
+    "account": ("Accounts and passwords", "accounts", "people"),
+    "forgotten-password": ("Accounts and passwords", "accounts", "people"),
+    "password-link": ("Accounts and passwords", "accounts", "people"),
+    "invitation": ("Accounts and passwords", "accounts", "people"),
+    "overview": ("Terms", "glossary", ""),
+    "workspace-settings": ("Logging in to the registry", "accounts", "logging-in"),
+    "members": ("Members, invitations and password links", "accounts", "people"),
+    "change-role": ("Roles", "accounts", "roles-and-scopes"),
+    "remove-member": ("Members, invitations and password links", "accounts", "people"),
+    "make-password-link": ("Members, invitations and password links", "accounts", "people"),
+    "withdraw-invitation": ("Members, invitations and password links", "accounts", "people"),
+    "access-tokens": ("Scopes and limits", "accounts", "roles-and-scopes"),
+    "revoke-access-token": ("Scopes and limits", "accounts", "roles-and-scopes"),
+    "packages-settings": ("Rules", "rules", ""),
+    "container-settings": ("Rules", "rules", ""),
+    "try-patterns": ("Rules", "rules", ""),
+    "repositories": ("The gate and the registry", "gate", ""),
+    "repository-visibility": ("Who can pull", "accounts", "roles-and-scopes"),
+    "tag": ("A tag's story", "lock-log", "a-tags-story"),
+    "locked-tags": ("What locked, released and reserved mean", "glossary", ""),
+    "delete-locked-tag": ("What locked, released and reserved mean", "glossary", ""),
+    "release-locked-tag": ("What locked, released and reserved mean", "glossary", ""),
+    "lock-log": ("The lock log", "lock-log", ""),
+    "lock-event": ("Kinds of events", "lock-log", "kinds-of-events"),
+    "log-checkpoint": ("What keeps the lock log honest", "lock-log", "what-keeps-it-honest"),
+    "export-log": ("Exporting the lock log", "lock-log", "exporting-it"),
+    "download-log": ("Exporting the lock log", "lock-log", "exporting-it"),
+    "export-progress": ("Exporting the lock log", "lock-log", "exporting-it"),
+    "docs": ("How to use the API", "api", ""),
+}
 _LINK = re.compile(r"(?P<name>[a-z-]+)\.md(?P<anchor>#.*)?")
 
 
@@ -39,6 +73,14 @@ class Guide:
     title: str
     headings: tuple[tuple[str, str], ...]
     html: SafeString
+
+
+@dataclass(frozen=True)
+class GuideLink:
+    """Where to read more."""
+
+    title: str
+    address: str
 
 
 @require_safe
@@ -74,6 +116,15 @@ def read_guide(name: str) -> Guide:
     title = next(title for level, title, _ in headings if level == "h1")
     parts = tuple((title, anchor) for level, title, anchor in headings if level == "h2")
     return Guide(name, title, parts, html)
+
+
+def find_guide_link(url_name: str) -> GuideLink | None:
+    """Return the link to the guide of a page, by the name of its address."""
+    if url_name not in _ABOUT:
+        return None
+    title, name, anchor = _ABOUT[url_name]
+    address = reverse("guide", args=[name])
+    return GuideLink(title, f"{address}#{anchor}" if anchor else address)
 
 
 def make_anchor(heading: str) -> str:

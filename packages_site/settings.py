@@ -91,6 +91,7 @@ TEMPLATES = [
             ],
             "builtins": [
                 "django.templatetags.static",
+                "packages_site.templatetags.guides",
                 "workspaces.templatetags.taglock",
             ],
         },

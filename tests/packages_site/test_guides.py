@@ -1,13 +1,24 @@
 """The guides at /docs/: the files of docs/, as pages."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
 
-from packages_site.guides import NAMES, make_anchor, read_guide
+from packages_site.guides import NAMES, find_guide_link, make_anchor, read_guide
 from tests.page import Browser, Page, parse
+from workspaces.models import User, Workspace
+
+
+def list_patterns() -> Iterator[URLPattern]:
+    """Yield the addresses of pages: those of the API are in a namespace of their own."""
+    for entry in get_resolver().url_patterns:
+        if isinstance(entry, URLResolver) and entry.namespace is None:
+            yield from (each for each in entry.url_patterns if isinstance(each, URLPattern))
+
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -90,3 +101,28 @@ def test_no_template_links_to_a_guide_that_is_not_there() -> None:
         ):
             assert name in NAMES, template
             assert not anchor or f'id="{anchor}"' in read_guide(name).html, (template, anchor)
+
+
+PAGES = [
+    entry.name
+    for entry in list_patterns()
+    if "<str:slug>" in str(entry.pattern) and entry.name is not None
+]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_of_a_workspace_has_a_guide(name: str) -> None:
+    link = find_guide_link(name)
+    assert link is not None
+    address, _, anchor = link.address.partition("#")
+    guide = address.removeprefix("/docs/")
+    assert guide in NAMES
+    assert not anchor or f'id="{anchor}"' in read_guide(guide).html
+
+
+def test_a_page_links_to_its_guide(acme: Workspace, alice: User) -> None:
+    client = Client()
+    client.force_login(alice)
+    page = Browser(client).open("/acme/settings/members/")
+    link = page.find(class_="site-footer").find("a", href="/docs/accounts#people")
+    assert link.text == "Members, invitations and password links"
