@@ -62,6 +62,7 @@ class Call:
     parameters: list[FieldRow]
     request: list[FieldRow]
     command: str
+    copied: str
     status: int
     media_types: list[str]
     response: list[FieldRow]
@@ -117,6 +118,7 @@ def _describe_call(schema: Schema, path: str, method: str, operation: Schema) ->
         parameters=[_describe_parameter(each) for each in operation.get("parameters", [])],
         request=list(_list_fields(schema, body.get("schema", {}))),
         command=_write_command(path, method, example),
+        copied=f"the call {name}",
         status=int(status),
         media_types=list(content),
         response=list(_list_fields(schema, answered)),

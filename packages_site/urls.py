@@ -8,7 +8,7 @@ from containers.tokens.views import issue_token
 from immutability.gate.views import gate
 from packages_site import health
 from packages_site.api_reference import api_reference
-from packages_site.guides import list_guides, show_guide
+from packages_site.guides import guide, guide_list
 from workspaces.api.access_tokens import AccessTokenListView, AccessTokenView
 from workspaces.log.api import CheckpointView, ExportView, LockEventView, LockLogView
 
@@ -42,9 +42,9 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("v2/<anything:path>", gate, name="gate"),
     path("auth/token", issue_token, name="token"),
-    path("docs/", list_guides, name="guides"),
-    path("docs/<str:name>", show_guide, name="guide"),
     path("api/v1/", include((api_urlpatterns, "api"))),
+    path("docs/", guide_list, name="guides"),
+    path("docs/<slug:name>/", guide, name="guide"),
     path("", include("workspaces.pages.urls")),
     path("", include("containers.pages.urls")),
     path("", include("immutability.pages.urls")),
