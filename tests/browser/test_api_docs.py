@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from packages_site.guides import NAMES
+from packages_site.guides import GUIDES
 from tests.browser.looks import examine
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -26,7 +26,7 @@ def test_the_reference_shows_every_operation_without_a_script(page: Page) -> Non
 
 
 @pytest.mark.parametrize(
-    "address", ["/api/v1/docs", "/docs/", *(f"/docs/{name}" for name in NAMES)]
+    "address", ["/api/v1/docs", "/docs/", *(f"/docs/{name}/" for name in GUIDES)]
 )
 def test_documentation_in_every_look(
     live_server: Any, open_page: Callable[..., Page], address: str

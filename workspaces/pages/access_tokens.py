@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundWidget
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
@@ -24,6 +25,7 @@ from workspaces.actions.access_tokens import (
 from workspaces.callers import Access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.pages.back import read_next
 from workspaces.pages.snippets import list_snippets
 from workspaces.queries import FilterForm, IdField
 from workspaces.repository_globs import MAX_GLOB_LENGTH, MAX_GLOBS_PER_TOKEN
@@ -158,11 +160,12 @@ def revoke_page(request: HtmxRequest, access: Access, token_id: int) -> HttpResp
     token = tokens_in(access.workspace).filter(workspace=access.workspace, id=token_id).first()
     if token is None or (token.revoked_at is not None and request.method != "POST"):
         raise Http404
+    back = read_next(request, reverse("access-tokens", args=[access.workspace.slug]))
     if request.method == "POST":
         revoke_access_token(access.workspace, token_id, actor=access.actor)
-        messages.success(request, f"{token.name} is revoked: whoever presents it is refused.")
-        return redirect("access-tokens", access.workspace.slug)
-    context = {"access": access, "here": "access-tokens", "row": _to_row(token)}
+        messages.success(request, f"{token.name} is revoked and refused from now on.")
+        return redirect(back)
+    context = {"access": access, "row": _to_row(token), "form": None, "next": back}
     return render(request, "workspaces/revoke_access_token.html", context)
 
 

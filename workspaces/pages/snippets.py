@@ -24,6 +24,11 @@ class Snippet:
     text: str
     hint: str
 
+    @property
+    def copied(self) -> str:
+        """What a button says that it copies."""
+        return f"what to paste for {self.title}"
+
 
 def list_snippets(token: AccessToken) -> list[Snippet]:
     """Return the snippets for all that a token of a workspace may do."""

@@ -473,7 +473,7 @@ def test_a_revoked_token_is_gone_from_the_list(acme: Workspace, admin: Browser) 
     admin.follow("Revoke ci")
     page = admin.press("Revoke")
     assert page.path == URL
-    assert page.banners == ["ci is revoked: whoever presents it is refused."]
+    assert page.banners == ["ci is revoked and refused from now on."]
     assert page.main.find(class_="empty")
     assert find_access_token(secret) is None
     assert create(admin).heading == "Access token created"
@@ -487,7 +487,7 @@ def test_two_admins_who_revoke_the_same_token_are_told_the_same(
     revoke_access_token(acme, token.id, actor=SYSTEM)
     with nothing_written():
         page = admin.press("Revoke")
-    assert page.banners == ["ci is revoked: whoever presents it is refused."]
+    assert page.banners == ["ci is revoked and refused from now on."]
     admin.open(f"{URL}{token.id}/revoke/", 404)
 
 
