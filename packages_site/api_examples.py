@@ -35,6 +35,17 @@ _GROUPS = {
 }
 
 
+# What names in a path stand for.
+_PATH_NAMES = {
+    "slug": "The workspace's slug.",
+    "claim_id": "The `id` of the claim that check-push returned.",
+    "lock_id": "The `id` of the locked tag.",
+    "ref": "The `ref` of the event.",
+    "token_id": "The `id` of the access token.",
+    "repository": 'The full name, like "acme/api".',
+}
+
+
 @dataclass(frozen=True)
 class Problem:
     """An error: its status, when it is answered, and an example of its detail."""
@@ -195,6 +206,9 @@ def describe_operations(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for path, methods in result["paths"].items():
         for method, operation in methods.items():
             operation["tags"] = [_find_group(path)]
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "path":
+                    parameter.setdefault("description", _PATH_NAMES.get(parameter["name"], ""))
             _add_example(operation, EXAMPLES.get(operation["operationId"], {}))
             for code in _list_codes(path, method, operation):
                 _add_problem(operation["responses"], code)

@@ -91,14 +91,20 @@ def api_reference(request: HttpRequest) -> HttpResponse:
 
 
 def list_groups() -> list[Group]:
-    """Return all calls by subject, in the order of the schema."""
+    """Return all calls by subject, both in the order of the examples."""
     schema = read_schema()
     groups: dict[str, Group] = {}
-    for path, methods in schema["paths"].items():
-        for method, operation in methods.items():
-            title = operation["tags"][0]
-            group = groups.setdefault(title, Group(title.lower().replace(" ", "-"), title))
-            group.calls.append(_describe_call(schema, path, method, operation))
+    operations = [
+        (path, method, operation)
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    ]
+    order = {name: place for place, name in enumerate(EXAMPLES)}
+    operations.sort(key=lambda each: order.get(each[2]["operationId"], len(order)))
+    for path, method, operation in operations:
+        title = operation["tags"][0]
+        group = groups.setdefault(title, Group(title.lower().replace(" ", "-"), title))
+        group.calls.append(_describe_call(schema, path, method, operation))
     return list(groups.values())
 
 

@@ -38,6 +38,5 @@ def packages_settings(request: HtmxRequest, access: Access) -> HttpResponse:
         "access": access,
         "here": "packages",
         "policy": read_policy(access.workspace),
-        "has_registry": find_registry() is not None,
     }
     return render(request, "immutability/packages_settings.html", context)

@@ -10,8 +10,8 @@ from django.conf import settings
 from workspaces.access import Permission
 from workspaces.models import AccessToken
 
-# Waits for the token, and shows nothing of it. What follows is on the same command line, so that
-# it is not taken for the token where both are pasted at once.
+# Waits for the token, and shows nothing of it. `&&` ends the line, so the shell waits for the rest
+# of the command before it reads the token.
 _READ_TOKEN = "read -rs TOKEN &&"  # noqa: S105  (a command)
 
 
@@ -43,14 +43,14 @@ def _list_login_snippets(token: AccessToken) -> list[Snippet]:
     quoted = shlex.quote(user)
     docker = f"docker login {host} --username {quoted} --password-stdin"
     kubectl = (
-        f"kubectl create secret docker-registry taglock --docker-server={host} "
-        f'--docker-username={quoted} --docker-password="$TOKEN"'
+        f"kubectl create secret docker-registry taglock \\\n    --docker-server={host} \\\n"
+        f'    --docker-username={quoted} \\\n    --docker-password="$TOKEN"'
     )
     return [
         Snippet(
             "docker",
             "Docker",
-            f'{_READ_TOKEN} printf %s "$TOKEN" | {docker}',
+            f'{_READ_TOKEN}\n  printf %s "$TOKEN" | {docker}',
             "Run it, paste the token and press Enter. The token stays out of your shell's history. "
             "Podman, skopeo, crane, buildah and oras take the same user name and password.",
         ),
@@ -75,7 +75,7 @@ def _list_login_snippets(token: AccessToken) -> list[Snippet]:
         Snippet(
             "kubernetes",
             "Kubernetes",
-            f"{_READ_TOKEN} {kubectl}",
+            f"{_READ_TOKEN}\n  {kubectl}",
             "Run it, paste the token and press Enter. A cluster only pulls, so the scope Pull is "
             "enough.",
         ),
@@ -104,11 +104,11 @@ def _list_api_snippets(token: AccessToken) -> list[Snippet]:
     if Permission.CHECK in token.permissions:
         body = json.dumps({"repository": f"{slug}/api", "tag": "v1.0.0", "dry_run": True})
         call = (
-            f"{_READ_TOKEN} curl {api}/check-push \\\n  {header} \\\n"
-            f"  --header 'Content-Type: application/json' \\\n  --data '{body}'"
+            f"{_READ_TOKEN}\n  curl {api}/check-push \\\n    {header} \\\n"
+            f"    --header 'Content-Type: application/json' \\\n    --data '{body}'"
         )
         snippets.append(Snippet("check-push", "Ask before a push", call, hint))
     if Permission.VIEW_LOCKED_TAGS in token.permissions:
-        call = f"{_READ_TOKEN} curl {api}/workspaces/{slug}/locked-tags \\\n  {header}"
+        call = f"{_READ_TOKEN}\n  curl {api}/workspaces/{slug}/locked-tags \\\n    {header}"
         snippets.append(Snippet("locked-tags", "List the locked tags", call, hint))
     return snippets

@@ -112,7 +112,8 @@ def test_an_auditor_sees_all_and_can_do_nothing(acme: Workspace, auditor: Browse
     assert [row[0] for row in page.rows] == ["ci"]
     assert "Only admins of Acme" in page.main.text
     assert page.main.find_all("form") == []
-    assert page.main.find(class_="settings-page").find_all("a") == []
+    links = page.main.find(class_="settings-page").find_all("a")
+    assert [link["class"] for link in links] == ["guide-link"]
     with nothing_written():
         assert auditor.client.post(URL, {"name": "x", "scopes": "pull"}).status_code == 403
         assert auditor.client.post(f"{URL}{token.id}/revoke/").status_code == 403
@@ -217,7 +218,7 @@ def test_the_command_to_log_in_can_be_pasted_whatever_the_name(
 ) -> None:
     settings.PUBLIC_URL = url
     page = create(admin, name=name)
-    assert snippets(page)["Docker"] == f'read -rs TOKEN && printf %s "$TOKEN" | {login}'
+    assert snippets(page)["Docker"] == f'read -rs TOKEN &&\n  printf %s "$TOKEN" | {login}'
     assert f"acme+{name}" in page.main.text
 
 
