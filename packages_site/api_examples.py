@@ -116,16 +116,18 @@ PROBLEMS = {
         "This idempotency_key was used for another push. Use a new one.",
     ),
     "claim_ended": Problem(
-        409, "The claim ended in another way.", "This claim has ended: it was abandoned."
+        409, "The claim ended in another way.", "This claim has ended already: it was abandoned."
     ),
     "locks_would_suspend": Problem(
         409,
         "Saving would suspend locks, and `suspend_locks` is not true.",
-        'This suspends 290 locks: their tags could be overwritten. Send "suspend_locks": true if '
-        "that is what you want.",
+        'Saving would suspend 290 locks: their tags could be overwritten. Send "suspend_locks": true '
+        "if that is what you want.",
     ),
     "wrong_state": Problem(
-        409, "The lock's state allows no such change.", "This lock is now reserved."
+        409,
+        "The lock's state allows no such change.",
+        "This lock is now reserved; nothing was changed.",
     ),
     "settings_changed": Problem(
         412,
@@ -167,7 +169,9 @@ PROBLEMS = {
         503, "No event is sealed yet.", "No event is sealed yet. Try again in a few seconds."
     ),
     "too_many_exports": Problem(
-        503, "Another export is running.", "Too many exports are running. Try again later."
+        503,
+        "Another export is running.",
+        "An export of this log is under way already. Try again when it has ended.",
     ),
 }
 

@@ -160,7 +160,7 @@ def test_the_secret_is_shown_in_the_answer_and_works(acme: Workspace, admin: Bro
     assert find_access_token(read_secret(page)) == token
     assert (token.name, token.scopes, token.created_by) == ("ci", ["push", "audit"], "alice")
     assert page.heading == "Access token created"
-    assert "shown this once" in page.main.text
+    assert "shown only once" in page.main.text
     assert page.focused_id == "secret"
     assert "no-store" in page.headers["Cache-Control"]
     assert page.facts["Name"] == "ci"
