@@ -121,8 +121,8 @@ PROBLEMS = {
     "locks_would_suspend": Problem(
         409,
         "Saving would suspend locks, and `suspend_locks` is not true.",
-        'Saving would suspend 290 locks: their tags could be overwritten. Send "suspend_locks": true '
-        "if that is what you want.",
+        'Saving would suspend 290 locks: their tags could be overwritten. Send "suspend_locks": '
+        "true if that is what you want.",
     ),
     "wrong_state": Problem(
         409,
@@ -166,7 +166,7 @@ PROBLEMS = {
         "The lock log's key cannot be read, so nothing can be signed. Tell an operator.",
     ),
     "nothing_sealed": Problem(
-        503, "No event is sealed yet.", "No event is sealed yet. Try again in a few seconds."
+        503, "No event is sealed yet.", "No event is sealed yet. Try again in a moment."
     ),
     "too_many_exports": Problem(
         503,
