@@ -140,7 +140,9 @@ def _render_without_database(
 
     Otherwise within the bare frame: nothing is read for it.
     """
-    context: dict[str, Any] = {"status": status, "heading": heading, "detail": detail}
+    context: dict[str, Any] = {"heading": heading, "detail": detail}
+    # A form is sent again from its own page.
+    context["can_retry"] = request.method in ("GET", "HEAD")
     access = getattr(request, "access", None)
     if access is not None:
         # Before access is found, the person has been read.

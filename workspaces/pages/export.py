@@ -53,7 +53,7 @@ def download_export(request: HtmxRequest, access: Access) -> HttpResponseBase:
         detail = "The lock log's key cannot be read, so nothing can be signed. Tell an operator."
     context = {
         "access": access,
-        "status": 503,
+        "can_retry": True,
         "heading": "Nothing was exported",
         "detail": detail,
     }

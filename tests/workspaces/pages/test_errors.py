@@ -150,6 +150,15 @@ def test_a_bug(admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret detail" not in page.raw_text
 
 
+def test_a_form_that_met_a_bug_is_not_opened_as_a_page(
+    admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("immutability.pages.container_settings.read_policy", break_down)
+    admin.client.raise_request_exception = False
+    page = read_page(admin.client.post(SETTINGS, {"protection": "all", "version": "0"}), 500)
+    assert steps_of(page) == ["Go to the overview of Acme"]
+
+
 def test_a_page_for_a_bug_needs_no_database(
     admin: Browser, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
