@@ -22,7 +22,7 @@ from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.policy.protection import DeleteOutcome, Outcome
 from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.push.plan import PushQuestion
-from workspaces.access import Actor, ActorKind, Permission, permissions_of_scopes
+from workspaces.access import Actor, ActorKind, Permission
 from workspaces.callers import Access, find_access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
 from workspaces.problems import (
@@ -184,6 +184,7 @@ class CheckPushView(APIView):
         asked = _validated(_CHECK_PUSH, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
+        access.require_repository(asked["repository"].name)
         check = PushCheck(
             PushQuestion(
                 access.workspace,
@@ -223,6 +224,7 @@ class CheckDeleteView(APIView):
         asked = _validated(_CHECK_DELETE, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
+        access.require_repository(asked["repository"].name)
         name = asked.get("actor", "")
         is_admin = bool(name) and is_admin_name(access.workspace, name)
         question = DeleteQuestion(
@@ -243,9 +245,7 @@ class CheckDeleteView(APIView):
 def count_check(request: Request) -> None:
     """Count a check, whatever comes of it. Raises TooManyCallsError where there were too many."""
     token = request.auth
-    is_registry = isinstance(token, AccessToken) and (
-        Permission.CHECK in permissions_of_scopes(token.scopes)
-    )
+    is_registry = isinstance(token, AccessToken) and (Permission.CHECK in token.permissions)
     count_call(CHECKS_PER_TOKEN if is_registry else ASKING_PER_CALLER, identify_caller(request))
 
 
