@@ -1,6 +1,6 @@
 """Container settings over the API."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -24,14 +24,23 @@ from immutability.policy.drafts import (
     Draft,
     DraftProblem,
     ProblemCode,
-    describe_too_many_rules,
+    describe_too_many,
     find_advice,
     find_draft_problems,
 )
-from immutability.policy.preview import Effect
-from immutability.policy.protection import Policy, PolicyRule, Protection, Why
+from immutability.policy.preview import Effect, Preview
+from immutability.policy.protection import (
+    NamedPattern,
+    PatternKind,
+    Policy,
+    PolicyException,
+    PolicyRule,
+    Protection,
+    Why,
+)
 from immutability.policy.tester import (
     MAX_SAMPLE_TAGS,
+    PatternMatch,
     SampleResult,
     find_sample_problem,
     try_samples,
@@ -48,33 +57,45 @@ from workspaces.throttles import PREVIEWS_PER_CALLER, TESTER_PER_CALLER, count_c
 _PROTECTIONS = [protection.value for protection in Protection]
 
 
-class RuleListSerializer(serializers.ListSerializer[Any]):
-    """A list of rules. Where there are too many, none of them is looked at."""
+class PatternListSerializer(serializers.ListSerializer[Any]):
+    """A list of rules or of exceptions. Where there are too many, none of them is looked at."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
-        """Return the validated rules."""
-        if isinstance(data, list) and (message := describe_too_many_rules(len(data))):
+        """Return the validated rules or exceptions."""
+        kind: PatternKind = self.child.kind  # type: ignore[union-attr]
+        if isinstance(data, list) and (message := describe_too_many(kind, len(data))):
             raise ValidationError(message)
-        rules: list[Any] = super().to_internal_value(data)
-        return rules
+        patterns: list[Any] = super().to_internal_value(data)
+        return patterns
 
 
 class RuleSerializer(StrictSerializer):
-    """A named RE2 pattern. Neither text is changed."""
+    """A named RE2 pattern of tags to protect. Neither text is changed."""
 
+    kind = PatternKind.RULE
     name = TextField(allow_blank=True)
     pattern = TextField(allow_blank=True)
 
     class Meta:
-        list_serializer_class = RuleListSerializer
+        list_serializer_class = PatternListSerializer
+
+
+class ExceptionSerializer(RuleSerializer):
+    """A named RE2 pattern of tags that stay mutable under "all". Neither text is changed."""
+
+    kind = PatternKind.EXCEPTION
 
 
 class WarningSerializer(serializers.Serializer[object]):
-    """Something to know about a rule that can be used all the same."""
+    """Something to know about settings that can be used all the same.
+
+    It is about one rule or one exception, or about neither.
+    """
 
     code = serializers.ChoiceField([code.value for code in AdviceCode])
-    rule = serializers.CharField(help_text="The rule's name.")
-    position = serializers.IntegerField(help_text="The rule's place in the list, from 1.")
+    rule = serializers.CharField(allow_null=True, help_text="The rule's name.")
+    exception = serializers.CharField(allow_null=True, help_text="The exception's name.")
+    position = serializers.IntegerField(allow_null=True, help_text="Its place in the list, from 1.")
     message = serializers.CharField()
     suggestion = serializers.CharField(
         allow_null=True, help_text="The pattern that was probably meant."
@@ -89,6 +110,7 @@ class SettingsSerializer(StrictSerializer):
 
     protection = serializers.ChoiceField(_PROTECTIONS)
     rules = RuleSerializer(many=True, required=False)
+    exceptions = ExceptionSerializer(many=True, required=False)
     refuse_identical_pushes = serializers.BooleanField(required=False)
     protect_signature_tags = serializers.BooleanField(required=False)
     version = serializers.IntegerField(read_only=True)
@@ -117,7 +139,7 @@ class SampleTagsField(serializers.ListField):
 
 
 class TestSerializer(StrictSerializer):
-    """Sample tags, to be tried on the saved rules or on these."""
+    """Sample tags, to be tried on the saved rules and exceptions or on these."""
 
     tags = SampleTagsField(
         child=TextField(allow_blank=True),
@@ -126,20 +148,34 @@ class TestSerializer(StrictSerializer):
         error_messages={"max_length": f"Try at most {MAX_SAMPLE_TAGS} tags at once."},
     )
     rules = RuleSerializer(many=True, required=False)
+    exceptions = ExceptionSerializer(many=True, required=False)
     protection = serializers.ChoiceField(
-        _PROTECTIONS, required=False, help_text='Left out: "some" with rules, else as saved.'
+        _PROTECTIONS,
+        required=False,
+        help_text='Left out: "some" with rules, "all" with exceptions alone, else as saved.',
     )
     protect_signature_tags = serializers.BooleanField(required=False)
 
 
-class RuleMatchSerializer(serializers.Serializer[object]):
-    """A rule that matches, and the part of the tag that it matches, in characters."""
+class MatchSerializer(serializers.Serializer[object]):
+    """The part of a tag that a pattern matches, in characters."""
 
-    rule = serializers.CharField()
     pattern = serializers.CharField()
     start = serializers.IntegerField()
     end = serializers.IntegerField()
     whole = serializers.BooleanField(help_text="Whether the pattern matches all of the tag.")
+
+
+class RuleMatchSerializer(MatchSerializer):
+    """A rule that matches, and the part of the tag that it matches, in characters."""
+
+    rule = serializers.CharField(help_text="The rule's name.")
+
+
+class ExceptionMatchSerializer(MatchSerializer):
+    """An exception that matches, and the part of the tag that it matches, in characters."""
+
+    exception = serializers.CharField(help_text="The exception's name.")
 
 
 class SampleResultSerializer(serializers.Serializer[object]):
@@ -148,12 +184,16 @@ class SampleResultSerializer(serializers.Serializer[object]):
     tag = serializers.CharField()
     would_be_locked = serializers.BooleanField()
     why = serializers.ChoiceField([why.value for why in Why], allow_null=True)
+    exception = serializers.CharField(
+        allow_null=True, help_text="The exception that leaves the tag mutable."
+    )
     problem = serializers.CharField(allow_null=True, help_text="Why it is no tag at all.")
     matches = RuleMatchSerializer(many=True)
+    exception_matches = ExceptionMatchSerializer(many=True)
 
 
 class TestResultSerializer(serializers.Serializer[object]):
-    """One result a sample tag, in order, and what there is to know about the rules."""
+    """One result a sample tag, in order, and what there is to know about what was tried."""
 
     results = SampleResultSerializer(many=True)
     warnings = WarningSerializer(many=True)
@@ -164,10 +204,15 @@ class EffectGroupSerializer(serializers.Serializer[object]):
 
     rule = serializers.CharField(
         allow_null=True,
-        help_text="The rule's name; of suspended locks, that of the saved rule that covers them "
-        "now. Null where the reason is not a rule.",
+        help_text="The rule that covers the tags; of suspended locks, the saved rule that covers "
+        "them now. Null where the reason is not a rule.",
     )
-    pattern = serializers.CharField(allow_null=True)
+    exception = serializers.CharField(
+        allow_null=True,
+        help_text="The exception that leaves the tags mutable; of tags that become covered, the "
+        "saved one that does so now. Null where the reason is not an exception.",
+    )
+    pattern = serializers.CharField(allow_null=True, help_text="That of the rule or exception.")
     count = serializers.IntegerField()
     examples = serializers.ListField(
         child=serializers.CharField(), help_text='Some of the tags, such as "acme/web:v1.2.0".'
@@ -187,6 +232,15 @@ class RuleCountSerializer(serializers.Serializer[object]):
     rule = serializers.CharField()
     pattern = serializers.CharField()
     position = serializers.IntegerField(help_text="The rule's place in the list, from 1.")
+    tags = serializers.IntegerField()
+
+
+class ExceptionCountSerializer(serializers.Serializer[object]):
+    """How many of the workspace's tags an exception of the draft matches."""
+
+    exception = serializers.CharField()
+    pattern = serializers.CharField()
+    position = serializers.IntegerField(help_text="Its place in the list, from 1.")
     tags = serializers.IntegerField()
 
 
@@ -222,6 +276,7 @@ class PreviewSerializer(serializers.Serializer[object]):
     suspended = EffectSerializer(help_text="Locks that no longer hold.")
     resumed = EffectSerializer(help_text="Suspended locks that hold again.")
     rules = RuleCountSerializer(many=True)
+    exceptions = ExceptionCountSerializer(many=True)
     refused_pushes = RefusedPushesSerializer()
     warnings = WarningSerializer(many=True)
 
@@ -254,8 +309,8 @@ class ContainerSettingsView(APIView):
     def put(self, request: Request, slug: str) -> Response:
         """Save the settings. 428 without If-Match, 412 where somebody else saved since.
 
-        Saving what is saved already changes nothing and keeps the version. A rule that no tag can
-        match is refused with the code "matches_no_tag".
+        Saving what is saved already changes nothing and keeps the version. A rule or an exception
+        that no tag can match is refused with the code "matches_no_tag".
         """
         access = find_access(request, slug)
         access.require(Permission.CHANGE_SETTINGS)
@@ -301,7 +356,7 @@ class TestPatternsView(APIView):
         responses={200: TestResultSerializer, 429: TOO_MANY_CALLS},
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Say which sample tags would be locked, by the saved rules or by unsaved ones."""
+        """Say which sample tags would be locked, by what is saved or by what is not yet."""
         count_call(TESTER_PER_CALLER, identify_caller(request))
         access = find_access(request, slug)
         access.require(Permission.VIEW_SETTINGS)
@@ -311,16 +366,17 @@ class TestPatternsView(APIView):
         asked = serializer.validated_data
         saved = read_policy(access.workspace)
         if "protection" not in asked:
-            asked["protection"] = "some" if "rules" in asked else saved.protection
+            asked["protection"] = _guess_protection(asked, saved)
         draft = _to_draft(asked, saved)
         problems = [each for each in find_draft_problems(draft) if each.code not in NOT_YET_USEFUL]
         if problems:
             raise ValidationError(_to_errors(problems))
-        results = decide_or_refuse(lambda: try_samples(draft.to_policy(), asked["tags"]))
+        policy = draft.to_policy()
+        results = decide_or_refuse(lambda: try_samples(policy, asked["tags"]))
         return Response(
             {
                 "results": [_render_result(result) for result in results],
-                "warnings": _render_warnings(draft.rules),
+                "warnings": _render_warnings(policy),
             }
         )
 
@@ -351,15 +407,27 @@ class PreviewView(APIView):
         )
 
 
-def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
-    rules = saved.rules
+def _guess_protection(asked: dict[str, Any], saved: Policy) -> Protection:
+    """Return what a test means that does not say which protection."""
     if "rules" in asked:
-        rules = tuple(PolicyRule(rule["name"], rule["pattern"]) for rule in asked["rules"])
+        return Protection.SOME
+    return Protection.ALL if "exceptions" in asked else saved.protection
+
+
+def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
+    rules, exceptions = saved.rules, saved.exceptions
+    if "rules" in asked:
+        rules = tuple(PolicyRule(each["name"], each["pattern"]) for each in asked["rules"])
+    if "exceptions" in asked:
+        exceptions = tuple(
+            PolicyException(each["name"], each["pattern"]) for each in asked["exceptions"]
+        )
     return Draft(
         protection=Protection(asked["protection"]),
         rules=rules,
         refuse_identical_pushes=asked.get("refuse_identical_pushes", saved.refuse_identical_pushes),
         protect_signature_tags=asked.get("protect_signature_tags", saved.protect_signature_tags),
+        exceptions=exceptions,
     )
 
 
@@ -370,7 +438,7 @@ def _refuse(problems: list[DraftProblem]) -> Problem | ValidationError:
     errors = [
         {
             "detail": problem.message,
-            "pointer": f"#/rules/{problem.rule}/{problem.field}",
+            "pointer": f"#/{problem.kind.plural}/{problem.number}/{problem.field}",
             "code": problem.code.value,
         }
         for problem in problems
@@ -382,13 +450,16 @@ def _refuse(problems: list[DraftProblem]) -> Problem | ValidationError:
 def _to_errors(problems: Iterable[DraftProblem]) -> dict[str, Any]:
     """Arrange problems as nested errors, so that each gets the JSON pointer of its field."""
     whole: dict[str, Any] = {}
-    by_rule: dict[str, Any] = {}
+    lists: dict[str, Any] = {}
     for problem in problems:
-        place = whole if problem.rule is None else by_rule.setdefault(str(problem.rule), {})
+        place = whole
+        if problem.number is not None:
+            by_number = lists.setdefault(problem.kind.plural, {})
+            place = by_number.setdefault(str(problem.number), {})
         detail = ErrorDetail(problem.message, problem.code.value)
         place.setdefault(problem.field, []).append(detail)
-    # What is wrong with the list as a whole goes before what is wrong with each rule.
-    return whole if "rules" in whole or not by_rule else whole | {"rules": by_rule}
+    # What is wrong with a list as a whole goes before what is wrong with each of it.
+    return lists | whole
 
 
 def _expected_version(request: Request, saved: Policy) -> int:
@@ -424,10 +495,11 @@ def _settings_response(policy: Policy) -> Response:
         {
             "version": policy.version,
             "protection": policy.protection.value,
-            "rules": [{"name": rule.name, "pattern": rule.pattern} for rule in policy.rules],
+            "rules": _render_patterns(policy.rules),
+            "exceptions": _render_patterns(policy.exceptions),
             "refuse_identical_pushes": policy.refuse_identical_pushes,
             "protect_signature_tags": policy.protect_signature_tags,
-            "warnings": _render_warnings(policy.rules),
+            "warnings": _render_warnings(policy),
         },
         headers={"ETag": f'"{policy.version}"'},
     )
@@ -440,15 +512,7 @@ def _render_preview(preview: SettingsPreview) -> dict[str, Any]:
         "is_exact": change.is_exact,
         "checked_tags": change.tags,
         **{effect.value: _render_effect(preview, effect) for effect in Effect},
-        "rules": [
-            {
-                "rule": each.rule.name,
-                "pattern": each.rule.pattern,
-                "position": position,
-                "tags": each.tags,
-            }
-            for position, each in enumerate(change.rules, start=1)
-        ],
+        **{kind.plural: _render_counts(change, kind) for kind in PatternKind},
         "refused_pushes": {
             "count": preview.refused_count,
             "is_exact": preview.are_pushes_exact,
@@ -465,7 +529,27 @@ def _render_preview(preview: SettingsPreview) -> dict[str, Any]:
                 for each in preview.refused[:MAX_EXAMPLES]
             ],
         },
-        "warnings": _render_warnings(preview.after.rules),
+        "warnings": _render_warnings(preview.after),
+    }
+
+
+def _render_counts(change: Preview, kind: PatternKind) -> list[dict[str, Any]]:
+    return [
+        {
+            kind.value: each.named.name,
+            "pattern": each.named.pattern,
+            "position": position,
+            "tags": each.tags,
+        }
+        for position, each in enumerate(change.list_counts(kind), start=1)
+    ]
+
+
+def _name_reason(reason: NamedPattern | None) -> dict[str, str | None]:
+    return {
+        "rule": reason.name if isinstance(reason, PolicyRule) else None,
+        "exception": reason.name if isinstance(reason, PolicyException) else None,
+        "pattern": reason.pattern if reason else None,
     }
 
 
@@ -474,8 +558,7 @@ def _render_effect(preview: SettingsPreview, effect: Effect) -> dict[str, Any]:
         "count": preview.change.count(effect),
         "by_rule": [
             {
-                "rule": group.rule.name if group.rule else None,
-                "pattern": group.rule.pattern if group.rule else None,
+                **_name_reason(group.reason),
                 "count": group.count,
                 "examples": [str(place) for place in preview.examples[group]],
             }
@@ -484,33 +567,47 @@ def _render_effect(preview: SettingsPreview, effect: Effect) -> dict[str, Any]:
     }
 
 
-def _render_warnings(rules: tuple[PolicyRule, ...]) -> list[dict[str, Any]]:
+def _render_patterns(patterns: Sequence[NamedPattern]) -> list[dict[str, str]]:
+    return [{"name": each.name, "pattern": each.pattern} for each in patterns]
+
+
+def _render_warnings(policy: Policy) -> list[dict[str, Any]]:
     return [
         {
             "code": each.advice.code.value,
-            "rule": each.rule.name,
+            **{
+                kind.value: each.named.name if each.named and each.kind is kind else None
+                for kind in PatternKind
+            },
             "position": each.position,
             "message": each.advice.message,
             "suggestion": each.advice.suggestion or None,
         }
-        for each in find_advice(rules)
+        for each in find_advice(policy)
     ]
 
 
 def _render_result(result: SampleResult) -> dict[str, Any]:
+    coverage = result.coverage
     return {
         "tag": result.sample,
         "would_be_locked": result.would_be_locked,
-        "why": result.coverage.why.value if result.coverage else None,
+        "why": coverage.why.value if coverage else None,
+        "exception": coverage.exception.name if coverage and coverage.exception else None,
         "problem": result.problem or None,
-        "matches": [
-            {
-                "rule": each.rule.name,
-                "pattern": each.rule.pattern,
-                "start": each.match.start,
-                "end": each.match.end,
-                "whole": not each.is_partial,
-            }
-            for each in result.matches
-        ],
+        "matches": _render_matches(PatternKind.RULE, result.rules),
+        "exception_matches": _render_matches(PatternKind.EXCEPTION, result.exceptions),
     }
+
+
+def _render_matches(kind: PatternKind, matches: Sequence[PatternMatch]) -> list[dict[str, Any]]:
+    return [
+        {
+            kind.value: each.named.name,
+            "pattern": each.named.pattern,
+            "start": each.match.start,
+            "end": each.match.end,
+            "whole": not each.is_partial,
+        }
+        for each in matches
+    ]

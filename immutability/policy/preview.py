@@ -9,7 +9,14 @@ from enum import StrEnum
 
 from containers.names import TagName
 from immutability.policy.patterns import PatternSet
-from immutability.policy.protection import Coverage, Policy, PolicyRule, Protection, cover
+from immutability.policy.protection import (
+    Coverage,
+    NamedPattern,
+    PatternKind,
+    Policy,
+    Protection,
+    cover,
+)
 
 MAX_NAMES = 100_000
 # After so many names it is asked whether the time is over.
@@ -36,22 +43,24 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class Group:
-    """The tags of one effect by one rule: of suspended locks, the rule that covered them before.
+    """The tags of one effect for one reason, a rule or an exception. None: neither of them.
 
-    `rule` is None where the reason is not a rule. `names` are some of the tags' names.
+    Of suspended locks it is the exception that leaves them mutable, or else the saved rule that
+    covers them. Otherwise it is the rule that covers the tags, or else the saved exception that
+    leaves them mutable. `names` are some of the tags' names.
     """
 
     effect: Effect
-    rule: PolicyRule | None
+    reason: NamedPattern | None
     count: int
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class RuleCount:
-    """How many known tags a rule of the draft matches, whichever other rules match them too."""
+class PatternCount:
+    """How many known tags a rule or exception of the draft matches, whatever else matches them."""
 
-    rule: PolicyRule
+    named: NamedPattern
     tags: int
 
 
@@ -65,12 +74,17 @@ class Preview:
     is_exact: bool
     tags: int
     groups: tuple[Group, ...]
-    rules: tuple[RuleCount, ...]
+    rules: tuple[PatternCount, ...]
+    exceptions: tuple[PatternCount, ...]
     newly_covered: frozenset[str]
 
     def of(self, effect: Effect) -> tuple[Group, ...]:
         """Return the groups of one effect, the largest first."""
         return tuple(group for group in self.groups if group.effect is effect)
+
+    def list_counts(self, kind: PatternKind) -> tuple[PatternCount, ...]:
+        """Return the counts of the rules, or of the exceptions, in order."""
+        return self.rules if kind is PatternKind.RULE else self.exceptions
 
     def count(self, effect: Effect) -> int:
         """Return how many tags have this effect."""
@@ -91,8 +105,8 @@ def preview_change(
     `is_whole` says that there are no others. Stops where the time is over. Raises PatternError or
     PatternEvaluationError where a rule cannot be evaluated.
     """
-    in_force = before.rules if before.protection is Protection.SOME else ()
-    patterns = sorted({rule.pattern for rule in (*in_force, *after.rules)})
+    typed = (*after.rules, *after.exceptions)
+    patterns = sorted({each.pattern for each in (*_list_in_force(before), *typed)})
     together = PatternSet(patterns)
     has_all = Protection.ALL in (before.protection, after.protection)
     buckets: dict[_Key, _Bucket] = {}
@@ -108,6 +122,15 @@ def preview_change(
             bucket = buckets[key] = _Bucket(cover(before, tag), cover(after, tag))
         bucket.add(each)
     return _sum_up(after, patterns, buckets, max_examples=max_examples, is_exact=is_whole)
+
+
+def _list_in_force(policy: Policy) -> tuple[NamedPattern, ...]:
+    match policy.protection:
+        case Protection.SOME:
+            return policy.rules
+        case Protection.ALL:
+            return policy.exceptions
+    return ()
 
 
 # Which patterns match, by their indexes, and whether it is a signature tag.
@@ -136,12 +159,12 @@ def _sum_up(
     max_examples: int,
     is_exact: bool,
 ) -> Preview:
-    groups: dict[tuple[Effect, PolicyRule | None], _Group] = {}
+    groups: dict[tuple[Effect, NamedPattern | None], _Group] = {}
     matched = dict.fromkeys(patterns, 0)
     newly_covered: set[str] = set()
 
-    def note(effect: Effect, rule: PolicyRule | None, names: list[tuple[str, int]]) -> None:
-        group = groups.setdefault((effect, rule), _Group())
+    def note(effect: Effect, reason: NamedPattern | None, names: list[tuple[str, int]]) -> None:
+        group = groups.setdefault((effect, reason), _Group())
         group.count += sum(count for _, count in names)
         room = max_examples - len(group.names)
         group.names += [name for name, count in names if count][: max(0, room)]
@@ -150,23 +173,24 @@ def _sum_up(
         for index in matching:
             matched[patterns[index]] += bucket.tags
         if bucket.is_now.is_covered and not bucket.was.is_covered:
-            rule = bucket.is_now.rule
-            note(Effect.LOCKED, rule, [(each.name, each.unlocked) for each in bucket.names])
-            note(Effect.RESUMED, rule, [(each.name, each.locks) for each in bucket.names])
+            reason = bucket.is_now.rule or bucket.was.exception
+            note(Effect.LOCKED, reason, [(each.name, each.unlocked) for each in bucket.names])
+            note(Effect.RESUMED, reason, [(each.name, each.locks) for each in bucket.names])
             newly_covered.update(each.name for each in bucket.names)
         elif bucket.was.is_covered and not bucket.is_now.is_covered:
-            rule = bucket.was.rule
-            note(Effect.SUSPENDED, rule, [(each.name, each.locks) for each in bucket.names])
+            reason = bucket.is_now.exception or bucket.was.rule
+            note(Effect.SUSPENDED, reason, [(each.name, each.locks) for each in bucket.names])
     found = [
-        Group(effect, rule, group.count, tuple(group.names))
-        for (effect, rule), group in groups.items()
+        Group(effect, reason, group.count, tuple(group.names))
+        for (effect, reason), group in groups.items()
         if group.count
     ]
     return Preview(
         is_exact,
         sum(bucket.tags for bucket in buckets.values()),
         tuple(sorted(found, key=lambda group: -group.count)),
-        tuple(RuleCount(rule, matched[rule.pattern]) for rule in after.rules),
+        tuple(PatternCount(each, matched[each.pattern]) for each in after.rules),
+        tuple(PatternCount(each, matched[each.pattern]) for each in after.exceptions),
         frozenset(newly_covered),
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from immutability.policy.protection import Policy, PolicyRule
+from immutability.policy.protection import NamedPattern, PatternKind, Policy
 
 
 class RowChange(StrEnum):
@@ -24,7 +24,7 @@ class ListChanges:
     is_moved: bool
 
 
-def compare_lists(saved: Sequence[PolicyRule], typed: Sequence[PolicyRule]) -> ListChanges:
+def compare_lists(saved: Sequence[NamedPattern], typed: Sequence[NamedPattern]) -> ListChanges:
     """Compare a list with the saved one. A row is the same where its name or its pattern is."""
     pairs: dict[int, int] = {}
     for is_same in _SAMENESS:
@@ -43,14 +43,14 @@ def compare_lists(saved: Sequence[PolicyRule], typed: Sequence[PolicyRule]) -> L
     )
 
 
-_SAMENESS: tuple[Callable[[PolicyRule, PolicyRule], bool], ...] = (
+_SAMENESS: tuple[Callable[[NamedPattern, NamedPattern], bool], ...] = (
     lambda one, other: one == other,
     lambda one, other: one.name == other.name,
     lambda one, other: one.pattern == other.pattern,
 )
 
 
-def _name_change(saved: Sequence[PolicyRule], row: PolicyRule, place: int | None) -> RowChange:
+def _name_change(saved: Sequence[NamedPattern], row: NamedPattern, place: int | None) -> RowChange:
     if place is None:
         return RowChange.NEW
     return RowChange.SAME if saved[place] == row else RowChange.EDITED
@@ -61,7 +61,9 @@ def describe_unsaved(saved: Policy, draft: Policy) -> str:
     parts: list[str] = []
     if draft.protection is not saved.protection:
         parts.append("protection changed")
-    parts += _describe_list("rule", compare_lists(saved.rules, draft.rules))
+    for kind in PatternKind:
+        changes = compare_lists(saved.list_patterns(kind), draft.list_patterns(kind))
+        parts += _describe_list(kind, changes)
     options = (draft.refuse_identical_pushes != saved.refuse_identical_pushes) + (
         draft.protect_signature_tags != saved.protect_signature_tags
     )
@@ -70,7 +72,7 @@ def describe_unsaved(saved: Policy, draft: Policy) -> str:
     return ", ".join(parts)
 
 
-def _describe_list(noun: str, changes: ListChanges) -> list[str]:
+def _describe_list(kind: PatternKind, changes: ListChanges) -> list[str]:
     numbers = {
         "added": changes.rows.count(RowChange.NEW),
         "edited": changes.rows.count(RowChange.EDITED),
@@ -80,9 +82,9 @@ def _describe_list(noun: str, changes: ListChanges) -> list[str]:
     for what, number in numbers.items():
         if number:
             # "1 rule added, 1 edited": what is counted is said once.
-            parts.append(f"{number} {what}" if parts else f"{_count(number, noun)} {what}")
+            parts.append(f"{number} {what}" if parts else f"{_count(number, kind)} {what}")
     if changes.is_moved:
-        parts.append("order changed" if parts else f"order of {noun}s changed")
+        parts.append("order changed" if parts else f"order of {kind.plural} changed")
     return parts
 
 
