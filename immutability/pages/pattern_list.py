@@ -1,6 +1,6 @@
 """A list of named patterns as the form has it: its rows as typed, and what is done to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.http import QueryDict
@@ -14,6 +14,7 @@ from immutability.policy.drafts import (
     suggest_pattern,
 )
 from immutability.policy.protection import MAX_RULE_NAME_LENGTH, NamedPattern, PatternKind
+from immutability.policy.unsaved import RowChange, compare_lists
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Row:
     pattern_error: str = ""
     takes_focus: bool = False
     pattern_takes_focus: bool = False
+    # "up" or "down": the button that has the focus.
+    focused_move: str = ""
+    change: RowChange = RowChange.SAME
+    covers: int | None = None
 
     @property
     def is_blank(self) -> bool:
@@ -108,6 +113,18 @@ class PatternList:
     def filled_rows(self) -> list[Row]:
         """The rows in which something is typed: a blank one counts for nothing."""
         return [row for row in self.rows if not row.is_blank]
+
+    @property
+    def filled_numbers(self) -> list[int]:
+        """The numbers of the rows in which something is typed."""
+        return [number for number, row in enumerate(self.rows, start=1) if not row.is_blank]
+
+    def compare(self, saved: Sequence[NamedPattern]) -> None:
+        """Note of each row what it is beside the saved list."""
+        typed = [NamedPattern(row.name, row.pattern) for row in self.filled_rows]
+        changes = compare_lists([NamedPattern(each.name, each.pattern) for each in saved], typed)
+        for row, change in zip(self.filled_rows, changes.rows, strict=True):
+            row.change = change
 
     @property
     def shown_rows(self) -> list[Row]:
@@ -176,6 +193,10 @@ class PatternList:
             self._add(self.examples[number - 1].name, self.examples[number - 1].pattern)
         elif verb == f"remove_{self.kind}" and 1 <= number <= len(self.rows):
             self._remove(number)
+        elif verb == f"move_{self.kind}_up" and 2 <= number <= len(self.rows):
+            self._move(number, number - 1, "up")
+        elif verb == f"move_{self.kind}_down" and 1 <= number < len(self.rows):
+            self._move(number, number + 1, "down")
         elif verb == f"use_{self.kind}_suggestion" and 1 <= number <= len(self.rows):
             self._use_suggestion(number)
 
@@ -202,6 +223,16 @@ class PatternList:
             self.rows[min(number, len(self.rows)) - 1].takes_focus = True
         else:
             self.takes_focus = True
+
+    def _move(self, number: int, place: int, way: str) -> None:
+        """Move a row; its button keeps the focus, or where it has none any more, the other one."""
+        row = self.rows.pop(number - 1)
+        self.rows.insert(place - 1, row)
+        if place == 1:
+            way = "down"
+        elif place == len(self.rows):
+            way = "up"
+        row.focused_move = way
 
     def _use_suggestion(self, number: int) -> None:
         """Put what was probably meant into a row."""

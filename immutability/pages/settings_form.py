@@ -14,6 +14,7 @@ from immutability.policy.protection import (
     PolicyRule,
     Protection,
 )
+from immutability.policy.unsaved import describe_unsaved
 from workspaces.text import read_number
 
 
@@ -30,6 +31,8 @@ class SettingsForm:
     sample_tags: str = ""
     protection_error: str = ""
     focus_tester: bool = False
+    focus_preview: bool = False
+    unsaved: str = ""
     summary: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
@@ -60,6 +63,23 @@ class SettingsForm:
     @property
     def lists(self) -> tuple[PatternList, PatternList]:
         return self.rules, self.exceptions
+
+    def compare(self, saved: Policy) -> None:
+        """Note what differs from what is saved, in each row and in all."""
+        for each in self.lists:
+            each.compare(saved.list_patterns(each.kind))
+        try:
+            typed = self.to_draft().to_policy(saved.version)
+        except ValueError:
+            self.unsaved = "no option chosen"
+        else:
+            self.unsaved = describe_unsaved(saved, typed)
+
+    def note_covers(self, covers: list[tuple[str, int, int]]) -> None:
+        """Note of each row how many tags it matches: list, number of the row, and tags."""
+        for kind, number, tags in covers:
+            place = self.rules if kind == PatternKind.RULE else self.exceptions
+            place.rows[number - 1].covers = tags
 
     def to_draft(self) -> Draft:
         """Return the settings as typed. Raises ValueError where no option was chosen."""

@@ -5,6 +5,7 @@ from django.urls import path
 from immutability.pages.container_settings import container_settings
 from immutability.pages.locked_tags import delete_page, locked_tags, release_page
 from immutability.pages.overview import overview
+from immutability.pages.preview import preview_list, preview_page
 from immutability.pages.tag import tag_page
 from immutability.pages.tester import try_patterns
 from immutability.pages.workspace_settings import packages_settings, workspace_settings
@@ -15,6 +16,12 @@ urlpatterns = [
     path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),
     path("<str:slug>/settings/packages/containers/", container_settings, name="container-settings"),
     path("<str:slug>/settings/packages/containers/test/", try_patterns, name="try-patterns"),
+    path("<str:slug>/settings/packages/containers/preview/", preview_page, name="preview-settings"),
+    path(
+        "<str:slug>/settings/packages/containers/preview/list/",
+        preview_list,
+        name="preview-list",
+    ),
     # A colon, which is in no repository's name and in no tag: nothing else looks like this.
     path("<str:slug>/repositories/<path:repository>:<str:tag>/", tag_page, name="tag"),
     path("<str:slug>/locked-tags/", locked_tags, name="locked-tags"),
