@@ -185,6 +185,8 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "POST": page(ALICE, status=302),
     },
     "<str:slug>/settings/packages/containers/test/": {"POST": page(ALICE)},
+    "<str:slug>/settings/packages/containers/preview/": {"POST": page(ALICE)},
+    "<str:slug>/settings/packages/containers/preview/list/": {"POST": page(ALICE)},
     "<str:slug>/lock-log/": {"GET": PERSONS_PAGE},
     "<str:slug>/lock-log/checkpoint/": {
         "GET": page(ALICE, OLGA),

@@ -185,7 +185,7 @@ class _Showing:
         saved = cover(self._saved, TagName(result.sample))
         if saved.is_covered == result.would_be_locked:
             return ""
-        return f"was {_name_place(self._saved, saved)}"
+        return _name_place(self._saved, saved)
 
     def _explain_part(self, each: PatternMatch, sample: str) -> str:
         """Return the hint for a pattern that matches only a part of a sample.
@@ -210,9 +210,12 @@ def _matches_that_count(result: SampleResult) -> tuple[PatternMatch, ...]:
 
 
 def _name_place(policy: Policy, coverage: Coverage) -> str:
-    """Return what decides on a tag: a rule or an exception by its place, or the protection."""
+    """Return what decided on a tag: a rule or an exception by its place, or all tags.
+
+    Nothing where no pattern matched: that is where everybody begins.
+    """
     reason: NamedPattern | None = coverage.rule or coverage.exception
     if reason is None:
-        return "locked" if coverage.is_covered else "mutable"
+        return "was locked" if coverage.is_covered else ""
     kind = PatternKind.of(reason)
-    return f"{kind.capitalize()} {policy.list_patterns(kind).index(reason) + 1}"
+    return f"was {kind.capitalize()} {policy.list_patterns(kind).index(reason) + 1}"

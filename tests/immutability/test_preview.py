@@ -19,7 +19,7 @@ from immutability.models import LockedTag
 from immutability.policy.drafts import Draft
 from immutability.policy.patterns import PatternError
 from immutability.policy.preview import Effect
-from immutability.policy.protection import PolicyRule, Protection
+from immutability.policy.protection import PolicyException, PolicyRule, Protection
 from immutability.preview import SettingsPreview, find_newest_tags, preview_settings
 from immutability.reading import read_policy
 from immutability.reconcile.counts import run_counts
@@ -56,7 +56,7 @@ def told(found: SettingsPreview) -> list[tuple[str, str, int, list[str]]]:
     return sorted(
         (
             group.effect.value,
-            group.rule.name if group.rule else "",
+            group.reason.name if group.reason else "",
             group.count,
             [str(place) for place in found.examples[group]],
         )
@@ -283,13 +283,21 @@ DRAFTS = st.builds(
         lambda patterns: tuple(PolicyRule(f"Rule {pattern}", pattern) for pattern in patterns)
     ),
     protect_signature_tags=st.booleans(),
+    exceptions=st.lists(PATTERNS, max_size=2, unique=True).map(
+        lambda patterns: tuple(PolicyException(f"Not {each}", each) for each in patterns)
+    ),
 )
 TAGS = ["v1", "v2", "prod", "nonprod", "latest", SIGNATURE]
 
 
 def save(workspace: Workspace, draft: Draft) -> None:
-    switches = {"protect_signature_tags": draft.protect_signature_tags}
-    protect_workspace(workspace, draft.protection, *draft.rules, **switches)
+    protect_workspace(
+        workspace,
+        draft.protection,
+        *draft.rules,
+        exceptions=draft.exceptions,
+        protect_signature_tags=draft.protect_signature_tags,
+    )
 
 
 def adopt(workspace: Workspace, tags: list[str]) -> int:

@@ -18,6 +18,7 @@ from workspaces.models import Workspace
 Protect = Callable[..., Policy]
 
 URL = "/api/v1/workspaces/acme/container-settings/preview"
+VERSIONS_ALONE = {"rule": "Versions", "exception": None, "pattern": "^v"}
 VERSIONS = {"name": "Versions", "pattern": "^v"}
 
 
@@ -54,15 +55,14 @@ def test_it_says_what_saving_would_do(admin: APIClient, acme: Workspace, protect
         "checked_tags": 3,
         "locked": {
             "count": 1,
-            "by_rule": [
-                {"rule": "Versions", "pattern": "^v", "count": 1, "examples": ["acme/api:v1"]}
-            ],
+            "by_rule": [{**VERSIONS_ALONE, "count": 1, "examples": ["acme/api:v1"]}],
         },
         "suspended": {
             "count": 1,
             "by_rule": [
                 {
                     "rule": "Production",
+                    "exception": None,
                     "pattern": "^prod",
                     "count": 1,
                     "examples": ["acme/api:prod"],
@@ -71,14 +71,13 @@ def test_it_says_what_saving_would_do(admin: APIClient, acme: Workspace, protect
         },
         "resumed": {
             "count": 1,
-            "by_rule": [
-                {"rule": "Versions", "pattern": "^v", "count": 1, "examples": ["acme/api:v0"]}
-            ],
+            "by_rule": [{**VERSIONS_ALONE, "count": 1, "examples": ["acme/api:v0"]}],
         },
         "rules": [
             {"rule": "Versions", "pattern": "^v", "position": 1, "tags": 2},
             {"rule": "Odd", "pattern": "^zz", "position": 2, "tags": 0},
         ],
+        "exceptions": [],
         "refused_pushes": {
             "count": 1,
             "is_exact": True,
@@ -110,12 +109,33 @@ def test_what_is_left_out_stays_as_it_is_saved(
         "by_rule": [
             {
                 "rule": None,
+                "exception": None,
                 "pattern": None,
                 "count": 1,
                 "examples": ["acme/api:sha256-" + "0" * 64],
             }
         ],
     }
+
+
+def test_exceptions_are_told_apart_from_rules(
+    admin: APIClient, acme: Workspace, protect: Protect
+) -> None:
+    protect(acme, Protection.ALL)
+    make_lock(acme, "latest")
+    found = ask(admin, protection="all", exceptions=[{"name": "Moving", "pattern": "^latest$"}])
+    assert found["suspended"]["by_rule"] == [
+        {
+            "rule": None,
+            "exception": "Moving",
+            "pattern": "^latest$",
+            "count": 1,
+            "examples": ["acme/api:latest"],
+        }
+    ]
+    assert found["exceptions"] == [
+        {"exception": "Moving", "pattern": "^latest$", "position": 1, "tags": 1}
+    ]
 
 
 def test_it_takes_the_body_of_a_put_as_it_is(admin: APIClient, acme: Workspace) -> None:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from containers.names import TagName
 from immutability.policy.patterns import Pattern, PatternError, PatternEvaluationError
 from immutability.policy.preview import Effect, NameCount, Preview, preview_change
-from immutability.policy.protection import Policy, PolicyRule, Protection, cover
+from immutability.policy.protection import (
+    Policy,
+    PolicyException,
+    PolicyRule,
+    Protection,
+    cover,
+)
 from immutability.policy.shift import count_shift
 
 SIGNATURE = "sha256-" + "0" * 64 + ".sig"
@@ -31,7 +37,7 @@ def preview(before: Policy, after: Policy, *names: NameCount, max_examples: int 
 def said(found: Preview) -> list[tuple[str, str, int, tuple[str, ...]]]:
     """Return effect, rule, count and names of each group."""
     return [
-        (group.effect.value, group.rule.name if group.rule else "", group.count, group.names)
+        (group.effect.value, group.reason.name if group.reason else "", group.count, group.names)
         for group in found.groups
     ]
 
@@ -65,6 +71,18 @@ def test_the_tags_of_one_name_may_have_locks_or_not() -> None:
     assert found.tags == 7
 
 
+def test_exceptions_say_why_locks_are_suspended_and_hold_again() -> None:
+    latest = PolicyException("Moving", "^latest$")
+    without = Policy(protection=Protection.ALL, exceptions=(latest,))
+    tags = [NameCount("latest", 1, 2), NameCount("v1", 1, 1)]
+    assert said(preview(EVERYTHING, without, *tags)) == [("suspended", "Moving", 1, ("latest",))]
+    assert said(preview(without, EVERYTHING, *tags)) == [
+        ("locked", "Moving", 2, ("latest",)),
+        ("resumed", "Moving", 1, ("latest",)),
+    ]
+    assert preview(EVERYTHING, without, *tags).exceptions[0].tags == 3
+
+
 def test_the_order_of_rules_moves_nothing() -> None:
     found = preview(
         some(VERSIONS, PROD), some(PROD, VERSIONS), *known("v1-prod", locks=1, unlocked=1)
@@ -75,7 +93,7 @@ def test_the_order_of_rules_moves_nothing() -> None:
 def test_each_rule_counts_every_tag_that_it_matches() -> None:
     rules = (VERSIONS, PolicyRule("Also v", "v"), PolicyRule("Nothing", "^zz"))
     found = preview(NOTHING, some(*rules), *known("v1", "dev", unlocked=1), NameCount("v2", 1, 1))
-    assert [(each.rule.name, each.tags) for each in found.rules] == [
+    assert [(each.named.name, each.tags) for each in found.rules] == [
         ("Versions", 3),
         ("Also v", 4),
         ("Nothing", 0),
@@ -140,6 +158,9 @@ POLICIES = st.builds(
         lambda patterns: tuple(PolicyRule(pattern, pattern) for pattern in patterns)
     ),
     protect_signature_tags=st.booleans(),
+    exceptions=st.lists(PATTERNS, max_size=2, unique=True).map(
+        lambda patterns: tuple(PolicyException(pattern, pattern) for pattern in patterns)
+    ),
 )
 COUNTS = st.dictionaries(
     st.sampled_from(NAMES), st.tuples(st.integers(0, 3), st.integers(0, 3))
