@@ -35,7 +35,7 @@ def send(browser: Browser, protection: str = "some", /, path: str = PREVIEW, **t
         return browser.client.post(path, sent, headers={"HX-Request": "true"})
 
 
-def ask(browser: Browser, protection: str = "some", /, **typed: Typed) -> Page:
+def ask(browser: Browser, protection: str = "some", /, **typed: Any) -> Page:
     """Send what the page's script sends, and return the fragment that comes back."""
     response = send(browser, protection, **typed)
     assert response.status_code == 200

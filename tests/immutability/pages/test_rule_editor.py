@@ -221,7 +221,7 @@ def test_a_refused_pattern_comes_with_its_suggestion(admin: Browser) -> None:
 
 def test_htmx_swaps_what_a_button_changes(admin: Browser) -> None:
     page = admin.open(SETTINGS)
-    swapped = {}
+    swapped: dict[str, set[str]] = {}
     for button in page.find_all("button", hx_post=True):
         assert button["hx-post"] == SETTINGS
         assert button["hx-target"] == button["hx-select"]

@@ -50,7 +50,7 @@ def send_rule(browser: Browser, tags: str, pattern: str, protection: str = "some
 
 def answers_of(fragment: Element) -> dict[str, str]:
     """Return the answer for each sample tag."""
-    answers = {}
+    answers: dict[str, str] = {}
     for place, answer in (
         ("tried-locked", "locked"),
         ("tried-mutable", "mutable"),
