@@ -80,6 +80,7 @@ def test_what_saving_changes_follows_what_is_typed(acme: Workspace, page: Page) 
     expect(page.locator("#unsaved")).to_contain_text("1 rule edited")
     page.get_by_label("No tags are protected").check()
     expect(preview).to_contain_text("3 locks are suspended")
+    expect(preview).not_to_contain_text("becomes locked")
     page.locator("#preview summary").first.press("Enter")
     expect(page.get_by_role("link", name="acme/api:v1.1")).to_be_visible()
     assert read_policy(acme).rules == SEVEN

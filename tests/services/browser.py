@@ -22,6 +22,18 @@ ARGUMENTS = [
 ]
 
 
+# What the browser and htmx write of an answer that says no, that does not come, or that is given up
+# for a newer request.
+_MEANT = (
+    "the server responded",
+    "Response Status Error Code",
+    "net::ERR_FAILED",
+    "htmx:afterRequest",
+    "htmx:sendAbort",
+    "htmx:sendError",
+)
+
+
 @pytest.fixture(scope="session")
 def _allow_queries_beside_playwright() -> Iterator[None]:
     """Playwright's synchronous API keeps an event loop in this thread; nothing here is async."""
@@ -54,7 +66,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             "console",
             lambda message: (
                 complaints.append(f"{page.url}: {message.text}")
-                if message.type == "error" and "the server responded" not in message.text
+                if message.type == "error" and not any(each in message.text for each in _MEANT)
                 else None
             ),
         )
