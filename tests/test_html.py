@@ -133,7 +133,7 @@ def open_revocation(site: Site) -> Page:
 
 def try_patterns(site: Site) -> Page:
     site.admin.open(SETTINGS)
-    return site.admin.press("Test", sample_tags="v1.0.0\nlatest\n?\nxv1.0.0")
+    return site.admin.press("Try", sample_tags="v1.0.0\nlatest\n?\nxv1.0.0")
 
 
 def ask(site: Site, tag: str, action: str = "delete", button: str = "", **typed: str) -> Page:
@@ -237,12 +237,12 @@ PAGES: dict[str, Callable[[Site], Page]] = {
     "settings": lambda site: site.admin.open(SETTINGS),
     "settings, new": lambda site: empty(site, SETTINGS.replace("acme", "globex")),
     "settings, saved": lambda site: save_settings(site, 200, refuse_identical_pushes="on"),
-    "settings, a row more": lambda site: edit(site, "Add a rule"),
+    "settings, a row more": lambda site: edit(site, "Empty rule"),
     "settings, a row less": lambda site: edit(site, "Remove rule 1"),
-    "settings, an example": lambda site: edit(site, "Insert the rule Production"),
+    "settings, an example": lambda site: edit(site, "Insert the rule Production ^prod$ Only the tag prod"),
     "settings, tested": try_patterns,
     "settings, errors in rules": lambda site: save_settings(site, 422, **LONG),
-    "settings, an exception": lambda site: edit(site, "Add ^latest$"),
+    "settings, an exception": lambda site: edit(site, "Insert the exception Moving latest ^latest$ Only the tag latest"),
     "settings, errors in exceptions": lambda site: save_settings(site, 422, **BAD_EXCEPTIONS),
     "settings, no rule": lambda site: save_settings(site, 422, rule_name="", rule_pattern=""),
     "settings, no option": lambda site: save_settings(site, 422, protection=""),
