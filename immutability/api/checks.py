@@ -122,6 +122,9 @@ class TagAnswerSerializer(serializers.Serializer[object]):
     tag = serializers.CharField()
     outcome = serializers.ChoiceField([outcome.value for outcome in Outcome])
     rule = serializers.CharField(allow_null=True, help_text="The rule that covers the tag.")
+    exception = serializers.CharField(
+        allow_null=True, help_text="The exception that leaves the tag mutable."
+    )
     locked_digest = serializers.CharField(allow_null=True)
 
 
@@ -255,7 +258,7 @@ def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
         return decide()
     except (PatternError, PatternEvaluationError) as error:
         raise undecided(
-            f"A rule could not be evaluated, so nothing was decided. {error}"
+            f"A rule or an exception could not be evaluated, so nothing was decided. {error}"
         ) from error
     except TryAgainError as error:
         problem = undecided(f"Nothing was decided: {error}. Try again.")
@@ -290,6 +293,7 @@ def _render_push(answer: PushAnswer) -> dict[str, Any]:
                 "tag": each.tag.name,
                 "outcome": each.outcome.value,
                 "rule": each.rule.name if each.rule else None,
+                "exception": each.exception.name if each.exception else None,
                 "locked_digest": each.locked_digest.value if each.locked_digest else None,
             }
             for each in answer.tags
