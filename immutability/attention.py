@@ -113,12 +113,10 @@ def _find_late_jobs(workspace: Workspace, now: datetime) -> tuple[Job, ...]:
 def _find_strays(workspace: Workspace) -> Found | None:
     """Return the tags that a write without an answer may still change."""
     records = TagRecord.objects.filter(workspace=workspace, stray_until__isnull=False)
-    rows = list(
-        records.order_by("stray_until").values_list("repository", "name", "stray_until")[
-            : MAX_COUNTED + 1
-        ]
-    )
-    return Found(len(rows), rows[0][2], rows[0][0], rows[0][1]) if rows else None
+    rows = list(records.order_by("stray_until")[: MAX_COUNTED + 1])
+    if not rows or rows[0].stray_until is None:
+        return None
+    return Found(len(rows), rows[0].stray_until, rows[0].repository, rows[0].name)
 
 
 def _find_old_claims(workspace: Workspace, now: datetime) -> Found | None:
@@ -142,7 +140,8 @@ def find_first_steps(workspace: Workspace, policy: Policy) -> FirstSteps:
         or Push.objects.filter(workspace=workspace).exists()
     )
     return FirstSteps(
-        is_connected=find_registry() is not None or _has_registry_token(workspace),
+        # What was pushed came through the gate, or a registry asked.
+        is_connected=is_pushed or find_registry() is not None or _has_registry_token(workspace),
         is_protected=policy.protection is not Protection.NONE,
         is_pushed=is_pushed,
         is_refused=is_refused,

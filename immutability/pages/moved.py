@@ -38,6 +38,7 @@ def moved(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
         "sentence": tell(saved),
         "form": form,
     }
+    context["query_problems"] = form.list_problems()
     if form.is_valid():
         place = Place(form.cleaned_data["push"], form.cleaned_data["event"])
         page = find_moved(access.workspace, saved, place)

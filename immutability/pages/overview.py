@@ -46,7 +46,7 @@ def overview(request: HtmxRequest, access: Access) -> HttpResponse:
         "repository_count": _count_repositories(access),
         "week": week,
         "chart": _draw(week),
-        "rows": tell_rows(visible_events(access).order_by("-at", "-id")[:_RECENT_EVENTS]),
+        "rows": tell_rows(list(visible_events(access).order_by("-at", "-id")[:_RECENT_EVENTS])),
         "today": now.date(),
         "attention": find_attention(workspace, count_unsealed(workspace.slug), now),
         "inventory": find_inventory(workspace),

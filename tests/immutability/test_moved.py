@@ -189,9 +189,7 @@ def test_details_of_another_form_say_nothing(acme: Workspace) -> None:
         assert find_moved(acme, saved).moves == []
 
 
-def test_a_push_through_the_gate_is_found(
-    acme: Workspace, protect: Callable[..., Policy]
-) -> None:
+def test_a_push_through_the_gate_is_found(acme: Workspace, protect: Callable[..., Policy]) -> None:
     core = Core(acme, RegistryDouble(), protect)
     core.protect(Protection.SOME, SEMVER)
     core.push("v1.0.0", "v1.0.1", image=image("one"))

@@ -114,7 +114,7 @@ def find_most_refused(slug: str, now: datetime) -> list[RefusedTag]:
     since = now - timedelta(days=DAYS_SHOWN)
     counts: Counter[tuple[str, str]] = Counter()
     events = LockEvent.objects.filter(workspace=slug, at__gte=since).order_by("-at", "-id")
-    refusals = events.filter(kind=EventKind.PUSH_REFUSED)
+    refusals = events.filter(kind=EventKind.PUSH_REFUSED).exclude(tag="")
     for repository, tag in refusals.values_list("repository", "tag")[:MAX_REFUSALS_READ]:
         counts[repository, tag] += 1
     if not counts:

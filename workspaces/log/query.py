@@ -230,6 +230,11 @@ class LogPageForm(LogFilterForm):
     before = RefField(widget=forms.HiddenInput)
     after = RefField(widget=forms.HiddenInput)
 
+    def __init__(self, data: Any = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        # The groups of kinds are links.
+        self.fields["group"].widget = forms.HiddenInput()
+
     def clean(self) -> None:
         """Refuse two places at once."""
         super().clean()

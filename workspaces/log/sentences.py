@@ -373,7 +373,7 @@ def _taglock() -> Part:
 
 
 def _tag(event: Happened) -> Part:
-    if not event.tag:
+    if not event.repository or not event.tag:
         return _repository(event)
     return Part(f"{event.repository}:{event.tag}", Style.TAG)
 
@@ -397,9 +397,13 @@ def _is_about_actor(event: Happened) -> bool:
 
 def _because(parts: tuple[Part, ...], event: Happened) -> Sentence:
     """Return a sentence with the reason: quoted, where a person or a token gave it."""
-    if event.actor_kind in (ActorKind.PERSON, ActorKind.TOKEN):
+    if event.actor_kind in (ActorKind.PERSON, ActorKind.TOKEN) and event.reason not in _OWN_REASONS:
         return Sentence(parts, quote=event.reason)
     return Sentence(parts, _sentence(event.reason))
+
+
+# What Taglock writes as the reason where nobody gives one.
+_OWN_REASONS = frozenset({"deleted through the registry"})
 
 
 def _by_rule(event: Happened) -> str:

@@ -49,12 +49,13 @@ def checkpoint(request: HtmxRequest, access: Access) -> HttpResponse:
 
 def _write_command(script: str, export_name: str, key: str, note_name: str) -> str:
     """Return what verifies an export where it was downloaded to, as it is to be typed."""
-    parts = ["python3 verify_lock_log.py", export_name]
+    parts = [f"python3 verify_lock_log.py {export_name}"]
     if key:
         parts.append(f"--key {quote(key)}")
     if note_name:
         parts.append(f"--checkpoint {note_name}")
-    return f"curl -fsS -o verify_lock_log.py {quote(script)}\n{' '.join(parts)}"
+    verify = " \\\n  ".join(parts)
+    return f"curl -fsS -o verify_lock_log.py {quote(script)}\n{verify}"
 
 
 @workspace_page(Permission.VIEW_ALL_EVENTS)

@@ -25,7 +25,13 @@ from workspaces.log.figures import (
 )
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import REF_LENGTH, LockEvent
-from workspaces.log.query import LogFilterForm, LogPageForm, find_events, visible_events, visible_groups
+from workspaces.log.query import (
+    LogFilterForm,
+    LogPageForm,
+    find_events,
+    visible_events,
+    visible_groups,
+)
 from workspaces.log.seal import count_unsealed
 from workspaces.log.sentences import tell
 from workspaces.log.story import get_look, tell_story
@@ -178,7 +184,7 @@ def suggest_tag(tag: str) -> str:
     """Return the tag that comes after `tag`: with its last number raised, or with a 2."""
     numbers = list(re.finditer(r"[0-9]+", tag))
     if not numbers or len(numbers[-1][0]) > _MAX_DIGITS:
-        return f"{tag[:_MAX_TAG_LENGTH - 2]}-2"
+        return f"{tag[: _MAX_TAG_LENGTH - 2]}-2"
     last = numbers[-1]
     number = str(int(last[0]) + 1).zfill(len(last[0]))
     return f"{tag[: last.start()]}{number}{tag[last.end() :]}"

@@ -87,6 +87,13 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
         "",
     ),
     (
+        EventKind.TAG_DELETED,
+        {"reason": "deleted through the registry"},
+        "bob deleted acme/api:v1.2.0, the name stays reserved",
+        "Deleted through the registry",
+        "",
+    ),
+    (
         EventKind.PUSH_REFUSED,
         {"other_digest": BB, "reason": "the tag is locked", "rule_name": "Releases"},
         "bob’s push of acme/api:v1.2.0 was refused",
@@ -409,6 +416,6 @@ def test_tags_that_were_locked_together_are_one_sentence(kind: EventKind, said: 
         ("none", 1, None),
     ],
 )
-def test_a_change_may_turn_protection_on_or_off(before: Any, after: Any, turn: bool | None) -> None:
+def test_a_change_may_turn_protection_on_or_off(before: Any, after: Any, turn: Any) -> None:
     assert find_turn(Happening(EventKind.SETTINGS_CHANGED, details=saved(before, after))) is turn
     assert find_turn(Happening(EventKind.SETTINGS_COUNTED, details=saved(before, after))) is None
