@@ -28,9 +28,9 @@ class MovedForm(FilterForm):
 
 
 @workspace_page(Permission.VIEW_ALL_EVENTS)
-def moved(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
+def moved(request: HtmxRequest, access: Access, save_ref: str) -> HttpResponse:
     """List what moved from a change of settings to the next one, oldest first."""
-    saved = _find_save(access, ref)
+    saved = _find_save(access, save_ref)
     form = MovedForm(request.GET)
     context: dict[str, Any] = {
         "access": access,

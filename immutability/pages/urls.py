@@ -13,7 +13,7 @@ urlpatterns = [
     path("<str:slug>/", overview, name="overview"),
     path("<str:slug>/settings/packages/containers/", container_settings, name="container-settings"),
     path("<str:slug>/settings/packages/containers/test/", try_patterns, name="try-patterns"),
-    path("<str:slug>/lock-log/<str:ref>/moved/", moved, name="moved"),
+    path("<str:slug>/lock-log/<str:save_ref>/moved/", moved, name="moved"),
     # A colon, which is in no repository's name and in no tag: nothing else looks like this.
     path("<str:slug>/repositories/<path:repository>:<str:tag>/", tag_page, name="tag"),
     path("<str:slug>/locked-tags/", locked_tags, name="locked-tags"),

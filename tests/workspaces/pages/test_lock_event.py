@@ -156,8 +156,8 @@ def test_the_link_in_a_refusal_opens_its_event_for_a_member(core: Core, member: 
     page = member.open(refuse(core))
     assert page.heading == "dana via the registry’s push of acme/api:v1.0.0 was refused"
     assert "The tag still points to the image that it was locked to." in page.main.text
-    assert page.facts["Locked to"] == digest_of(ONE)
-    assert page.facts["Pushed"] == digest_of(TWO)
+    assert page.facts["Locked to"].startswith(digest_of(ONE))
+    assert page.facts["Pushed"].startswith(digest_of(TWO))
     assert page.facts["Rule"] == f"{SEMVER.name} {SEMVER.pattern}"
 
 
@@ -234,7 +234,9 @@ def test_a_refused_identical_push_is_not_called_another_image(core: Core, member
     core.push("v1", image=ONE)
     core.push("v1", image=ONE)
     page = open_latest(member, EventKind.PUSH_REFUSED)
-    assert page.facts["Locked to"] == page.facts["Pushed"] == digest_of(ONE)
+    assert page.facts["Digest"] == digest_of(ONE)
+    assert "Pushed" not in page.facts
+    assert "It was the same image again" in page.main.text
     assert "another image" not in page.main.text
 
 
