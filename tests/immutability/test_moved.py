@@ -183,7 +183,8 @@ def test_the_pushes_of_another_workspace_are_left_out(acme: Workspace, globex: W
 
 def test_details_of_another_form_say_nothing(acme: Workspace) -> None:
     push(acme, AA, -60)
-    for details in (None, {}, {"before": 1, "after": {}}, {"before": {}, "after": {}}):
+    odd: list[Any] = [None, {}, {"before": 1, "after": {}}, {"before": {}, "after": {}}]
+    for details in odd:
         saved = write_at(NOON, kind="settings.changed", details=details)
         push(acme, BB, 5)
         assert find_moved(acme, saved).moves == []

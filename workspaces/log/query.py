@@ -210,7 +210,7 @@ class LogFilterForm(FilterForm):
 
     def to_whole_condition(self, slug: str) -> Q:
         """Return the condition on events of the workspace `slug`, with what is searched for."""
-        words = (_to_condition(word) for word in self.to_words(slug))
+        words = (to_condition(word) for word in self.to_words(slug))
         return Q(self.to_condition(), *words)
 
     def to_words(self, slug: str) -> tuple[Word, ...]:
@@ -327,7 +327,7 @@ def _search(
     is the ref of the last event that was looked at, or nothing where all were.
     """
     order = _order(is_fenced=False, newest_first=not is_newer)
-    wanted = found.filter(*(_to_condition(word) for word in words))
+    wanted = found.filter(*(to_condition(word) for word in words))
     ends = list(found.order_by(*order).values_list("ref", flat=True)[MAX_SCANNED - 1 :][:2])
     if len(ends) < 2:
         return list(wanted.order_by(*order)[: limit + 1]), ""
@@ -362,7 +362,8 @@ class _EventTag(Func):
         super().__init__("repository", "tag")
 
 
-def _to_condition(word: Word) -> Q:
+def to_condition(word: Word) -> Q:
+    """Return the condition on the events that a word matches."""
     condition = Q(IContains(EventText(), word.text))
     if word.digest:
         condition |= _begins("digest", word.digest) | _begins("other_digest", word.digest)
