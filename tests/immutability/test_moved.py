@@ -214,12 +214,14 @@ def read_all(workspace: Workspace, saved: LockEvent, limit: int) -> list[str]:
     return tags
 
 
+@pytest.mark.parametrize("seconds", [0.0, 10.0])
 @pytest.mark.parametrize("scanned", [2, 3, moved.MAX_SCANNED])
 @pytest.mark.parametrize("limit", [1, 2, 7, MOVES_PER_PAGE])
 def test_pages_miss_nothing_and_repeat_nothing(
-    acme: Workspace, monkeypatch: pytest.MonkeyPatch, scanned: int, limit: int
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch, scanned: int, limit: int, seconds: float
 ) -> None:
     monkeypatch.setattr(moved, "MAX_SCANNED", scanned)
+    monkeypatch.setattr(moved, "MAX_MATCH_SECONDS", seconds)
     names = [f"v{number}.0.0" for number in range(8)]
     for name in names:
         push(acme, AA, -60, tag=name)

@@ -114,6 +114,18 @@ def test_of_very_many_locks_the_newest_are_matched(
     assert member.open("/acme/").facts["Suspended locks"] == "1 or more"
 
 
+def test_counting_stops_where_the_rules_take_too_long(
+    acme: Workspace,
+    member: Browser,
+    protect: Callable[..., Policy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(figures, "MAX_MATCH_SECONDS", -1.0)
+    protect(acme, Protection.SOME, SEMVER)
+    make_lock(acme, "main")
+    assert member.open("/acme/").facts["Suspended locks"] == "0 or more"
+
+
 @pytest.mark.parametrize(
     ("count", "said"),
     [
