@@ -151,7 +151,7 @@ def _find_cut(pushes: list[Push], ends: list[LockEvent], shift: _Shift) -> datet
         ((row.at, row.tag) for row in ends),
         key=itemgetter(0),
     )
-    looked_at = None
+    looked_at: datetime | None = None
     for at, at_once in groupby(rows, key=itemgetter(0)):
         if last is not None and at > last:
             return last

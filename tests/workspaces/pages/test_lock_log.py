@@ -240,11 +240,11 @@ def test_the_tags_that_were_refused_most_are_named(acme: Workspace, member: Brow
 
 def test_the_log_says_how_far_it_is_sealed(acme: Workspace, auditor: Browser) -> None:
     record(tag_event("v1"))
-    assert "events are not sealed yet" in auditor.open(LOG).main.find("aside").text
+    assert "events are not sealed yet" in auditor.open(LOG).main.find(class_="log-side").text
     seal_events()
     page = auditor.open(LOG)
     count = LockEvent.objects.filter(workspace="acme").count()
-    assert f"All {count} events are sealed." in page.main.find("aside").text
+    assert f"All {count} events are sealed." in page.main.find(class_="log-side").text
     assert "Download checkpoint" not in page.main.text
     make_checkpoint("acme")
     auditor.open(LOG)
