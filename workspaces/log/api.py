@@ -117,8 +117,8 @@ _FILTERS = [
     _text("rule", "The name of a rule."),
     _text("digest", "A digest, or its first characters."),
     _text("ref", "The ref of one event."),
-    OpenApiParameter("since", OpenApiTypes.STR, description=f"From then on. {_MOMENT}"),
-    OpenApiParameter("until", OpenApiTypes.STR, description=f"Up to its end. {_MOMENT}"),
+    _text("since", f"From then on. {_MOMENT}"),
+    _text("until", f"Up to its end. {_MOMENT}"),
 ]
 _PLACES = [
     _text("before", "The events right before the one with this ref."),

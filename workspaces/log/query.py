@@ -39,6 +39,7 @@ _DIGEST = r"\A(?:[A-Za-z0-9+._-]+:)?[A-Za-z0-9=_-]*\Z"
 _REF = rf"\A[0-9A-Za-z]{{{REF_LENGTH}}}\Z"
 _A_MOMENT = "Enter a day like 2026-05-01, or a time like 2026-05-01T14:30."
 _A_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MAX_MOMENT_LENGTH = len("2026-05-01T14:30:15Z")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?Z?", re.ASCII)
 # What the index of text can find: it has groups of three characters of each word, which two blanks
 # before it and one behind it belong to.
@@ -76,7 +77,7 @@ class MomentInput(forms.DateTimeInput):
         return super().format_value(value)
 
 
-class MomentField(forms.Field):
+class MomentField(forms.CharField):
     """A day, or a moment of one to the minute or second, in UTC: its beginning or its end.
 
     What happened within the minute or the second that was typed belongs to the period.
@@ -85,11 +86,14 @@ class MomentField(forms.Field):
     def __init__(self, *, is_end: bool, **options: Any) -> None:
         self._is_end = is_end
         widget = MomentInput(whole_day="23:59" if is_end else "00:00")
-        super().__init__(required=False, widget=widget, help_text="UTC", **options)
+        options |= {"max_length": _MAX_MOMENT_LENGTH, "help_text": "UTC"}
+        super().__init__(required=False, widget=widget, **options)
+        # Of a text, which this is not in a browser.
+        self.widget.attrs.pop("maxlength", None)
 
-    def to_python(self, value: Any) -> datetime | None:
-        """Return the moment."""
-        text = str(value or "").strip()
+    def clean(self, value: Any) -> datetime | None:
+        """Return the moment, or None where nothing was typed."""
+        text: str = super().clean(value)
         if not text:
             return None
         found = _MOMENT.fullmatch(text)
