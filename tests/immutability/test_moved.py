@@ -10,7 +10,7 @@ from containers.models import Push
 from immutability import moved
 from immutability.moved import MOVES_PER_PAGE, MovedPage, Place, find_moved
 from immutability.policy.details import to_details
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 from tests.conftest import AA, BB, CC, SEMVER
 from tests.immutability.core import Core
 from tests.immutability.making import land
@@ -26,6 +26,7 @@ SOME = Policy(1, Protection.SOME, (SEMVER,))
 NONE = Policy(2, Protection.NONE, (SEMVER,))
 ALL = Policy(2, Protection.ALL)
 PRODUCTION = Policy(2, Protection.SOME, (PolicyRule("Production", "^prod$"),))
+EXCEPTED = Policy(2, Protection.ALL, exceptions=(PolicyException("Versions", "^v"),))
 ENDED = "another image was pushed while the tag was not protected"
 DELETED = "the tag was deleted while it was not protected"
 
@@ -71,6 +72,8 @@ Happened = Callable[[Workspace], Any]
         (SOME, NONE, [(BB, 5)], [("v1.0.0", AA, BB)]),
         (ALL, NONE, [(BB, 5)], [("v1.0.0", AA, BB)]),
         (SOME, PRODUCTION, [(BB, 5)], [("v1.0.0", AA, BB)]),
+        (ALL, EXCEPTED, [(BB, 5)], [("v1.0.0", AA, BB)]),
+        (EXCEPTED, ALL, [(BB, 5)], []),
         (SOME, NONE, [(BB, 5), (CC, 6)], [("v1.0.0", AA, BB), ("v1.0.0", BB, CC)]),
         # There and back is two moves.
         (SOME, NONE, [(BB, 5), (AA, 6)], [("v1.0.0", AA, BB), ("v1.0.0", BB, AA)]),

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from workspaces.access import ActorKind, describe_actor
-from workspaces.log.changes import list_rule_changes
+from workspaces.log.changes import PatternChange, list_pattern_changes
 from workspaces.log.kinds import EventKind
 from workspaces.text import to_sentence
 
@@ -193,7 +193,7 @@ def _settings_changed(event: Happened) -> Sentence:
     what = _TURNS[find_turn(event)]
     change = Part(f"{what}: {_PROTECTIONS[was]} → ")
     moves = Part(_count_moves(event))
-    note = f"Also{_describe_change(event)}" if list_rule_changes(event.details) else ""
+    note = f"Also{_describe_change(event)}" if _has_pattern_changes(event) else ""
     return Sentence((_who(event), change, Part(_PROTECTIONS[is_now], Style.STRONG), moves), note)
 
 
@@ -206,28 +206,34 @@ _TURNS = {
 
 
 def _describe_change(event: Happened) -> str:
-    """Return what became of the rules, or else that the settings were changed."""
-    changes = list_rule_changes(event.details)
-    if not changes:
-        return " changed the container settings"
-    if len(changes) == 1 and changes[0].what in _RULE_VERBS:
-        return f" {_RULE_VERBS[changes[0].what]} the rule {changes[0].name}"
+    """Return what became of rules and exceptions, or else that the settings were changed."""
+    said = [
+        _describe_list(changes, noun)
+        for key, noun in (("rules", "rule"), ("exceptions", "exception"))
+        if (changes := list_pattern_changes(event.details, key))
+    ]
+    return " and".join(said) if said else " changed the container settings"
+
+
+def _has_pattern_changes(event: Happened) -> bool:
+    return any(list_pattern_changes(event.details, key) for key in ("rules", "exceptions"))
+
+
+def _describe_list(changes: Sequence[PatternChange], noun: str) -> str:
+    """Return what became of the rules, or of the exceptions: how many, or the name of one."""
+    if len(changes) == 1 and changes[0].what in _VERBS:
+        return f" {changes[0].what} the {noun} {changes[0].name}"
     counts = [
-        f"{number} {what}"
-        for what in _RULE_VERBS
-        if (number := sum(each.what == what for each in changes))
+        f"{number} {verb}"
+        for verb in _VERBS
+        if (number := sum(each.what == verb for each in changes))
     ]
     if not counts:
-        return " put the rules in another order"
-    return f" changed the rules: {', '.join(counts)}"
+        return f" put the {noun}s in another order"
+    return f" changed the {noun}s ({', '.join(counts)})"
 
 
-_RULE_VERBS = {
-    "added": "added",
-    "changed": "changed",
-    "renamed": "renamed",
-    "removed": "removed",
-}
+_VERBS = ("added", "changed", "renamed", "removed")
 
 
 def _count_moves(event: Happened) -> str:

@@ -36,6 +36,6 @@ def drop_text_index(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("workspaces", "0002_count_locks")]
+    dependencies = [("workspaces", "0003_token_repositories")]
 
     operations = [migrations.RunPython(create_text_index, drop_text_index)]

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from workspaces.access import Permission, Role
 from workspaces.callers import Access
-from workspaces.log.changes import describe_value, list_changes, list_rule_changes
+from workspaces.log.changes import describe_value, list_changes, list_pattern_changes
 from workspaces.log.checkpoints import latest_checkpoint
 from workspaces.log.figures import (
     DAYS_SHOWN,
@@ -160,7 +160,8 @@ def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
             "tone": tone,
             "repeats": sum(event.repeats.values_list("count", flat=True)),
             "changes": list_changes(event.details),
-            "rule_changes": list_rule_changes(event.details),
+            "rule_changes": list_pattern_changes(event.details, "rules"),
+            "exception_changes": list_pattern_changes(event.details, "exceptions"),
             "details": _list_details(event),
             "about": _find_ref(event.details),
             "is_counted_later": _is_counted_later(event),

@@ -14,7 +14,7 @@ from immutability import figures
 from immutability.locked_tags import LockCount
 from immutability.models import Job, LockedTag
 from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import SEMVER
+from tests.conftest import CACHES, LATEST, SEMVER
 from tests.immutability.making import land, make_lock, set_record
 from tests.page import Browser, Page
 from tests.workspaces.log.tampering import write_at
@@ -71,6 +71,16 @@ def test_it_says_what_is_protected(
     assert page.main.find(class_="protection-head").text.startswith(said)
     assert page.heading == "Acme"
     assert member.follow("Container settings").heading
+
+
+def test_it_names_the_exceptions_under_all(
+    acme: Workspace, member: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(LATEST, CACHES))
+    said = f"2 exceptions: {LATEST.name}, {CACHES.name}"
+    assert said in member.open("/acme/").main.find(class_="protection-head").text
+    protect(acme, Protection.NONE, exceptions=(LATEST, CACHES))
+    assert "exception" not in member.open("/acme/").main.find(class_="protection-head").text
 
 
 def test_it_counts_the_locked_tags_the_suspended_locks_and_the_repositories(

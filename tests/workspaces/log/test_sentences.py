@@ -10,6 +10,10 @@ from workspaces.log.kinds import EventKind
 from workspaces.log.sentences import Style, find_turn, tell, tell_locked_together
 
 RULES = [{"name": "Releases", "pattern": "^v"}]
+EXCEPTIONS = [
+    {"name": "Latest", "pattern": "^latest$"},
+    {"name": "Caches", "pattern": "^buildcache"},
+]
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,7 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
         EventKind.SETTINGS_CHANGED,
         {"details": saved("all", "some", {"name": "Prod", "pattern": "prod"}, locks_suspended=1)},
         "bob changed what is protected: All tags → Some tags, 1 lock suspended",
-        "Also changed the rules: 1 added, 1 removed",
+        "Also changed the rules (1 added, 1 removed)",
         "",
     ),
     (
@@ -257,6 +261,42 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
         "",
     ),
     (EventKind.SETTINGS_CHANGED, {}, "bob changed the container settings", "", ""),
+    (
+        EventKind.SETTINGS_CHANGED,
+        {
+            "details": {
+                "before": {"protection": "all", "rules": [], "exceptions": []},
+                "after": {"protection": "all", "rules": RULES, "exceptions": EXCEPTIONS},
+            }
+        },
+        "bob added the rule Releases and changed the exceptions (2 added)",
+        "",
+        "",
+    ),
+    (
+        EventKind.SETTINGS_CHANGED,
+        {
+            "details": {
+                "before": {"protection": "some", "rules": RULES, "exceptions": EXCEPTIONS},
+                "after": {"protection": "all", "rules": RULES, "exceptions": EXCEPTIONS[:1]},
+            }
+        },
+        "bob changed what is protected: Some tags → All tags",
+        "Also removed the exception Caches",
+        "",
+    ),
+    (
+        EventKind.SETTINGS_CHANGED,
+        {
+            "details": {
+                "before": {"protection": "all", "exceptions": EXCEPTIONS},
+                "after": {"protection": "all", "exceptions": EXCEPTIONS[::-1]},
+            }
+        },
+        "bob put the exceptions in another order",
+        "",
+        "",
+    ),
     (
         EventKind.SETTINGS_COUNTED,
         {
