@@ -314,7 +314,7 @@ def _email_changed(event: Happened) -> Sentence:
 
 def _token_created(event: Happened) -> Sentence:
     scopes = (event.details or {}).get("scopes")
-    note = f"It can {', '.join(map(str, scopes))}" if isinstance(scopes, list) and scopes else ""
+    note = f"Scopes: {', '.join(map(str, scopes))}" if isinstance(scopes, list) and scopes else ""
     parts = (_who(event), Part(" created the access token"), *_named(event, "token"))
     return Sentence(parts, note)
 

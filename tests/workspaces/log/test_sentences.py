@@ -379,7 +379,7 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
         EventKind.TOKEN_CREATED,
         {"details": {"token": "ci", "scopes": ["push", "audit"]}},
         "bob created the access token ci",
-        "It can push, audit",
+        "Scopes: push, audit",
         "",
     ),
     (
