@@ -117,6 +117,7 @@ class Push(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["workspace", "repository", "tag", "id"], name="push_by_tag"),
+            models.Index(fields=["workspace", "at", "id"], name="push_by_time"),
         ]
 
     def __str__(self) -> str:

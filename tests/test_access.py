@@ -39,6 +39,7 @@ from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.invitations import invite
 from workspaces.actions.passwords import LINK_TOKENS
 from workspaces.actions.workspaces import create_workspace
+from workspaces.log.checkpoints import make_checkpoint
 from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, User, Workspace
 
@@ -189,6 +190,9 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "GET": page(ALICE, OLGA),
         "POST": page(ALICE, OLGA, status=302),
     },
+    "<str:slug>/lock-log/checkpoint/download/": {"GET": page(ALICE, OLGA)},
+    # What moved while a change of settings was in force.
+    "<str:slug>/lock-log/<str:save_ref>/moved/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/export/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/export/download/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/export/<uuid:export_id>/": {"GET": page(ALICE, OLGA)},
@@ -273,6 +277,7 @@ class Things:
     slug: str
     lock_id: int
     ref: str
+    save_ref: str
     claim_id: str
     repository: str
     token_id: int
@@ -319,10 +324,12 @@ def make_things(workspace: Workspace) -> Things:
     admin = workspace.memberships.get(role="admin").user
     secret = invite(workspace, "somebody", Role.MEMBER, inviter=admin, actor=SYSTEM)
     person = workspace.memberships.latest("id")
+    make_checkpoint(workspace.slug)
     return Things(
         slug=workspace.slug,
         lock_id=lock_id,
         ref=ref,
+        save_ref=LockEvent.objects.get(workspace=workspace.slug, kind="settings.changed").ref,
         claim_id=claim_id,
         repository=name,
         token_id=token_id,
@@ -599,6 +606,7 @@ FOREIGN = [
     for name in (
         "lock_id",
         "ref",
+        "save_ref",
         "claim_id",
         "repository",
         "token_id",

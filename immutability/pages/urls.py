@@ -4,6 +4,7 @@ from django.urls import path
 
 from immutability.pages.container_settings import container_settings
 from immutability.pages.locked_tags import delete_page, locked_tags, release_page
+from immutability.pages.moved import moved
 from immutability.pages.overview import overview
 from immutability.pages.tag import tag_page
 from immutability.pages.tester import try_patterns
@@ -15,6 +16,7 @@ urlpatterns = [
     path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),
     path("<str:slug>/settings/packages/containers/", container_settings, name="container-settings"),
     path("<str:slug>/settings/packages/containers/test/", try_patterns, name="try-patterns"),
+    path("<str:slug>/lock-log/<str:save_ref>/moved/", moved, name="moved"),
     # A colon, which is in no repository's name and in no tag: nothing else looks like this.
     path("<str:slug>/repositories/<path:repository>:<str:tag>/", tag_page, name="tag"),
     path("<str:slug>/locked-tags/", locked_tags, name="locked-tags"),

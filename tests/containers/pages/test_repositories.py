@@ -70,13 +70,14 @@ def test_a_repository_leads_to_its_locked_tags_and_its_events(
     assert (page.heading, page.main.find(name="q")["value"]) == ("Locked tags", "acme/api")
     admin.open(REPOSITORIES)
     page = admin.follow("Lock log of acme/api")
-    assert [row[1:3] for row in page.rows] == [["Repository made public", "acme/api"]]
+    said = [each.text for each in page.main.find_all(class_="story-said")]
+    assert said == ["Taglock made acme/api public: anyone can pull from it"]
 
 
 def test_the_event_says_what_was_and_what_is(acme: Workspace, admin: Browser) -> None:
     set_public(acme, RepositoryName("acme/api"), is_public=True, actor=SYSTEM)
     admin.open(f"/acme/lock-log/{LockEvent.objects.get(repository='acme/api').ref}")
-    assert admin.page.heading == "Repository made public"
+    assert admin.page.heading == "Taglock made acme/api public: anyone can pull from it"
     assert admin.page.facts["Repository"] == "acme/api"
     assert admin.page.rows == [["Is public", "no", "yes"]]
 
