@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import CharField, Func, QuerySet
+from django.db.models import CharField, Func, Q, QuerySet
 from django.db.models.lookups import IContains, IEndsWith
 
 from containers.names import RepositoryName, TagName
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState, Policy, Protection, cover
 from workspaces.models import Workspace
+from workspaces.search import EVERYTHING, TagSearch
 
 LOCKED_TAGS_PER_PAGE = 50
 MAX_LOCKED_TAGS_PER_PAGE = 200
@@ -40,9 +41,9 @@ _INDEXED_TEXT = re.compile(r"[^\W_]{3}|[^\W_]{2}[\W_]|[\W_][^\W_]")
 
 @dataclass(frozen=True)
 class LockedTagQuery:
-    """What to look for: text in "repository:tag", a whole repository or tag, a lock status."""
+    """What to look for: what was typed, a whole repository or tag, a lock status."""
 
-    text: str = ""
+    search: TagSearch = EVERYTHING
     repository: RepositoryName | None = None
     tag: TagName | None = None
     status: str = ""
@@ -106,7 +107,7 @@ def find_locked_tags(
     if before:
         scope = scope.filter(id__lt=before)
     # Of most states there are few, and an index has them in order. Most locks are locked.
-    if query.status in _RARE_STATES:
+    if query.status in RARE_STATES:
         # SQLite uses the index where the condition is that of the index, in its words.
         scope = scope.filter(state=query.status).exclude(state=LockState.LOCKED)
     wanted = _narrow(scope, query)
@@ -120,7 +121,7 @@ def find_locked_tags(
     return LockedTagPage(locks, picked.next_before, picked.is_whole)
 
 
-_RARE_STATES = tuple(each.value for each in LockState if each is not LockState.LOCKED)
+RARE_STATES = tuple(each.value for each in LockState if each is not LockState.LOCKED)
 
 
 def _can_have_status(policy: Policy, status: str) -> bool:
@@ -131,8 +132,8 @@ def _can_have_status(policy: Policy, status: str) -> bool:
 def _narrow(scope: QuerySet[LockedTag], query: LockedTagQuery) -> QuerySet[LockedTag] | None:
     """Return those of `scope` that match; None where all do, but for what the policy says."""
     wanted = scope
-    if query.text:
-        wanted = wanted.filter(IContains(LockedName(), query.text))
+    if query.search != EVERYTHING:
+        wanted = wanted.filter(_to_condition(query.search))
     if query.repository:
         wanted = wanted.filter(repository=query.repository.name)
     if query.tag:
@@ -141,6 +142,19 @@ def _narrow(scope: QuerySet[LockedTag], query: LockedTagQuery) -> QuerySet[Locke
     if query.status == LockState.LOCKED:
         wanted = wanted.filter(state=query.status)
     return None if wanted is scope else wanted
+
+
+def _to_condition(search: TagSearch) -> Q:
+    """Return the condition that a lock is looked for."""
+    has_name = Q(IContains(LockedName(), search.name)) if search.name else Q()
+    has_digest = to_digest_range(search.digest) if search.digest else Q()
+    return has_name | has_digest if search.is_either else has_name & has_digest
+
+
+def to_digest_range(digest: str) -> Q:
+    """Return the condition that a digest begins like this, in a form that an index serves."""
+    # Behind every hexadecimal digit comes the letter g.
+    return Q(digest__gte=digest, digest__lt=f"{digest}g")
 
 
 def _search(
@@ -166,9 +180,10 @@ def _search(
 
 def _is_indexed(query: LockedTagQuery) -> bool:
     """Whether an index finds what is looked for."""
-    if query.repository:
+    search = query.search
+    if query.repository or (search.digest and not search.is_either):
         return True
-    texts = [query.text, f":{query.tag or ''}"]
+    texts = [search.name, f":{query.tag or ''}"]
     has_words = any(_INDEXED_TEXT.search(text) for text in texts)
     return connection.vendor == "postgresql" and has_words
 

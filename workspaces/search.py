@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 # A refusal that is pasted whole fits.
-MAX_SEARCH_LENGTH = 1024
+MAX_SEARCH_LENGTH = 1000
 # Fewer hexadecimal digits are only looked for in names.
 MIN_HEX_LENGTH = 6
 
@@ -63,11 +63,19 @@ class TagSearch:
         _, colon, tag = self.name.rpartition(":")
         return tag if colon else ""
 
+    def decide(self, *, has_name: bool, has_digest: bool) -> bool:
+        """Whether what has this name, or this digest, is looked for."""
+        return (has_name or has_digest) if self.is_either else (has_name and has_digest)
+
     def matches(self, repository: str, tag: str, *digests: str) -> bool:
         """Whether a tag, with these digests, is looked for."""
-        has_name = self.name.lower() in f"{repository}:{tag}".lower()
-        has_digest = not self.digest or any(each.startswith(self.digest) for each in digests)
-        return (has_name or has_digest) if self.is_either else (has_name and has_digest)
+        return self.decide(
+            has_name=self.name.lower() in f"{repository}:{tag}".lower(),
+            has_digest=not self.digest or any(each.startswith(self.digest) for each in digests),
+        )
+
+
+EVERYTHING = TagSearch()
 
 
 def parse_search(text: str) -> TagSearch:

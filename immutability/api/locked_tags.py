@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.names import MAX_REPOSITORY_LENGTH, parse_repository, parse_tag
+from containers.names import parse_repository, parse_tag
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag
@@ -37,6 +37,7 @@ from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
 from workspaces.problems import OneOfField, PlainTextField, Problem, StrictSerializer, TextField
 from workspaces.queries import read_query, require_known_parameters
+from workspaces.search import MAX_SEARCH_LENGTH, parse_search
 from workspaces.text import to_sentence
 
 
@@ -89,8 +90,9 @@ class ListQuerySerializer(StrictSerializer):
     q = TextField(
         default="",
         allow_blank=True,
-        max_length=MAX_REPOSITORY_LENGTH,
-        help_text='Text in "<repository>:<tag>".',
+        max_length=MAX_SEARCH_LENGTH,
+        help_text='What a search box takes: a part of "<repository>:<tag>", in any case, a digest '
+        "or its beginning, a reference with the registry's address, or a refusal.",
     )
     repository = ReferenceField(
         parse_repository,
@@ -162,7 +164,9 @@ class LockedTagListView(APIView):
         access.require(Permission.VIEW_LOCKED_TAGS)
         wanted = read_query(request, ListQuerySerializer)
         policy = read_policy(access.workspace)
-        query = LockedTagQuery(wanted["q"], wanted["repository"], wanted["tag"], wanted["state"])
+        query = LockedTagQuery(
+            parse_search(wanted["q"]), wanted["repository"], wanted["tag"], wanted["state"]
+        )
         page = decide_or_refuse(
             lambda: find_locked_tags(
                 access.workspace, policy, query, before=wanted["before"], limit=wanted["limit"]

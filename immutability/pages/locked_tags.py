@@ -9,7 +9,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 
 from containers.connection import find_registry
-from containers.names import MAX_REPOSITORY_LENGTH
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag
@@ -29,13 +28,16 @@ from workspaces.callers import Access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
+from workspaces.search import MAX_SEARCH_LENGTH, parse_search
 from workspaces.text import describe_bad_character, to_sentence
 
 
 class LockedTagFilterForm(FilterForm):
     """What to look for, and the place in the list."""
 
-    q = forms.CharField(label="Repository or tag", required=False, max_length=MAX_REPOSITORY_LENGTH)
+    q = forms.CharField(
+        label="Tag, repository or digest", required=False, max_length=MAX_SEARCH_LENGTH
+    )
     state = forms.ChoiceField(
         label="Lock status",
         required=False,
@@ -94,7 +96,7 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
     context = {"access": access, "form": form, "policy": policy, "is_filtered": bool(request.GET)}
     if form.is_valid():
         wanted = form.cleaned_data
-        query = LockedTagQuery(wanted["q"], status=wanted["state"])
+        query = LockedTagQuery(parse_search(wanted["q"]), status=wanted["state"])
         page = find_locked_tags(access.workspace, policy, query, before=wanted["before"])
         following = request.GET.copy()
         following["before"] = str(page.next_before)

@@ -27,26 +27,27 @@ from immutability.reading import read_policy
 from tests.conftest import is_postgresql
 from tests.immutability.making import make_lock, make_locks
 from workspaces.models import Workspace
+from workspaces.search import parse_search
 
 pytestmark = pytest.mark.django_db
 
 COVERS_MOST = PolicyRule("Most", "^(v|rc)")
 QUERIES = [
     LockedTagQuery(),
-    LockedTagQuery("v1"),
-    LockedTagQuery("V1."),
-    LockedTagQuery("acme/web"),
-    LockedTagQuery("web:rc"),
-    LockedTagQuery("no-such-thing"),
-    LockedTagQuery("%"),
+    LockedTagQuery(parse_search("v1")),
+    LockedTagQuery(parse_search("V1.")),
+    LockedTagQuery(parse_search("acme/web")),
+    LockedTagQuery(parse_search("web:rc")),
+    LockedTagQuery(parse_search("no-such-thing")),
+    LockedTagQuery(parse_search("%")),
     LockedTagQuery(repository=RepositoryName("acme/api")),
     LockedTagQuery(tag=TagName("v1.0")),
     LockedTagQuery(tag=TagName("V1.0")),
     LockedTagQuery(tag=TagName("_")),
-    LockedTagQuery("rc", RepositoryName("acme/web"), TagName("rc3")),
+    LockedTagQuery(parse_search("rc"), RepositoryName("acme/web"), TagName("rc3")),
     *(LockedTagQuery(status=status) for status in LOCK_STATUSES),
-    LockedTagQuery("web", status="released"),
-    LockedTagQuery("other", status=SUSPENDED),
+    LockedTagQuery(parse_search("web"), status="released"),
+    LockedTagQuery(parse_search("other"), status=SUSPENDED),
 ]
 
 
@@ -71,7 +72,7 @@ def expect(workspace: Workspace, query: LockedTagQuery) -> list[int]:
     return [
         row.id
         for row in LockedTag.objects.filter(workspace=workspace).order_by("-id")
-        if query.text.lower() in f"{row.repository}:{row.tag}".lower()
+        if query.search.matches(row.repository, row.tag, row.digest)
         and query.repository in (None, RepositoryName(row.repository))
         and query.tag in (None, TagName(row.tag))
         and query.status in ("", get_lock_status(row, policy))
@@ -134,7 +135,7 @@ def test_text_that_an_index_finds_is_found_behind_what_is_looked_through(
     many: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locked_tags, "MAX_SCANNED", 5)
-    page = find_locked_tags(many, read_policy(many), LockedTagQuery("v1.0-3"))
+    page = find_locked_tags(many, read_policy(many), LockedTagQuery(parse_search("v1.0-3")))
     # SQLite has no such index, and goes on with the next page.
     assert page.is_whole is is_postgresql()
     assert [row.tag for row, _ in page.locks] == (
@@ -199,7 +200,11 @@ def test_text_is_found_by_its_index(planned: Workspace, lookup: Any) -> None:
 @pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("query", "most"),
-    [(LockedTagQuery(), 3), (LockedTagQuery("v1"), 5), (LockedTagQuery(status=SUSPENDED), 3)],
+    [
+        (LockedTagQuery(), 3),
+        (LockedTagQuery(parse_search("v1")), 5),
+        (LockedTagQuery(status=SUSPENDED), 3),
+    ],
     ids=str,
 )
 def test_a_page_costs_a_few_statements(

@@ -287,7 +287,7 @@ def test_an_unknown_state_is_an_error(every_state: Workspace, member: Browser) -
 
 
 def test_a_search_that_is_too_long_is_an_error(protected: Workspace, member: Browser) -> None:
-    page = member.open(f"{LOCKED_TAGS}?q={'x' * 256}")
+    page = member.open(f"{LOCKED_TAGS}?q={'x' * 1001}")
     assert list(read_errors(page)) == ["id_q"]
 
 
