@@ -16,6 +16,7 @@ from packages_site.environment import (
     read_environment,
     read_secret_key,
 )
+from packages_site.version import VERSION
 from workspaces.access import ActorKind
 
 try:
@@ -209,6 +210,8 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+TAGLOCK_VERSION = VERSION
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"

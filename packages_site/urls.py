@@ -8,6 +8,7 @@ from containers.tokens.views import issue_token
 from immutability.gate.views import gate
 from packages_site import health
 from packages_site.api_docs import ApiDocsView
+from packages_site.guides import guide, guide_list
 from workspaces.api.access_tokens import AccessTokenListView, AccessTokenView
 from workspaces.log.api import CheckpointView, ExportView, LockEventView, LockLogView
 
@@ -42,6 +43,8 @@ urlpatterns = [
     path("v2/<anything:path>", gate, name="gate"),
     path("auth/token", issue_token, name="token"),
     path("api/v1/", include((api_urlpatterns, "api"))),
+    path("docs/", guide_list, name="guides"),
+    path("docs/<slug:name>/", guide, name="guide"),
     path("", include("workspaces.pages.urls")),
     path("", include("containers.pages.urls")),
     path("", include("immutability.pages.urls")),

@@ -1,7 +1,9 @@
 """What holds for the HTML of every page: headings, labels, ids, tables, and no inline script."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,6 +220,7 @@ PAGES: dict[str, Callable[[Site], Page]] = {
     "overview, empty": lambda site: empty(site, "/globex/"),
     "home": open_home_of_several,
     "workspace settings": lambda site: site.admin.open("/acme/settings/"),
+    "guides": lambda site: site.admin.open("/docs/"),
     "packages": lambda site: site.admin.open("/acme/settings/packages/"),
     "access tokens": open_access_tokens,
     "access tokens, empty": lambda site: empty(site, TOKENS.replace("acme", "globex")),
@@ -370,12 +373,24 @@ def test_htmx_runs_nothing_from_strings(site: Site) -> None:
 
 
 def test_scripts_are_loaded_only_where_they_are_used(site: Site) -> None:
-    loaded = [script["src"] for script in site.admin.open(SETTINGS).find_all("script")]
-    assert [name.rsplit("/", 1)[1] for name in loaded] == ["htmx-2.min.js", "tester.js"]
-    assert [script["src"] for script in site.admin.open("/acme/lock-log/").find_all("script")] == [
-        "/static/js/local-time.js"
-    ]
-    assert site.admin.open("/acme/settings/").find_all("script") == []
+    everywhere = ["dialog.js", "copy.js", "local-time.js"]
+    assert load_scripts(site, SETTINGS) == [*everywhere, "htmx-2.min.js", "tester.js"]
+    assert load_scripts(site, "/acme/settings/") == everywhere
+
+
+def load_scripts(site: Site, path: str) -> list[str]:
+    scripts = site.admin.open(path).find_all("script")
+    return [script["src"].rsplit("/", 1)[1] for script in scripts]
+
+
+def test_no_script_is_loaded_twice(page: Page) -> None:
+    loaded = [script["src"] for script in page.find_all("script")]
+    assert len(loaded) == len(set(loaded))
+
+
+def test_every_icon_of_a_page_is_there(page: Page) -> None:
+    known = set(re.findall(r'<symbol id="([^"]+)"', Path("static/icons.svg").read_text()))
+    assert {use["href"].partition("#")[2] for use in page.find_all("use")} <= known
 
 
 # What makes a page well made.
@@ -419,7 +434,14 @@ def find_problems_of_the_whole(page: Page) -> Iterator[str]:
 
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-REFERENCES = ("for", "form", "aria-describedby", "aria-labelledby", "aria-controls")
+REFERENCES = (
+    "for",
+    "form",
+    "aria-describedby",
+    "aria-labelledby",
+    "aria-controls",
+    "popovertarget",
+)
 
 
 def find_dead_references(element: Element, ids: set[str]) -> Iterator[str]:

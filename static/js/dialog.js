@@ -9,13 +9,13 @@ document.addEventListener("click", async (event) => {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const content = page.getElementById("dialog");
     if (!response.ok || !content) throw new Error("not a dialog");
-    open(content, link);
+    openDialog(content, link);
   } catch {
     window.location.assign(link.href);
   }
 });
 
-function open(content, link) {
+function openDialog(content, link) {
   const dialog = document.createElement("dialog");
   const heading = content.querySelector("h1");
   heading.id = "dialog-heading";
@@ -27,9 +27,21 @@ function open(content, link) {
   });
   dialog.addEventListener("close", () => {
     dialog.remove();
-    link.focus();
+    returnFocus(link);
   });
   document.body.append(dialog);
   dialog.showModal();
-  (dialog.querySelector("input[type=radio]:checked") ?? dialog.querySelector("input[name=reason]")).focus();
+  chooseField(dialog).focus();
+}
+
+function chooseField(dialog) {
+  return dialog.querySelector("input[type=radio]:checked, input:not([type=hidden]), textarea, select")
+    ?? dialog.querySelector("[data-close]");
+}
+
+// A link in a menu is hidden once the menu has closed: its button takes the focus then.
+function returnFocus(link) {
+  const menu = link.closest("[popover]");
+  const opener = menu && document.querySelector(`[popovertarget="${menu.id}"]`);
+  (menu && !menu.matches(":popover-open") && opener ? opener : link).focus();
 }

@@ -77,6 +77,7 @@ def _ask(request: HtmxRequest, access: Access, form: ExportForm, status: int = 2
     typed_id = form.cleaned_data.get("export") if form.is_bound else None
     context = {
         "access": access,
+        "here": "export",
         "form": form,
         "export_id": typed_id or uuid4(),
         "unsealed": count_unsealed(access.workspace.slug),

@@ -4,11 +4,16 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from django import template
+from django.conf import settings
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workspaces.access import describe_actor
+from workspaces.charts import BarChart
 
 register = template.Library()
 
@@ -74,3 +79,87 @@ def digest(value: str) -> SafeString | str:
         encoded[:12],
         encoded[12:],
     )
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Draw an icon of icons.svg, which says nothing to a screen reader: a word goes with it."""
+    return format_html(
+        '<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons.svg"), name
+    )
+
+
+@register.simple_tag
+def version() -> str:
+    """Return which version of Taglock this is."""
+    return settings.TAGLOCK_VERSION
+
+
+@register.simple_tag
+def guide_url(name: str = "", anchor: str = "") -> str:
+    """Return the address of a guide, `docs/<name>.md`, or of the list of them."""
+    address = reverse("guide", args=[name]) if name else reverse("guides")
+    return f"{address}#{anchor}" if anchor else address
+
+
+@register.simple_tag
+def long_name(name: str, url: str = "") -> SafeString:
+    """Show a name on one line, cut where it is too long; the focus shows the whole of it."""
+    if url:
+        return format_html('<a class="clip" href="{}" title="{}">{}</a>', url, name, name)
+    return format_html('<span class="clip" tabindex="0" title="{}">{}</span>', name, name)
+
+
+@register.inclusion_tag("copy_button.html")
+def copy_button(value: str, what: str) -> dict[str, str]:
+    """Show a button that copies `value`; `what` names it: "the digest"."""
+    return {"value": value, "what": what}
+
+
+@register.inclusion_tag("command.html")
+def command(text: str, what: str = "the command") -> dict[str, str]:
+    """Show a command, on one line or more, with a button that copies it."""
+    return {"text": text, "what": what}
+
+
+@register.inclusion_tag("state_badge.html")
+def state_badge(state: str, label: str = "") -> dict[str, str]:
+    """Show a state as an icon and a word: `label`, or the state itself, capitalized."""
+    look, icon_name = _STATES.get(state, ("quiet", ""))
+    return {"look": look, "icon_name": icon_name, "label": label or state.capitalize()}
+
+
+_STATES = {
+    "locked": ("ok", "lock"),
+    "suspended": ("warning", "lock-open"),
+    "released": ("warning", "lock-open"),
+    "claimed": ("warning", "clock"),
+    "reserved": ("danger", "ban"),
+    "deleting": ("danger", "trash-2"),
+    "refused": ("danger", "ban"),
+    "expired": ("danger", "clock"),
+    "public": ("warning", ""),
+}
+
+
+@register.simple_tag(takes_context=True)
+def with_next(context: template.Context, url: str) -> str:
+    """Return `url`, with the address of this page as the place to come back to."""
+    request: HttpRequest = context["request"]
+    return f"{url}?{urlencode({'next': request.get_full_path()})}"
+
+
+@register.simple_tag(takes_context=True)
+def without(context: template.Context, *names: str) -> str:
+    """Return the query string of this page without these parameters, as a chip removes a filter."""
+    request: HttpRequest = context["request"]
+    kept = request.GET.copy()
+    for name in names:
+        kept.pop(name, None)
+    return f"?{kept.urlencode()}"
+
+
+@register.inclusion_tag("bar_chart.html")
+def bar_chart(chart: BarChart) -> dict[str, BarChart]:
+    """Draw a bar chart."""
+    return {"chart": chart}

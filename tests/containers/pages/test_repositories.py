@@ -67,7 +67,7 @@ def test_a_repository_leads_to_its_locked_tags_and_its_events(
     set_public(acme, RepositoryName("acme/api"), is_public=True, actor=SYSTEM)
     admin.open(REPOSITORIES)
     page = admin.follow("acme/api")
-    assert (page.heading, page.find(name="q")["value"]) == ("Locked tags", "acme/api")
+    assert (page.heading, page.main.find(name="q")["value"]) == ("Locked tags", "acme/api")
     admin.open(REPOSITORIES)
     page = admin.follow("Lock log of acme/api")
     assert [row[1:3] for row in page.rows] == [["Repository made public", "acme/api"]]
@@ -179,7 +179,7 @@ def test_a_long_list_has_pages_that_keep_the_search(acme: Workspace, member: Bro
     page = member.follow("More repositories")
     assert names_of(page) == names[-1:]
     assert page.find("caption").text == "1 repository, by name"
-    assert page.find(name="q")["value"] == "n"
+    assert page.main.find(name="q")["value"] == "n"
     assert page.find_all("a", rel="next") == []
 
 

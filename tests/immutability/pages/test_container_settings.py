@@ -136,7 +136,7 @@ def test_save_is_never_greyed_out_and_nothing_else_is(admin: Browser) -> None:
 def test_enter_in_a_field_of_the_form_saves(admin: Browser) -> None:
     page = admin.open(SETTINGS)
     form = page.by_id("settings-form")
-    buttons = [button for button in page.find_all("button") if page.form_of(button) is form]
+    buttons = [button for button in page.main.find_all("button") if page.form_of(button) is form]
     assert (buttons[0]["name"], buttons[0]["value"]) == ("action", "save")
 
 
@@ -181,7 +181,6 @@ def test_others_see_the_values_and_no_form_control(
     page = browser.open(SETTINGS)
     for tag in ("form", "input", "select", "textarea", "button"):
         assert page.main.find_all(tag) == []
-    assert [button.text for button in page.find_all("button")] == ["Sign out"]
     assert page.facts == {
         "Protection": "Some tags are protected",
         "Rules": r"Release versions ^v\d+\.\d+\.\d+$ Production ^prod$",

@@ -200,7 +200,7 @@ def test_others_are_offered_nothing(
     assert page.find_all(class_="actions") == []
     assert "Actions" not in [heading.text for heading in page.find_all("th", scope="col")]
     assert [link for link in page.main.find_all("a") if "/delete/" in link["href"]] == []
-    assert page.find_all("script") == []
+    assert page.main.find_all("script") == []
 
 
 def test_strangers_find_no_page(
@@ -239,7 +239,7 @@ def test_search_finds_text_in_repository_and_tag(
     make_lock(protected, "latest")
     member.open(LOCKED_TAGS)
     page = member.press("Search", q=text)
-    assert page.find(name="q")["value"] == text
+    assert page.main.find(name="q")["value"] == text
     if found:
         assert tags_of(page) == [f"acme/api:{tag}" for tag in found]
     else:
@@ -372,7 +372,7 @@ def test_the_next_page_keeps_the_filters(protected: Workspace, member: Browser) 
     query = parse_qs(urlsplit(page.path).query)
     assert (query["q"], query["state"]) == (["n"], ["locked"])
     assert tags_of(page) == [f"acme/api:n{number}" for number in reversed(range(10))]
-    assert page.find(name="q")["value"] == "n"
+    assert page.main.find(name="q")["value"] == "n"
 
 
 def test_a_search_from_a_later_page_begins_at_the_first(

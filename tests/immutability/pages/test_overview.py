@@ -116,7 +116,8 @@ def test_admins_and_auditors_see_every_event(
 def test_the_header_names_the_workspace_the_person_and_the_role(admin: Browser) -> None:
     page = admin.open("/acme/")
     assert page.find(class_="workspace-name").text == "Acme"
-    assert page.find(class_="workspace-name")["aria-current"] == "page"
+    here = page.find("nav", aria_label="Workspace").find("a", aria_current="page")
+    assert here.text == "Overview"
     assert page.find(class_="who").text == "alice (admin)"
 
 

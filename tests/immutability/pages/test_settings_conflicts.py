@@ -222,7 +222,7 @@ def test_enter_never_suspends_locks(locked: Workspace, admin: Browser) -> None:
     admin.open(SETTINGS)
     page = admin.press("Save", 409, protection="none")
     form = page.by_id("settings-form")
-    buttons = [button for button in page.find_all("button") if page.form_of(button) is form]
+    buttons = [button for button in page.main.find_all("button") if page.form_of(button) is form]
     assert buttons[0]["value"] == "save"
 
 

@@ -91,9 +91,10 @@ def test_the_account_shows_its_workspaces_and_roles(
     ]
 
 
-def test_the_user_name_in_the_header_leads_to_the_account(member: Browser) -> None:
-    link = member.open("/acme/").find(class_="who")
-    assert (link.tag, link["href"]) == ("a", ACCOUNT)
+def test_the_menu_under_the_user_name_leads_to_the_account(member: Browser) -> None:
+    page = member.open("/acme/")
+    menu = page.by_id(page.find(class_="who")["popovertarget"])
+    assert menu.find_with_text("a", "Your account")["href"] == ACCOUNT
 
 
 def test_somebody_in_no_workspace_has_an_account(db: None) -> None:

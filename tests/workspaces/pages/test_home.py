@@ -51,7 +51,7 @@ def test_a_hostile_workspace_name_is_shown_as_text(
     add_member(globex, alice, Role.MEMBER, actor=SYSTEM)
     Workspace.objects.filter(slug="globex").update(name="<script>alert(1)</script>&amp;")
     page = admin.open("/")
-    assert page.find_all("script") == []
+    assert page.main.find_all("script") == []
     assert (
         admin.follow("<script>alert(1)</script>&amp;").heading == "<script>alert(1)</script>&amp;"
     )
@@ -62,9 +62,19 @@ def test_the_header_leads_to_the_container_settings(
     request: pytest.FixtureRequest, role: str
 ) -> None:
     browser: Browser = request.getfixturevalue(role)
-    menu = browser.open("/acme/").find("header").find("details")
-    assert menu.find("summary").text == "Settings"
-    assert "Workspace settings" in [link.text for link in menu.find_all("a")]
+    browser.open("/acme/")
+    page = browser.follow("Settings")
+    assert page.path == "/acme/settings/packages/containers/"
+    assert page.heading == "Container settings"
+
+
+@pytest.mark.parametrize("role", ["admin", "member", "auditor"])
+def test_the_announced_way_leads_to_the_container_settings(
+    request: pytest.FixtureRequest, role: str
+) -> None:
+    browser: Browser = request.getfixturevalue(role)
+    browser.open("/acme/")
+    browser.follow("Settings")
     assert browser.follow("Workspace settings").heading == "Workspace settings"
     assert browser.follow("Packages").heading == "Packages"
     link = browser.page.main.find("ul", class_="cards").find("a")
@@ -78,7 +88,7 @@ def test_the_header_leads_to_the_container_settings(
     ("path", "here"),
     [
         ("/acme/settings/", "General"),
-        ("/acme/settings/packages/", "Packages"),
+        ("/acme/settings/members/", "Members"),
         ("/acme/settings/packages/containers/", "Container settings"),
     ],
 )
@@ -95,10 +105,37 @@ def test_the_workspaces_settings_show_what_it_is(acme: Workspace, member: Browse
     assert facts["Your role"] == "member"
 
 
-def test_the_menu_leads_to_all_workspaces_and_to_the_api_documentation(admin: Browser) -> None:
+def test_the_page_packages_says_where_somebody_is(member: Browser) -> None:
+    crumbs = member.open("/acme/settings/packages/").find("nav", aria_label="Breadcrumb")
+    assert [link.text for link in crumbs.find_all("a")] == ["Workspace settings", "Packages"]
+    assert crumbs.find("a", aria_current="page").text == "Packages"
+
+
+@pytest.mark.parametrize(
+    ("path", "here"),
+    [
+        ("/acme/", "Overview"),
+        ("/acme/repositories/", "Repositories"),
+        ("/acme/locked-tags/", "Locked tags"),
+        ("/acme/lock-log/", "Lock log"),
+    ],
+)
+def test_the_header_says_where_somebody_is(member: Browser, path: str, here: str) -> None:
+    nav = member.open(path).find("nav", aria_label="Workspace")
+    assert [link.text for link in nav.find_all("a", aria_current=True)] == [here]
+
+
+def test_a_tag_is_found_from_every_page(admin: Browser) -> None:
+    admin.open("/acme/settings/")
+    page = admin.press("Find", q="v1.0")
+    assert (page.heading, page.path) == ("Locked tags", "/acme/locked-tags/?q=v1.0")
+    assert page.main.find(name="q")["value"] == "v1.0"
+
+
+def test_the_menu_leads_to_all_workspaces_and_to_the_api_reference(admin: Browser) -> None:
     admin.open("/acme/settings/")
     assert admin.follow("All workspaces").heading == "Acme"
-    docs = admin.page.find_with_text("a", "API documentation")
+    docs = admin.page.find("header").find_with_text("a", "API reference")
     assert admin.client.get(docs["href"]).status_code == 200
 
 

@@ -1,0 +1,106 @@
+"""The guides: the Markdown files in docs/, as pages that every other page leads to."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+from django.views.decorators.http import require_safe
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+# In the order in which the list shows them.
+GUIDES = (
+    "rules",
+    "gate",
+    "lock-log",
+    "accounts",
+    "api",
+    "settings",
+    "operations",
+    "architecture",
+    "glossary",
+    "pages",
+    "dependencies",
+)
+
+_LINK_TO_GUIDE = re.compile(r"(?:docs/)?([a-z-]+)\.md(#.*)?\Z")
+_NOT_IN_ANCHOR = re.compile(r"[^\w\- ]")
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A guide as HTML: its title, what is below it, and its sections as (anchor, title)."""
+
+    title: str
+    body: SafeString
+    sections: Sequence[tuple[str, str]]
+
+
+@require_safe
+def guide_list(request: HttpRequest) -> HttpResponse:
+    """List the guides."""
+    return render(request, "guides.html", {"guides": [(name, read_guide(name)) for name in GUIDES]})
+
+
+@require_safe
+def guide(request: HttpRequest, name: str) -> HttpResponse:
+    """Show a guide."""
+    if name not in GUIDES:
+        raise Http404
+    return render(request, "guide.html", {"guide": read_guide(name), "name": name})
+
+
+@cache
+def read_guide(name: str) -> Guide:
+    """Return the guide `docs/<name>.md`."""
+    parser = MarkdownIt("commonmark").enable("table")
+    tokens = parser.parse((Path(settings.BASE_DIR) / "docs" / f"{name}.md").read_text())
+    title, body = tokens[1].content, tokens[3:]
+    sections = _name_headings(body)
+    for token in body:
+        _adapt(token)
+    # The files are the project's own, and the parser lets no HTML through that they do not hold.
+    html = mark_safe(parser.renderer.render(body, parser.options, {}))  # noqa: S308
+    return Guide(title, html, sections)
+
+
+def _name_headings(tokens: Sequence[Token]) -> list[tuple[str, str]]:
+    """Give each heading the anchor that GitHub gives it; return those of the second level."""
+    sections = []
+    for heading, text in pairwise(tokens):
+        if heading.type != "heading_open":
+            continue
+        plain = text.content.replace("`", "")
+        anchor = _NOT_IN_ANCHOR.sub("", plain.lower()).replace(" ", "-")
+        heading.attrSet("id", anchor)
+        if heading.tag == "h2":
+            sections.append((anchor, plain))
+    return sections
+
+
+def _adapt(token: Token) -> None:
+    """Make a piece of Markdown what our pages want it to be."""
+    if token.type == "th_open":
+        token.attrSet("scope", "col")
+    elif token.type == "table_open":
+        token.attrSet("class", "guide-table")
+    for child in token.children or ():
+        if child.type == "link_open":
+            child.attrSet("href", _find_address(str(child.attrGet("href"))))
+
+
+def _find_address(link: str) -> str:
+    """Return where a link of a file in docs/ leads from a page."""
+    if match := _LINK_TO_GUIDE.match(link):
+        name, anchor = match.groups()
+        if name in GUIDES:
+            return reverse("guide", args=[name]) + (anchor or "")
+    return link
