@@ -4,6 +4,7 @@ However many there are, a page costs about as much as the first: it looks throug
 the order of the page, and says where to go on. What an index finds at once is not looked for.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -80,13 +81,14 @@ def parse_place(text: str, sort: TagSort) -> Place | None:
     if sort is TagSort.NAME:
         return Place(text)
     pushed, _, record_id = text.partition("-")
-    if not (record_id.isascii() and record_id.isdigit() and len(text) <= _MAX_PLACE_LENGTH):
+    if not _PLACE.fullmatch(text):
         raise ValueError(text)
     pushed_at = _EPOCH + timedelta(microseconds=int(pushed)) if pushed else None
     return Place("", pushed_at, int(record_id))
 
 
-_MAX_PLACE_LENGTH = 36
+# Microseconds until the year 5138, and what a database has as an id.
+_PLACE = re.compile(r"[0-9]{0,17}-[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,16 @@ def find_sharing(workspace: Workspace, tag: ListedTag) -> list[str]:
         workspace=workspace, repository=tag.record.repository, digest=tag.record.digest
     ).exclude(id=tag.record.id)
     return list(rows.order_by("name").values_list("name", flat=True)[: MAX_SHARING + 1])
+
+
+def is_of_repository(search: TagSearch, repository: RepositoryName) -> bool:
+    """Whether a search can find anything in this repository: it may name another one."""
+    name = search.name.lower()
+    place, colon, _ = name.rpartition(":")
+    if not colon and "/" in name:
+        # No tag has a slash.
+        place = name
+    return search.is_either or repository.name.endswith(place)
 
 
 # ---- what is looked through ---------------------------------------------------------------------

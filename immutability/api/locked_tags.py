@@ -26,6 +26,7 @@ from immutability.locked_tags import (
     LOCKED_TAGS_PER_PAGE,
     MAX_LOCKED_TAGS_PER_PAGE,
     LockedTagQuery,
+    LockSort,
     find_locked_tags,
     get_lock_status,
 )
@@ -74,7 +75,7 @@ class LockedTagWithStateSerializer(LockedTagSerializer):
 
 
 class LockedTagListSerializer(serializers.Serializer[object]):
-    """A page of locks, newest first."""
+    """A page of locks."""
 
     results = LockedTagWithStateSerializer(many=True)
     next = serializers.CharField(
@@ -104,8 +105,11 @@ class ListQuerySerializer(StrictSerializer):
         parse_tag, default=None, allow_blank=True, help_text="The whole tag, in its case."
     )
     state = OneOfField(LOCK_STATUSES, default="", allow_blank=True)
+    sort = OneOfField([each.value for each in LockSort], default=LockSort.NEWEST.value)
     before = serializers.IntegerField(
-        default=0, min_value=0, help_text="Only locks with a lower id."
+        default=0,
+        min_value=0,
+        help_text="Only locks behind this id: lower ones, or higher ones with the oldest first.",
     )
     limit = serializers.IntegerField(
         default=LOCKED_TAGS_PER_PAGE,
@@ -159,13 +163,17 @@ class LockedTagListView(APIView):
         responses=LockedTagListSerializer,
     )
     def get(self, request: Request, slug: str) -> Response:
-        """List locks, newest first."""
+        """List locks, newest first unless asked otherwise."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_LOCKED_TAGS)
         wanted = read_query(request, ListQuerySerializer)
         policy = read_policy(access.workspace)
         query = LockedTagQuery(
-            parse_search(wanted["q"]), wanted["repository"], wanted["tag"], wanted["state"]
+            parse_search(wanted["q"]),
+            wanted["repository"],
+            wanted["tag"],
+            wanted["state"],
+            LockSort(wanted["sort"]),
         )
         page = decide_or_refuse(
             lambda: find_locked_tags(
