@@ -87,6 +87,8 @@ _PAST = {
 def _describe(action: TagAction, done: int, total: int) -> str:
     """Return the heading of what was done: "2 of 3 tags were deleted"."""
     noun = "name" if action is TagAction.FREE else "tag"
+    if not done:
+        return f"No {noun} was {_PAST[action]}"
     subject = f"{done}" if done == total else f"{done} of {total}"
     many = f"{noun}{'' if total == 1 else 's'}"
     return f"{subject} {many} {'was' if total == 1 else 'were'} {_PAST[action]}"

@@ -17,6 +17,7 @@ from containers.names import (
 from immutability.actions.tags import MAX_TAGS_AT_ONCE
 from immutability.locked_tags import (
     LOCK_STATUSES,
+    SUSPENDED,
     LockedTagPage,
     LockedTagQuery,
     LockSort,
@@ -26,7 +27,7 @@ from immutability.locked_tags import (
 from immutability.pages.tag_rows import make_chips, make_rows, without
 from immutability.policy.protection import Protection, cover
 from immutability.reading import read_policy
-from immutability.repository_tags import ListedTag
+from immutability.repository_tags import TAG_STATUSES, ListedTag
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
@@ -107,7 +108,7 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
         tags = [
             ListedTag(row.record, row, cover(policy, TagName(row.tag))) for row, _ in page.locks
         ]
-        statuses = LOCK_STATUSES if policy.protection is not Protection.NONE else ("suspended",)
+        statuses = _SHOWN if policy.protection is not Protection.NONE else (SUSPENDED,)
         shown = [(each, each.capitalize(), "") for each in statuses]
         context |= {
             "page": page,
@@ -121,6 +122,10 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
             "next_query": following.urlencode() if page.next_before else "",
         }
     return render(request, "immutability/locked_tags.html", context)
+
+
+# The usual ones first.
+_SHOWN = tuple(status for status in TAG_STATUSES if status in LOCK_STATUSES)
 
 
 def _describe(page: LockedTagPage) -> str:

@@ -57,6 +57,18 @@ def minute(value: datetime) -> SafeString:
 
 
 @register.filter
+def day(value: datetime) -> SafeString:
+    """Show the day of a time, under a heading that says UTC; the second is in its title."""
+    utc = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        utc.strftime("%Y-%m-%d"),
+    )
+
+
+@register.filter
 def marked(name: str, part: str) -> SafeString | str:
     """Show a name with the part of it marked that was looked for, whatever its case."""
     start = name.lower().find(part.lower()) if part else -1
