@@ -32,6 +32,12 @@ GUIDES = (
 )
 
 _LINK_TO_GUIDE = re.compile(r"(?:docs/)?([a-z-]+)\.md(#.*)?\Z")
+# What may be wider than the page scrolls, and so the keyboard has to reach it.
+_SCROLLABLE = (
+    ("<pre>", '<pre tabindex="0">'),
+    ("<table>", '<div class="guide-table" tabindex="0" role="group" aria-label="Table"><table>'),
+    ("</table>", "</table></div>"),
+)
 _NOT_IN_ANCHOR = re.compile(r"[^\w\- ]")
 
 
@@ -67,9 +73,11 @@ def read_guide(name: str) -> Guide:
     sections = _name_headings(body)
     for token in body:
         _adapt(token)
-    # The files are the project's own, and the parser lets no HTML through that they do not hold.
-    html = mark_safe(parser.renderer.render(body, parser.options, {}))  # noqa: S308
-    return Guide(title, html, sections)
+    html = parser.renderer.render(body, parser.options, {})
+    for plain, scrollable in _SCROLLABLE:
+        html = html.replace(plain, scrollable)
+    # The files are the project's own: nobody else's HTML is in them.
+    return Guide(title, mark_safe(html), sections)  # noqa: S308
 
 
 def _name_headings(tokens: Sequence[Token]) -> list[tuple[str, str]]:
@@ -90,17 +98,21 @@ def _adapt(token: Token) -> None:
     """Make a piece of Markdown what our pages want it to be."""
     if token.type == "th_open":
         token.attrSet("scope", "col")
-    elif token.type == "table_open":
-        token.attrSet("class", "guide-table")
+    tag = "a"
     for child in token.children or ():
         if child.type == "link_open":
-            child.attrSet("href", _find_address(str(child.attrGet("href"))))
+            address = _find_address(str(child.attrs.pop("href")))
+            tag = "a" if address else "span"
+            child.attrs |= {"href": address} if address else {}
+        if child.type in ("link_open", "link_close"):
+            child.tag = tag
 
 
 def _find_address(link: str) -> str:
-    """Return where a link of a file in docs/ leads from a page."""
-    if match := _LINK_TO_GUIDE.match(link):
-        name, anchor = match.groups()
-        if name in GUIDES:
-            return reverse("guide", args=[name]) + (anchor or "")
-    return link
+    """Return where a link of a file in docs/ leads from a page, or "" to a file that is no page."""
+    if link.startswith(("https://", "#")):
+        return link
+    match = _LINK_TO_GUIDE.match(link)
+    if match is None or match[1] not in GUIDES:
+        return ""
+    return reverse("guide", args=[match[1]]) + (match[2] or "")

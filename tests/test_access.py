@@ -98,6 +98,8 @@ MATRIX: dict[str, dict[str, Expected]] = {
     },
     "healthz": {"GET": public()},
     "readyz": {"GET": public()},
+    "docs/": {"GET": public()},
+    "docs/<slug:name>/": {"GET": public()},
     f"{API}schema": {"GET": public()},
     f"{API}docs": {"GET": public()},
     f"{API}check-push": {"POST": CHECK},
@@ -274,6 +276,7 @@ class Things:
             "repository": f"{self.slug}/api",
             "tag": "locked",
             "export_id": UUID(int=0),
+            "name": "rules",
         }
         values = {**self.__dict__, **names, **others}
         path = re.sub(r"<\w+:(\w+)>", lambda found: str(values[found[1]]), address)

@@ -3,7 +3,6 @@
 const said = document.createElement("p");
 said.className = "visually-hidden";
 said.setAttribute("role", "status");
-document.body.append(said);
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
@@ -31,10 +30,11 @@ function selectText(element) {
 
 function report(button, isCopied) {
   const words = isCopied ? "Copied" : "Press Ctrl+C or ⌘C to copy";
-  // A dialog hides what is outside of it from screen readers.
+  // A dialog hides what is outside of it from screen readers. They read what comes into an element
+  // that is already there.
   (button.closest("dialog") ?? document.body).append(said);
   said.textContent = "";
-  setTimeout(() => { said.textContent = words; }, 50);
+  setTimeout(() => { said.textContent = words; }, 100);
   button.dataset.said = words;
   setTimeout(() => { delete button.dataset.said; }, 2000);
 }

@@ -1,0 +1,60 @@
+"""The guides: the files in docs/, as pages."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from packages_site.guides import GUIDES
+from tests.page import Browser, Page
+
+FOLDER = Path("docs")
+
+
+@pytest.fixture
+def stranger(db: None) -> Browser:
+    return Browser(Client())
+
+
+def test_every_file_in_docs_is_a_guide(stranger: Browser) -> None:
+    files = {each.stem for each in FOLDER.glob("*.md")}
+    assert files == set(GUIDES)
+    links = stranger.open("/docs/").main.find_all("a")
+    assert {f"/docs/{name}/" for name in files} < {link["href"] for link in links}
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_has_its_files_title_and_sections(stranger: Browser, name: str) -> None:
+    text = (FOLDER / f"{name}.md").read_text()
+    page = stranger.open(f"/docs/{name}/")
+    assert page.heading == re.findall(r"^# (.*)$", text, re.MULTILINE)[0].replace("`", "")
+    assert len(page.main.find_all("h2")) == len(re.findall(r"^## ", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_every_link_between_guides_leads_somewhere(stranger: Browser, name: str) -> None:
+    page = stranger.open(f"/docs/{name}/")
+    for link in page.main.find_all("a"):
+        path, _, anchor = link["href"].partition("#")
+        if path.startswith("/docs/"):
+            target = stranger.open(path)
+        elif not path:
+            target = page
+        else:
+            assert path.startswith("https://"), link["href"]
+            continue
+        assert not anchor or target.find_all(id=anchor), link["href"]
+
+
+def test_what_is_wide_can_be_scrolled_by_keyboard(stranger: Browser) -> None:
+    page: Page = stranger.open("/docs/api/")
+    for wide in (*page.main.find_all("pre"), *page.main.find_all(class_="guide-table")):
+        assert wide["tabindex"] == "0"
+    for heading in page.main.find_all("th"):
+        assert heading["scope"] == "col"
+
+
+@pytest.mark.parametrize("path", ["/docs/nothing/", "/docs/README/"])
+def test_there_is_no_other_guide(stranger: Browser, path: str) -> None:
+    stranger.open(path, 404)
