@@ -143,7 +143,7 @@ def ask(site: Site, tag: str, action: str = "delete", button: str = "", **typed:
 
 def ask_who_may_pull(site: Site) -> Page:
     KnownRepository.objects.get_or_create(workspace=site.workspace, name="acme/api")
-    return site.admin.open("/acme/repositories/acme/api/visibility/")
+    return site.admin.open("/acme/repositories/acme/api/-/visibility/")
 
 
 def choose_nothing(site: Site) -> Page:

@@ -5,14 +5,14 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.forms.boundfield import BoundWidget
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from containers.connection import find_registry
-from containers.names import InvalidReferenceError
+from containers.names import InvalidReferenceError, RepositoryName, TagName
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag
@@ -24,6 +24,7 @@ from immutability.actions.tags import (
     NOTHING_TO_RELEASE,
     RELEASED,
     RESERVED,
+    ChosenTag,
     TagAction,
     TagsChange,
     change_tag,
@@ -36,7 +37,7 @@ from immutability.models import LockedTag
 from immutability.pages.places import parse_tag_place
 from immutability.policy.protection import LockState
 from immutability.reading import read_policy
-from immutability.repository_tags import COVERED, find_sharing, find_tag
+from immutability.repository_tags import COVERED, MUTABLE, find_sharing, find_tag
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.models import MAX_REASON_LENGTH
@@ -165,12 +166,7 @@ def delete_unlocked_page(
         there = reverse("delete-locked-tag", args=[access.workspace.slug, found.lock.id])
         return redirect(f"{there}?{urlencode({'next': _read_next(request, access)})}")
     # What somebody agreed to was worded for the tag that they were shown.
-    try:
-        chosen = parse_chosen(request.POST.get("chosen", to_chosen(found).key))
-    except InvalidReferenceError as error:
-        raise Http404 from error
-    if (chosen.repository, chosen.tag) != place:
-        raise Http404
+    chosen = to_chosen(found) if request.method != "POST" else _read_chosen(request, place)
     # Only the delete of a protected tag is recorded.
     form = (ReasonForm if chosen.status == COVERED else EmptyForm)(
         request.POST if request.method == "POST" else None
@@ -196,6 +192,18 @@ def delete_unlocked_page(
     }
     status = 422 if form.is_bound else 200
     return render(request, "immutability/delete_unlocked_tag.html", context, status=status)
+
+
+def _read_chosen(request: HtmxRequest, place: tuple[RepositoryName, TagName]) -> ChosenTag:
+    """Return the tag as the admin was shown it. Raises BadRequest for what no page sends."""
+    try:
+        chosen = parse_chosen(request.POST.get("chosen", ""))
+    except InvalidReferenceError as error:
+        raise BadRequest("This is no tag.") from error
+    # A tag with a lock has a question of its own, with a reason.
+    if (chosen.repository, chosen.tag) != place or chosen.status not in (MUTABLE, COVERED):
+        raise BadRequest("This is not the tag of this page.")
+    return chosen
 
 
 def _say_gone(request: HtmxRequest, access: Access, detail: str = GONE) -> HttpResponse:

@@ -53,7 +53,7 @@ class LockedTagFilterForm(FilterForm):
     sort = forms.ChoiceField(
         label="Sort by",
         required=False,
-        choices=[(LockSort.NEWEST.value, "Newest lock"), (LockSort.OLDEST.value, "Oldest lock")],
+        choices=[("", "Newest lock"), (LockSort.OLDEST.value, "Oldest lock")],
         error_messages={"invalid_choice": f"Must be one of: {', '.join(LockSort)}."},
     )
     before = IdField()
@@ -115,7 +115,7 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
             "rows": make_rows(request, access, tags),
             "search": query.search,
             "needle": query.search.name,
-            "caption": _describe(page),
+            "caption": _describe(page, query.sort),
             "count": count_locked(access.workspace),
             "chips": make_chips(request, "state", [("", "All", ""), *shown], query.status),
             "is_filtered": form.is_narrowing,
@@ -128,10 +128,11 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
 _SHOWN = tuple(status for status in TAG_STATUSES if status in LOCK_STATUSES)
 
 
-def _describe(page: LockedTagPage) -> str:
+def _describe(page: LockedTagPage, sort: LockSort) -> str:
     """Return the caption of a page."""
     count = len(page.locks)
-    shown = f"{count} tag{'' if count == 1 else 's'}"
+    order = "latest first" if sort is LockSort.NEWEST else "oldest first"
+    shown = f"{count} tag{'' if count == 1 else 's'}, {order}"
     if not page.is_whole:
-        return f"{shown}; the next page looks through more"
+        return f"{shown}; others are looked through on the next page"
     return f"{shown}, with more on the next page" if page.next_before else shown

@@ -44,7 +44,7 @@ class TagFilterForm(FilterForm):
     sort = forms.ChoiceField(
         label="Sort by",
         required=False,
-        choices=[(TagSort.PUSHED.value, "Last push"), (TagSort.NAME.value, "Name")],
+        choices=[("", "Last push"), (TagSort.NAME.value, "Name")],
         error_messages={"invalid_choice": f"Must be one of: {', '.join(TagSort)}."},
     )
     after = forms.CharField(required=False, max_length=128, widget=forms.HiddenInput)

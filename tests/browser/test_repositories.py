@@ -15,7 +15,7 @@ from workspaces.models import User, Workspace
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 REPOSITORIES = "/acme/repositories/"
-VISIBILITY = "/acme/repositories/acme/api/visibility/"
+VISIBILITY = "/acme/repositories/acme/api/-/visibility/"
 
 
 def tab_to(page: Page, text: str) -> None:
@@ -89,7 +89,7 @@ def test_the_pages_are_free_of_accessibility_faults(
         f"{REPOSITORIES}?q=nothing",
         f"{REPOSITORIES}?visibility=secret",
         VISIBILITY,
-        f"/acme/repositories/{long}/visibility/",
+        f"/acme/repositories/{long}/-/visibility/",
     ):
         examine(page, address)
     page.goto(VISIBILITY)
