@@ -143,9 +143,9 @@ def change_tags(
     if len(chosen) > MAX_TAGS_AT_ONCE:
         raise ValueError(f"at most {MAX_TAGS_AT_ONCE} tags at once")
     ends = time.monotonic() + MAX_SECONDS_AT_ONCE
-    results = []
+    results: list[TagResult] = []
     for each in chosen:
-        if time.monotonic() > ends:
+        if results and time.monotonic() > ends:
             results.append(TagResult(each, is_done=False, message=_NOT_BEGUN))
         else:
             results.append(_change(change, each, registry))
