@@ -39,18 +39,18 @@ FROM record;
 
 
 # A repository with as many tags as the workspace has locks. Half of them were never pushed here.
-_FILL_REPOSITORY = """
+_BIG_DIGEST = "'sha256:' || encode(sha256(('big' || n)::bytea), 'hex')"
+_FILL_REPOSITORY = f"""
 INSERT INTO containers_tag (workspace_id, repository, name, digest, shown_at, revision, changed_at,
     pushed_at, write_kind, write_digest, write_is_external, stray_digest)
-SELECT %(workspace)s, %(slug)s || '/big', 'build-' || n, 'sha256:' || encode(sha256(('big' || n)::bytea), 'hex'),
-    now(), 2, now(), CASE WHEN n %% 2 = 0 THEN now() - interval '1 second' * n END, '', '', false, ''
+SELECT %(workspace)s, %(slug)s || '/big', 'build-' || n, {_BIG_DIGEST}, now(), 2, now(),
+    CASE WHEN n %% 2 = 0 THEN now() - interval '1 second' * n END, '', '', false, ''
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n;
 
 INSERT INTO containers_push (workspace_id, repository, tag, digest, actor, actor_kind)
-SELECT %(workspace)s, %(slug)s || '/big', 'build-' || n, 'sha256:' || encode(sha256(('big' || n)::bytea), 'hex'),
-    'ci', 'token'
+SELECT %(workspace)s, %(slug)s || '/big', 'build-' || n, {_BIG_DIGEST}, 'ci', 'token'
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n WHERE n %% 2 = 0;
-"""
+"""  # noqa: S608  (constants)
 
 
 def fill_with_locks(slug: str, count: int) -> None:

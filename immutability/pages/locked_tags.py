@@ -14,6 +14,7 @@ from containers.names import (
     TagName,
     parse_repository,
 )
+from containers.repositories import ListedRepository, find_repository
 from immutability.actions.tags import MAX_TAGS_AT_ONCE
 from immutability.locked_tags import (
     LOCK_STATUSES,
@@ -32,7 +33,7 @@ from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
-from workspaces.search import MAX_SEARCH_LENGTH, parse_search
+from workspaces.search import MAX_SEARCH_LENGTH, TagSearch, parse_search
 
 
 class LockedTagFilterForm(FilterForm):
@@ -119,9 +120,21 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
             "count": count_locked(access.workspace),
             "chips": make_chips(request, "state", [("", "All", ""), *shown], query.status),
             "is_filtered": form.is_narrowing,
+            "repository": None if tags else _find_named(access, query.search),
             "next_query": following.urlencode() if page.next_before else "",
         }
     return render(request, "immutability/locked_tags.html", context)
+
+
+def _find_named(access: Access, search: TagSearch) -> ListedRepository | None:
+    """Return the repository that a search names, whose tags may have no lock."""
+    name = search.repository_end or search.name
+    slug = access.workspace.slug
+    try:
+        repository = parse_repository(name if name.startswith(f"{slug}/") else f"{slug}/{name}")
+    except InvalidReferenceError:
+        return None
+    return find_repository(access.workspace, repository)
 
 
 # The usual ones first.

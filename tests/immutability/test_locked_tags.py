@@ -17,14 +17,16 @@ from immutability.locked_tags import (
     LockCount,
     LockedName,
     LockedTagQuery,
+    LockSort,
     count_locked,
     find_locked_tags,
     get_lock_status,
+    to_digest_range,
 )
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.conftest import is_postgresql
+from tests.conftest import AA, BB, is_postgresql
 from tests.immutability.making import make_lock, make_locks
 from workspaces.models import Workspace
 from workspaces.search import parse_search
@@ -47,6 +49,12 @@ QUERIES = [
     LockedTagQuery(parse_search("rc"), RepositoryName("acme/web"), TagName("rc3")),
     *(LockedTagQuery(status=status) for status in LOCK_STATUSES),
     LockedTagQuery(parse_search("web"), status="released"),
+    LockedTagQuery(parse_search("sha256:bb")),
+    LockedTagQuery(parse_search("bbbbbb")),
+    LockedTagQuery(parse_search(f"acme/web@{BB}")),
+    LockedTagQuery(sort=LockSort.OLDEST),
+    LockedTagQuery(parse_search("web:rc"), sort=LockSort.OLDEST),
+    LockedTagQuery(parse_search("other"), status=SUSPENDED, sort=LockSort.OLDEST),
     LockedTagQuery(parse_search("other"), status=SUSPENDED),
 ]
 
@@ -59,7 +67,7 @@ def many(acme: Workspace, globex: Workspace, protect: Callable[..., Policy]) -> 
         repository = ("acme/api", "acme/web")[number % 2]
         name = ("v1.{}", "rc{}", "other{}", "v1.0-{}")[number % 4].format(number)
         state = LockState.RELEASED if number % 7 == 0 else LockState.LOCKED
-        make_lock(acme, name, state, repository=repository)
+        make_lock(acme, name, state, BB if number % 9 == 0 else AA, repository=repository)
     make_lock(acme, "_")
     make_lock(acme, "v1.0", "reserved", repository="acme/web")
     make_lock(globex, "v1.0", repository="globex/web")
@@ -67,11 +75,12 @@ def many(acme: Workspace, globex: Workspace, protect: Callable[..., Policy]) -> 
 
 
 def expect(workspace: Workspace, query: LockedTagQuery) -> list[int]:
-    """Return the ids that match, newest first, found in the plainest way."""
+    """Return the ids that match, in order, found in the plainest way."""
     policy = read_policy(workspace)
+    order = "id" if query.sort is LockSort.OLDEST else "-id"
     return [
         row.id
-        for row in LockedTag.objects.filter(workspace=workspace).order_by("-id")
+        for row in LockedTag.objects.filter(workspace=workspace).order_by(order)
         if query.search.matches(row.repository, row.tag, row.digest)
         and query.repository in (None, RepositoryName(row.repository))
         and query.tag in (None, TagName(row.tag))
@@ -94,7 +103,8 @@ def find_all(workspace: Workspace, query: LockedTagQuery, limit: int) -> list[in
         found += [row.id for row, _ in page.locks]
         if not page.next_before:
             return found
-        assert not before or page.next_before < before
+        is_oldest = query.sort is LockSort.OLDEST
+        assert not before or (page.next_before < before) is not is_oldest
         before = page.next_before
     raise AssertionError("the pages have no end")
 
@@ -180,6 +190,12 @@ def test_a_rare_state_is_found_by_its_index(planned: Workspace) -> None:
     query = LockedTagQuery(status="released")
     plans = capture(lambda: find_locked_tags(planned, policy, query))
     assert "locked_tag_rare_state" in plans[0], plans[0]
+
+
+@pytest.mark.both_databases
+def test_a_digest_is_found_by_its_index(planned: Workspace) -> None:
+    wanted = LockedTag.objects.filter(to_digest_range("sha256:bb"), workspace=planned)
+    assert "locked_tag_digest" in wanted.explain()
 
 
 @pytest.mark.skipif("not is_postgresql()")

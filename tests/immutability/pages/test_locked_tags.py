@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client
 
+from containers.models import Tag as TagRecord
 from immutability import locked_tags
 from immutability.locked_tags import LOCKED_TAGS_PER_PAGE
 from immutability.models import LockedTag
@@ -325,6 +326,40 @@ def test_garbage_in_the_address_breaks_nothing(
     make_lock(protected, "v1")
     member.client.raise_request_exception = False
     assert member.open(f"{LOCKED_TAGS}?{query}").heading == "Locked tags"
+
+
+@pytest.mark.parametrize("text", ["acme/api:latest", "api:latest", f"acme/api@{BB}"])
+def test_a_tag_without_a_lock_is_looked_for_in_its_repository(
+    protected: Workspace, member: Browser, text: str
+) -> None:
+    make_lock(protected, "v1")
+    TagRecord.objects.create(workspace=protected, repository="acme/api", name="latest", digest=BB)
+    member.open(LOCKED_TAGS)
+    page = member.press("Search", q=text)
+    assert page.find(class_="empty").text.startswith("No locked tag matches.")
+    page = member.follow("Search all tags of acme/api")
+    assert page.heading == "acme/api"
+    assert page.rows[0][0] == "latest"
+
+
+def test_the_oldest_lock_can_come_first(protected: Workspace, member: Browser) -> None:
+    make_locks(protected, 60)
+    member.open(LOCKED_TAGS)
+    page = member.press("Sort", sort="oldest")
+    assert tags_of(page) == [f"acme/api:n{number}" for number in range(50)]
+    page = member.follow("Newer locked tags")
+    assert tags_of(page) == [f"acme/api:n{number}" for number in range(50, 60)]
+
+
+def test_one_repository_alone_can_be_listed_and_is_a_chip(
+    protected: Workspace, member: Browser
+) -> None:
+    make_lock(protected, "v1")
+    make_lock(protected, "v2", repository="acme/apis")
+    page = member.open(f"{LOCKED_TAGS}?repository=acme/api&q=v")
+    assert tags_of(page) == ["acme/api:v1"]
+    page = member.follow("Remove filter acme/api")
+    assert tags_of(page) == ["acme/apis:v2", "acme/api:v1"]
 
 
 # Nothing there.
