@@ -46,7 +46,7 @@ def test_a_repository_is_made_public_with_the_keyboard_alone(
     page.wait_for_url(f"**{REPOSITORIES}")
     tab_to(page, "Change visibility acme/api")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**{VISIBILITY}")
+    page.wait_for_url(f"**{VISIBILITY}?next=*")
     tab_to(page, "Private")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("Public")).to_be_checked()
