@@ -65,7 +65,7 @@ def many(acme: Workspace, globex: Workspace, protect: Callable[..., Policy]) -> 
     protect(acme, Protection.SOME, COVERS_SOME)
     now = timezone.now()
     states = list(LockState)
-    for number in range(40):
+    for number in range(24):
         name = ("v1.{}", "rc{}", "Main-{}", "other{}")[number % 4].format(number)
         pushed_at = now - timedelta(minutes=number // 2) if number % 5 else None
         digest = (AA, BB, CC)[number % 3]
@@ -83,7 +83,7 @@ def many(acme: Workspace, globex: Workspace, protect: Callable[..., Policy]) -> 
 def status_of(record: TagRecord, policy: Policy) -> str:
     """Return a tag's status, in the plainest way."""
     is_covered = record.name.startswith(("v", "rc")) and policy.protection is Protection.SOME
-    lock = LockedTag.objects.filter(record=record).first()
+    lock: LockedTag | None = getattr(record, "lock", None)
     if lock is None:
         return "covered" if is_covered else "mutable"
     return lock.state if is_covered else "suspended"
@@ -94,8 +94,9 @@ def expect(workspace: Workspace, text: str, status: str, sort: TagSort) -> list[
     policy = read_policy(workspace)
     needle = text.rpartition(":")[2].lower()
     found = []
-    for record in TagRecord.objects.filter(workspace=workspace, repository="acme/api"):
-        lock = LockedTag.objects.filter(record=record).first()
+    records = TagRecord.objects.filter(workspace=workspace, repository="acme/api")
+    for record in records.select_related("lock"):
+        lock = getattr(record, "lock", None)
         name = record.name.lower()
         is_named = name.startswith(needle) if ":" in text else needle in name
         if text.startswith("sha256:"):
@@ -143,7 +144,7 @@ def test_pages_miss_none_wherever_the_search_stops(
     monkeypatch.setattr(repository_tags, "_CHUNK", 4)
     for text, status in QUERIES:
         query = TagQuery(parse_search(text), status, sort)
-        for limit in (2, 50):
+        for limit in (5, 50):
             expected = expect(many, text, status, sort)
             assert find_all(many, query, limit) == expected, (text, status, limit)
 
@@ -243,10 +244,10 @@ def test_the_tags_of_each_status_are_counted(many: Workspace) -> None:
     policy = read_policy(many)
     counts = count_tags(many, API, policy, EVERYTHING)
     assert counts.is_exact
-    assert counts.total == 40
+    assert counts.total == 24
     for status, number in counts.by_status.items():
         assert number == len(expect(many, "", status, TagSort.NAME)), status
-    assert count_tags(many, API, policy, parse_search("v1")).total == 10
+    assert count_tags(many, API, policy, parse_search("v1")).total == 6
 
 
 def test_many_tags_are_counted_as_at_least_so_many(
