@@ -7,8 +7,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('containers', '0003_find_tags'),
-        ('immutability', '0004_count_locks'),
-        ('workspaces', '0002_count_locks'),
+        ('immutability', '0005_tag_exceptions'),
+        ('workspaces', '0003_token_repositories'),
     ]
 
     operations = [

@@ -209,7 +209,12 @@ def _read_chosen(request: HtmxRequest, place: tuple[RepositoryName, TagName]) ->
 def _say_gone(request: HtmxRequest, access: Access, detail: str = GONE) -> HttpResponse:
     if request.method != "POST":
         raise Http404
-    context = {"access": access, "heading": "Nothing was changed", "detail": detail}
+    context = {
+        "access": access,
+        "status": 404,
+        "heading": "Nothing was changed",
+        "detail": detail,
+    }
     return render(request, "errors/error.html", context, status=404)
 
 

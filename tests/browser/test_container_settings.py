@@ -7,10 +7,10 @@ from playwright.sync_api import Page, expect
 from rest_framework.test import APIClient
 
 from immutability.models import LockedTag
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 from immutability.reading import read_policy
 from tests.browser.looks import examine
-from tests.conftest import AA, BB, SEMVER
+from tests.conftest import AA, BB, CACHES, LATEST, SEMVER
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -133,7 +133,7 @@ def test_everything_works_without_javascript(
     page.locator("#rule-name-2").fill("Production")
     page.locator("#rule-pattern-2").fill("^prod$")
     page.get_by_label("Sample tags").fill("prod\nv1.2.0\nfeature-x")
-    page.get_by_role("button", name="Test").click()
+    page.get_by_role("button", name="Test", exact=True).click()
     expect(page.locator("#tester-result li")).to_have_count(3)
     expect(page.locator("#tester-result li").first).to_contain_text("Would be locked")
     page.get_by_role("button", name="Remove rule 2").click()
@@ -246,4 +246,76 @@ def test_advice_is_readable_in_both_schemes_and_fits(
     page.get_by_label("Sample tags").fill("1.0.0+5")
     expect(page.locator("#tester-result li")).to_contain_text("Helm writes + as _: try 1.0.0_5.")
     assert page.locator(".advice").count() == 2
+    examine(page)
+
+
+# Exceptions.
+
+
+def test_exceptions_are_tried_as_typed_and_saved(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.get_by_label("All tags are protected").check()
+    page.get_by_label("Sample tags").fill("latest\nv1")
+    first, second = (page.locator("#tester-result li").nth(number) for number in range(2))
+    expect(first).to_contain_text("Would be locked")
+    page.get_by_role("button", name="Add ^latest$").click()
+    expect(page.locator("#exception-name-1")).to_be_focused()
+    expect(first).to_contain_text("Left mutable by “Moving latest”.")
+    expect(first.locator("mark")).to_have_text("latest")
+    page.locator("#exception-pattern-1").fill("^late$")
+    expect(first).to_contain_text("Would be locked")
+    page.locator("#exception-pattern-1").fill("^latest$")
+    expect(first).to_contain_text("Not protected: exception")
+    expect(second).to_contain_text("Would be locked")
+    assert read_policy(acme) == Policy()
+    page.get_by_role("button", name="Save").last.click()
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert read_policy(acme) == Policy(1, Protection.ALL, exceptions=(LATEST,))
+
+
+def test_exceptions_are_added_and_removed_with_the_keyboard_alone(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.locator("#protection-all").check()
+    page.get_by_role("button", name="Add an exception").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#exception-name-1")).to_be_focused()
+    page.keyboard.type("Moving latest")
+    page.keyboard.press("Tab")
+    page.keyboard.type("^latest$")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#exceptions-heading")).to_be_focused()
+    expect(page.locator("#exception-name-1")).to_have_count(0)
+    page.get_by_role("button", name="Add ^buildcache").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#exception-name-1")).to_be_focused()
+    # Enter in a field saves, as in any form.
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert read_policy(acme).exceptions == (CACHES,)
+
+
+def test_exceptions_look_right(
+    acme: Workspace,
+    alice: User,
+    protect: Callable[..., Policy],
+    signed_in_page: Callable[..., Page],
+) -> None:
+    page = signed_in_page(alice)
+    examine(page, SETTINGS)
+    many = (
+        *(PolicyException(f"Exception {number}", f"^{number}$") for number in range(5)),
+        PolicyException("x" * 64, "(" + "a" * 98 + ")"),
+        PolicyException("Any", "v*"),
+    )
+    protect(acme, Protection.ALL, exceptions=many)
+    page.goto(SETTINGS)
+    page.get_by_label("Sample tags").fill("v1")
+    expect(page.locator("#tester-result li")).to_contain_text("Left mutable by")
     examine(page)
