@@ -166,16 +166,20 @@ def find_tags(
     """
     rows = _narrow(_rows(workspace, repository), workspace, repository, query)
     is_wanted = _to_test(repository, policy, query)
+    exact = _find_exact(rows, query.search)
+    # The tag that is named whole comes first, and not again in its place.
+    first = [exact] if exact and after is None and limit > 1 and is_wanted(exact) else []
+    skipped = exact.id if exact and limit > 1 else 0
     found: list[_Row] = []
-    last = None
-    for scanned, last in enumerate(_iterate(rows, query.sort, after, limit + 1), start=1):
-        if is_wanted(last):
-            if len(found) == limit:
-                return TagPage(_load(workspace, policy, found), found[-1].place)
-            found.append(last)
+    for scanned, row in enumerate(_iterate(rows, query.sort, after, limit + 1), start=1):
+        if row.id != skipped and is_wanted(row):
+            if len(first) + len(found) == limit:
+                return TagPage(_load(workspace, policy, [*first, *found]), found[-1].place)
+            found.append(row)
         if scanned == MAX_SCANNED:
-            return TagPage(_load(workspace, policy, found), last.place, is_whole=False)
-    return TagPage(_load(workspace, policy, found), None)
+            tags = _load(workspace, policy, [*first, *found])
+            return TagPage(tags, row.place, is_whole=False)
+    return TagPage(_load(workspace, policy, [*first, *found]), None)
 
 
 def count_tags(
@@ -349,6 +353,15 @@ def _narrow(
     else:
         return rows
     return rows.filter(id__in=ids) if len(ids) <= MAX_FOUND else rows
+
+
+def _find_exact(rows: QuerySet[TagRecord], search: TagSearch) -> _Row | None:
+    """Return the tag whose whole name is looked for, if there is one."""
+    name = search.tag_start or search.name
+    if not name or "/" in name or ":" in name:
+        return None
+    row = rows.filter(name=name).values_list(*_COLUMNS).first()
+    return _Row(*row) if row else None
 
 
 def _to_test(repository: RepositoryName, policy: Policy, query: TagQuery) -> Callable[[_Row], bool]:

@@ -180,6 +180,33 @@ def test_what_is_pasted_finds_tags(acme: Workspace, text: str, found: list[str])
     assert find_all(acme, query, 50) == found
 
 
+@pytest.mark.parametrize("text", ["v1.2", "acme/api:v1.2"])
+@pytest.mark.parametrize("sort", list(TagSort))
+def test_the_tag_that_is_named_whole_comes_first_and_once(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch, sort: TagSort, text: str
+) -> None:
+    now = timezone.now()
+    show(acme, "v1.2", pushed_at=now - timedelta(days=9))
+    for number in range(9):
+        show(acme, f"v1.2.{number}", pushed_at=now - timedelta(days=number))
+        show(acme, f"a-v1.2.{number}", pushed_at=now - timedelta(hours=number))
+    query = TagQuery(parse_search(text), sort=sort)
+    for limit in (1, 2, 50):
+        found = find_all(acme, query, limit)
+        assert found[0] == "v1.2" or limit == 1
+        assert len(found) == len(set(found)) == (10 if ":" in text else 19)
+    # Also where there are too many to look through.
+    monkeypatch.setattr(repository_tags, "MAX_SCANNED", 2)
+    assert find_all(acme, query, 50)[0] == "v1.2"
+
+
+def test_a_tag_that_is_named_whole_has_to_have_the_state_that_is_asked_for(
+    acme: Workspace,
+) -> None:
+    show(acme, "v1")
+    assert find_all(acme, TagQuery(parse_search("v1"), "locked"), 50) == []
+
+
 def test_a_name_that_no_image_has_any_more_is_listed_only_while_a_lock_holds_it(
     acme: Workspace,
 ) -> None:
