@@ -1,4 +1,4 @@
-"""A repository's tags in a real browser: many rows, menus, a selection by keyboard, both schemes."""
+"""A repository's tags in a real browser: many rows, menus, a selection by keyboard alone."""
 
 from collections.abc import Callable
 from typing import Any
