@@ -27,10 +27,12 @@ TAGS_PER_PAGE = 50
 MAX_TAGS_PER_PAGE = 200
 # How many tags a page looks through.
 MAX_SCANNED = 10_000
+# The same for a page of one status, for which they are matched with the rules.
+MAX_CHECKED = 2_000
 # How many tags an index may find, and they are still sorted.
 MAX_FOUND = 1_000
 # How many tags are counted by status.
-MAX_COUNTED = 1_000
+MAX_COUNTED = 500
 # How many tags that share an image are named.
 MAX_SHARING = 10
 _CHUNK = 1_000
@@ -170,13 +172,14 @@ def find_tags(
     # The tag that is named whole comes first, and not again in its place.
     first = [exact] if exact and after is None and limit > 1 and is_wanted(exact) else []
     skipped = exact.id if exact and limit > 1 else 0
+    most = MAX_CHECKED if query.status else MAX_SCANNED
     found: list[_Row] = []
     for scanned, row in enumerate(_iterate(rows, query.sort, after, limit + 1), start=1):
         if row.id != skipped and is_wanted(row):
             if len(first) + len(found) == limit:
                 return TagPage(_load(workspace, policy, [*first, *found]), found[-1].place)
             found.append(row)
-        if scanned == MAX_SCANNED:
+        if scanned == most:
             tags = _load(workspace, policy, [*first, *found])
             return TagPage(tags, row.place, is_whole=False)
     return TagPage(_load(workspace, policy, [*first, *found]), None)
@@ -343,15 +346,17 @@ def _narrow(
             *records.values_list("id", flat=True)[: MAX_FOUND + 1],
             *locks.filter(wanted).values_list("record_id", flat=True)[: MAX_FOUND + 1],
         ]
-    elif query.status in RARE_STATES:
-        rare = LockedTag.objects.filter(workspace=workspace, state=query.status)
-        newest = rare.exclude(state=LockState.LOCKED).order_by("-id")
-        some = list(newest.values_list("record_id", "repository")[: MAX_SCANNED + 1])
-        if len(some) > MAX_SCANNED:
-            return rows
-        ids = [record_id for record_id, name in some if name == repository.name]
-    else:
+    elif query.status in ("", MUTABLE, COVERED):
         return rows
+    else:
+        ids = list(locks.values_list("record_id", flat=True)[: MAX_FOUND + 1])
+        if len(ids) > MAX_FOUND and query.status in RARE_STATES:
+            rare = LockedTag.objects.filter(workspace=workspace, state=query.status)
+            newest = rare.exclude(state=LockState.LOCKED).order_by("-id")
+            some = list(newest.values_list("record_id", "repository")[: MAX_SCANNED + 1])
+            if len(some) > MAX_SCANNED:
+                return rows
+            ids = [record_id for record_id, name in some if name == repository.name]
     return rows.filter(id__in=ids) if len(ids) <= MAX_FOUND else rows
 
 
@@ -377,6 +382,8 @@ def _to_test(repository: RepositoryName, policy: Policy, query: TagQuery) -> Cal
             return False
         if not query.status:
             return True
+        if not _can_have_status(row.state, query.status):
+            return False
         return _to_status(row.state, cover(policy, TagName(row.name))) == query.status
 
     return is_wanted
@@ -394,6 +401,13 @@ def _to_name_test(repository: RepositoryName, name: str) -> Callable[[str], bool
     if not repository.name.endswith(place):
         return lambda _: False
     return lambda tag: tag.lower().startswith(start)
+
+
+def _can_have_status(state: str, status: str) -> bool:
+    """Whether a tag can have a status, by its lock alone: rules take longer to ask."""
+    if status in (MUTABLE, COVERED):
+        return not state
+    return state == status or (status == SUSPENDED and bool(state))
 
 
 def _to_status(state: str, coverage: Coverage) -> str:

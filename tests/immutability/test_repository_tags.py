@@ -140,6 +140,7 @@ def test_pages_miss_none_wherever_the_search_stops(
     many: Workspace, monkeypatch: pytest.MonkeyPatch, sort: TagSort, scanned: int, found: int
 ) -> None:
     monkeypatch.setattr(repository_tags, "MAX_SCANNED", scanned)
+    monkeypatch.setattr(repository_tags, "MAX_CHECKED", min(scanned, 5))
     monkeypatch.setattr(repository_tags, "MAX_FOUND", found)
     monkeypatch.setattr(repository_tags, "_CHUNK", 4)
     for text, status in QUERIES:
