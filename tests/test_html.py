@@ -27,6 +27,8 @@ from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import AccessToken, User, Workspace
 
+INSERT_RULE = "Insert the rule Production ^prod$ Only the tag prod"
+INSERT_EXCEPTION = "Insert the exception Moving latest ^latest$ Only the tag latest"
 SETTINGS = "/acme/settings/packages/containers/"
 TOKENS = "/acme/settings/access-tokens/"
 SIGN_IN = "/accounts/login/"
