@@ -89,6 +89,7 @@ class Tag(models.Model):
         ]
         indexes = [
             models.Index(fields=["workspace", "repository", "digest"], name="tag_digest"),
+            models.Index(fields=["workspace", "repository", "pushed_at", "id"], name="tag_pushed"),
             models.Index(
                 fields=["write_id"], name="tag_write", condition=models.Q(write_id__isnull=False)
             ),

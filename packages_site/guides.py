@@ -19,6 +19,7 @@ from markdown_it.token import Token
 # In the order in which the list shows them.
 GUIDES = (
     "rules",
+    "tags",
     "gate",
     "lock-log",
     "accounts",

@@ -126,6 +126,7 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>": {"GET": VIEW_SETTINGS, "DELETE": MANAGE},
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release": {"POST": MANAGE},
     f"{IN_WORKSPACE}repositories": {"GET": VIEW_SETTINGS},
+    f"{IN_WORKSPACE}repositories/<path:repository>/tags": {"GET": VIEW_SETTINGS},
     f"{IN_WORKSPACE}repositories/<path:repository>": {"GET": VIEW_SETTINGS, "PUT": MANAGE},
     f"{IN_WORKSPACE}access-tokens": {
         "GET": VIEW_TOKENS,
@@ -198,12 +199,20 @@ MATRIX: dict[str, dict[str, Expected]] = {
     "<str:slug>/lock-log/export/<uuid:export_id>/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/<str:ref>": {"GET": PERSONS_PAGE},
     "<str:slug>/repositories/": {"GET": PERSONS_PAGE},
-    "<str:slug>/repositories/<path:repository>/visibility/": {
+    "<str:slug>/repositories/<path:repository>/-/visibility/": {
         "GET": page(ALICE),
         "POST": page(ALICE, status=302),
     },
+    "<str:slug>/repositories/<path:repository>/": {"GET": PERSONS_PAGE},
     "<str:slug>/repositories/<path:repository>:<str:tag>/": {"GET": PERSONS_PAGE},
+    # The tag is locked: its own page asks.
+    "<str:slug>/repositories/<path:repository>:<str:tag>/delete/": {
+        "GET": page(ALICE, status=302),
+        "POST": page(ALICE, status=302),
+    },
     "<str:slug>/locked-tags/": {"GET": PERSONS_PAGE},
+    # A selection is sent, and is in no address.
+    "<str:slug>/locked-tags/change/": {"GET": page(ALICE, status=302), "POST": page(ALICE)},
     "<str:slug>/locked-tags/<int:lock_id>/delete/": {
         "GET": page(ALICE),
         "POST": page(ALICE, status=302),
@@ -232,7 +241,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "expiry": "never",
     },
     ("PUT", f"{IN_WORKSPACE}repositories/<path:repository>"): {"is_public": True},
-    ("POST", "<str:slug>/repositories/<path:repository>/visibility/"): {"visibility": "public"},
+    ("POST", "<str:slug>/repositories/<path:repository>/-/visibility/"): {"visibility": "public"},
     ("POST", "accounts/"): {"current_password": "demo", **NEW_PASSWORD},
     ("POST", "invitations/<str:secret>/"): {
         "join_as": "mallory",
@@ -243,6 +252,15 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "<str:slug>/settings/members/<int:membership_id>/role/"): {"role": "member"},
     ("POST", "<str:slug>/settings/packages/containers/"): {"protection": "all", "version": "1"},
     ("POST", "<str:slug>/settings/packages/containers/test/"): {"sample_tags": "v1"},
+    ("POST", "<str:slug>/repositories/<path:repository>:<str:tag>/delete/"): {
+        "chosen": f"acme/api:locked mutable {AA}"
+    },
+    ("POST", "<str:slug>/locked-tags/change/"): {
+        "action": "release",
+        "tag": f"acme/api:locked locked {AA}",
+        "confirmed": "yes",
+        **REASON,
+    },
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/delete/"): {"name_after": "free", **REASON},
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/release/"): REASON,
 }

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("containers", "0002_faster_writes")]
+    dependencies = [("containers", "0003_find_tags")]
 
     operations = [
         migrations.AddIndex(

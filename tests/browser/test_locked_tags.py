@@ -43,6 +43,7 @@ def test_every_page_can_be_used_by_everybody(
     for path in (
         LIST,
         f"{LIST}?state=suspended",
+        f"{LIST}?q=v1&repository=acme/api&sort=oldest",
         f"{LIST}{locked}/delete/",
         f"{LIST}{locked}/release/",
         f"{LIST}{suspended}/delete/",
@@ -61,7 +62,8 @@ def test_what_has_to_end_first_is_said_on_the_list(
     put_stray(row, timezone.now() + timedelta(minutes=12))
     page = signed_in_page(alice)
     page.goto(LIST)
-    page.get_by_role("link", name="Release acme/api:v1.0.1").click()
+    page.get_by_role("button", name="Actions for acme/api:v1.0.1").click()
+    page.get_by_role("link", name="Release lock… acme/api:v1.0.1").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason (recorded in the lock log)").fill("A rebuild")
     dialog.get_by_role("button", name="Release").click()
@@ -77,7 +79,8 @@ def test_a_reason_is_asked_for_in_the_dialog(
 ) -> None:
     page = signed_in_page(alice)
     page.goto(LIST)
-    page.get_by_role("link", name="Free acme/api:").click()
+    page.get_by_role("button", name="Actions for acme/api:v1.0.2").click()
+    page.get_by_role("link", name="Free name… acme/api:v1.0.2").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Free the name").click()
     expect(page.get_by_text("Enter a reason.").first).to_be_visible()

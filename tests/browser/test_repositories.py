@@ -15,7 +15,7 @@ from workspaces.models import User, Workspace
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 REPOSITORIES = "/acme/repositories/"
-VISIBILITY = "/acme/repositories/acme/api/visibility/"
+VISIBILITY = "/acme/repositories/acme/api/-/visibility/"
 
 
 def tab_to(page: Page, text: str) -> None:
@@ -46,7 +46,7 @@ def test_a_repository_is_made_public_with_the_keyboard_alone(
     page.wait_for_url(f"**{REPOSITORIES}")
     tab_to(page, "Change visibility acme/api")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**{VISIBILITY}")
+    page.wait_for_url(f"**{VISIBILITY}?next=*")
     tab_to(page, "Private")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("Public")).to_be_checked()
@@ -89,7 +89,7 @@ def test_the_pages_are_free_of_accessibility_faults(
         f"{REPOSITORIES}?q=nothing",
         f"{REPOSITORIES}?visibility=secret",
         VISIBILITY,
-        f"/acme/repositories/{long}/visibility/",
+        f"/acme/repositories/{long}/-/visibility/",
     ):
         examine(page, address)
     page.goto(VISIBILITY)

@@ -36,7 +36,7 @@ def test_a_locked_tag_says_what_holds_it(protected: Workspace, member: Browser) 
     page = member.open(TAG)
     assert page.heading == "acme/api:v1"
     assert "It points to one image, and a push of any other is refused." in page.main.text
-    assert page.facts["Digest"] == AA
+    assert page.facts["Digest"] == f"{AA} Copy the digest"
     assert page.facts["Pushed by"] == "dana"
 
 
