@@ -16,8 +16,9 @@ from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.kinds import KIND_GROUPS, TAG_EVENT_KINDS, EventKind, KindGroup
 from workspaces.log.models import REF_LENGTH, LockEvent
-from workspaces.log.search import MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS, Word, parse_search
+from workspaces.log.search import MAX_SEARCH_WORDS, Word, parse_search
 from workspaces.queries import FilterForm
+from workspaces.search import MAX_SEARCH_LENGTH
 
 EVENTS_PER_PAGE = 50
 MAX_EVENTS_PER_PAGE = 200
@@ -121,7 +122,7 @@ class SearchField(forms.CharField):
     def clean(self, value: Any) -> str:
         """Refuse more words than one search looks for."""
         text: str = super().clean(value)
-        if len(text.split()) > MAX_SEARCH_WORDS:
+        if len(parse_search(text)) > MAX_SEARCH_WORDS:
             raise forms.ValidationError(f"Search for at most {MAX_SEARCH_WORDS} words.")
         return text
 
@@ -368,7 +369,7 @@ class _EventTag(Func):
 
 def to_condition(word: Word) -> Q:
     """Return the condition on the events that a word matches."""
-    condition = Q(IContains(EventText(), word.text))
+    condition = Q(IContains(EventText(), word.text)) if word.text else Q()
     if word.digest:
         condition |= _begins("digest", word.digest) | _begins("other_digest", word.digest)
     if word.ref:
@@ -378,6 +379,8 @@ def to_condition(word: Word) -> Q:
 
 def _is_indexed(word: Word) -> bool:
     """Whether an index finds what a word matches."""
+    if not word.text:
+        return True
     return connection.vendor == "postgresql" and bool(_INDEXED_TEXT.search(word.text))
 
 
