@@ -1,6 +1,7 @@
-"""Every page in every state, as data: `test_states.py` examines them, `tests.screenshots` draws them.
+"""Every page in every state, as data.
 
-A new page or state is a line here; what it shows may need some data in `world.py`. A state may
+`test_states.py` examines them, and `tests.screenshots` draws them. A new page or state is a line
+here; what it shows may need some data in `world.py`. A state may
 change something, but nothing that another one shows.
 """
 
@@ -87,6 +88,8 @@ class State:
     error: type[Exception] = RuntimeError
     # What the page and all that it loads may weigh on the wire.
     max_bytes: int = 60_000
+    # Whether it is our own page, which is examined and weighed.
+    is_ours: bool = True
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -109,7 +112,23 @@ _TRY = then(
     fill({"Sample tags": "v1.2.0\nnightly\nno tag"}),
     wait_for("mark"),
 )
+_ADVISE = then(
+    fill({"Sample tags": "1.0.0+5"}),
+    lambda page: page.get_by_label("RE2 pattern").first.fill("v1.*, v2.*"),
+    wait_for("#tester-result .advice"),
+)
 _MAIL = {"HAS_MAIL": True}
+
+
+def _download(page: Page) -> None:
+    with page.expect_download():
+        page.get_by_role("button", name="Download", exact=True).click()
+    page.get_by_text("Done: ").wait_for()
+
+
+def _choose_nothing(page: Page) -> None:
+    page.locator("input[type=radio]:checked").evaluate("radio => { radio.checked = false; }")
+
 
 STATES = (
     # Signing in, and one's own account.
@@ -162,6 +181,14 @@ STATES = (
     State("repositories-empty", "/fresh/repositories/"),
     State("repositories-many", "/crowd/repositories/"),
     State("repositories-none", "/acme/repositories/?q=nothing"),
+    State("repositories-error", "/acme/repositories/?visibility=secret"),
+    State(
+        "visibility-error",
+        "/acme/repositories/acme/api/visibility/",
+        do=then(_choose_nothing, press("Save")),
+        status=422,
+    ),
+    State("visibility-long", "/crowd/repositories/{long_repository}/visibility/"),
     State("visibility", "/acme/repositories/acme/api/visibility/"),
     State("tag", "/acme/repositories/acme/api:v1.2.0/"),
     State("tag-member", "/acme/repositories/acme/api:v1.2.0/", BOB),
@@ -175,6 +202,7 @@ STATES = (
     State("locked-tags-empty", "/fresh/locked-tags/"),
     State("locked-tags-many", "/crowd/locked-tags/"),
     State("locked-tags-suspended", "/paused/locked-tags/"),
+    State("locked-tags-filtered", "/acme/locked-tags/?state=suspended"),
     State("locked-tags-none", "/acme/locked-tags/?q=nothing"),
     State("delete-locked-tag", "/acme/locked-tags/{locked}/delete/"),
     State(
@@ -183,6 +211,7 @@ STATES = (
         do=press("Delete"),
         status=422,
     ),
+    State("delete-suspended-tag", "/acme/locked-tags/{suspended}/delete/"),
     State("release-locked-tag", "/acme/locked-tags/{locked}/release/"),
     State("free-name", "/acme/locked-tags/{reserved}/delete/"),
     State("drop-claim", "/acme/locked-tags/{claimed}/delete/"),
@@ -192,11 +221,13 @@ STATES = (
     State("lock-log-empty", "/fresh/lock-log/?kind=push.refused"),
     State("lock-log-many", "/crowd/lock-log/"),
     State("lock-log-error", "/acme/lock-log/?kind=x&since=x"),
+    State("lock-log-end", "/acme/lock-log/?before=000000000000"),
     State("event-refused", "/acme/lock-log/{refused}"),
     State("event-refused-member", "/acme/lock-log/{refused}", BOB),
     State("event-settings", "/acme/lock-log/{changed}"),
     State("checkpoint", "/acme/lock-log/checkpoint/", OLGA),
     State("export", "/acme/lock-log/export/", OLGA),
+    State("export-done", "/acme/lock-log/export/", OLGA, _download),
     State("export-error", "/acme/lock-log/export/download/?since=x", OLGA, status=422),
     # Settings.
     State("container-settings", f"/acme/{SETTINGS}"),
@@ -205,6 +236,7 @@ STATES = (
     State("container-settings-many", f"/crowd/{SETTINGS}"),
     State("container-settings-suspended", f"/paused/{SETTINGS}"),
     State("container-settings-tested", f"/acme/{SETTINGS}", do=_TRY),
+    State("container-settings-advice", f"/acme/{SETTINGS}", do=_ADVISE),
     State(
         "container-settings-error",
         f"/fresh/{SETTINGS}",
@@ -264,6 +296,11 @@ STATES = (
         status=422,
     ),
     State(
+        "access-token-created-long",
+        "/paused/settings/access-tokens/",
+        do=then(fill({"Name": "it's " + "w" * 95}), choose("Audit"), press("Create access token")),
+    ),
+    State(
         "access-token-created",
         "/paused/settings/access-tokens/",
         do=then(fill({"Name": "ci"}), choose("Pull"), press("Create access token")),
@@ -274,8 +311,9 @@ STATES = (
     # Everything else.
     State("guides", "/docs/", STRANGER),
     State("guide-rules", "/docs/rules/"),
+    State("guide-api", "/docs/api/", STRANGER),
     State("guide-operations", "/docs/operations/", STRANGER),
-    State("api-reference", "/api/v1/docs", max_bytes=150_000),
+    State("api-reference", "/api/v1/docs", max_bytes=150_000, is_ours=False),
     State("error-not-found", "/nowhere/", status=404),
     State("error-not-allowed", "/acme/locked-tags/{locked}/delete/", BOB, status=403),
     State(

@@ -1,4 +1,4 @@
-"""The pages about people in a real browser: the keyboard alone, no JavaScript, both schemes."""
+"""The pages about people in a real browser: the keyboard alone, no JavaScript."""
 
 from collections.abc import Callable
 from typing import Any

@@ -44,9 +44,9 @@ from workspaces.models import (
 )
 
 LOCKS_OF_CROWD = 300
-MEMBERS_OF_CROWD = 40
-TOKENS_OF_CROWD = 25
-REPOSITORIES_OF_CROWD = 30
+MEMBERS_OF_CROWD = 20
+TOKENS_OF_CROWD = 12
+REPOSITORIES_OF_CROWD = 20
 
 _ALICE = Actor("alice", ActorKind.PERSON)
 _DANA = Actor("dana", ActorKind.PERSON)
@@ -60,8 +60,8 @@ _RULES = (
 def make_world() -> dict[str, object]:
     """Make it, and return what the addresses of `states.py` name in braces.
 
-    Acme has something of everything, Crowd as much as fits, Fresh nothing, and Paused has locks that
-    no setting covers. Alice is admin of all; Nina is in none.
+    Acme has something of everything, Crowd as much as fits, and Fresh nothing. No setting covers
+    the locks of Paused. Alice is admin of all, and Nina is in none.
     """
     acme = create_workspace("acme", "Acme", actor=SYSTEM)
     alice = make_member(acme, "alice", Role.ADMIN)
@@ -97,6 +97,7 @@ def _name_what_there_is(acme: Workspace, alice: User) -> dict[str, object]:
     ).path
     return {
         **locks,
+        "suspended": LockedTag.objects.get(workspace=acme, tag="latest").id,
         **members,
         "refused": events[EventKind.PUSH_REFUSED],
         "changed": events[EventKind.SETTINGS_CHANGED],

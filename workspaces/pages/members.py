@@ -140,7 +140,8 @@ def change_role_page(request: HtmxRequest, access: Access, membership_id: int) -
     context = _ask_about(request, access, membership_id)
     membership = context["membership"]
     sent = request.POST if request.method == "POST" else None
-    form = RoleForm(sent, initial={"role": membership.role})
+    # The page under the dialog has a form with roles, too.
+    form = RoleForm(sent, initial={"role": membership.role}, auto_id="new_%s")
     if not form.is_valid():
         return render_form(request, "workspaces/change_role.html", {**context, "form": form})
     role = Role(form.cleaned_data["role"])
