@@ -20,7 +20,7 @@ import django
 from django.core.management import call_command
 from django.db import connections
 from django.test.utils import override_settings
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Error, Page, ViewportSize, sync_playwright
 
 if TYPE_CHECKING:
     from tests.browser.states import State
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 THEMES = ("light", "dark")
 # Of README.md: a state, and how much of it is shown.
-README = {"container-settings": ("container-settings-tested", {"width": 1280, "height": 900})}
+README: dict[str, tuple[str, ViewportSize]] = {
+    "container-settings": ("container-settings-tested", {"width": 1280, "height": 900})
+}
 
 
 def main() -> int:

@@ -54,17 +54,17 @@ class Visitors:
             context = self._browser.new_context(base_url=self._base_url, reduced_motion="reduce")
             context.set_default_timeout(PATIENCE_MS)
             if who:
-                context.add_cookies([_sign_in(who, self._base_url)])
+                _sign_in(context, who, self._base_url)
             self._contexts[who] = context
         return self._contexts[who]
 
 
-def _sign_in(who: str, url: str) -> dict[str, str]:
-    """Return the cookie of a new session."""
+def _sign_in(context: BrowserContext, who: str, url: str) -> None:
+    """Give the browser a session."""
     client = Client()
     client.force_login(User.objects.get(username=who))
     name = settings.SESSION_COOKIE_NAME
-    return {"name": name, "value": client.cookies[name].value, "url": url}
+    context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": url}])
 
 
 def _keep_document(response: Response, answers: list[Response]) -> None:
