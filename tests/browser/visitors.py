@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Response
 
 from tests.browser.looks import HEIGHT, WIDTHS
 from tests.browser.states import PATIENCE_MS, State
+from tests.services.browser import note_errors
 from workspaces.models import User
 
 
@@ -28,15 +29,7 @@ class Visitors:
         page.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
         answers: list[Response] = []
         page.on("response", lambda response: _keep_document(response, answers))
-        page.on("pageerror", lambda error: self.complaints.append(f"{state.name}: {error}"))
-        page.on(
-            "console",
-            lambda message: (
-                self.complaints.append(f"{state.name}: {message.text}")
-                if message.type == "error" and "the server responded" not in message.text
-                else None
-            ),
-        )
+        note_errors(page, self.complaints)
         page.goto(state.path.format(**self._names), wait_until="load")
         state.do(page)
         page.wait_for_load_state("load")
