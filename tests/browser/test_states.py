@@ -56,7 +56,8 @@ def weigh(page: Page, answer: Response) -> dict[str, int]:
         """() => [...performance.getEntriesByType("resource").map((entry) => entry.name),
         ...[...document.querySelectorAll("link[rel=icon]")].map((link) => link.href)]"""
     )
-    weights = {address: _weigh_file(address) for address in loaded if "/static/" in address}
+    files = {address.partition("#")[0] for address in loaded if "/static/" in address}
+    weights = {address: _weigh_file(address) for address in files}
     return {page.url: len(_press(answer.body())), **weights}
 
 
