@@ -37,6 +37,7 @@ VERSIONS = {"name": "Versions", "pattern": "^v"}
 SETTINGS: list[dict[str, object]] = [
     {"protection": "none"},
     {"protection": "all"},
+    {"protection": "all", "exceptions": [{"name": "Development", "pattern": "^dev-[01]$"}]},
     {"protection": "some", "rules": [VERSIONS]},
     {"protection": "some", "rules": [VERSIONS, {"name": "Development", "pattern": "^dev-[01]$"}]},
 ]
@@ -210,7 +211,7 @@ class Admin(threading.Thread):
 
     def _change_settings(self) -> None:
         settings = self._chance.choice(SETTINGS)
-        body = {"rules": [], "suspend_locks": True, **settings}
+        body = {"rules": [], "exceptions": [], "suspend_locks": True, **settings}
         self._call(SHIFTING, "PUT", "container-settings", "settings", body)
 
     def _change_lock(self) -> None:

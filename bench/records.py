@@ -19,11 +19,10 @@ _LOCKS = """
     FROM immutability_lockedtag l"""
 _POLICIES = """
     SELECT w.slug, s.version, s.protection,
-        coalesce(array_agg(r.pattern) FILTER (WHERE r.pattern IS NOT NULL), '{}')
+        ARRAY(SELECT pattern FROM immutability_rule WHERE settings_id = s.workspace_id),
+        ARRAY(SELECT pattern FROM immutability_tagexception WHERE settings_id = s.workspace_id)
     FROM immutability_containersettings s
-    JOIN workspaces_workspace w ON w.id = s.workspace_id
-    LEFT JOIN immutability_rule r ON r.settings_id = s.workspace_id
-    GROUP BY w.slug, s.version, s.protection"""
+    JOIN workspaces_workspace w ON w.id = s.workspace_id"""
 # A delete by digest names no tag, and takes several.
 _OPEN = """
     SELECT repository, name FROM containers_tag
@@ -100,12 +99,14 @@ class Policy:
     version: int = 0
     protection: str = "none"
     patterns: tuple[str, ...] = ()
+    exceptions: tuple[str, ...] = ()
 
     def covers(self, tag: str) -> bool:
         """Whether a tag is protected. The soak's patterns mean the same in RE2 and in Python."""
         if self.protection == "some":
             return any(re.search(pattern, tag) for pattern in self.patterns)
-        return self.protection == "all"
+        is_excepted = any(re.search(pattern, tag) for pattern in self.exceptions)
+        return self.protection == "all" and not is_excepted
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Records:
         )
         return Snapshot(
             {row[:2]: Lock(*row) for row in locks},
-            {row[0]: Policy(row[1], row[2], tuple(row[3])) for row in policies},
+            {row[0]: Policy(row[1], row[2], tuple(row[3]), tuple(row[4])) for row in policies},
             [row[:2] for row in writes],
         )
 
@@ -231,5 +232,7 @@ def _shorten(record: dict[str, Any]) -> str:
 
 def _after(details: dict[str, Any]) -> Policy:
     after = details["after"]
-    patterns = tuple(rule["pattern"] for rule in after["rules"])
-    return Policy(after["version"], after["protection"], patterns)
+    patterns, exceptions = (
+        tuple(each["pattern"] for each in after.get(key, [])) for key in ("rules", "exceptions")
+    )
+    return Policy(after["version"], after["protection"], patterns, exceptions)

@@ -35,6 +35,10 @@ _TURNS: Mapping[str, list[dict[str, object]]] = {
         {"protection": "none"},
         {"protection": "some", "rules": [_VERSIONS]},
     ],
+    "all tags, with an exception and without": [
+        {"protection": "all", "exceptions": [_FEWER]},
+        {"protection": "all", "exceptions": []},
+    ],
     "all tags, some tags": [
         {"protection": "all"},
         {"protection": "some", "rules": [_VERSIONS]},

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from containers.names import Digest, TagName
-from immutability.policy.protection import DeleteOutcome, Outcome, PolicyRule
+from immutability.policy.protection import DeleteOutcome, Outcome, PolicyException, PolicyRule
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,15 @@ class Refusal:
 
 @dataclass(frozen=True)
 class TagAnswer:
-    """What becomes of one tag of a push. `locked_digest` is None where nothing holds the tag."""
+    """What becomes of one tag of a push. `locked_digest` is None where nothing holds the tag.
+
+    `rule` covers the tag, and `exception` leaves it mutable.
+    """
 
     tag: TagName
     outcome: Outcome
     rule: PolicyRule | None
+    exception: PolicyException | None
     locked_digest: Digest | None
 
 

@@ -8,6 +8,7 @@ from containers.names import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_L
 from immutability.policy.messages import LockFacts
 from immutability.policy.patterns import MAX_PATTERN_LENGTH
 from immutability.policy.protection import (
+    MAX_EXCEPTIONS_PER_WORKSPACE,
     MAX_RULE_NAME_LENGTH,
     MAX_RULES_PER_WORKSPACE,
     Coverage,
@@ -55,35 +56,59 @@ class ContainerSettings(models.Model):
         return f"{self.protection} at version {self.version}"
 
 
-class Rule(models.Model):
-    """A named RE2 pattern. Rules are kept while the protection is not "some"."""
+def _constrain_patterns(prefix: str, max_count: int) -> list[models.BaseConstraint]:
+    """Return what holds for each list of named patterns: places, lengths, names used once."""
+    return [
+        models.UniqueConstraint(fields=["settings", "position"], name=f"{prefix}_position_once"),
+        models.UniqueConstraint("settings", Lower("name"), name=f"{prefix}_name_once"),
+        models.CheckConstraint(
+            condition=models.Q(position__gte=1, position__lte=max_count), name=f"{prefix}_position"
+        ),
+        models.CheckConstraint(
+            condition=models.Q(name__length__gte=1, name__length__lte=MAX_RULE_NAME_LENGTH),
+            name=f"{prefix}_name_length",
+        ),
+        models.CheckConstraint(
+            condition=models.Q(pattern__length__gte=1, pattern__length__lte=MAX_PATTERN_LENGTH),
+            name=f"{prefix}_pattern_length",
+        ),
+    ]
 
-    settings = models.ForeignKey(ContainerSettings, models.CASCADE, related_name="rules")
+
+class PatternRow(models.Model):
+    """A named RE2 pattern, at its place in a list."""
+
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=MAX_RULE_NAME_LENGTH)
     pattern = models.CharField(max_length=MAX_PATTERN_LENGTH)
 
     class Meta:
+        abstract = True
         ordering = ["position"]
-        constraints = [
-            models.UniqueConstraint(fields=["settings", "position"], name="rule_position_once"),
-            models.UniqueConstraint("settings", Lower("name"), name="rule_name_once"),
-            models.CheckConstraint(
-                condition=models.Q(position__gte=1, position__lte=MAX_RULES_PER_WORKSPACE),
-                name="rule_position",
-            ),
-            models.CheckConstraint(
-                condition=models.Q(name__length__gte=1, name__length__lte=MAX_RULE_NAME_LENGTH),
-                name="rule_name_length",
-            ),
-            models.CheckConstraint(
-                condition=models.Q(pattern__length__gte=1, pattern__length__lte=MAX_PATTERN_LENGTH),
-                name="rule_pattern_length",
-            ),
-        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class Rule(PatternRow):
+    """A pattern of tags to protect, kept while the protection is not "some"."""
+
+    settings = models.ForeignKey(ContainerSettings, models.CASCADE, related_name="rules")
+
+    class Meta(PatternRow.Meta):
+        constraints = _constrain_patterns("rule", MAX_RULES_PER_WORKSPACE)
+
+
+class TagException(PatternRow):
+    """A pattern of tags that stay mutable, kept while the protection is not "all"."""
+
+    # The constraints' indexes begin with it: no index of its own.
+    settings = models.ForeignKey(
+        ContainerSettings, models.CASCADE, related_name="exceptions", db_index=False
+    )
+
+    class Meta(PatternRow.Meta):
+        constraints = _constrain_patterns("exception", MAX_EXCEPTIONS_PER_WORKSPACE)
 
 
 class LockedTag(models.Model):

@@ -12,7 +12,7 @@ from containers.models import Manifest
 from containers.models import Tag as TagRecord
 from containers.sql import MANIFESTS, TAGS
 from immutability.models import LockedTag
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 from workspaces.database import Table, change, fetch, in_parts, marks, now, read_time
 
 LOCKS = Table(LockedTag)
@@ -110,7 +110,7 @@ _FROM_SETTINGS = (
     "FROM (SELECT 1) AS one "
     "LEFT JOIN immutability_containersettings AS settings ON settings.workspace_id = %s"
 )
-_POLICY_WIDTH = 6
+_POLICY_WIDTH = 7
 _LIST = {
     "postgresql": "JSON_AGG(JSON_BUILD_ARRAY(position, name, pattern))",
     "sqlite": "JSON_GROUP_ARRAY(JSON_ARRAY(position, name, pattern))",
@@ -120,24 +120,38 @@ _LIST = {
 def _policy_columns() -> str:
     return (
         f"{now()}, settings.version, settings.protection, settings.refuse_identical_pushes, "
-        f"settings.protect_signature_tags, (SELECT {_LIST[connection.vendor]} "
-        "FROM immutability_rule WHERE settings_id = settings.workspace_id)"
+        f"settings.protect_signature_tags, {_list_patterns('immutability_rule')}, "
+        f"{_list_patterns('immutability_tagexception')}"
+    )
+
+
+def _list_patterns(table: str) -> str:
+    return (
+        f"(SELECT {_LIST[connection.vendor]} FROM {table} "
+        "WHERE settings_id = settings.workspace_id)"
     )
 
 
 def _read_policy(row: Sequence[Any]) -> tuple[Policy, datetime]:
-    at, version, protection, refuse_identical_pushes, protect_signature_tags, rules = row[:6]
+    at, version, protection, refuse_identical_pushes, protect_signature_tags = row[:5]
     if version is None:
         return Policy(), read_time(at)
-    listed = json.loads(rules) if isinstance(rules, str) else rules or []
+    rules, exceptions = row[5:_POLICY_WIDTH]
     policy = Policy(
         version,
         Protection(protection),
-        tuple(PolicyRule(name, pattern) for _, name, pattern in sorted(listed)),
+        tuple(PolicyRule(name, pattern) for name, pattern in _read_patterns(rules)),
         bool(refuse_identical_pushes),
         bool(protect_signature_tags),
+        tuple(PolicyException(name, pattern) for name, pattern in _read_patterns(exceptions)),
     )
     return policy, read_time(at)
+
+
+def _read_patterns(listed: Any) -> list[tuple[str, str]]:
+    """Return names and patterns in order, of a list as the database gives it."""
+    rows = json.loads(listed) if isinstance(listed, str) else listed or []
+    return [(name, pattern) for _, name, pattern in sorted(rows)]
 
 
 def find_locks(record_ids: Sequence[int]) -> list[LockedTag]:

@@ -7,7 +7,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from containers.tokens.views import issue_token
 from immutability.gate.views import gate
 from packages_site import health
-from packages_site.api_docs import ApiDocsView
+from packages_site.api_reference import api_reference
 from packages_site.guides import guide, guide_list
 from workspaces.api.access_tokens import AccessTokenListView, AccessTokenView
 from workspaces.log.api import CheckpointView, ExportView, LockEventView, LockLogView
@@ -34,7 +34,7 @@ api_urlpatterns: list[URLPattern | URLResolver] = [
     path(_TOKENS, AccessTokenListView.as_view(), name="access-tokens"),
     path(f"{_TOKENS}/<int:token_id>", AccessTokenView.as_view(), name="access-token"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
-    path("docs", ApiDocsView.as_view(url_name="api:schema"), name="docs"),
+    path("docs", api_reference, name="docs"),
 ]
 
 urlpatterns = [

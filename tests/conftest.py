@@ -24,7 +24,7 @@ from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from immutability.actions.save_settings import save_container_settings
 from immutability.policy.drafts import Draft
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 from immutability.reading import read_policy
 from packages_site.data_dir import make_missing_files
 from tests.services.tables import empty_tables
@@ -59,6 +59,8 @@ REGISTRY_KINDS = ("docker-registry", "distribution-3")
 QUICK_CASES = 2
 
 SEMVER = PolicyRule("Release versions", r"^v\d+\.\d+\.\d+$")
+LATEST = PolicyException("Moving latest", "^latest$")
+CACHES = PolicyException("Build caches", "^buildcache")
 
 
 def skip_or_fail(missing: str) -> None:
@@ -296,12 +298,12 @@ def registry(acme: Workspace, api_as: Callable[..., APIClient]) -> APIClient:
 
 
 def protect_workspace(
-    workspace: Workspace, protection: Protection, *rules: PolicyRule, **switches: bool
+    workspace: Workspace, protection: Protection, *rules: PolicyRule, **others: Any
 ) -> Policy:
     """Save a workspace's settings, whatever they are now."""
     return save_container_settings(
         workspace,
-        Draft(protection, rules, **switches),
+        Draft(protection, rules, **others),
         expected_version=read_policy(workspace).version,
         may_suspend_locks=True,
         actor=SYSTEM,

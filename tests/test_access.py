@@ -45,14 +45,25 @@ from workspaces.models import AccessToken, User, Workspace
 Expected = dict[str, int]
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-TOKENS = [f"token {scope.value}" for scope in Scope]
+OF_SCOPES = [f"token {scope.value}" for scope in Scope]
+# Tokens that are limited to repositories: to the one that everything here is about, or to others.
+LIMITED = {
+    "pull here": (Scope.PULL, ["a*"]),
+    "push here": (Scope.PUSH, ["web", "api"]),
+    "push elsewhere": (Scope.PUSH, ["web", "team/**", "api-*", "*/api"]),
+    "push-only here": (Scope.PUSH_ONLY, ["**"]),
+    "push-only elsewhere": (Scope.PUSH_ONLY, ["api-*"]),
+    "registry here": (Scope.REGISTRY, ["api"]),
+    "registry elsewhere": (Scope.REGISTRY, ["web"]),
+}
+TOKENS = [*OF_SCOPES, *LIMITED]
 CALLERS = ["anonymous", "alice", "bob", "olga", "mallory", *TOKENS, "token of globex"]
 API = "api/v1/"
 GATE = "v2/<anything:path>"
 IN_WORKSPACE = API + "workspaces/<str:slug>/"
 
 ALICE, BOB, OLGA = "alice", "bob", "olga"
-PULL, PUSH, REGISTRY, AUDIT, ADMIN = TOKENS
+PULL, PUSH, PUSH_ONLY, REGISTRY, AUDIT, ADMIN = OF_SCOPES
 
 
 def public(status: int = 200) -> Expected:
@@ -79,7 +90,8 @@ VIEW_EVENTS = api(*EVERY_PERSON, AUDIT)
 VIEW_TOKENS = api(ALICE, OLGA, ADMIN)
 VIEW_ALL_EVENTS = api(ALICE, OLGA, AUDIT)
 MANAGE = api(ALICE, ADMIN)
-CHECK = api(REGISTRY)
+CHECK = api(REGISTRY, "registry here")
+CLAIM = CHECK | {"registry elsewhere": 404}
 PERSONS_PAGE = page(*EVERY_PERSON)
 AT_THE_GATE = public(403) | {"anonymous": 401}
 SIGNED_IN = dict.fromkeys((*EVERY_PERSON, "mallory"), 302)
@@ -88,7 +100,8 @@ SIGNED_IN = dict.fromkeys((*EVERY_PERSON, "mallory"), 302)
 MATRIX: dict[str, dict[str, Expected]] = {
     # With tokens that grant more than their owners may do by now: the database decides.
     GATE: {
-        "PUT": AT_THE_GATE | dict.fromkeys((ALICE, BOB, PUSH), 201),
+        "PUT": AT_THE_GATE
+        | dict.fromkeys((ALICE, BOB, PUSH, PUSH_ONLY, "push here", "push-only here"), 201),
         "DELETE": AT_THE_GATE | dict.fromkeys((ALICE, ADMIN), 202),
     },
     # Names and passwords come by HTTP Basic: another header is a mistake.
@@ -104,8 +117,8 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{API}docs": {"GET": public()},
     f"{API}check-push": {"POST": CHECK},
     f"{API}check-delete": {"POST": CHECK},
-    f"{API}claims/<uuid:claim_id>/confirm": {"POST": CHECK},
-    f"{API}claims/<uuid:claim_id>/abandon": {"POST": CHECK},
+    f"{API}claims/<uuid:claim_id>/confirm": {"POST": CLAIM},
+    f"{API}claims/<uuid:claim_id>/abandon": {"POST": CLAIM},
     f"{IN_WORKSPACE}container-settings": {"GET": VIEW_SETTINGS, "PUT": MANAGE},
     f"{IN_WORKSPACE}container-settings/test": {"POST": VIEW_SETTINGS},
     f"{IN_WORKSPACE}locked-tags": {"GET": VIEW_SETTINGS},
@@ -277,9 +290,9 @@ class Things:
         names = {
             "path": f"{self.slug}/api/manifests/locked",
             "repository": f"{self.slug}/api",
+            "name": "rules",
             "tag": "locked",
             "export_id": UUID(int=0),
-            "name": "rules",
         }
         values = {**self.__dict__, **names, **others}
         path = re.sub(r"<\w+:(\w+)>", lambda found: str(values[found[1]]), address)
@@ -398,6 +411,11 @@ def make_secret(workspace: Workspace, *scopes: Scope) -> str:
     return create_access_token(workspace, "+".join(scopes), list(scopes), actor=SYSTEM)
 
 
+def make_limited(workspace: Workspace, name: str) -> str:
+    scope, globs = LIMITED[name]
+    return create_access_token(workspace, name, [scope], actor=SYSTEM, repositories=globs)
+
+
 def client_with(secret: str) -> Client:
     return Client(raise_request_exception=False, headers={"Authorization": f"Bearer {secret}"})
 
@@ -420,6 +438,7 @@ def kept_site(kept_rows: None) -> Site:
     clients |= {user.username: client_of(user) for user in people}
     logins = {user.username: (user.username, "demo") for user in people}
     logins |= {f"token {scope}": (f"acme+{scope}", make_secret(acme, scope)) for scope in Scope}
+    logins |= {name: (f"acme+{name}", make_limited(acme, name)) for name in LIMITED}
     of_globex = ("globex+" + "+".join(Scope), make_secret(globex, *Scope))
     logins["token of globex"] = of_globex
     for caller in (*TOKENS, "token of globex"):
@@ -488,9 +507,16 @@ def test_each_caller_is_answered_as_the_matrix_says(site: Site, address: str) ->
         ("mallory", set()),
         (PULL, {"pull"}),
         (PUSH, {"pull", "push", "delete"}),
+        (PUSH_ONLY, {"pull", "push"}),
         (REGISTRY, set()),
         (AUDIT, set()),
         (ADMIN, {"pull", "delete"}),
+        ("pull here", {"pull"}),
+        ("push here", {"pull", "push", "delete"}),
+        ("push elsewhere", set()),
+        ("push-only here", {"pull", "push"}),
+        ("push-only elsewhere", set()),
+        ("registry here", set()),
         ("token of globex", set()),
     ],
 )
@@ -652,6 +678,12 @@ def test_the_repositories_of_another_workspace_are_unknown(
         ("mallory", 404),
         (PULL, 403),
         (PUSH, 200),
+        (PUSH_ONLY, 200),
+        ("pull here", 403),
+        ("push here", 200),
+        ("push elsewhere", 403),
+        ("registry here", 200),
+        ("registry elsewhere", 403),
         (REGISTRY, 200),
         (AUDIT, 200),
         (ADMIN, 200),
@@ -667,6 +699,36 @@ def test_a_dry_run_is_for_everybody_in_the_workspace_who_may_push_or_read(
             "/api/v1/check-push", json.dumps(body), content_type="application/json"
         )
     assert response.status_code == status
+
+
+@pytest.mark.parametrize("name", ["check-push", "check-delete"])
+def test_a_limited_token_is_told_that_a_check_is_not_for_it(site: Site, name: str) -> None:
+    body = BODIES["POST", f"{API}{name}"]
+    with nothing_written():
+        response = site.clients["registry elsewhere"].post(
+            f"/api/v1/{name}", json.dumps(body), content_type="application/json"
+        )
+    problem = read_problem(response, 403, "forbidden")
+    assert problem["detail"] == (
+        "This access token is limited to other repositories than acme/api."
+    )
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_limit_takes_all_that_is_not_about_one_repository(site: Site, address: str) -> None:
+    """No token can be made with such scopes and a limit: if there is one, it still does nothing."""
+    AccessToken.objects.filter(name__in=["audit", "admin"]).update(repositories=["web"])
+    answered = {}
+    expected = {}
+    for method, by_caller in MATRIX[address].items():
+        for caller in (AUDIT, ADMIN):
+            with transaction.atomic():
+                response = site.call(caller, method, address, site.acme.fill(address))
+                answered[method, caller] = response.status_code
+                transaction.set_rollback(True)
+            is_let_in = by_caller[caller] < 300 and by_caller["token of globex"] >= 400
+            expected[method, caller] = 403 if is_let_in else by_caller[caller]
+    assert answered == expected
 
 
 # What a browser sends along by itself must not be enough.

@@ -77,12 +77,20 @@ REQUESTS: dict[str, tuple[str, Callable[[], str], dict[str, Any]]] = {
     "container-settings": (
         "PUT",
         lambda: f"{IN_ACME}/container-settings",
-        {"protection": "all", "rules": [{"name": "Versions", "pattern": "^v"}]},
+        {
+            "protection": "all",
+            "rules": [{"name": "Versions", "pattern": "^v"}],
+            "exceptions": [{"name": "Moving latest", "pattern": "^latest$"}],
+        },
     ),
     "test": (
         "POST",
         lambda: f"{IN_ACME}/container-settings/test",
-        {"tags": ["v1"], "rules": [{"name": "Versions", "pattern": "^v"}]},
+        {
+            "tags": ["v1"],
+            "rules": [{"name": "Versions", "pattern": "^v"}],
+            "exceptions": [{"name": "Moving latest", "pattern": "^latest$"}],
+        },
     ),
     "delete": ("DELETE", lock_address, {"name": "free", **REASON}),
     "release": ("POST", lambda: f"{lock_address()}/release", {**REASON}),
@@ -240,6 +248,8 @@ def test_whatever_is_asked_for_the_answer_is_json(caller: Client, accept: str) -
 
 RULE_NAME = ("rules", 0, "name")
 RULE_PATTERN = ("rules", 0, "pattern")
+EXCEPTION_NAME = ("exceptions", 0, "name")
+EXCEPTION_PATTERN = ("exceptions", 0, "pattern")
 TEXT_FIELDS: list[tuple[str, Path]] = [
     ("check-push", ("repository",)),
     ("check-push", ("tag",)),
@@ -252,9 +262,13 @@ TEXT_FIELDS: list[tuple[str, Path]] = [
     ("container-settings", ("protection",)),
     ("container-settings", RULE_NAME),
     ("container-settings", RULE_PATTERN),
+    ("container-settings", EXCEPTION_NAME),
+    ("container-settings", EXCEPTION_PATTERN),
     ("test", ("protection",)),
     ("test", RULE_NAME),
     ("test", RULE_PATTERN),
+    ("test", EXCEPTION_NAME),
+    ("test", EXCEPTION_PATTERN),
     ("delete", ("name",)),
     ("delete", ("reason",)),
     ("release", ("reason",)),
@@ -273,7 +287,9 @@ SWITCHES = [
 LISTS = [
     ("check-push", ("tags",)),
     ("container-settings", ("rules",)),
+    ("container-settings", ("exceptions",)),
     ("test", ("rules",)),
+    ("test", ("exceptions",)),
     ("test", ("tags",)),
     ("access token", ("scopes",)),
 ]
@@ -686,11 +702,14 @@ def test_a_page_shows_itself_whatever_its_query_says(
         {"version": "٣"},
         {"version": "-1"},
         {"action": "remove_rule:" + "9" * 5000},
-        {"action": "insert_example:" + "9" * 30},
+        {"action": "insert_rule_example:" + "9" * 30},
         {"action": "\0"},
         {"protection": "\0"},
         {"rule_name": "\0", "rule_pattern": "\0"},
         {"rule_name": "a", "rule_pattern": "("},
+        {"exception_name": "\0", "exception_pattern": "\0", "protection": "all"},
+        {"exception_name": "a", "exception_pattern": "(", "protection": "all"},
+        {"action": "remove_exception:" + "9" * 5000},
         {"sample_tags": "\0\n" * 5000},
         {},
     ],
@@ -730,8 +749,10 @@ anything = st.recursive(
 FIELDS = {
     "check-push": ["repository", "tag", "tags", "digest", "current_digest", "actor", "dry_run"],
     "check-delete": ["repository", "tag", "digest", "actor"],
-    "container-settings": ["protection", "rules", "refuse_identical_pushes", "suspend_locks"],
-    "test": ["tags", "rules", "protection", "protect_signature_tags"],
+    "container-settings": [
+        *("protection", "rules", "exceptions", "refuse_identical_pushes", "suspend_locks")
+    ],
+    "test": ["tags", "rules", "exceptions", "protection", "protect_signature_tags"],
 }
 
 
@@ -786,19 +807,23 @@ def test_whatever_bytes_are_sent_are_answered(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(pattern=st.text(st.characters(), min_size=1, max_size=100))
+@given(
+    pattern=st.text(st.characters(), min_size=1, max_size=100),
+    place=st.sampled_from([RULE_PATTERN, EXCEPTION_PATTERN]),
+)
 def test_a_pattern_that_can_be_saved_is_saved_as_it_is_and_can_be_evaluated(
-    caller: Client, pattern: str
+    caller: Client, pattern: str, place: Path
 ) -> None:
+    key = place[0]
     body = {
-        "protection": "some",
-        "rules": [{"name": "Any", "pattern": pattern}],
+        "protection": "some" if key == "rules" else "all",
+        key: [{"name": "Any", "pattern": pattern}],
         "suspend_locks": True,
     }
     response = send(caller, "container-settings", json.dumps(body))
     if response.status_code != 200:
-        read_errors(response, RULE_PATTERN)
+        read_errors(response, place)
         return
-    assert response.json()["rules"][0]["pattern"] == pattern
+    assert response.json()[key][0]["pattern"] == pattern
     ask = {"repository": "acme/api", "tag": "v1", "dry_run": True}
     assert send(caller, "check-push", json.dumps(ask)).status_code == 200

@@ -213,6 +213,7 @@ def send_without_token(site: Site) -> Page:
     return read_page(client.post(SETTINGS, {}), 403)
 
 
+BAD_EXCEPTIONS = {"exception_name": ["n" * 65, "A", "a"], "exception_pattern": ["[", "", "v*"]}
 LONG = {"rule_name": ["n" * 65, "A", "a"], "rule_pattern": ["[", "", "v"]}
 
 PAGES: dict[str, Callable[[Site], Page]] = {
@@ -241,6 +242,8 @@ PAGES: dict[str, Callable[[Site], Page]] = {
     "settings, an example": lambda site: edit(site, "Insert the rule Production"),
     "settings, tested": try_patterns,
     "settings, errors in rules": lambda site: save_settings(site, 422, **LONG),
+    "settings, an exception": lambda site: edit(site, "Add ^latest$"),
+    "settings, errors in exceptions": lambda site: save_settings(site, 422, **BAD_EXCEPTIONS),
     "settings, no rule": lambda site: save_settings(site, 422, rule_name="", rule_pattern=""),
     "settings, no option": lambda site: save_settings(site, 422, protection=""),
     "settings, conflict": save_over_another,
@@ -313,7 +316,7 @@ WITH_ERRORS = [
     name
     for name in PAGES
     if name.endswith((", error", ", bad filter", ", wrong", ", no rule", ", no option"))
-] + ["settings, errors in rules"]
+] + ["settings, errors in rules", "settings, errors in exceptions"]
 
 
 @pytest.fixture(scope="module", params=PAGES)

@@ -167,9 +167,9 @@ def test_json_at_the_limits_is_read(caller: Client, body: bytes) -> None:
 
 def test_the_largest_good_body_of_each_request_fits() -> None:
     name, pattern, tag = "🐳" * 64, "🐳" * 100, "🐳" * 128
-    rules = [{"name": name, "pattern": pattern}] * 14
+    seven = [{"name": name, "pattern": pattern}] * 7
     for body in (
-        {"protection": "some", "rules": rules, "tags": [tag] * 20},
+        {"protection": "some", "rules": seven, "exceptions": seven, "tags": [tag] * 20},
         {"repository": "a" * 255, "tags": ["v" * 128] * 100, "digest": "a" * 256, "actor": name},
     ):
         assert len(json.dumps(body)) < MAX_BODY

@@ -23,6 +23,7 @@ class Scope(StrEnum):
 
     PULL = "pull"
     PUSH = "push"
+    PUSH_ONLY = "push-only"
     REGISTRY = "registry"
     AUDIT = "audit"
     ADMIN = "admin"
@@ -39,6 +40,7 @@ class Scope(StrEnum):
 _SCOPE_HINTS = {
     Scope.PULL: "pull images",
     Scope.PUSH: "pull, push, and delete what is not protected",
+    Scope.PUSH_ONLY: "pull and push, but delete nothing",
     Scope.REGISTRY: "ask before pushes and deletes, and lock tags; for registries",
     Scope.AUDIT: "read settings, locked tags and the lock log",
     Scope.ADMIN: "change settings, locks and access tokens; delete locked tags",
@@ -101,6 +103,7 @@ SCOPE_PERMISSIONS: dict[Scope, frozenset[Permission]] = {
     # Whoever may push may overwrite what is not protected, and clients that sign or attach delete
     # the list that they replace: so it deletes what no lock holds.
     Scope.PUSH: frozenset({Permission.ASK, Permission.PULL, Permission.PUSH, Permission.DELETE}),
+    Scope.PUSH_ONLY: frozenset({Permission.ASK, Permission.PULL, Permission.PUSH}),
     Scope.REGISTRY: frozenset({Permission.ASK, Permission.CHECK}),
     Scope.AUDIT: frozenset(
         {
@@ -130,6 +133,18 @@ SCOPE_PERMISSIONS: dict[Scope, frozenset[Permission]] = {
 }
 
 
+# What is about one repository each time. A token that is limited to some can do nothing else, so it
+# has none of the scopes that are about the workspace as a whole.
+REPOSITORY_PERMISSIONS = frozenset(
+    {Permission.ASK, Permission.CHECK, Permission.PULL, Permission.PUSH, Permission.DELETE}
+)
+LIMITABLE_SCOPES = frozenset(
+    scope for scope in Scope if SCOPE_PERMISSIONS[scope] <= REPOSITORY_PERMISSIONS
+)
+# What a token with a scope may give besides: each of these does a part of what the scope does.
+_INCLUDED: dict[str, frozenset[str]] = {Scope.PUSH: frozenset({Scope.PUSH_ONLY})}
+
+
 def permissions_of_scopes(scopes: list[str]) -> frozenset[Permission]:
     """Return what an access token with these scopes may do; an unknown scope gives nothing."""
     known = {scope.value: SCOPE_PERMISSIONS[scope] for scope in Scope}
@@ -147,7 +162,8 @@ def describe_excess(
     A token gives no scope that it has not, and none for longer than it lives itself. An expiry of
     None is never.
     """
-    if missing := [scope.value for scope in scopes if scope.value not in giver_scopes]:
+    held = set(giver_scopes).union(*(_INCLUDED.get(scope, ()) for scope in giver_scopes))
+    if missing := [scope.value for scope in scopes if scope.value not in held]:
         return (
             "An access token gives no more than it has, and this one has not the scope "
             f"{', '.join(missing)}."

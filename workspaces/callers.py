@@ -15,7 +15,6 @@ from workspaces.access import (
     Origin,
     Permission,
     Role,
-    permissions_of_scopes,
 )
 from workspaces.models import AccessToken, Membership, Workspace
 from workspaces.slugs import MAX_SLUG_LENGTH
@@ -42,6 +41,17 @@ class Access:
     def may(self, permission: Permission) -> bool:
         """Whether the caller has `permission`."""
         return permission in self.permissions
+
+    def is_for(self, repository: str) -> bool:
+        """Whether the caller is not limited to repositories other than this one, by full name."""
+        return self.token is None or self.token.is_for(repository)
+
+    def require_repository(self, repository: str) -> None:
+        """Raise PermissionDenied where the caller is limited to other repositories."""
+        if not self.is_for(repository):
+            raise PermissionDenied(
+                f"This access token is limited to other repositories than {repository}."
+            )
 
     def require(self, permission: Permission) -> None:
         """Raise PermissionDenied where the caller has not `permission`."""
@@ -134,7 +144,7 @@ def find_token_access(token: AccessToken, slug: str, origin: Origin) -> Access |
     return Access(
         workspace,
         Actor(token.name, ActorKind.TOKEN, origin, token.id),
-        permissions_of_scopes(token.scopes),
+        token.permissions,
         token=token,
     )
 

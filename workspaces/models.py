@@ -8,7 +8,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower, Now
 
-from workspaces.access import Role
+from workspaces.access import REPOSITORY_PERMISSIONS, Permission, Role, permissions_of_scopes
 from workspaces.log.models import (
     Checkpoint,
     EventOrigin,
@@ -18,6 +18,7 @@ from workspaces.log.models import (
     LogExport,
     SealProgress,
 )
+from workspaces.repository_globs import is_covered
 from workspaces.slugs import MAX_SLUG_LENGTH, describe_bad_slug
 from workspaces.text import describe_bad_character
 
@@ -147,6 +148,11 @@ class AccessToken(models.Model):
     name = models.CharField(max_length=MAX_NAME_LENGTH, validators=[validate_plain_text])
     token_hash = models.CharField(max_length=64, unique=True)
     scopes = models.JSONField()
+    # Globs of the repositories that it is limited to, as repository_globs.py reads them. None of
+    # them: it is for all of its workspace.
+    repositories = models.JSONField(
+        default=list, db_default=models.Value([], models.JSONField()), blank=True
+    )
     created_by = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -173,6 +179,17 @@ class AccessToken(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What it may do; where it is limited, in its repositories alone."""
+        permissions = permissions_of_scopes(self.scopes)
+        return permissions & REPOSITORY_PERMISSIONS if self.repositories else permissions
+
+    def is_for(self, repository: str) -> bool:
+        """Whether its limit includes the repository of this full name, or it has no limit."""
+        _, _, name = repository.partition("/")
+        return not self.repositories or is_covered(self.repositories, name)
 
     @property
     def user_name(self) -> str | None:

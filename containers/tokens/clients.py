@@ -15,7 +15,6 @@ from workspaces.access import (
     Origin,
     Permission,
     Role,
-    permissions_of_scopes,
 )
 from workspaces.access_tokens import find_access_token, find_valid_token
 from workspaces.callers import Access, find_persons_access, find_token_access
@@ -90,6 +89,7 @@ def grant(
             action
             for action in actions
             if PERMISSION_OF[action] in permissions.get(repository.workspace, frozenset())
+            and (login.token is None or login.token.is_for(repository.name))
         }
         for repository, actions in asked.items()
     }
@@ -112,21 +112,23 @@ def _find_permissions(login: Login, slugs: Collection[str]) -> dict[str, frozens
         roles = sql.find_roles(login.caller.id, sorted(slugs))
         return {slug: ROLE_PERMISSIONS[Role(role)] for slug, role in roles.items()}
     if login.token is not None and login.token.workspace is not None:
-        return {login.token.workspace.slug: permissions_of_scopes(login.token.scopes)}
+        return {login.token.workspace.slug: login.token.permissions}
     return {}
 
 
-def find_access_now(caller: Caller, slug: str, origin: Origin) -> Access | None:
-    """Return what the caller of a token may do by now in a workspace; None where nothing.
+def find_access_now(caller: Caller, repository: RepositoryName, origin: Origin) -> Access | None:
+    """Return what the caller of a token may now do in a repository; None where nothing.
 
-    A role that was taken away, or an access token that was revoked, is worth nothing from then on,
-    however long the registry's token is valid.
+    A role that was taken away, or an access token that was revoked or is limited to other
+    repositories, is worth nothing, however long the registry's token is valid.
     """
+    slug = repository.workspace
     if caller.kind is CallerKind.PERSON:
         return find_persons_access(caller.id, slug, origin)
     if caller.kind is CallerKind.ACCESS_TOKEN:
         token = find_valid_token(caller.id)
-        return find_token_access(token, slug, origin) if token is not None else None
+        if token is not None and token.is_for(repository.name):
+            return find_token_access(token, slug, origin)
     return None
 
 

@@ -1,15 +1,17 @@
 """Save container settings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from containers.connection import find_registry
-from immutability.models import ContainerSettings, LockedTag, Rule
+from immutability.models import ContainerSettings, LockedTag, Rule, TagException
 from immutability.policy.details import to_details
 from immutability.policy.drafts import Draft, DraftProblem, find_draft_problems
-from immutability.policy.protection import LockState, Policy, Protection
+from immutability.policy.protection import LockState, NamedPattern, PatternKind, Policy, Protection
 from immutability.policy.shift import (
     covers_no_less,
     covers_the_same,
@@ -22,6 +24,8 @@ from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 from workspaces.standing import require_admin
+
+Row = TypeVar("Row", Rule, TagException)
 
 
 class InvalidDraftError(Exception):
@@ -126,10 +130,15 @@ def save_container_settings(
         current = read_policy(workspace)
         if current.version != expected_version:
             raise StaleSettingsError(current) from error
-        if "rule_name_once" not in str(error):
-            raise
-        problem = "Two rules have names that the database takes for the same. Change one."
-        raise InvalidDraftError([DraftProblem(problem, "rules")]) from error
+        for kind in PatternKind:
+            if f"{kind}_name_once" in str(error):
+                raise InvalidDraftError([_describe_same_names(kind)]) from error
+        raise
+
+
+def _describe_same_names(kind: PatternKind) -> DraftProblem:
+    message = f"Two {kind.plural} have names that the database takes for the same. Change one."
+    return DraftProblem(message, kind.plural, kind=kind)
 
 
 def _save(
@@ -169,10 +178,19 @@ def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:
     settings.saved_by = actor.shown_name
     settings.saved_at = Now()
     settings.save(force_insert=is_new)
-    settings.rules.all().delete()
-    Rule.objects.bulk_create(
-        Rule(settings=settings, position=position, name=rule.name, pattern=rule.pattern)
-        for position, rule in enumerate(policy.rules, start=1)
+    _write_patterns(settings, Rule, policy.rules)
+    _write_patterns(settings, TagException, policy.exceptions)
+
+
+def _write_patterns(
+    settings: ContainerSettings,
+    model: type[Row],
+    patterns: Sequence[NamedPattern],
+) -> None:
+    model.objects.filter(settings=settings).delete()
+    model.objects.bulk_create(
+        model(settings=settings, position=position, name=each.name, pattern=each.pattern)
+        for position, each in enumerate(patterns, start=1)
     )
 
 

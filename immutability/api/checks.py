@@ -22,7 +22,7 @@ from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.policy.protection import DeleteOutcome, Outcome
 from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.push.plan import PushQuestion
-from workspaces.access import Actor, ActorKind, Permission, permissions_of_scopes
+from workspaces.access import Actor, ActorKind, Permission
 from workspaces.callers import Access, find_access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
 from workspaces.problems import (
@@ -122,6 +122,9 @@ class TagAnswerSerializer(serializers.Serializer[object]):
     tag = serializers.CharField()
     outcome = serializers.ChoiceField([outcome.value for outcome in Outcome])
     rule = serializers.CharField(allow_null=True, help_text="The rule that covers the tag.")
+    exception = serializers.CharField(
+        allow_null=True, help_text="The exception that leaves the tag mutable."
+    )
     locked_digest = serializers.CharField(allow_null=True)
 
 
@@ -181,6 +184,7 @@ class CheckPushView(APIView):
         asked = _validated(_CHECK_PUSH, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
+        access.require_repository(asked["repository"].name)
         check = PushCheck(
             PushQuestion(
                 access.workspace,
@@ -220,6 +224,7 @@ class CheckDeleteView(APIView):
         asked = _validated(_CHECK_DELETE, request)
         access = find_access(request, asked["repository"].workspace)
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
+        access.require_repository(asked["repository"].name)
         name = asked.get("actor", "")
         is_admin = bool(name) and is_admin_name(access.workspace, name)
         question = DeleteQuestion(
@@ -240,9 +245,7 @@ class CheckDeleteView(APIView):
 def count_check(request: Request) -> None:
     """Count a check, whatever comes of it. Raises TooManyCallsError where there were too many."""
     token = request.auth
-    is_registry = isinstance(token, AccessToken) and (
-        Permission.CHECK in permissions_of_scopes(token.scopes)
-    )
+    is_registry = isinstance(token, AccessToken) and (Permission.CHECK in token.permissions)
     count_call(CHECKS_PER_TOKEN if is_registry else ASKING_PER_CALLER, identify_caller(request))
 
 
@@ -255,7 +258,7 @@ def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
         return decide()
     except (PatternError, PatternEvaluationError) as error:
         raise undecided(
-            f"A rule could not be evaluated, so nothing was decided. {error}"
+            f"A rule or an exception could not be evaluated, so nothing was decided. {error}"
         ) from error
     except TryAgainError as error:
         problem = undecided(f"Nothing was decided: {error}. Try again.")
@@ -290,6 +293,7 @@ def _render_push(answer: PushAnswer) -> dict[str, Any]:
                 "tag": each.tag.name,
                 "outcome": each.outcome.value,
                 "rule": each.rule.name if each.rule else None,
+                "exception": each.exception.name if each.exception else None,
                 "locked_digest": each.locked_digest.value if each.locked_digest else None,
             }
             for each in answer.tags

@@ -65,7 +65,7 @@ class AbandonClaimView(APIView):
 
 
 def _find_claim(request: Request, claim_id: UUID) -> tuple[Claim, Actor]:
-    """Return the claim. Another workspace's claim is as unknown as one that never was."""
+    """Return the claim. What the caller has nothing to do with is as unknown as what never was."""
     unknown = Http404(f'There is no claim "{claim_id}".')
     claim = Claim.objects.select_related("workspace").filter(id=claim_id).first()
     if claim is None:
@@ -75,6 +75,8 @@ def _find_claim(request: Request, claim_id: UUID) -> tuple[Claim, Actor]:
     except UnknownWorkspaceError:
         raise unknown from None
     access.require(Permission.CHECK)
+    if not access.is_for(claim.repository):
+        raise unknown
     read_query(request)
     return claim, access.actor
 

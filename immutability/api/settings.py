@@ -1,6 +1,6 @@
 """Container settings over the API."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -24,13 +24,22 @@ from immutability.policy.drafts import (
     Draft,
     DraftProblem,
     ProblemCode,
-    describe_too_many_rules,
+    describe_too_many,
     find_advice,
     find_draft_problems,
 )
-from immutability.policy.protection import Policy, PolicyRule, Protection, Why
+from immutability.policy.protection import (
+    NamedPattern,
+    PatternKind,
+    Policy,
+    PolicyException,
+    PolicyRule,
+    Protection,
+    Why,
+)
 from immutability.policy.tester import (
     MAX_SAMPLE_TAGS,
+    PatternMatch,
     SampleResult,
     find_sample_problem,
     try_samples,
@@ -46,33 +55,45 @@ from workspaces.throttles import TESTER_PER_CALLER, count_call
 _PROTECTIONS = [protection.value for protection in Protection]
 
 
-class RuleListSerializer(serializers.ListSerializer[Any]):
-    """A list of rules. Where there are too many, none of them is looked at."""
+class PatternListSerializer(serializers.ListSerializer[Any]):
+    """A list of rules or of exceptions. Where there are too many, none of them is looked at."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
-        """Return the validated rules."""
-        if isinstance(data, list) and (message := describe_too_many_rules(len(data))):
+        """Return the validated rules or exceptions."""
+        kind: PatternKind = self.child.kind  # type: ignore[union-attr]
+        if isinstance(data, list) and (message := describe_too_many(kind, len(data))):
             raise ValidationError(message)
-        rules: list[Any] = super().to_internal_value(data)
-        return rules
+        patterns: list[Any] = super().to_internal_value(data)
+        return patterns
 
 
 class RuleSerializer(StrictSerializer):
-    """A named RE2 pattern. Neither text is changed."""
+    """A named RE2 pattern of tags to protect. Neither text is changed."""
 
+    kind = PatternKind.RULE
     name = TextField(allow_blank=True)
     pattern = TextField(allow_blank=True)
 
     class Meta:
-        list_serializer_class = RuleListSerializer
+        list_serializer_class = PatternListSerializer
+
+
+class ExceptionSerializer(RuleSerializer):
+    """A named RE2 pattern of tags that stay mutable under "all". Neither text is changed."""
+
+    kind = PatternKind.EXCEPTION
 
 
 class WarningSerializer(serializers.Serializer[object]):
-    """Something to know about a rule that can be used all the same."""
+    """Something to know about settings that can be used all the same.
+
+    It is about one rule or one exception, or about neither.
+    """
 
     code = serializers.ChoiceField([code.value for code in AdviceCode])
-    rule = serializers.CharField(help_text="The rule's name.")
-    position = serializers.IntegerField(help_text="The rule's place in the list, from 1.")
+    rule = serializers.CharField(allow_null=True, help_text="The rule's name.")
+    exception = serializers.CharField(allow_null=True, help_text="The exception's name.")
+    position = serializers.IntegerField(allow_null=True, help_text="Its place in the list, from 1.")
     message = serializers.CharField()
     suggestion = serializers.CharField(
         allow_null=True, help_text="The pattern that was probably meant."
@@ -87,6 +108,7 @@ class SettingsSerializer(StrictSerializer):
 
     protection = serializers.ChoiceField(_PROTECTIONS)
     rules = RuleSerializer(many=True, required=False)
+    exceptions = ExceptionSerializer(many=True, required=False)
     refuse_identical_pushes = serializers.BooleanField(required=False)
     protect_signature_tags = serializers.BooleanField(required=False)
     version = serializers.IntegerField(read_only=True)
@@ -115,7 +137,7 @@ class SampleTagsField(serializers.ListField):
 
 
 class TestSerializer(StrictSerializer):
-    """Sample tags, to be tried on the saved rules or on these."""
+    """Sample tags, to be tried on the saved rules and exceptions or on these."""
 
     tags = SampleTagsField(
         child=TextField(allow_blank=True),
@@ -124,20 +146,34 @@ class TestSerializer(StrictSerializer):
         error_messages={"max_length": f"Try at most {MAX_SAMPLE_TAGS} tags at once."},
     )
     rules = RuleSerializer(many=True, required=False)
+    exceptions = ExceptionSerializer(many=True, required=False)
     protection = serializers.ChoiceField(
-        _PROTECTIONS, required=False, help_text='Left out: "some" with rules, else as saved.'
+        _PROTECTIONS,
+        required=False,
+        help_text='Left out: "some" with rules, "all" with exceptions alone, else as saved.',
     )
     protect_signature_tags = serializers.BooleanField(required=False)
 
 
-class RuleMatchSerializer(serializers.Serializer[object]):
-    """A rule that matches, and the part of the tag that it matches, in characters."""
+class MatchSerializer(serializers.Serializer[object]):
+    """The part of a tag that a pattern matches, in characters."""
 
-    rule = serializers.CharField()
     pattern = serializers.CharField()
     start = serializers.IntegerField()
     end = serializers.IntegerField()
     whole = serializers.BooleanField(help_text="Whether the pattern matches all of the tag.")
+
+
+class RuleMatchSerializer(MatchSerializer):
+    """A rule that matches, and the part of the tag that it matches, in characters."""
+
+    rule = serializers.CharField(help_text="The rule's name.")
+
+
+class ExceptionMatchSerializer(MatchSerializer):
+    """An exception that matches, and the part of the tag that it matches, in characters."""
+
+    exception = serializers.CharField(help_text="The exception's name.")
 
 
 class SampleResultSerializer(serializers.Serializer[object]):
@@ -146,12 +182,16 @@ class SampleResultSerializer(serializers.Serializer[object]):
     tag = serializers.CharField()
     would_be_locked = serializers.BooleanField()
     why = serializers.ChoiceField([why.value for why in Why], allow_null=True)
+    exception = serializers.CharField(
+        allow_null=True, help_text="The exception that leaves the tag mutable."
+    )
     problem = serializers.CharField(allow_null=True, help_text="Why it is no tag at all.")
     matches = RuleMatchSerializer(many=True)
+    exception_matches = ExceptionMatchSerializer(many=True)
 
 
 class TestResultSerializer(serializers.Serializer[object]):
-    """One result a sample tag, in order, and what there is to know about the rules."""
+    """One result a sample tag, in order, and what there is to know about what was tried."""
 
     results = SampleResultSerializer(many=True)
     warnings = WarningSerializer(many=True)
@@ -185,8 +225,8 @@ class ContainerSettingsView(APIView):
     def put(self, request: Request, slug: str) -> Response:
         """Save the settings. 428 without If-Match, 412 where somebody else saved since.
 
-        Saving what is saved already changes nothing and keeps the version. A rule that no tag can
-        match is refused with the code "matches_no_tag".
+        Saving what is saved already changes nothing and keeps the version. A rule or an exception
+        that no tag can match is refused with the code "matches_no_tag".
         """
         access = find_access(request, slug)
         access.require(Permission.CHANGE_SETTINGS)
@@ -232,7 +272,7 @@ class TestPatternsView(APIView):
         responses={200: TestResultSerializer, 429: TOO_MANY_CALLS},
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Say which sample tags would be locked, by the saved rules or by unsaved ones."""
+        """Say which sample tags would be locked, by what is saved or by what is not yet."""
         count_call(TESTER_PER_CALLER, identify_caller(request))
         access = find_access(request, slug)
         access.require(Permission.VIEW_SETTINGS)
@@ -242,29 +282,42 @@ class TestPatternsView(APIView):
         asked = serializer.validated_data
         saved = read_policy(access.workspace)
         if "protection" not in asked:
-            asked["protection"] = "some" if "rules" in asked else saved.protection
+            asked["protection"] = _guess_protection(asked, saved)
         draft = _to_draft(asked, saved)
         problems = [each for each in find_draft_problems(draft) if each.code not in NOT_YET_USEFUL]
         if problems:
             raise ValidationError(_to_errors(problems))
-        results = decide_or_refuse(lambda: try_samples(draft.to_policy(), asked["tags"]))
+        policy = draft.to_policy()
+        results = decide_or_refuse(lambda: try_samples(policy, asked["tags"]))
         return Response(
             {
                 "results": [_render_result(result) for result in results],
-                "warnings": _render_warnings(draft.rules),
+                "warnings": _render_warnings(policy),
             }
         )
 
 
-def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
-    rules = saved.rules
+def _guess_protection(asked: dict[str, Any], saved: Policy) -> Protection:
+    """Return what a test means that does not say which protection."""
     if "rules" in asked:
-        rules = tuple(PolicyRule(rule["name"], rule["pattern"]) for rule in asked["rules"])
+        return Protection.SOME
+    return Protection.ALL if "exceptions" in asked else saved.protection
+
+
+def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
+    rules, exceptions = saved.rules, saved.exceptions
+    if "rules" in asked:
+        rules = tuple(PolicyRule(each["name"], each["pattern"]) for each in asked["rules"])
+    if "exceptions" in asked:
+        exceptions = tuple(
+            PolicyException(each["name"], each["pattern"]) for each in asked["exceptions"]
+        )
     return Draft(
         protection=Protection(asked["protection"]),
         rules=rules,
         refuse_identical_pushes=asked.get("refuse_identical_pushes", saved.refuse_identical_pushes),
         protect_signature_tags=asked.get("protect_signature_tags", saved.protect_signature_tags),
+        exceptions=exceptions,
     )
 
 
@@ -275,7 +328,7 @@ def _refuse(problems: list[DraftProblem]) -> Problem | ValidationError:
     errors = [
         {
             "detail": problem.message,
-            "pointer": f"#/rules/{problem.rule}/{problem.field}",
+            "pointer": f"#/{problem.kind.plural}/{problem.number}/{problem.field}",
             "code": problem.code.value,
         }
         for problem in problems
@@ -287,13 +340,16 @@ def _refuse(problems: list[DraftProblem]) -> Problem | ValidationError:
 def _to_errors(problems: Iterable[DraftProblem]) -> dict[str, Any]:
     """Arrange problems as nested errors, so that each gets the JSON pointer of its field."""
     whole: dict[str, Any] = {}
-    by_rule: dict[str, Any] = {}
+    lists: dict[str, Any] = {}
     for problem in problems:
-        place = whole if problem.rule is None else by_rule.setdefault(str(problem.rule), {})
+        place = whole
+        if problem.number is not None:
+            by_number = lists.setdefault(problem.kind.plural, {})
+            place = by_number.setdefault(str(problem.number), {})
         detail = ErrorDetail(problem.message, problem.code.value)
         place.setdefault(problem.field, []).append(detail)
-    # What is wrong with the list as a whole goes before what is wrong with each rule.
-    return whole if "rules" in whole or not by_rule else whole | {"rules": by_rule}
+    # What is wrong with a list as a whole goes before what is wrong with each of it.
+    return lists | whole
 
 
 def _expected_version(request: Request, saved: Policy) -> int:
@@ -329,42 +385,57 @@ def _settings_response(policy: Policy) -> Response:
         {
             "version": policy.version,
             "protection": policy.protection.value,
-            "rules": [{"name": rule.name, "pattern": rule.pattern} for rule in policy.rules],
+            "rules": _render_patterns(policy.rules),
+            "exceptions": _render_patterns(policy.exceptions),
             "refuse_identical_pushes": policy.refuse_identical_pushes,
             "protect_signature_tags": policy.protect_signature_tags,
-            "warnings": _render_warnings(policy.rules),
+            "warnings": _render_warnings(policy),
         },
         headers={"ETag": f'"{policy.version}"'},
     )
 
 
-def _render_warnings(rules: tuple[PolicyRule, ...]) -> list[dict[str, Any]]:
+def _render_patterns(patterns: Sequence[NamedPattern]) -> list[dict[str, str]]:
+    return [{"name": each.name, "pattern": each.pattern} for each in patterns]
+
+
+def _render_warnings(policy: Policy) -> list[dict[str, Any]]:
     return [
         {
             "code": each.advice.code.value,
-            "rule": each.rule.name,
+            **{
+                kind.value: each.named.name if each.named and each.kind is kind else None
+                for kind in PatternKind
+            },
             "position": each.position,
             "message": each.advice.message,
             "suggestion": each.advice.suggestion or None,
         }
-        for each in find_advice(rules)
+        for each in find_advice(policy)
     ]
 
 
 def _render_result(result: SampleResult) -> dict[str, Any]:
+    coverage = result.coverage
     return {
         "tag": result.sample,
         "would_be_locked": result.would_be_locked,
-        "why": result.coverage.why.value if result.coverage else None,
+        "why": coverage.why.value if coverage else None,
+        "exception": coverage.exception.name if coverage and coverage.exception else None,
         "problem": result.problem or None,
-        "matches": [
-            {
-                "rule": each.rule.name,
-                "pattern": each.rule.pattern,
-                "start": each.match.start,
-                "end": each.match.end,
-                "whole": not each.is_partial,
-            }
-            for each in result.matches
-        ],
+        "matches": _render_matches(PatternKind.RULE, result.rules),
+        "exception_matches": _render_matches(PatternKind.EXCEPTION, result.exceptions),
     }
+
+
+def _render_matches(kind: PatternKind, matches: Sequence[PatternMatch]) -> list[dict[str, Any]]:
+    return [
+        {
+            kind.value: each.named.name,
+            "pattern": each.named.pattern,
+            "start": each.match.start,
+            "end": each.match.end,
+            "whole": not each.is_partial,
+        }
+        for each in matches
+    ]

@@ -35,13 +35,13 @@ def authorize(
     if not claims.may(wanted):
         return challenge(wanted, "insufficient_scope")
     origin = read_origin(request)
-    access = find_access_now(claims.caller, repository.workspace, origin)
+    access = find_access_now(claims.caller, repository, origin)
     if access is None or not all(access.may(PERMISSION_OF[action]) for action in actions):
         return denial()
     needed = {PERMISSION_OF[action] for action in actions}
     if access.may(Permission.MANAGE_LOCKED_TAGS):
         needed.add(Permission.MANAGE_LOCKED_TAGS)
-    return AuthorizedCaller(access, claims.caller, frozenset(needed))
+    return AuthorizedCaller(access, claims.caller, repository, frozenset(needed))
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class AuthorizedCaller:
 
     access: Access
     caller: Caller
+    repository: RepositoryName
     needed: frozenset[Permission]
 
     def confirm(self) -> None:
         """Ask whether the caller still has these permissions. Raises PermissionRevokedError."""
-        workspace = self.access.workspace.slug
-        access = find_access_now(self.caller, workspace, self.access.actor.origin)
+        access = find_access_now(self.caller, self.repository, self.access.actor.origin)
         if access is None or not self.needed <= access.permissions:
             raise PermissionRevokedError
 

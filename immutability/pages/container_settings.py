@@ -1,4 +1,4 @@
-"""The page "Container settings": three options, a rule editor and a live pattern tester."""
+"""The page "Container settings": three options, their patterns, and a live pattern tester."""
 
 from typing import Any
 
@@ -13,15 +13,10 @@ from immutability.actions.save_settings import (
     save_container_settings,
 )
 from immutability.models import ContainerSettings, Job
-from immutability.pages.settings_form import EXAMPLES, SettingsForm
+from immutability.pages.settings_form import SettingsForm
 from immutability.pages.tester import run_tester
 from immutability.policy.patterns import MAX_PATTERN_LENGTH
-from immutability.policy.protection import (
-    MAX_RULE_NAME_LENGTH,
-    MAX_RULES_PER_WORKSPACE,
-    Policy,
-    Protection,
-)
+from immutability.policy.protection import MAX_RULE_NAME_LENGTH, Policy, Protection
 from immutability.policy.tester import MAX_SAMPLE_TAGS
 from immutability.reading import read_policy
 from immutability.reconcile.jobs import find_count, find_inventory
@@ -40,20 +35,11 @@ def container_settings(request: HtmxRequest, access: Access) -> HttpResponse:
     access.require(Permission.CHANGE_SETTINGS)
     form = SettingsForm.from_post(request.POST)
     verb, _, argument = request.POST.get("action", "save").partition(":")
-    number = read_number(argument)
-    match verb:
-        case "add_rule":
-            form.add_row()
-        case "remove_rule":
-            form.remove_row(number)
-        case "use_suggestion":
-            form.use_suggestion(number)
-        case "insert_example" if 1 <= number <= len(EXAMPLES):
-            form.add_row(EXAMPLES[number - 1].name, EXAMPLES[number - 1].pattern)
-        case "test":
-            form.focus_tester = True
-        case "save" | "save_and_suspend":
-            return _save(request, access, form, may_suspend_locks=verb == "save_and_suspend")
+    if verb in ("save", "save_and_suspend"):
+        return _save(request, access, form, may_suspend_locks=verb == "save_and_suspend")
+    for patterns in form.lists:
+        patterns.change(verb, read_number(argument))
+    form.focus_tester = verb == "test"
     return _render(request, access, form)
 
 
@@ -106,9 +92,7 @@ def _render(
             "here": "containers",
             "form": form,
             "options": _OPTIONS,
-            "examples": EXAMPLES,
             "tester": run_tester(form, identify_caller(request)),
-            "max_rules": MAX_RULES_PER_WORKSPACE,
             "max_name_length": MAX_RULE_NAME_LENGTH,
             "max_pattern_length": MAX_PATTERN_LENGTH,
             "max_sample_tags": MAX_SAMPLE_TAGS,

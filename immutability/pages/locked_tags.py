@@ -170,7 +170,12 @@ _NOTHING_TO_RELEASE = (
 def _say_gone(request: HtmxRequest, access: Access) -> HttpResponse:
     if request.method != "POST":
         raise Http404
-    context = {"access": access, "heading": "Nothing was changed", "detail": _GONE}
+    context = {
+        "access": access,
+        "status": 404,
+        "heading": "Nothing was changed",
+        "detail": _GONE,
+    }
     return render(request, "errors/error.html", context, status=404)
 
 

@@ -9,7 +9,7 @@ from immutability.pages.settings_form import SettingsForm
 from immutability.policy.advice import Advice
 from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.policy.protection import Why
-from immutability.policy.tester import SampleResult, find_sample_problem, try_samples
+from immutability.policy.tester import PatternMatch, SampleResult, find_sample_problem, try_samples
 from workspaces.access import Permission
 from workspaces.callers import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page
@@ -30,11 +30,11 @@ class ShownSample:
 
 @dataclass(frozen=True)
 class Tester:
-    """What the tester shows: samples, or why there are none, and advice with its row's number."""
+    """What the tester shows: samples, or why there are none, and advice with its row's label."""
 
     samples: list[ShownSample] = field(default_factory=list)
     problem: str = ""
-    advice: list[tuple[int, Advice]] = field(default_factory=list)
+    advice: list[tuple[str, Advice]] = field(default_factory=list)
 
 
 @workspace_page(Permission.CHANGE_SETTINGS, "POST")
@@ -74,8 +74,8 @@ def _show(result: SampleResult) -> ShownSample:
             result.sample, "", "", "Not a tag", is_locked=False, explanation=result.problem
         )
     start = end = 0
-    if result.matches:
-        start, end = result.matches[0].match.start, result.matches[0].match.end
+    if matches := _matches_that_count(result):
+        start, end = matches[0].match.start, matches[0].match.end
     return ShownSample(
         before=result.sample[:start],
         matched=result.sample[start:end],
@@ -90,12 +90,21 @@ _ANSWERS = {
     Why.NO_PROTECTION: "Not protected",
     Why.NO_RULE: "Not protected",
     Why.SIGNATURE_TAG: "Not protected: signature tag",
+    Why.EXCEPTION: "Not protected: exception",
 }
+_WHY_UNDER_ALL = (Why.ALL_TAGS, Why.SIGNATURE_TAG, Why.EXCEPTION)
+
+
+def _matches_that_count(result: SampleResult) -> tuple[PatternMatch, ...]:
+    """Return the exceptions that match, where all tags are protected, or else the rules."""
+    is_under_all = result.coverage is not None and result.coverage.why in _WHY_UNDER_ALL
+    return result.exceptions if is_under_all else result.rules
 
 
 def _explain(result: SampleResult) -> str:
     why = result.coverage.why if result.coverage else Why.NO_RULE
-    names = " and ".join(f"“{each.rule.name or each.rule.pattern}”" for each in result.matches)
+    matches = _matches_that_count(result)
+    names = " and ".join(f"“{each.named.name or each.named.pattern}”" for each in matches)
     match why:
         case Why.ALL_TAGS:
             sentence = "All tags are protected."
@@ -109,8 +118,10 @@ def _explain(result: SampleResult) -> str:
             sentence = f"No tags are protected; among some tags, {names} would match."
         case Why.RULE:
             sentence = f"Matched by {names}."
-    partial = [each for each in result.matches if each.is_partial]
-    if partial and why in (Why.RULE, Why.NO_PROTECTION):
+        case Why.EXCEPTION:
+            sentence = f"Left mutable by {names}."
+    partial = [each for each in matches if each.is_partial]
+    if partial and why in (Why.RULE, Why.NO_PROTECTION, Why.EXCEPTION):
         match = partial[0].match
         sentence += f" {_explain_part(result.sample[match.start : match.end])}"
     return sentence

@@ -1,4 +1,4 @@
-"""Addresses of container settings and locked tags."""
+"""Addresses of overview, settings and locked tags."""
 
 from django.urls import path
 
@@ -7,9 +7,12 @@ from immutability.pages.locked_tags import delete_page, locked_tags, release_pag
 from immutability.pages.overview import overview
 from immutability.pages.tag import tag_page
 from immutability.pages.tester import try_patterns
+from immutability.pages.workspace_settings import packages_settings, workspace_settings
 
 urlpatterns = [
     path("<str:slug>/", overview, name="overview"),
+    path("<str:slug>/settings/", workspace_settings, name="workspace-settings"),
+    path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),
     path("<str:slug>/settings/packages/containers/", container_settings, name="container-settings"),
     path("<str:slug>/settings/packages/containers/test/", try_patterns, name="try-patterns"),
     # A colon, which is in no repository's name and in no tag: nothing else looks like this.

@@ -13,6 +13,7 @@ from functools import lru_cache
 from containers.names import MAX_TAG_LENGTH
 from immutability.policy.pattern_tree import Assertion, Leaf, walk
 from immutability.policy.patterns import PatternError, compile_pattern
+from immutability.policy.protection import PatternKind
 from immutability.policy.reach import (
     MAX_STATES,
     Analysis,
@@ -42,6 +43,7 @@ class AdviceCode(StrEnum):
     LOOKS_LIKE_GLOB = "looks_like_glob"
     UNESCAPED_DOT = "unescaped_dot"
     MATCHES_SIGNATURE_TAGS = "matches_signature_tags"
+    NO_EXCEPTIONS = "no_exceptions"
 
 
 @dataclass(frozen=True)
@@ -61,39 +63,56 @@ def add_suggestion(message: str, suggestion: str) -> str:
     return f'{message} Did you mean "{suggestion}"?' if suggestion else message
 
 
+NO_EXCEPTIONS = Advice(
+    AdviceCode.NO_EXCEPTIONS,
+    "There are no exceptions, so latest is locked too, and no later push can move it. To leave it "
+    "mutable, add an exception with the pattern ^latest$.",
+)
+
+
 @lru_cache(maxsize=256)
-def advise(pattern: str) -> tuple[Advice, ...]:
-    """Return what there is to know about `pattern`; nothing where it does not compile."""
+def advise(pattern: str, kind: PatternKind = PatternKind.RULE) -> tuple[Advice, ...]:
+    """Return what there is to know about the pattern of a rule, or of an exception.
+
+    Nothing where it does not compile.
+    """
     try:
         compile_pattern(pattern)
     except PatternError:
         return ()
     analysis = analyse(pattern)
     if analysis.reach is Reach.NO_TAG:
-        return (_explain_no_tag(pattern, analysis),)
+        return (_explain_no_tag(pattern, analysis, kind),)
     found = (
-        _explain_dead_part(pattern, analysis),
-        _explain_every_tag(pattern, analysis)
+        _explain_dead_part(pattern, analysis, kind),
+        _explain_every_tag(pattern, analysis, kind)
         or _explain_glob(pattern)
         or _explain_dots(pattern, analysis),
-        _explain_signature_tags(analysis),
+        _explain_signature_tags(analysis, kind),
     )
     return tuple(advice for advice in found if advice is not None)
 
 
-def find_no_tag(pattern: str) -> Advice | None:
+def find_no_tag(pattern: str, kind: PatternKind = PatternKind.RULE) -> Advice | None:
     """Return why `pattern` provably matches no tag, or None."""
-    return next((each for each in advise(pattern) if each.code is AdviceCode.MATCHES_NO_TAG), None)
+    found = advise(pattern, kind)
+    return next((each for each in found if each.code is AdviceCode.MATCHES_NO_TAG), None)
 
 
 # No tag.
 
 
-def _explain_no_tag(pattern: str, analysis: Analysis) -> Advice:
-    cause = _find_cause(pattern, analysis)
+_NO_EFFECT = {
+    PatternKind.RULE: "so it protects nothing",
+    PatternKind.EXCEPTION: "so it has no effect",
+}
+
+
+def _explain_no_tag(pattern: str, analysis: Analysis, kind: PatternKind) -> Advice:
+    cause = _find_cause(pattern, analysis, kind)
     return Advice(
         AdviceCode.MATCHES_NO_TAG,
-        f"This pattern matches no tag, so it protects nothing{cause and ': '}{cause or '.'}",
+        f"This pattern matches no tag, {_NO_EFFECT[kind]}{cause and ': '}{cause or '.'}",
         suggest_correction(pattern),
     )
 
@@ -112,7 +131,7 @@ _CAUSES = (
 )
 
 
-def _find_cause(pattern: str, analysis: Analysis) -> str:
+def _find_cause(pattern: str, analysis: Analysis, kind: PatternKind) -> str:
     """Return why no tag matches, or "" where there is more than one reason."""
     if analysis.automaton is None or analysis.tree is None:
         return ""
@@ -120,11 +139,11 @@ def _find_cause(pattern: str, analysis: Analysis) -> str:
         return _VARIABLE
     foreign = [part for part in walk(analysis.tree) if _is_foreign(part)]
     if foreign and _would_match(analysis.automaton, Grammar(allows_any_character=True)):
-        return _explain_foreign(pattern, foreign)
+        return _explain_foreign(pattern, foreign, kind)
     for grammar, cause in _CAUSES:
         if _would_match(analysis.automaton, grammar):
             return cause
-    return _explain_foreign(pattern, foreign)
+    return _explain_foreign(pattern, foreign, kind)
 
 
 def _would_match(automaton: Automaton, grammar: Grammar) -> bool:
@@ -141,12 +160,14 @@ def _is_foreign(part: object) -> bool:
     return isinstance(part, Leaf) and not part.characters
 
 
-def _explain_foreign(pattern: str, parts: Iterable[object]) -> str:
+def _explain_foreign(pattern: str, parts: Iterable[object], kind: PatternKind) -> str:
     """Return what a person should know about the parts that no character of a tag matches."""
     leaves = [part for part in parts if isinstance(part, Leaf)]
     literals = [literal for leaf in leaves if (literal := _read_literal(pattern, leaf))]
     if literals[:1] == ["/"] and pattern.startswith("/"):
         return "leave out the slashes around it."
+    if "!" in literals and kind is PatternKind.EXCEPTION:
+        return "a pattern has no way to say which tags it does not match."
     for characters, explanation in _FOREIGN:
         if found := next((literal for literal in literals if literal in characters), ""):
             return explanation.format(found)
@@ -159,14 +180,18 @@ def _explain_foreign(pattern: str, parts: Iterable[object]) -> str:
 
 _FOREIGN = (
     ("\"'`“”‘’„«»", "a tag has no quotes. Leave them out."),
-    (",;", 'a tag has no "{}". A rule is one pattern: write alternatives with |.'),
+    (",;", 'a tag has no "{}". Write alternatives with |.'),
     (" \u00a0", "a tag has no spaces."),
     ("+", "a tag has no +. Helm writes it as _."),
     (
         "/:",
         "a tag has no / and no :. Write the tag alone, without the repository.",
     ),
-    ("!", "a rule cannot leave tags out: rules only add protection."),
+    (
+        "!",
+        "a rule cannot leave tags out. For that, choose All tags are protected and add an "
+        "exception.",
+    ),
     ("\\", "a tag has no backslash. In a pattern, one is enough: \\d."),
 )
 
@@ -192,12 +217,14 @@ def _explain_character(character: str) -> str:
 # The other advices.
 
 
-def _explain_dead_part(pattern: str, analysis: Analysis) -> Advice | None:
+def _explain_dead_part(pattern: str, analysis: Analysis, kind: PatternKind) -> Advice | None:
     if not analysis.dead_parts:
         return None
     foreign: Iterable[object] = [part for part in analysis.dead_parts if _is_foreign(part)]
     if foreign:
-        message = f"A part of this pattern never matches: {_explain_foreign(pattern, foreign)}"
+        message = (
+            f"A part of this pattern never matches: {_explain_foreign(pattern, foreign, kind)}"
+        )
     elif any(isinstance(part, Assertion) for part in analysis.dead_parts):
         message = f"A part of this pattern never matches: {_MISPLACED}"
     else:
@@ -205,13 +232,23 @@ def _explain_dead_part(pattern: str, analysis: Analysis) -> Advice | None:
     return Advice(AdviceCode.PART_MATCHES_NO_TAG, message, suggest_correction(pattern))
 
 
-def _explain_every_tag(pattern: str, analysis: Analysis) -> Advice | None:
+_EVERY_TAG = {
+    PatternKind.RULE: (
+        "This pattern matches every tag. To protect them all, choose All tags are protected"
+    ),
+    PatternKind.EXCEPTION: (
+        "This pattern matches every tag, so none would be protected. To protect none, choose No "
+        "tags are protected"
+    ),
+}
+
+
+def _explain_every_tag(pattern: str, analysis: Analysis, kind: PatternKind) -> Advice | None:
     if analysis.reach is not Reach.EVERY_TAG:
         return None
     suggestion = suggest_narrower(pattern)
-    message = "This pattern matches every tag. To protect them all, choose All tags are protected"
     example = "." if suggestion else "; for tags that begin with v, write ^v."
-    return Advice(AdviceCode.MATCHES_EVERY_TAG, message + example, suggestion)
+    return Advice(AdviceCode.MATCHES_EVERY_TAG, _EVERY_TAG[kind] + example, suggestion)
 
 
 def _explain_glob(pattern: str) -> Advice | None:
@@ -256,8 +293,9 @@ def _matches_signature_tags(analysis: Analysis) -> bool | None:
         return None
 
 
-def _explain_signature_tags(analysis: Analysis) -> Advice | None:
-    if not _matches_signature_tags(analysis):
+def _explain_signature_tags(analysis: Analysis, kind: PatternKind) -> Advice | None:
+    # Signature tags are meant to stay mutable, so an exception does no harm to them.
+    if kind is PatternKind.EXCEPTION or not _matches_signature_tags(analysis):
         return None
     return Advice(
         AdviceCode.MATCHES_SIGNATURE_TAGS,

@@ -3,9 +3,10 @@
 from dataclasses import asdict, fields
 from typing import Any
 
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 
 _FIELDS = frozenset(field.name for field in fields(Policy))
+_PATTERNS = {"rules": PolicyRule, "exceptions": PolicyException}
 
 
 def to_details(policy: Policy) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def to_details(policy: Policy) -> dict[str, Any]:
 def from_details(details: dict[str, Any]) -> Policy:
     """Return the policy that an event keeps. What an older event does not have is the default."""
     kept: dict[str, Any] = {
-        name: tuple(PolicyRule(**rule) for rule in value) if isinstance(value, list) else value
+        name: tuple(_PATTERNS[name](**each) for each in value) if name in _PATTERNS else value
         for name, value in details.items()
         if name in _FIELDS
     }

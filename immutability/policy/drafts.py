@@ -7,12 +7,20 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from immutability.policy.advice import Advice, add_suggestion, advise, find_no_tag
+from immutability.policy.advice import (
+    NO_EXCEPTIONS,
+    Advice,
+    add_suggestion,
+    advise,
+    find_no_tag,
+)
 from immutability.policy.patterns import MAX_PATTERN_LENGTH, PatternError, compile_pattern
 from immutability.policy.protection import (
     MAX_RULE_NAME_LENGTH,
-    MAX_RULES_PER_WORKSPACE,
+    NamedPattern,
+    PatternKind,
     Policy,
+    PolicyException,
     PolicyRule,
     Protection,
 )
@@ -30,6 +38,7 @@ class Draft:
     rules: tuple[PolicyRule, ...] = ()
     refuse_identical_pushes: bool = False
     protect_signature_tags: bool = False
+    exceptions: tuple[PolicyException, ...] = ()
 
     def to_policy(self, version: int = 0) -> Policy:
         """Return the policy that these settings would be."""
@@ -39,6 +48,7 @@ class Draft:
             rules=self.rules,
             refuse_identical_pushes=self.refuse_identical_pushes,
             protect_signature_tags=self.protect_signature_tags,
+            exceptions=self.exceptions,
         )
 
 
@@ -58,76 +68,101 @@ NOT_YET_USEFUL = (ProblemCode.NO_RULES, ProblemCode.MATCHES_NO_TAG)
 class DraftProblem:
     """Something wrong with a draft.
 
-    `rule` counts rules from 0, or is None for the whole; `field` is "protection", "rules", "name"
-    or "pattern".
+    `field` is "protection", "rules", "exceptions", "name" or "pattern". The last two are of the
+    rule or exception `number`, which counts from 0.
     """
 
     message: str
     field: str
-    rule: int | None = None
+    number: int | None = None
+    kind: PatternKind = PatternKind.RULE
     code: ProblemCode = ProblemCode.INVALID
 
 
 @dataclass(frozen=True)
-class RuleAdvice:
-    """Something to know about the rule at `position`, which counts from 1."""
+class PlacedAdvice:
+    """Something to know about settings: about the rule or exception at `position`, from 1.
 
-    position: int
-    rule: PolicyRule
+    Without a position it is about all of them.
+    """
+
     advice: Advice
+    kind: PatternKind | None = None
+    position: int | None = None
+    named: NamedPattern | None = None
 
 
 def find_draft_problems(draft: Draft) -> list[DraftProblem]:
     """Return everything that is wrong with `draft`; an empty list means that it can be saved.
 
-    Where there are too many rules, none of them is looked at.
+    Where there are too many rules or exceptions, none of them is looked at.
     """
-    if too_many := describe_too_many_rules(len(draft.rules)):
-        return [DraftProblem(too_many, "rules")]
+    policy = draft.to_policy()
+    too_many = [
+        DraftProblem(message, kind.plural, kind=kind)
+        for kind in PatternKind
+        if (message := describe_too_many(kind, len(policy.list_patterns(kind))))
+    ]
+    if too_many:
+        return too_many
+    whole = []
     if draft.protection is Protection.SOME and not draft.rules:
-        return [DraftProblem(NO_RULES, "rules", code=ProblemCode.NO_RULES)]
-    taken = Counter(_fold(rule.name) for rule in draft.rules)
+        whole = [DraftProblem(NO_RULES, PatternKind.RULE.plural, code=ProblemCode.NO_RULES)]
+    return whole + [
+        problem
+        for kind in PatternKind
+        for problem in _find_pattern_problems(kind, policy.list_patterns(kind))
+    ]
+
+
+def _find_pattern_problems(
+    kind: PatternKind, patterns: tuple[NamedPattern, ...]
+) -> list[DraftProblem]:
+    taken = Counter(_fold(each.name) for each in patterns)
     return [
         problem
-        for number, rule in enumerate(draft.rules)
+        for number, each in enumerate(patterns)
         for problem in (
-            _find_name_problem(rule.name, number, is_taken=taken[_fold(rule.name)] > 1),
-            _find_pattern_problem(rule.pattern, number),
+            _find_name_problem(kind, each.name, number, is_taken=taken[_fold(each.name)] > 1),
+            _find_pattern_problem(kind, each.pattern, number),
         )
         if problem is not None
     ]
 
 
-def find_advice(rules: tuple[PolicyRule, ...]) -> list[RuleAdvice]:
-    """Return what there is to know about `rules`, of which there are not too many."""
-    return [
-        RuleAdvice(position, rule, advice)
-        for position, rule in enumerate(rules, start=1)
-        for advice in advise_typed(rule.pattern)
+def find_advice(policy: Policy) -> list[PlacedAdvice]:
+    """Return what there is to know about settings whose rules and exceptions are not too many."""
+    whole = []
+    if policy.protection is Protection.ALL and not policy.exceptions:
+        whole = [PlacedAdvice(NO_EXCEPTIONS)]
+    return whole + [
+        PlacedAdvice(advice, kind, position, named)
+        for kind in PatternKind
+        for position, named in enumerate(policy.list_patterns(kind), start=1)
+        for advice in advise_typed(named.pattern, kind)
     ]
 
 
-def advise_typed(pattern: str) -> tuple[Advice, ...]:
+def advise_typed(pattern: str, kind: PatternKind) -> tuple[Advice, ...]:
     """Return what there is to know about a pattern as typed; nothing where it cannot be used."""
-    return () if not pattern or describe_bad_pattern(pattern) else advise(pattern)
+    return () if not pattern or describe_bad_pattern(pattern) else advise(pattern, kind)
 
 
-def suggest_pattern(pattern: str) -> str:
+def suggest_pattern(pattern: str, kind: PatternKind) -> str:
     """Return what was probably meant by a pattern as typed, or ""."""
     if not pattern or _describe_unusable_text(pattern):
         return ""
     if describe_bad_pattern(pattern):
         return suggest_correction(pattern)
-    return next((each.suggestion for each in advise(pattern) if each.suggestion), "")
+    return next((each.suggestion for each in advise(pattern, kind) if each.suggestion), "")
 
 
-def describe_too_many_rules(count: int) -> str | None:
-    """Return what is wrong with so many rules, or None."""
-    if count <= MAX_RULES_PER_WORKSPACE:
+def describe_too_many(kind: PatternKind, count: int) -> str | None:
+    """Return what is wrong with so many rules or exceptions, or None."""
+    if count <= kind.max_count:
         return None
     return (
-        f"A workspace has at most {MAX_RULES_PER_WORKSPACE} rules; remove "
-        f"{count - MAX_RULES_PER_WORKSPACE}."
+        f"A workspace has at most {kind.max_count} {kind.plural}; remove {count - kind.max_count}."
     )
 
 
@@ -136,32 +171,35 @@ def _fold(name: str) -> str:
     return name[: MAX_RULE_NAME_LENGTH + 1].casefold()
 
 
-def _find_name_problem(name: str, number: int, *, is_taken: bool) -> DraftProblem | None:
-    message = describe_bad_rule_name(name)
+def _find_name_problem(
+    kind: PatternKind, name: str, number: int, *, is_taken: bool
+) -> DraftProblem | None:
+    message = describe_bad_name(kind, name)
     if message is None and is_taken:
-        message = f'Two rules are named "{name}". Give each a name of its own.'
-    return DraftProblem(message, "name", number) if message else None
+        message = f'Two {kind.plural} are named "{name}". Give each a name of its own.'
+    return DraftProblem(message, "name", number, kind) if message else None
 
 
-def _find_pattern_problem(pattern: str, number: int) -> DraftProblem | None:
+def _find_pattern_problem(kind: PatternKind, pattern: str, number: int) -> DraftProblem | None:
     if message := describe_bad_pattern(pattern):
-        return DraftProblem(message, "pattern", number)
-    if advice := find_no_tag(pattern):
-        return DraftProblem(str(advice), "pattern", number, ProblemCode.MATCHES_NO_TAG)
+        return DraftProblem(message, "pattern", number, kind)
+    if advice := find_no_tag(pattern, kind):
+        code = ProblemCode.MATCHES_NO_TAG
+        return DraftProblem(str(advice), "pattern", number, kind, code)
     return None
 
 
-def describe_bad_rule_name(name: str) -> str | None:
-    """Return what is wrong with a rule's name, or None."""
+def describe_bad_name(kind: PatternKind, name: str) -> str | None:
+    """Return what is wrong with the name of a rule or an exception, or None."""
     if not name.strip():
-        return "Enter a name for the rule."
+        return f"Enter a name for the {kind}."
     if len(name) > MAX_RULE_NAME_LENGTH:
         return f"The name has {len(name)} characters; at most {MAX_RULE_NAME_LENGTH} are allowed."
     return describe_bad_character(name)
 
 
 def describe_bad_pattern(pattern: str) -> str | None:
-    """Return what is wrong with a rule's pattern, or None. The pattern is never changed."""
+    """Return what is wrong with a pattern, or None. The pattern is never changed."""
     if not pattern:
         return "Enter a pattern."
     if message := _describe_unusable_text(pattern):

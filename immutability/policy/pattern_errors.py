@@ -72,7 +72,7 @@ _ESCAPES = {
     "X": _ANY_CHARACTER,
     "V": _ANY_CHARACTER,
     "R": "Leave it out: a tag has no line breaks.",
-    "K": "Leave it out: a rule asks only whether a tag matches.",
+    "K": "Leave it out: all that counts is whether a tag matches.",
     "u": _CHARACTER,
     "U": _CHARACTER,
     "o": _CHARACTER,
@@ -115,12 +115,12 @@ def _explain_operator(fragment: str) -> str:
 
 # A second rule is what people try next to leave tags out.
 _NEGATIVE = (
-    "Write which tags to protect instead, such as ^v\\d. A second rule cannot take tags away: "
-    "rules only add. Exceptions to All tags are protected come in a later version."
+    "Write which tags to match instead, such as ^v\\d. A second rule cannot take tags away: rules "
+    "only add. To protect all tags but some, choose All tags are protected and add an exception."
 )
 _POSITIVE = (
-    "Write what the tag looks like from left to right. Two rules do not narrow each other: a tag "
-    "is protected if either matches."
+    "Write what the tag looks like from left to right. Two rules, or two exceptions, do not narrow "
+    "each other: either is enough."
 )
 _OPERATORS = {
     ">": "RE2 has no atomic groups, and needs none: it never backtracks. Write (?:…).",
@@ -130,7 +130,7 @@ _OPERATORS = {
     "&": "RE2 has no recursion. Write the part out.",
     "+": "RE2 has no recursion. Write the part out.",
     "(": "RE2 has no conditions. Write both cases as alternatives: (…|…).",
-    "#": "RE2 has no comments. Leave it out; the rule's name can say what it is for.",
+    "#": "RE2 has no comments. Leave it out; the name can say what it is for.",
     "|": "RE2 has no branch reset. Write (?:…|…).",
     "x": "RE2 has no mode that ignores spaces. Leave out (?x) and the spaces.",
     "^": "RE2 has no (?^). Leave it out.",

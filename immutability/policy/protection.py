@@ -6,11 +6,14 @@ could not be answered, and whoever asked refuses.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from containers.names import Digest, TagName
 from immutability.policy.patterns import Match, compile_pattern
 
 MAX_RULES_PER_WORKSPACE = 7
+MAX_EXCEPTIONS_PER_WORKSPACE = 7
+# Of a rule or an exception.
 MAX_RULE_NAME_LENGTH = 64
 
 
@@ -31,22 +34,55 @@ class Protection(StrEnum):
 
 
 @dataclass(frozen=True)
-class PolicyRule:
-    """A rule: a name and an RE2 pattern."""
+class NamedPattern:
+    """A name and an RE2 pattern."""
 
     name: str
     pattern: str
 
 
+class PolicyRule(NamedPattern):
+    """A rule: under "some", it covers the tags that it matches."""
+
+
+class PolicyException(NamedPattern):
+    """An exception: under "all", the tags that it matches stay mutable."""
+
+
+class PatternKind(StrEnum):
+    """The two lists of named patterns."""
+
+    RULE = "rule"
+    EXCEPTION = "exception"
+
+    @property
+    def plural(self) -> str:
+        return f"{self.value}s"
+
+    @property
+    def max_count(self) -> int:
+        """How many of them a workspace may have."""
+        is_rule = self is PatternKind.RULE
+        return MAX_RULES_PER_WORKSPACE if is_rule else MAX_EXCEPTIONS_PER_WORKSPACE
+
+
 @dataclass(frozen=True)
 class Policy:
-    """A workspace's container settings at one version, as a value."""
+    """A workspace's container settings at one version, as a value.
+
+    Rules count under "some" and exceptions under "all"; both are kept otherwise.
+    """
 
     version: int = 0
     protection: Protection = Protection.NONE
     rules: tuple[PolicyRule, ...] = ()
     refuse_identical_pushes: bool = False
     protect_signature_tags: bool = False
+    exceptions: tuple[PolicyException, ...] = ()
+
+    def list_patterns(self, kind: PatternKind) -> tuple[NamedPattern, ...]:
+        """Return the rules, or the exceptions."""
+        return self.rules if kind is PatternKind.RULE else self.exceptions
 
 
 class Why(StrEnum):
@@ -57,50 +93,68 @@ class Why(StrEnum):
     NO_PROTECTION = "no_protection"
     NO_RULE = "no_rule"
     SIGNATURE_TAG = "signature_tag"
+    EXCEPTION = "exception"
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Whether a policy covers a tag, and why; `rule` is the first rule that matches it."""
+    """Whether a policy covers a tag, and why.
+
+    `rule` is the first rule that covers it; `exception` is the first that leaves it mutable.
+    """
 
     why: Why
     rule: PolicyRule | None = None
+    exception: PolicyException | None = None
 
     @property
     def is_covered(self) -> bool:
         return self.why in (Why.ALL_TAGS, Why.RULE)
 
 
+Named = TypeVar("Named", bound=NamedPattern)
+Matching = list[tuple[Named, Match]]
+
+
 def cover(policy: Policy, tag: TagName) -> Coverage:
     """Say whether `policy` covers `tag`.
 
-    Raises PatternError or PatternEvaluationError where a rule cannot be evaluated: that is not
-    "no match", so nothing may be allowed on it.
+    Raises PatternError or PatternEvaluationError where a rule or an exception cannot be evaluated:
+    that is not "no match", so nothing may be allowed on it.
     """
-    matching = match_rules(policy.rules, tag) if policy.protection is Protection.SOME else []
-    return cover_matched(policy, tag, matching)
+    return cover_matched(
+        policy,
+        tag,
+        match_patterns(policy.rules, tag) if policy.protection is Protection.SOME else [],
+        match_patterns(policy.exceptions, tag) if policy.protection is Protection.ALL else [],
+    )
 
 
 def cover_matched(
-    policy: Policy, tag: TagName, matching: list[tuple[PolicyRule, Match]]
+    policy: Policy,
+    tag: TagName,
+    rules: Matching[PolicyRule],
+    exceptions: Matching[PolicyException],
 ) -> Coverage:
-    """Say whether `policy` covers `tag`, which the rules of `matching` match, in order."""
+    """Say whether `policy` covers `tag`, which these rules and exceptions match, in order."""
     if policy.protection is Protection.NONE:
         return Coverage(Why.NO_PROTECTION)
-    if policy.protection is Protection.ALL:
-        if tag.is_signature and not policy.protect_signature_tags:
-            return Coverage(Why.SIGNATURE_TAG)
-        return Coverage(Why.ALL_TAGS)
-    return Coverage(Why.RULE, matching[0][0]) if matching else Coverage(Why.NO_RULE)
+    if policy.protection is Protection.SOME:
+        return Coverage(Why.RULE, rules[0][0]) if rules else Coverage(Why.NO_RULE)
+    if tag.is_signature and not policy.protect_signature_tags:
+        return Coverage(Why.SIGNATURE_TAG)
+    if exceptions:
+        return Coverage(Why.EXCEPTION, exception=exceptions[0][0])
+    return Coverage(Why.ALL_TAGS)
 
 
-def match_rules(rules: tuple[PolicyRule, ...], tag: TagName) -> list[tuple[PolicyRule, Match]]:
-    """Return the rules that match `tag`, in order, each with where it matches.
+def match_patterns(patterns: tuple[Named, ...], tag: TagName) -> Matching[Named]:
+    """Return those of `patterns` that match `tag`, in order, each with where it matches.
 
     Raises PatternError or PatternEvaluationError.
     """
-    found = ((rule, compile_pattern(rule.pattern).find(tag.name)) for rule in rules)
-    return [(rule, match) for rule, match in found if match is not None]
+    found = ((each, compile_pattern(each.pattern).find(tag.name)) for each in patterns)
+    return [(each, match) for each, match in found if match is not None]
 
 
 class LockState(StrEnum):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from containers.names import TagName
 from immutability.policy.advice import may_match_signature_tags
-from immutability.policy.protection import Policy, Protection, cover
+from immutability.policy.protection import NamedPattern, Policy, Protection, cover
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,29 @@ def covers_no_less(before: Policy, after: Policy) -> bool:
         return True
     match after.protection:
         case Protection.ALL if before.protection is Protection.ALL:
-            return after.protect_signature_tags or not before.protect_signature_tags
+            leaves_no_more = _patterns(after.exceptions) <= _patterns(before.exceptions)
+            return leaves_no_more and (
+                after.protect_signature_tags or not before.protect_signature_tags
+            )
         case Protection.ALL:
-            return after.protect_signature_tags or not any(
-                may_match_signature_tags(rule.pattern) for rule in before.rules
+            # An exception may match what a rule does.
+            return not after.exceptions and (
+                after.protect_signature_tags
+                or not any(may_match_signature_tags(rule.pattern) for rule in before.rules)
             )
         case Protection.SOME if before.protection is Protection.SOME:
-            return _patterns(before) <= _patterns(after)
+            return _patterns(before.rules) <= _patterns(after.rules)
     return False
 
 
 def _describe_coverage(policy: Policy) -> tuple[object, ...]:
     match policy.protection:
         case Protection.SOME:
-            return policy.protection, _patterns(policy)
+            return policy.protection, _patterns(policy.rules)
         case Protection.ALL:
-            return policy.protection, policy.protect_signature_tags
+            return policy.protection, policy.protect_signature_tags, _patterns(policy.exceptions)
     return (policy.protection,)
 
 
-def _patterns(policy: Policy) -> frozenset[str]:
-    return frozenset(rule.pattern for rule in policy.rules)
+def _patterns(named: Iterable[NamedPattern]) -> frozenset[str]:
+    return frozenset(each.pattern for each in named)

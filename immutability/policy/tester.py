@@ -2,9 +2,17 @@
 
 from dataclasses import dataclass
 
-from containers.names import MAX_TAG_LENGTH, InvalidReferenceError, parse_tag
+from containers.names import MAX_TAG_LENGTH, InvalidReferenceError, TagName, parse_tag
 from immutability.policy.patterns import Match
-from immutability.policy.protection import Coverage, Policy, PolicyRule, cover_matched, match_rules
+from immutability.policy.protection import (
+    Coverage,
+    Matching,
+    Named,
+    NamedPattern,
+    Policy,
+    cover_matched,
+    match_patterns,
+)
 
 MAX_SAMPLE_TAGS = 20
 
@@ -32,21 +40,25 @@ def find_sample_problem(samples: list[str]) -> SampleProblem | None:
 
 
 @dataclass(frozen=True)
-class RuleMatch:
-    """A rule that matches a sample tag, and where."""
+class PatternMatch:
+    """A rule or an exception that matches a sample tag, and where."""
 
-    rule: PolicyRule
+    named: NamedPattern
     match: Match
     is_partial: bool
 
 
 @dataclass(frozen=True)
 class SampleResult:
-    """What would become of one sample tag; `problem` says why it is no tag at all, else empty."""
+    """What would become of one sample tag; `problem` says why it is no tag at all, else empty.
+
+    `rules` and `exceptions` are those that match, whether or not they count under the protection.
+    """
 
     sample: str
     coverage: Coverage | None
-    matches: tuple[RuleMatch, ...] = ()
+    rules: tuple[PatternMatch, ...] = ()
+    exceptions: tuple[PatternMatch, ...] = ()
     problem: str = ""
 
     @property
@@ -55,9 +67,9 @@ class SampleResult:
 
 
 def try_samples(policy: Policy, samples: list[str]) -> list[SampleResult]:
-    """Say for each sample whether its first push would be locked, and which rules match.
+    """Say for each sample whether its first push would be locked, and what matches it.
 
-    Raises PatternError or PatternEvaluationError where a rule cannot be evaluated.
+    Raises PatternError or PatternEvaluationError where a rule or an exception cannot be evaluated.
     """
     return [_try_sample(policy, sample) for sample in samples]
 
@@ -67,11 +79,21 @@ def _try_sample(policy: Policy, sample: str) -> SampleResult:
         tag = parse_tag(sample)
     except InvalidReferenceError as error:
         return SampleResult(sample, None, problem=f"{error.message}{_suggest_tag(sample)}")
-    matching = match_rules(policy.rules, tag)
-    matches = tuple(
-        RuleMatch(rule, match, is_partial=not match.is_whole(tag.name)) for rule, match in matching
+    rules = match_patterns(policy.rules, tag)
+    exceptions = match_patterns(policy.exceptions, tag)
+    return SampleResult(
+        sample,
+        cover_matched(policy, tag, rules, exceptions),
+        _list_matches(rules, tag),
+        _list_matches(exceptions, tag),
     )
-    return SampleResult(sample, cover_matched(policy, tag, matching), matches)
+
+
+def _list_matches(matching: Matching[Named], tag: TagName) -> tuple[PatternMatch, ...]:
+    return tuple(
+        PatternMatch(each, match, is_partial=not match.is_whole(tag.name))
+        for each, match in matching
+    )
 
 
 def _suggest_tag(sample: str) -> str:

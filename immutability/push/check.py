@@ -352,7 +352,8 @@ def _answer_tag(
     tag: TagName, outcome: Outcome, decision: PushDecision, holding: Digest | None
 ) -> TagAnswer:
     is_held = outcome not in (Outcome.UNPROTECTED, Outcome.FREE)
-    return TagAnswer(tag, outcome, decision.coverage.rule, holding if is_held else None)
+    coverage = decision.coverage
+    return TagAnswer(tag, outcome, coverage.rule, coverage.exception, holding if is_held else None)
 
 
 def _foresee_refusal(plan: PushPlan) -> Refusal:

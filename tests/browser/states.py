@@ -16,6 +16,8 @@ from django.db import OperationalError
 from django.test import override_settings
 from playwright.sync_api import Page
 
+from packages_site.guides import GUIDES
+
 Do = Callable[[Page], object]
 
 ALICE, BOB, OLGA, NINA, STRANGER = "alice", "bob", "olga", "nina", ""
@@ -88,8 +90,6 @@ class State:
     error: type[Exception] = RuntimeError
     # What the page and all that it loads may weigh on the wire.
     max_bytes: int = 60_000
-    # Whether it is our own page, which is examined and weighed.
-    is_ours: bool = True
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -236,6 +236,11 @@ STATES = (
     State("container-settings-many", f"/crowd/{SETTINGS}"),
     State("container-settings-suspended", f"/paused/{SETTINGS}"),
     State("container-settings-tested", f"/acme/{SETTINGS}", do=_TRY),
+    State(
+        "container-settings-exceptions",
+        f"/vault/{SETTINGS}",
+        do=then(fill({"Sample tags": "v1"}), wait_for("#tester-result li")),
+    ),
     State("container-settings-advice", f"/acme/{SETTINGS}", do=_ADVISE),
     State(
         "container-settings-error",
@@ -307,14 +312,14 @@ STATES = (
     ),
     State("revoke-access-token", "/acme/settings/access-tokens/{token}/revoke/"),
     State("workspace-settings", "/acme/settings/"),
+    State("workspace-settings-member", "/acme/settings/", BOB),
     State("packages-settings", "/acme/settings/packages/"),
     # Everything else.
     State("guides", "/docs/", STRANGER),
-    State("guide-rules", "/docs/rules/"),
-    State("guide-api", "/docs/api/", STRANGER),
-    State("guide-operations", "/docs/operations/", STRANGER),
-    State("api-reference", "/api/v1/docs", max_bytes=150_000, is_ours=False),
+    *(State(f"guide-{name}", f"/docs/{name}/", STRANGER) for name in GUIDES),
+    State("api-reference", "/api/v1/docs", max_bytes=150_000),
     State("error-not-found", "/nowhere/", status=404),
+    State("error-not-found-in-workspace", "/acme/nowhere/", status=404),
     State("error-not-allowed", "/acme/locked-tags/{locked}/delete/", BOB, status=403),
     State(
         "error-of-our-own", "/acme/", status=500, broken="immutability.pages.overview.read_policy"

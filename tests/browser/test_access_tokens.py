@@ -35,8 +35,12 @@ def test_a_token_is_created_and_revoked_with_the_keyboard_alone(
     page.goto(URL)
     tab_to(page, "Name")
     page.keyboard.type("my ci")
-    tab_to(page, "Push")
+    tab_to(page, "Push-only")
     page.keyboard.press("Space")
+    tab_to(page, "Only these repositories")
+    page.keyboard.type("api-*")
+    page.keyboard.press("Enter")
+    page.keyboard.type("team/**")
     tab_to(page, "In 90 days")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("In one year")).to_be_checked()
@@ -48,7 +52,8 @@ def test_a_token_is_created_and_revoked_with_the_keyboard_alone(
     secret = shown.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)")
     token = find_access_token(secret)
     assert token is not None
-    assert (token.name, token.scopes) == ("my ci", ["push"])
+    assert (token.name, token.scopes) == ("my ci", ["push-only"])
+    assert token.repositories == ["api-*", "team/**"]
     tab_to(page, "All access tokens")
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{URL}")

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.conftest import AA, SEMVER
+from tests.conftest import AA, CACHES, LATEST, SEMVER
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -132,7 +132,7 @@ def test_everything_works_without_javascript(
     page.locator("#rule-name-2").fill("Production")
     page.locator("#rule-pattern-2").fill("^prod$")
     page.get_by_label("Sample tags").fill("prod\nv1.2.0\nfeature-x")
-    page.get_by_role("button", name="Test").click()
+    page.get_by_role("button", name="Test", exact=True).click()
     expect(page.locator("#tester-result li")).to_have_count(3)
     expect(page.locator("#tester-result li").first).to_contain_text("Would be locked")
     page.get_by_role("button", name="Remove rule 2").click()
@@ -195,3 +195,55 @@ def test_a_suggestion_is_used_with_the_keyboard_alone(
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").first).to_contain_text("Saved")
     assert read_policy(acme).rules == (PolicyRule("Versions", "^(v1.*|v2.*)$"),)
+
+
+# Exceptions.
+
+
+def test_exceptions_are_tried_as_typed_and_saved(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.get_by_label("All tags are protected").check()
+    page.get_by_label("Sample tags").fill("latest\nv1")
+    first, second = (page.locator("#tester-result li").nth(number) for number in range(2))
+    expect(first).to_contain_text("Would be locked")
+    page.get_by_role("button", name="Add ^latest$").click()
+    expect(page.locator("#exception-name-1")).to_be_focused()
+    expect(first).to_contain_text("Left mutable by “Moving latest”.")
+    expect(first.locator("mark")).to_have_text("latest")
+    page.locator("#exception-pattern-1").fill("^late$")
+    expect(first).to_contain_text("Would be locked")
+    page.locator("#exception-pattern-1").fill("^latest$")
+    expect(first).to_contain_text("Not protected: exception")
+    expect(second).to_contain_text("Would be locked")
+    assert read_policy(acme) == Policy()
+    page.get_by_role("button", name="Save").last.click()
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert read_policy(acme) == Policy(1, Protection.ALL, exceptions=(LATEST,))
+
+
+def test_exceptions_are_added_and_removed_with_the_keyboard_alone(
+    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
+) -> None:
+    page = signed_in_page(alice)
+    page.goto(SETTINGS)
+    page.locator("#protection-all").check()
+    page.get_by_role("button", name="Add an exception").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#exception-name-1")).to_be_focused()
+    page.keyboard.type("Moving latest")
+    page.keyboard.press("Tab")
+    page.keyboard.type("^latest$")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#exceptions-heading")).to_be_focused()
+    expect(page.locator("#exception-name-1")).to_have_count(0)
+    page.get_by_role("button", name="Add ^buildcache").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#exception-name-1")).to_be_focused()
+    # Enter in a field saves, as in any form.
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("Saved")
+    assert read_policy(acme).exceptions == (CACHES,)

@@ -36,9 +36,7 @@ def visitors(browser: Browser, django_db_setup: None, django_db_blocker: Any) ->
         empty_tables()
 
 
-@pytest.mark.parametrize(
-    "state", [state for state in STATES if state.is_ours], ids=lambda state: state.name
-)
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
 def test_everybody_can_use_a_page_and_it_is_light(visitors: Visitors, state: State) -> None:
     visitors.complaints.clear()
     with state.in_force():

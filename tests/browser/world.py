@@ -15,6 +15,7 @@ from immutability.policy.protection import (
     MAX_RULE_NAME_LENGTH,
     MAX_RULES_PER_WORKSPACE,
     LockState,
+    PolicyException,
     PolicyRule,
     Protection,
 )
@@ -61,7 +62,7 @@ def make_world() -> dict[str, object]:
     """Make it, and return what the addresses of `states.py` name in braces.
 
     Acme has something of everything, Crowd as much as fits, and Fresh nothing. No setting covers
-    the locks of Paused. Alice is admin of all, and Nina is in none.
+    the locks of Paused, and Vault has exceptions. Alice is admin of all, and Nina is in none.
     """
     acme = create_workspace("acme", "Acme", actor=SYSTEM)
     alice = make_member(acme, "alice", Role.ADMIN)
@@ -73,9 +74,12 @@ def make_world() -> dict[str, object]:
     crowd = create_workspace("crowd", _stretch("Crowd", MAX_NAME_LENGTH), actor=SYSTEM)
     add_member(crowd, alice, Role.ADMIN, actor=SYSTEM)
     _fill_crowd(crowd)
-    for slug, name in (("fresh", "Fresh"), ("paused", "Paused")):
+    for slug, name in (("fresh", "Fresh"), ("paused", "Paused"), ("vault", "Vault")):
         add_member(create_workspace(slug, name, actor=SYSTEM), alice, Role.ADMIN, actor=SYSTEM)
     _fill_paused(Workspace.objects.get(slug="paused"))
+    protect_workspace(
+        Workspace.objects.get(slug="vault"), Protection.ALL, exceptions=_make_exceptions()
+    )
     # In a second workspace, so that no admin of one alone may make a password link.
     add_member(crowd, bob, Role.MEMBER, actor=SYSTEM)
     add_member(acme, carol, Role.MEMBER, actor=SYSTEM)
@@ -168,6 +172,14 @@ def _fill_crowd(crowd: Workspace) -> None:
     alice = User.objects.get(username="alice")
     invite(crowd, invitee, Role.AUDITOR, inviter=alice, actor=_ALICE)
     _lock_many(crowd, rules)
+
+
+def _make_exceptions() -> tuple[PolicyException, ...]:
+    return (
+        *(PolicyException(f"Exception {number}", f"^{number}$") for number in range(5)),
+        PolicyException("x" * MAX_RULE_NAME_LENGTH, f"({'a' * (MAX_PATTERN_LENGTH - 2)})"),
+        PolicyException("Any", "v*"),
+    )
 
 
 def _lock_many(crowd: Workspace, rules: list[PolicyRule]) -> None:

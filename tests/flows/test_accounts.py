@@ -17,6 +17,7 @@ from tests.flows.asking import (
     Api,
     Done,
     digest_of_layout,
+    run,
     skopeo_delete,
     skopeo_login,
     skopeo_pull,
@@ -166,13 +167,25 @@ class Tokens:
         self._test = test
         self._count = 0
 
-    def create(self, *scopes: str) -> tuple[str, str]:
+    def create(self, *scopes: str, limit: str = "") -> tuple[str, str]:
         """Return the name by which a client logs in, and the secret."""
         self._count += 1
         name = f"ci-{self._test}-{self._count}"
         named = [part for scope in scopes for part in ("--scope", scope)]
+        named += ["--repository", limit] if limit else []
         secret = self._site.manage("create_access_token", "acme", name, *named)
         return f"acme+{name}", secret
+
+    def snippet(self, username: str) -> str:
+        """Return the command that a new token's page shows for docker."""
+        return self._site.run_python(
+            "from django.conf import settings\n"
+            "from workspaces.models import AccessToken\n"
+            "from workspaces.pages.snippets import list_snippets\n"
+            f"token = AccessToken.objects.get(name={username.partition('+')[2]!r})\n"
+            f"settings.PUBLIC_URL = {self._site.url!r}\n"
+            "print(list_snippets(token)[0].text)"
+        )
 
     def revoke(self, username: str) -> None:
         """Revoke it."""
@@ -208,6 +221,29 @@ def test_an_access_token_pushes_under_its_name(
     assert f'(pushed by token "{username.partition("+")[2]}")' in said
     assert UNDELETABLE in skopeo_delete(site.port, f"{repository.name}:v1").stderr
     assert repository.tags == {"v1": digest_of_layout(one)}
+
+
+def test_the_command_of_a_new_tokens_page_logs_in(
+    site: Site, repository: Repository, tokens: Tokens, one: Path
+) -> None:
+    username, secret = tokens.create("push")
+    command = tokens.snippet(username)
+    assert f"docker login 127.0.0.1:{site.port} " in command
+    command = command.replace("docker login", "skopeo login --tls-verify=false")
+    done = run("bash", "-c", command, stdin=f"{secret}\n")
+    assert (done.returncode, done.stdout.strip()) == (0, "Login Succeeded!"), done
+    assert skopeo_push(one, site.port, f"{repository.name}:v1").returncode == 0
+
+
+def test_a_limited_access_token_pushes_in_its_repositories_and_deletes_nothing(
+    site: Site, repository: Repository, api: Api, tokens: Tokens, one: Path
+) -> None:
+    name = repository.name.partition("/")[2]
+    login = tokens.create("push-only", limit=f"{name[:-1]}*")
+    assert skopeo_login(site.port, *login).returncode == 0
+    assert skopeo_push(one, site.port, f"{repository.name}:nightly").returncode == 0
+    _assert_not_allowed(skopeo_push(one, site.port, "acme/elsewhere:v1"))
+    _assert_not_allowed(skopeo_delete(site.port, f"{repository.name}:nightly"))
 
 
 def test_an_access_token_that_pulls_does_not_push(

@@ -50,11 +50,9 @@ class Core:
     repository: RepositoryName = REPOSITORY
     slots: WaitSlots = field(default_factory=lambda: WaitSlots(4))
 
-    def protect(
-        self, protection: Protection = Protection.ALL, *rules: Any, **switches: bool
-    ) -> None:
+    def protect(self, protection: Protection = Protection.ALL, *rules: Any, **others: Any) -> None:
         """Save the settings."""
-        self.save(self.workspace, protection, *rules, **switches)
+        self.save(self.workspace, protection, *rules, **others)
 
     def push(self, *tags: str, image: bytes, actor: Actor = DANA, **options: Any) -> str:
         """Push an image through the gate; return what the client is told, in a word or two."""

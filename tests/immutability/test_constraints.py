@@ -9,8 +9,13 @@ from django.utils import timezone
 
 from containers.models import Manifest, ManifestReference, Repository
 from containers.models import Tag as TagRecord
-from immutability.models import Claim, ContainerSettings, Job, LockedTag, Rule
-from immutability.policy.protection import MAX_RULES_PER_WORKSPACE, LockState, Protection
+from immutability.models import Claim, ContainerSettings, Job, LockedTag, Rule, TagException
+from immutability.policy.protection import (
+    MAX_EXCEPTIONS_PER_WORKSPACE,
+    MAX_RULES_PER_WORKSPACE,
+    LockState,
+    Protection,
+)
 from tests.conftest import AA, BB, is_postgresql
 from workspaces.models import AccessToken, Membership, User, Workspace
 
@@ -55,48 +60,61 @@ def lock_values(workspace: Workspace, **changes: object) -> dict[str, object]:
     }
 
 
-# Rules.
+# Rules and exceptions.
 
 
-def test_a_workspace_has_seven_places_for_rules(container_settings: ContainerSettings) -> None:
-    for position in range(1, MAX_RULES_PER_WORKSPACE + 1):
-        Rule.objects.create(
+@pytest.fixture(params=[Rule, TagException])
+def model(request: pytest.FixtureRequest) -> Any:
+    """Each of the lists of patterns: the same holds for both."""
+    return request.param
+
+
+def test_a_workspace_has_seven_places_for_each(
+    container_settings: ContainerSettings, model: Any
+) -> None:
+    assert MAX_RULES_PER_WORKSPACE == MAX_EXCEPTIONS_PER_WORKSPACE == 7
+    for position in range(1, 8):
+        model.objects.create(
             **rule_values(container_settings, position=position, name=f"Rule {position}")
         )
-    assert Rule.objects.count() == 7
+    assert model.objects.count() == 7
     for position in (0, 8, 100):
-        refused(Rule, **rule_values(container_settings, position=position, name="One more"))
+        refused(model, **rule_values(container_settings, position=position, name="One more"))
 
 
-def test_a_place_is_taken_once(container_settings: ContainerSettings) -> None:
-    Rule.objects.create(**rule_values(container_settings))
-    refused(Rule, **rule_values(container_settings, name="Another"))
+def test_a_place_is_taken_once(container_settings: ContainerSettings, model: Any) -> None:
+    model.objects.create(**rule_values(container_settings))
+    refused(model, **rule_values(container_settings, name="Another"))
 
 
 @pytest.mark.parametrize("name", ["Prod", "prod", "PROD"])
 def test_a_name_is_taken_once_whatever_its_case(
-    container_settings: ContainerSettings, name: str
+    container_settings: ContainerSettings, model: Any, name: str
 ) -> None:
-    Rule.objects.create(**rule_values(container_settings))
-    refused(Rule, **rule_values(container_settings, position=2, name=name))
+    model.objects.create(**rule_values(container_settings))
+    refused(model, **rule_values(container_settings, position=2, name=name))
 
 
 @pytest.mark.parametrize("name", ["", "n" * 65])
-def test_a_name_has_1_to_64_characters(container_settings: ContainerSettings, name: str) -> None:
-    refused(Rule, **rule_values(container_settings, name=name))
+def test_a_name_has_1_to_64_characters(
+    container_settings: ContainerSettings, model: Any, name: str
+) -> None:
+    refused(model, **rule_values(container_settings, name=name))
 
 
 @pytest.mark.parametrize("pattern", ["", "p" * 101])
 def test_a_pattern_has_1_to_100_characters(
-    container_settings: ContainerSettings, pattern: str
+    container_settings: ContainerSettings, model: Any, pattern: str
 ) -> None:
-    refused(Rule, **rule_values(container_settings, pattern=pattern))
+    refused(model, **rule_values(container_settings, pattern=pattern))
 
 
-def test_the_longest_rule_is_kept_as_it_is(container_settings: ContainerSettings) -> None:
+def test_the_longest_rule_is_kept_as_it_is(
+    container_settings: ContainerSettings, model: Any
+) -> None:
     name, pattern = "\U0001f600" * 64, " " + "é" * 98 + " "
-    Rule.objects.create(**rule_values(container_settings, name=name, pattern=pattern))
-    rule = Rule.objects.get()
+    model.objects.create(**rule_values(container_settings, name=name, pattern=pattern))
+    rule = model.objects.get()
     assert (rule.name, rule.pattern) == (name, pattern)
 
 
@@ -104,20 +122,25 @@ def test_the_longest_rule_is_kept_as_it_is(container_settings: ContainerSettings
     "changes", [{"position": 8}, {"name": ""}, {"pattern": ""}, {"pattern": "p" * 101}]
 )
 def test_limits_hold_for_changes_too(
-    container_settings: ContainerSettings, changes: dict[str, Any]
+    container_settings: ContainerSettings, model: Any, changes: dict[str, Any]
 ) -> None:
-    Rule.objects.create(**rule_values(container_settings))
+    model.objects.create(**rule_values(container_settings))
     with pytest.raises((IntegrityError, DataError)), transaction.atomic():
-        Rule.objects.update(**changes)
+        model.objects.update(**changes)
 
 
 def test_another_workspace_has_places_and_names_of_its_own(
-    container_settings: ContainerSettings, globex: Workspace
+    container_settings: ContainerSettings, globex: Workspace, model: Any
 ) -> None:
     theirs = ContainerSettings.objects.create(workspace=globex, saved_by="mallory")
+    model.objects.create(**rule_values(container_settings))
+    model.objects.create(**rule_values(theirs))
+    assert model.objects.count() == 2
+
+
+def test_a_rule_and_an_exception_may_have_one_name(container_settings: ContainerSettings) -> None:
     Rule.objects.create(**rule_values(container_settings))
-    Rule.objects.create(**rule_values(theirs))
-    assert Rule.objects.count() == 2
+    TagException.objects.create(**rule_values(container_settings))
 
 
 # Settings.

@@ -24,7 +24,7 @@ from immutability.locked_tags import (
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.conftest import is_postgresql
+from tests.conftest import LATEST, is_postgresql
 from tests.immutability.making import make_lock, make_locks
 from workspaces.models import Workspace
 
@@ -48,6 +48,17 @@ QUERIES = [
     LockedTagQuery("web", status="released"),
     LockedTagQuery("other", status=SUSPENDED),
 ]
+
+
+def test_a_lock_that_an_exception_leaves_mutable_is_suspended(
+    acme: Workspace, protect: Callable[..., Policy]
+) -> None:
+    policy = protect(acme, Protection.ALL, exceptions=(LATEST,))
+    rows = {tag: make_lock(acme, tag) for tag in ("latest", "v1")}
+    found = {tag: get_lock_status(row, policy) for tag, row in rows.items()}
+    assert found == {"latest": SUSPENDED, "v1": "locked"}
+    page = find_locked_tags(acme, policy, LockedTagQuery(status=SUSPENDED))
+    assert [row.tag for row, _ in page.locks] == ["latest"]
 
 
 @pytest.fixture

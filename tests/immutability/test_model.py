@@ -26,7 +26,13 @@ from immutability.actions.save_settings import save_container_settings
 from immutability.errors import ConflictError, TryAgainError
 from immutability.models import LockedTag
 from immutability.policy.drafts import Draft
-from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
+from immutability.policy.protection import (
+    LockState,
+    Policy,
+    PolicyException,
+    PolicyRule,
+    Protection,
+)
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import read_tags
 from tests.immutability.core import Core, named
@@ -63,10 +69,12 @@ NEEDS[DIGESTS["list"]].add(DIGESTS["one"])
 NEEDS[DIGESTS["top"]] |= NEEDS[DIGESTS["list"]]
 TAGS = ("v1", "v2")
 ONLY_V1 = PolicyRule("v1", "^v1$")
+BUT_V2 = PolicyException("v2", "^v2$")
 SETTINGS = {
-    "all": (Protection.ALL, ()),
-    "none": (Protection.NONE, ()),
-    "v1": (Protection.SOME, (ONLY_V1,)),
+    "all": Draft(Protection.ALL),
+    "none": Draft(Protection.NONE, exceptions=(BUT_V2,)),
+    "v1": Draft(Protection.SOME, (ONLY_V1,), exceptions=(BUT_V2,)),
+    "all but v2": Draft(Protection.ALL, exceptions=(BUT_V2,)),
 }
 
 
@@ -179,7 +187,8 @@ class World:
         note(f"{'  ' * len(self.running)}delete {target}: {told}")
 
     def save(self, name: str) -> None:
-        self.core.protect(SETTINGS[name][0], *SETTINGS[name][1])
+        draft = SETTINGS[name]
+        self.core.protect(draft.protection, *draft.rules, exceptions=draft.exceptions)
         for tag in TAGS:
             if not self.is_covered(tag):
                 self.promise.forget(tag)
@@ -328,14 +337,16 @@ class World:
 
     def is_covered(self, tag: str) -> bool:
         policy = read_policy(self.workspace)
-        return policy.protection is Protection.ALL or (
-            policy.protection is Protection.SOME and tag == "v1"
-        )
+        if policy.protection is Protection.ALL:
+            return tag == "v1" or not policy.exceptions
+        return policy.protection is Protection.SOME and tag == "v1"
 
-    def _save(self, workspace: Workspace, protection: Protection, *rules: Any) -> Policy:
+    def _save(
+        self, workspace: Workspace, protection: Protection, *rules: Any, **others: Any
+    ) -> Policy:
         return save_container_settings(
             workspace,
-            Draft(protection, rules),
+            Draft(protection, rules, **others),
             expected_version=read_policy(workspace).version,
             may_suspend_locks=True,
             actor=SYSTEM,

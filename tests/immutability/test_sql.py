@@ -10,8 +10,8 @@ from django.utils import timezone
 from containers.models import Manifest, Repository
 from containers.models import Tag as TagRecord
 from immutability import sql
-from immutability.models import ContainerSettings, LockedTag, Rule
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.models import ContainerSettings, LockedTag, Rule, TagException
+from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 from tests.conftest import AA, BB
 from tests.immutability.making import make_lock
 from workspaces.models import Workspace
@@ -29,7 +29,7 @@ def values_of(row: models.Model | None) -> dict[str, Any]:
 
 @pytest.fixture
 def policy(acme: Workspace) -> Policy:
-    """A policy with everything that one can have; its rules are not inserted in order."""
+    """A policy with everything that one can have; its patterns are not inserted in order."""
     settings = ContainerSettings.objects.create(
         workspace=acme,
         version=3,
@@ -41,12 +41,18 @@ def policy(acme: Workspace) -> Policy:
     rules = [("B", r'^"v\d\'%s$'), ("A", "^ü")]
     for position, (name, pattern) in reversed(list(enumerate(rules, start=1))):
         Rule.objects.create(settings=settings, position=position, name=name, pattern=pattern)
+    exceptions = [("A", "^ü"), ("Zwei", r'\."%s$'), ("B", "^b")]
+    for position, (name, pattern) in reversed(list(enumerate(exceptions, start=1))):
+        TagException.objects.create(
+            settings=settings, position=position, name=name, pattern=pattern
+        )
     return Policy(
         3,
         Protection.SOME,
         tuple(PolicyRule(name, pattern) for name, pattern in rules),
         refuse_identical_pushes=True,
         protect_signature_tags=True,
+        exceptions=tuple(PolicyException(name, pattern) for name, pattern in exceptions),
     )
 
 
@@ -69,6 +75,22 @@ def test_a_workspace_that_has_saved_nothing_protects_nothing(
 def test_policy_without_rules(acme: Workspace) -> None:
     ContainerSettings.objects.create(workspace=acme, protection="all", saved_by="alice")
     assert sql.read_policy(acme.pk)[0] == Policy(1, Protection.ALL)
+
+
+def test_rules_and_exceptions_of_one_workspace_are_not_another_ones(
+    acme: Workspace, globex: Workspace, policy: Policy
+) -> None:
+    ContainerSettings.objects.create(workspace=globex, protection="all", saved_by="mallory")
+    assert sql.read_policy(globex.pk)[0] == Policy(1, Protection.ALL)
+
+
+@pytest.mark.parametrize("model", [Rule, TagException])
+def test_a_policy_with_only_one_of_the_lists(acme: Workspace, policy: Policy, model: Any) -> None:
+    model.objects.all().delete()
+    found = sql.read_policy(acme.pk)[0]
+    assert (bool(found.rules), bool(found.exceptions)) == (model is not Rule, model is Rule)
+    assert found.rules in ((), policy.rules)
+    assert found.exceptions in ((), policy.exceptions)
 
 
 def test_what_a_push_concerns_is_read_in_one_statement(

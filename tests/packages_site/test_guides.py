@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from packages_site.guides import GUIDES
+from packages_site.guides import GUIDES, read_guide
 from tests.page import Browser, Page
 
 FOLDER = Path("docs")
@@ -58,3 +58,14 @@ def test_what_is_wide_can_be_scrolled_by_keyboard(stranger: Browser) -> None:
 @pytest.mark.parametrize("path", ["/docs/nothing/", "/docs/README/"])
 def test_there_is_no_other_guide(stranger: Browser, path: str) -> None:
     stranger.open(path, 404)
+
+
+def test_no_template_links_to_a_guide_that_is_not_there() -> None:
+    """Tags and includes alike: a template names a guide, and perhaps a section of it."""
+    tags = r"""{% guide_url ['"]([\w-]+)['"](?: ['"]([\w-]+)['"])? """
+    includes = r'guide="([\w-]+)"(?: guide_anchor="([\w-]+)")?'
+    for template in Path("templates").rglob("*.html"):
+        text = template.read_text()
+        for name, anchor in (*re.findall(tags, text), *re.findall(includes, text)):
+            assert name in GUIDES, template
+            assert not anchor or f'id="{anchor}"' in read_guide(name).body, (template, anchor)

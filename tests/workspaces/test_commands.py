@@ -271,6 +271,18 @@ def test_every_scope_can_be_given(acme: Workspace, scope: Scope) -> None:
     assert AccessToken.objects.get().scopes == [scope.value]
 
 
+def test_a_token_is_limited_by_globs(acme: Workspace) -> None:
+    limit = ("--repository", "api-*", "--repository", "team/**")
+    run("create_access_token", "acme", "ci", "--scope", "push-only", *limit)
+    assert AccessToken.objects.get().repositories == ["api-*", "team/**"]
+
+
+@pytest.mark.parametrize("limit", ["acme/api", "API", ""])
+def test_what_is_no_glob_is_refused(acme: Workspace, limit: str) -> None:
+    said = refuse("create_access_token", "acme", "ci", "--scope", "push", "--repository", limit)
+    assert f'"{limit}"' in said
+
+
 @pytest.mark.parametrize("arguments", [("--scope", "root"), ()])
 def test_a_token_needs_a_scope_that_is_there(acme: Workspace, arguments: tuple[str, ...]) -> None:
     assert "--scope" in refuse("create_access_token", "acme", "ci", *arguments)

@@ -10,11 +10,12 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from workspaces.access import Actor, ActorKind, Scope, describe_excess
+from workspaces.access import LIMITABLE_SCOPES, Actor, ActorKind, Scope, describe_excess
 from workspaces.actions.members import lock_people
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import AccessToken, Workspace
+from workspaces.repository_globs import describe_bad_globs
 
 TOKEN_PREFIX = "taglock_"  # noqa: S105  (what every token begins with, so that scanners find it)
 # Of the secret of a token or of a link. None is that long: what is longer is not looked for.
@@ -29,21 +30,25 @@ def create_access_token(
     *,
     actor: Actor,
     expires_at: datetime | None = None,
+    repositories: Collection[str] = (),
     giver: AccessToken | None = None,
 ) -> str:
     """Create an access token and return its secret, which is shown this once and kept nowhere.
 
-    Without a workspace it is for all of them; only the operator makes one. `giver` is the access
+    Without a workspace it is for all of them; only the operator makes one. `repositories` are globs
+    of those that it is limited to; of none, it is for all of the workspace. `giver` is the access
     token that asks for it, where one does: it gives no more than it has. Raises PermissionDenied
-    otherwise, also where the actor is no admin any more, and ValidationError with the fields
-    `name`, `scopes` and `expires_at`.
+    otherwise, also where the actor is no longer an admin, and ValidationError with the fields
+    `name`, `scopes`, `repositories` and `expires_at`.
     """
     _lock_and_check(workspace, actor)
-    scopes = list(dict.fromkeys(scopes))
+    scopes, repositories = list(dict.fromkeys(scopes)), list(dict.fromkeys(repositories))
     if problem := describe_bad_token_name(name):
         raise ValidationError({"name": problem})
     if problem := _describe_bad_scopes(workspace, scopes):
         raise ValidationError({"scopes": problem})
+    if repositories and (problem := _describe_bad_limit(workspace, scopes, repositories)):
+        raise ValidationError({"repositories": problem})
     if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError({"expires_at": "This time is over: choose one to come."})
     if actor.kind is ActorKind.TOKEN or giver is not None:
@@ -54,6 +59,7 @@ def create_access_token(
         name=name,
         token_hash=hash_token(secret),
         scopes=[scope.value for scope in scopes],
+        repositories=repositories,
         created_by=(giver.user_name if giver else None) or actor.name,
         expires_at=expires_at,
     )
@@ -126,6 +132,19 @@ def _describe_bad_scopes(workspace: Workspace | None, scopes: list[Scope]) -> st
     return None
 
 
+def _describe_bad_limit(
+    workspace: Workspace | None, scopes: list[Scope], repositories: list[str]
+) -> str | None:
+    if workspace is None:
+        return "An access token for every workspace cannot be limited to repositories."
+    if whole := [scope.value for scope in scopes if scope not in LIMITABLE_SCOPES]:
+        return (
+            f"The scope {whole[0]} is for the whole workspace. Limit a token to repositories that "
+            f"has no other scopes than {', '.join(sorted(LIMITABLE_SCOPES))}."
+        )
+    return describe_bad_globs(workspace.slug, repositories)
+
+
 def _check_giver(
     workspace: Workspace | None,
     giver: AccessToken | None,
@@ -156,6 +175,8 @@ def _record(kind: EventKind, token: AccessToken, actor: Actor) -> None:
         "scopes": token.scopes,
         "expires_at": expires_at,
     }
+    if token.repositories:
+        details["repositories"] = token.repositories
     if token.workspace:
         slugs = [token.workspace.slug]
     else:

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from workspaces.access import Permission, Scope
+from workspaces.access import LIMITABLE_SCOPES, Permission, Scope
 from workspaces.access_tokens import (
     MAX_TOKENS_PER_PAGE,
     TOKENS_PER_PAGE,
@@ -33,8 +33,10 @@ from workspaces.problems import (
     OneOfField,
     PlainTextField,
     StrictSerializer,
+    TextField,
 )
 from workspaces.queries import read_query
+from workspaces.repository_globs import MAX_GLOB_LENGTH, MAX_GLOBS_PER_TOKEN
 
 _SCOPES = [scope.value for scope in Scope]
 
@@ -43,6 +45,10 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
     """An access token, without its secret."""
 
     scopes = serializers.ListField(child=serializers.ChoiceField(_SCOPES))
+    repositories = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Globs of the repositories that it is limited to; empty for all of them.",
+    )
     user_name = serializers.CharField(
         allow_null=True,
         read_only=True,
@@ -58,6 +64,7 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
             "id",
             "name",
             "scopes",
+            "repositories",
             "user_name",
             "every_workspace",
             "created_by",
@@ -115,6 +122,14 @@ class CreateSerializer(StrictSerializer):
     expires_at = MomentField(
         default=None, allow_null=True, help_text="Left out or null: it is valid until revoked."
     )
+    repositories = BoundedListField(
+        child=TextField(max_length=MAX_GLOB_LENGTH),
+        default=list,
+        max_length=MAX_GLOBS_PER_TOKEN,
+        help_text="Limit it to these repositories. Write names within the workspace, with * for "
+        "any characters but a slash and ** for any characters: api-*, team/**. Only with the "
+        f"scopes {', '.join(sorted(LIMITABLE_SCOPES))}.",
+    )
 
 
 class AccessTokenListView(APIView):
@@ -171,6 +186,7 @@ class AccessTokenListView(APIView):
                 [Scope(scope) for scope in wanted["scopes"]],
                 actor=access.actor,
                 expires_at=wanted["expires_at"],
+                repositories=wanted["repositories"],
                 giver=access.token,
             )
         except DjangoValidationError as error:

@@ -1,4 +1,4 @@
-"""What an event changed, in words: rules line by line, switches before and after."""
+"""What an event changed, in words: rules and exceptions line by line, switches before and after."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Change:
 
 
 @dataclass(frozen=True)
-class RuleChange:
-    """What became of one rule. `sign` is a plus, a minus, or nothing where it was changed."""
+class PatternChange:
+    """What became of one rule or exception. `sign` is a plus, a minus, or nothing for a change."""
 
     sign: str
     what: str
@@ -25,6 +25,8 @@ class RuleChange:
     before: str = ""
 
 
+# Lists of named patterns.
+_LISTS = ("rules", "exceptions")
 _NAMES = {
     "protection": "Protection",
     "refuse_identical_pushes": "Refuse identical pushes",
@@ -39,7 +41,7 @@ _WORDS = {
 
 
 def list_changes(details: Mapping[str, Any] | None) -> list[Change]:
-    """Return each value that differs between `before` and `after` of an event, but for the rules.
+    """Return each value that differs between `before` and `after` of an event, but for the lists.
 
     What an event of another kind, or of another version of Taglock, has in them is shown as it is.
     """
@@ -47,35 +49,36 @@ def list_changes(details: Mapping[str, Any] | None) -> list[Change]:
     return [
         Change(_name(key), _say(key, before.get(key)), _say(key, after.get(key)))
         for key in [*after, *(key for key in before if key not in after)]
-        if key != "rules" and before.get(key) != after.get(key)
+        if key not in _LISTS and before.get(key) != after.get(key)
     ]
 
 
-def list_rule_changes(details: Mapping[str, Any] | None) -> list[RuleChange]:
-    """Return each rule that was added, removed or changed, in the order of the new rules.
+def list_pattern_changes(details: Mapping[str, Any] | None, key: str) -> list[PatternChange]:
+    """Return each pattern that was added, removed or changed, in the order of the new ones.
 
-    A rule is the same one where its name is; or, renamed, where its pattern is.
+    `key` is "rules" or "exceptions". A pattern is the same one where its name is; or, renamed,
+    where its text is.
     """
-    before, after = (_read_rules(each) for each in _before_and_after(details))
+    before, after = (_read_patterns(each.get(key)) for each in _before_and_after(details))
     changes = []
     for name, pattern in after.items():
         former = next((each for each in before if before[each] == pattern), None)
         if name in before:
             if before[name] != pattern:
-                changes.append(RuleChange("", "changed", name, pattern, before[name]))
+                changes.append(PatternChange("", "changed", name, pattern, before[name]))
         elif former is not None and former not in after:
-            changes.append(RuleChange("", "renamed", name, pattern, former))
+            changes.append(PatternChange("", "renamed", name, pattern, former))
             before = {each: before[each] for each in before if each != former}
         else:
-            changes.append(RuleChange("+", "added", name, pattern))
+            changes.append(PatternChange("+", "added", name, pattern))
     changes += [
-        RuleChange("−", "removed", name, pattern)
+        PatternChange("−", "removed", name, pattern)
         for name, pattern in before.items()
         if name not in after
     ]
     kept = [name for name in before if name in after]
     if kept != [name for name in after if name in before]:
-        changes.append(RuleChange("", "in another order", ", ".join(after), ""))
+        changes.append(PatternChange("", "in another order", ", ".join(after), ""))
     return changes
 
 
@@ -88,14 +91,13 @@ def _before_and_after(
     return {}, {}
 
 
-def _read_rules(settings: Mapping[str, Any]) -> dict[str, str]:
-    rules = settings.get("rules")
-    if not isinstance(rules, list):
+def _read_patterns(listed: object) -> dict[str, str]:
+    if not isinstance(listed, list):
         return {}
     return {
-        str(rule.get("name")): str(rule.get("pattern"))
-        for rule in rules
-        if isinstance(rule, Mapping)
+        str(each.get("name")): str(each.get("pattern"))
+        for each in listed
+        if isinstance(each, Mapping)
     }
 
 

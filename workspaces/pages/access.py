@@ -22,6 +22,8 @@ class HtmxRequest(HttpRequest):
     """A request as HtmxMiddleware leaves it."""
 
     htmx: HtmxDetails
+    # What the caller may do in the workspace of the page; an error page shows its navigation.
+    access: Access
 
 
 def _sign_in_whole_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -55,7 +57,7 @@ def workspace_page(
         @login_required
         @wraps(view)
         def page(request: HtmxRequest, slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            access = find_access(request, slug)
+            access = request.access = find_access(request, slug)
             access.require(permission)
             return view(request, access, *args, **kwargs)
 

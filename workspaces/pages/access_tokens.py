@@ -1,18 +1,16 @@
 """The page "Access tokens": who may call in the name of the workspace, and until when."""
 
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundWidget
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
@@ -27,7 +25,10 @@ from workspaces.actions.access_tokens import (
 from workspaces.callers import Access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.pages.back import read_next
+from workspaces.pages.snippets import list_snippets
 from workspaces.queries import FilterForm, IdField
+from workspaces.repository_globs import MAX_GLOB_LENGTH, MAX_GLOBS_PER_TOKEN
 
 NEVER, ON_A_DATE = "never", "date"
 _DEFAULT_EXPIRY_DAYS = 90
@@ -49,6 +50,13 @@ class AccessTokenForm(forms.Form):
             "required": "Choose at least one scope.",
             "invalid_choice": "Choose from these scopes.",
         },
+    )
+    repositories = forms.CharField(
+        label="Only these repositories",
+        required=False,
+        # As many as there may be, each as long as it may be, and line breaks of two characters.
+        max_length=MAX_GLOBS_PER_TOKEN * (MAX_GLOB_LENGTH + 2),
+        widget=forms.Textarea,
     )
     expiry = forms.ChoiceField(
         label="When it expires",
@@ -102,6 +110,11 @@ class AccessTokenForm(forms.Form):
         """Return the scopes of a valid form."""
         return [Scope(scope) for scope in self.cleaned_data["scopes"]]
 
+    def read_repositories(self) -> list[str]:
+        """Return the globs of a valid form."""
+        lines = self.cleaned_data["repositories"].splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
     @property
     def scope_options(self) -> list[tuple[BoundWidget, Scope]]:
         """The checkboxes, each with its scope."""
@@ -147,11 +160,12 @@ def revoke_page(request: HtmxRequest, access: Access, token_id: int) -> HttpResp
     token = tokens_in(access.workspace).filter(workspace=access.workspace, id=token_id).first()
     if token is None or (token.revoked_at is not None and request.method != "POST"):
         raise Http404
+    back = read_next(request, reverse("access-tokens", args=[access.workspace.slug]))
     if request.method == "POST":
         revoke_access_token(access.workspace, token_id, actor=access.actor)
-        messages.success(request, f"{token.name} is revoked: whoever presents it is refused.")
-        return redirect("access-tokens", access.workspace.slug)
-    context = {"access": access, "here": "access-tokens", "row": _to_row(token)}
+        messages.success(request, f"{token.name} is revoked and refused from now on.")
+        return redirect(back)
+    context = {"access": access, "row": _to_row(token), "form": None, "next": back}
     return render(request, "workspaces/revoke_access_token.html", context)
 
 
@@ -166,6 +180,7 @@ def _create(access: Access, form: AccessTokenForm) -> str | None:
             form.read_scopes(),
             actor=access.actor,
             expires_at=form.read_expiry(),
+            repositories=form.read_repositories(),
         )
     except ValidationError as error:
         for field, found in error.error_dict.items():
@@ -181,8 +196,7 @@ def _show_secret(request: HtmxRequest, access: Access, secret: str) -> HttpRespo
         "here": "access-tokens",
         "row": _to_row(token),
         "secret": secret,
-        "login": _write_login_command(token),
-        "calls": _write_api_calls(token),
+        "snippets": list_snippets(token),
     }
     return render(request, "workspaces/new_access_token.html", context)
 
@@ -207,27 +221,3 @@ def _list(request: HtmxRequest, access: Access, form: AccessTokenForm) -> HttpRe
 
 def _to_row(token: AccessToken) -> Row:
     return Row(token, [scope for scope in Scope if scope.value in token.scopes])
-
-
-def _write_login_command(token: AccessToken) -> str:
-    """Return the command that logs a client in to the registry; nothing where it could not pull."""
-    if not {Scope.PULL.value, Scope.PUSH.value} & set(token.scopes):
-        return ""
-    host = urlsplit(settings.PUBLIC_URL).netloc
-    return f"docker login {host} -u {shlex.quote(token.user_name or '')} --password-stdin"
-
-
-def _write_api_calls(token: AccessToken) -> list[str]:
-    """Return a call of the API for each scope that has one."""
-    api, slug = f"{settings.PUBLIC_URL}/api/v1", token.workspace and token.workspace.slug
-    header = '--header "Authorization: Bearer $TOKEN"'
-    calls = []
-    if Scope.REGISTRY.value in token.scopes:
-        body = f'{{"repository": "{slug}/api", "tag": "v1.0.0", "dry_run": true}}'
-        calls.append(
-            f"curl {api}/check-push \\\n  {header} --header 'Content-Type: application/json' \\\n"
-            f"  --data '{body}'"
-        )
-    if {Scope.AUDIT.value, Scope.ADMIN.value} & set(token.scopes):
-        calls.append(f"curl {api}/workspaces/{slug}/locked-tags \\\n  {header}")
-    return calls

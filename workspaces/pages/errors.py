@@ -1,12 +1,15 @@
 """What is shown when something went wrong: a page to a person, JSON to a program."""
 
 import sys
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from workspaces.callers import Access, UnknownWorkspaceError, find_access
 from workspaces.problems import plain_problem_response
 from workspaces.throttles import BusyError
 
@@ -24,7 +27,12 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     """Answer somebody who may not do this."""
     detail = str(exception) or "You may not do this."
     return _answer(
-        request, 403, "forbidden", "Not allowed", f"{detail} Ask an admin of the workspace."
+        request,
+        403,
+        "forbidden",
+        "Not allowed",
+        f"{detail} Ask an admin of the workspace.",
+        is_in_workspace=True,
     )
 
 
@@ -36,6 +44,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         "not_found",
         "Page not found",
         "There is no such page, or you are not in the workspace that it belongs to.",
+        is_in_workspace=True,
     )
 
 
@@ -47,6 +56,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         "csrf_failed",
         "Form expired",
         "Nothing was changed. Go back, reload the page, and send the form again.",
+        is_in_workspace=True,
     )
 
 
@@ -73,34 +83,69 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return _not_now(request, str(error))
     if request.path.startswith("/api/"):
         return plain_problem_response(500, "error", "Something went wrong; nothing was decided.")
-    content = render_to_string(
-        "errors/error.html",
-        {
-            "heading": "Something went wrong",
-            "detail": "Nothing was changed. Try again; if it happens again, tell your operator.",
-        },
+    return _render_without_database(
+        request,
+        500,
+        "Something went wrong",
+        "Nothing was changed. Try again; if it happens again, tell your operator.",
     )
-    return HttpResponse(content, status=500)
 
 
 def _not_now(request: HttpRequest, detail: str) -> HttpResponse:
     if request.path.startswith("/api/"):
         response: HttpResponse = plain_problem_response(503, "undecided", detail)
     else:
-        content = render_to_string(
-            "errors/error.html",
-            {"heading": "Not available now", "detail": detail},
-        )
-        response = HttpResponse(content, status=503)
+        response = _render_without_database(request, 503, "Not available now", detail)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
 
 def _answer(
-    request: HttpRequest, status: int, code: str, heading: str, detail: str
+    request: HttpRequest,
+    status: int,
+    code: str,
+    heading: str,
+    detail: str,
+    *,
+    is_in_workspace: bool = False,
 ) -> HttpResponse:
+    """Answer with an error; where it can be, within the navigation of the caller's workspace."""
     if request.path.startswith("/api/"):
         return plain_problem_response(status, code, detail)
-    return render(
-        request, "errors/error.html", {"heading": heading, "detail": detail}, status=status
-    )
+    context: dict[str, Any] = {"status": status, "heading": heading, "detail": detail}
+    if is_in_workspace and (access := _find_access(request)) is not None:
+        context["access"] = access
+    return render(request, "errors/error.html", context, status=status)
+
+
+def _find_access(request: HttpRequest) -> Access | None:
+    """Return what the caller may do in the workspace that the address begins with, or None."""
+    known: Access | None = getattr(request, "access", None)
+    if known is not None:
+        return known
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return None
+    slug = request.path_info.removeprefix("/").partition("/")[0]
+    try:
+        return find_access(request, slug)
+    except UnknownWorkspaceError:
+        return None
+
+
+def _render_without_database(
+    request: HttpRequest, status: int, heading: str, detail: str
+) -> HttpResponse:
+    """Render an error within the workspace's navigation, if access to it was found before.
+
+    Otherwise within the bare frame: nothing is read for it.
+    """
+    context: dict[str, Any] = {"heading": heading, "detail": detail}
+    # A form is sent again from its own page.
+    context["can_retry"] = request.method in ("GET", "HEAD")
+    access = getattr(request, "access", None)
+    if access is not None:
+        # Before access is found, the person has been read.
+        context |= {"access": access, "user": request.user, "request": request}
+        context["csrf_token"] = get_token(request)
+    return HttpResponse(render_to_string("errors/error.html", context), status=status)

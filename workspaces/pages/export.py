@@ -51,7 +51,12 @@ def download_export(request: HtmxRequest, access: Access) -> HttpResponseBase:
         detail = str(error)
     except KeyFileError:
         detail = "The lock log's key cannot be read, so nothing can be signed. Tell an operator."
-    context = {"access": access, "heading": "Nothing was exported", "detail": detail}
+    context = {
+        "access": access,
+        "can_retry": True,
+        "heading": "Nothing was exported",
+        "detail": detail,
+    }
     response = render(request, "errors/error.html", context, status=503)
     response["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

@@ -1,14 +1,11 @@
-"""The start page, and a workspace's own: overview and settings."""
+"""The start page."""
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from workspaces.access import Permission
-from workspaces.callers import Access
 from workspaces.models import Membership
-from workspaces.pages.access import HtmxRequest, workspace_page
 
 
 @require_safe
@@ -23,15 +20,3 @@ def home(request: HttpRequest) -> HttpResponse:
     if len(memberships) == 1:
         return redirect("overview", memberships[0].workspace.slug)
     return render(request, "workspaces/home.html", {"memberships": memberships})
-
-
-@workspace_page(Permission.VIEW_SETTINGS)
-def workspace_settings(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Show what can be set in the workspace."""
-    return render(request, "workspaces/settings.html", {"access": access, "here": "workspace"})
-
-
-@workspace_page(Permission.VIEW_SETTINGS)
-def packages_settings(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Show the kinds of packages that have settings."""
-    return render(request, "workspaces/packages.html", {"access": access, "here": "packages"})

@@ -9,7 +9,7 @@ from django.shortcuts import render
 
 from workspaces.access import Permission
 from workspaces.callers import Access
-from workspaces.log.changes import describe_value, list_changes, list_rule_changes
+from workspaces.log.changes import describe_value, list_changes, list_pattern_changes
 from workspaces.log.checkpoints import latest_checkpoint
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import REF_LENGTH, LockEvent
@@ -73,7 +73,8 @@ def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
             "kind": EventKind(event.kind),
             "repeats": repeats,
             "changes": list_changes(event.details),
-            "rule_changes": list_rule_changes(event.details),
+            "rule_changes": list_pattern_changes(event.details, "rules"),
+            "exception_changes": list_pattern_changes(event.details, "exceptions"),
             "details": _list_details(event),
             "about": _find_ref(event.details),
             "is_counted_later": _is_counted_later(event),

@@ -7,7 +7,7 @@ from workspaces.pages.access_tokens import access_tokens, revoke_page
 from workspaces.pages.account import PasswordLinkView, account, forgotten_password
 from workspaces.pages.checkpoint import checkpoint
 from workspaces.pages.export import download_export, export_page, export_progress
-from workspaces.pages.home import home, packages_settings, workspace_settings
+from workspaces.pages.home import home
 from workspaces.pages.invitations import continue_invitation, invitation
 from workspaces.pages.lock_log import lock_event, lock_log
 from workspaces.pages.members import (
@@ -35,7 +35,6 @@ urlpatterns = [
     # Before the next one: no secret is as short.
     path("invitations/continue/", continue_invitation, name="continue-invitation"),
     path("invitations/<str:secret>/", invitation, name="invitation"),
-    path("<str:slug>/settings/", workspace_settings, name="workspace-settings"),
     path(_MEMBERS, members, name="members"),
     path(f"{_MEMBERS}<int:membership_id>/role/", change_role_page, name="change-role"),
     path(f"{_MEMBERS}<int:membership_id>/remove/", remove_page, name="remove-member"),
@@ -55,7 +54,6 @@ urlpatterns = [
         revoke_page,
         name="revoke-access-token",
     ),
-    path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),
     path("<str:slug>/lock-log/", lock_log, name="lock-log"),
     path("<str:slug>/lock-log/checkpoint/", checkpoint, name="log-checkpoint"),
     path("<str:slug>/lock-log/export/", export_page, name="export-log"),

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from workspaces.access import describe_actor
@@ -64,6 +64,20 @@ def actor(name: str, kind: str) -> str:
 def query(**parameters: str) -> str:
     """Return a query string of these parameters alone."""
     return urlencode(parameters)
+
+
+@register.filter
+def ticks(value: str) -> SafeString:
+    """Show what stands between backticks as code."""
+    parts = value.split("`")
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html("<code>{}</code>", part) if index % 2 else part,)
+            for index, part in enumerate(parts)
+        ),
+    )
 
 
 @register.filter

@@ -388,6 +388,32 @@ def test_a_key_that_cannot_be_used_is_a_try_again(
 
 
 @pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("scope", "actions"),
+    [
+        (Scope.PULL, {"pull"}),
+        (Scope.PUSH, {"pull", "push", "delete"}),
+        (Scope.PUSH_ONLY, {"pull", "push"}),
+        (Scope.REGISTRY, set()),
+    ],
+)
+def test_a_limited_token_is_granted_its_repositories_alone(
+    acme: Workspace, scope: Scope, actions: set[str]
+) -> None:
+    secret = make_token(acme, scope, repositories=["api", "team/*"])
+    names = ("acme/api", "acme/team/db", "acme/web", "acme/api-web", "acme/acme/api", "globex/api")
+    answer = get(*(f"repository:{name}:*" for name in names), login=basic("acme+ci", secret))
+    expected = {"acme/api": actions, "acme/team/db": actions} if actions else {}
+    assert granted(answer) == expected
+
+
+def test_a_limited_token_pulls_what_anybody_may(acme: Workspace) -> None:
+    set_public(acme, RepositoryName("acme/web"), is_public=True, actor=SYSTEM)
+    secret = make_token(acme, Scope.PUSH, repositories=["api"])
+    answer = get("repository:acme/web:pull,push", login=basic("acme+ci", secret))
+    assert granted(answer) == {"acme/web": {"pull"}}
+
+
 def test_a_token_for_a_password_again_costs_a_few_statements(
     bobs_login: str, django_assert_num_queries: Any
 ) -> None:
@@ -400,10 +426,11 @@ def test_a_token_for_a_password_again_costs_a_few_statements(
 
 
 @pytest.mark.both_databases
+@pytest.mark.parametrize("globs", [[], ["web", "a*"]])
 def test_a_token_for_an_access_token_costs_one_statement(
-    acme: Workspace, django_assert_num_queries: Any
+    acme: Workspace, django_assert_num_queries: Any, globs: list[str]
 ) -> None:
-    login = basic("acme+ci", make_token(acme, Scope.PUSH))
+    login = basic("acme+ci", make_token(acme, Scope.PUSH, repositories=globs))
     get(login=login)
     with django_assert_num_queries(1):
         assert granted(get(EVERYTHING, login=login)) == {"acme/api": {"pull", "push", "delete"}}

@@ -16,12 +16,18 @@ from immutability.actions.save_settings import (
     StaleSettingsError,
     save_container_settings,
 )
-from immutability.models import ContainerSettings, LockedTag, Rule
+from immutability.models import ContainerSettings, LockedTag, Rule, TagException
 from immutability.policy.drafts import Draft
-from immutability.policy.patterns import PatternEvaluationError
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.policy.patterns import PatternError, PatternEvaluationError
+from immutability.policy.protection import (
+    PatternKind,
+    Policy,
+    PolicyException,
+    PolicyRule,
+    Protection,
+)
 from immutability.reading import read_policy
-from tests.conftest import SEMVER
+from tests.conftest import CACHES, LATEST, SEMVER
 from tests.immutability.checks import every_row
 from tests.immutability.making import break_the_log, make_lock, make_locks, tag_events
 from tests.problems import nothing_written
@@ -114,10 +120,18 @@ def test_a_rule_from_before_it_was_refused_may_stay_as_it_is_but_not_be_saved_ag
 
 def test_everything_that_was_typed_is_what_is_read(acme: Workspace) -> None:
     rules = (PROD, SEMVER, PolicyRule(" a  name ", "[ v]\\d| x"), STAGING)
-    draft = Draft(Protection.SOME, rules, refuse_identical_pushes=True, protect_signature_tags=True)
+    exceptions = (CACHES, PolicyException(" a  name ", "[ l]atest| x"), LATEST)
+    draft = Draft(
+        Protection.SOME,
+        rules,
+        refuse_identical_pushes=True,
+        protect_signature_tags=True,
+        exceptions=exceptions,
+    )
     save(acme, draft)
     assert read_policy(acme) == draft.to_policy(1)
     assert [rule.position for rule in Rule.objects.all()] == [1, 2, 3, 4]
+    assert [each.position for each in TagException.objects.all()] == [1, 2, 3]
 
 
 def test_a_save_says_who_saved_and_when(acme: Workspace) -> None:
@@ -360,7 +374,7 @@ def test_locks_of_another_workspace_do_not_count(acme: Workspace, globex: Worksp
 
 def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> None:
     save(acme, RELEASES)
-    save(acme, Draft(Protection.ALL, (PROD,), refuse_identical_pushes=True))
+    save(acme, Draft(Protection.ALL, (PROD,), refuse_identical_pushes=True, exceptions=(LATEST,)))
     event = last_save(acme)
     assert (event.actor, event.actor_kind, event.settings_version) == ("alice", "person", 2)
     assert event.details == {
@@ -370,6 +384,7 @@ def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> N
             "rules": [{"name": SEMVER.name, "pattern": SEMVER.pattern}],
             "refuse_identical_pushes": False,
             "protect_signature_tags": False,
+            "exceptions": [],
         },
         "after": {
             "version": 2,
@@ -377,6 +392,7 @@ def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> N
             "rules": [{"name": "Prod", "pattern": "^prod$"}],
             "refuse_identical_pushes": True,
             "protect_signature_tags": False,
+            "exceptions": [{"name": "Moving latest", "pattern": "^latest$"}],
         },
         "locks_suspended": 0,
         "locks_resumed": 0,
@@ -477,3 +493,88 @@ def test_a_save_that_another_one_overtakes_is_stale(
     with pytest.raises(StaleSettingsError):
         save(acme, NOTHING)
     assert read_policy(acme) == RELEASES.to_policy(2)
+
+
+# Exceptions.
+
+BUT_LATEST = Draft(Protection.ALL, exceptions=(LATEST,))
+
+
+def test_exceptions_are_replaced_whole_and_in_their_order(acme: Workspace) -> None:
+    for exceptions in ((LATEST, CACHES), (CACHES, LATEST), (CACHES,), ()):
+        save(acme, Draft(Protection.ALL, exceptions=exceptions))
+        assert read_policy(acme).exceptions == exceptions
+
+
+def test_a_change_of_exceptions_alone_is_a_change(acme: Workspace) -> None:
+    assert save(acme, EVERYTHING).version == 1
+    assert save(acme, BUT_LATEST).version == 2
+    assert save(acme, BUT_LATEST).version == 2
+
+
+@pytest.mark.parametrize("protection", [Protection.NONE, Protection.SOME])
+def test_exceptions_are_kept_while_not_all_tags_are_protected(
+    acme: Workspace, protection: Protection
+) -> None:
+    save(acme, Draft(protection, (SEMVER,), exceptions=(LATEST,)))
+    assert read_policy(acme).exceptions == (LATEST,)
+
+
+def test_an_exception_that_suspends_a_lock_needs_consent(acme: Workspace) -> None:
+    save(acme, EVERYTHING)
+    make_lock(acme, "latest")
+    make_lock(acme, "v1")
+    with nothing_written(), pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, BUT_LATEST)
+    assert (caught.value.count, caught.value.examples) == (1, ["acme/api:latest"])
+    save(acme, BUT_LATEST, may_suspend=True)
+    assert moved_locks(acme) == (1, 0)
+    save(acme, EVERYTHING)
+    assert moved_locks(acme) == (0, 1)
+
+
+def test_from_some_to_all_with_an_exception_a_rule_may_lose_its_locks(acme: Workspace) -> None:
+    """Exceptions that were kept count again: no lock is suspended without consent."""
+    some = Draft(Protection.SOME, (PolicyRule("Latest", "^latest$"),), exceptions=(LATEST,))
+    save(acme, some)
+    make_lock(acme, "latest")
+    with pytest.raises(LocksWouldSuspendError):
+        save(acme, Draft(Protection.ALL, some.rules, exceptions=(LATEST,)))
+
+
+def test_of_many_locks_a_new_exception_asks_and_one_less_does_not(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_COUNTED_AT_ONCE", 2)
+    save(acme, BUT_LATEST)
+    make_locks(acme, 0, 4)
+    with pytest.raises(LocksWouldSuspendError) as caught:
+        save(acme, Draft(Protection.ALL, exceptions=(LATEST, CACHES)))
+    assert (caught.value.count, caught.value.is_exact) == (0, False)
+    assert save(acme, EVERYTHING).version == 2
+
+
+@pytest.mark.parametrize("kind", PatternKind)
+def test_what_the_database_takes_for_the_same_name_is_told(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch, kind: PatternKind
+) -> None:
+    monkeypatch.setattr(module, "find_draft_problems", lambda _: [])
+    rules = (PolicyRule("A", "^a"), PolicyRule("a", "^b"))
+    exceptions = tuple(PolicyException(each.name, each.pattern) for each in rules)
+    is_rule = kind is PatternKind.RULE
+    draft = Draft(
+        Protection.ALL, rules if is_rule else (), exceptions=() if is_rule else exceptions
+    )
+    with nothing_written(), pytest.raises(InvalidDraftError) as caught:
+        save(acme, draft)
+    [problem] = caught.value.problems
+    assert (problem.field, problem.kind) == (kind.plural, kind)
+    assert problem.message.startswith(f"Two {kind.plural} have names")
+
+
+def test_an_exception_that_cannot_be_evaluated_saves_nothing(acme: Workspace) -> None:
+    save(acme, BUT_LATEST)
+    make_lock(acme, "v1")
+    TagException.objects.update(pattern="(")
+    with nothing_written(), pytest.raises(PatternError):
+        save(acme, NOTHING)

@@ -12,10 +12,10 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from containers.models import Tag as TagRecord
-from immutability.models import Claim, LockedTag, Rule
+from immutability.models import Claim, LockedTag, Rule, TagException
 from immutability.policy.messages import format_time
 from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import AA, BB, SEMVER
+from tests.conftest import AA, BB, CACHES, LATEST, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import Scope
@@ -38,7 +38,7 @@ def post(client: APIClient, **fields: Any) -> Any:
 
 
 def test_the_first_push_locks_a_covered_tag_at_once(check_push: Ask) -> None:
-    tag = {"tag": "v1.2.0", "rule": "Release versions", "locked_digest": AA}
+    tag = {"tag": "v1.2.0", "rule": "Release versions", "exception": None, "locked_digest": AA}
     assert check_push("v1.2.0", actor="dana") == {
         "allowed": True,
         "outcome": "locked_now",
@@ -68,6 +68,7 @@ def test_another_image_is_refused_with_an_error_to_relay(check_push: Ask) -> Non
                 "tag": "v1.2.0",
                 "outcome": "locked",
                 "rule": "Release versions",
+                "exception": None,
                 "locked_digest": AA,
             }
         ],
@@ -133,7 +134,13 @@ def test_a_tag_that_no_rule_matches_stays_mutable(check_push: Ask) -> None:
             "allowed": True,
             "outcome": "unprotected",
             "tags": [
-                {"tag": "feature-x", "outcome": "unprotected", "rule": None, "locked_digest": None}
+                {
+                    "tag": "feature-x",
+                    "outcome": "unprotected",
+                    "rule": None,
+                    "exception": None,
+                    "locked_digest": None,
+                }
             ],
             "claim": None,
             "error": None,
@@ -349,6 +356,46 @@ def test_a_rule_that_cannot_be_evaluated_refuses_the_push(registry: APIClient) -
             response = post(registry, tag="x", dry_run=is_dry)
             read_problem(response, 503, "undecided")
             assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("tag", ["latest", "v1"])
+def test_an_exception_that_cannot_be_evaluated_refuses_the_push(
+    registry: APIClient, acme: Workspace, protect: Protect, tag: str
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(LATEST, CACHES))
+    TagException.objects.filter(name=CACHES.name).update(pattern="(")
+    with nothing_written():
+        for is_dry in (True, False):
+            response = post(registry, tag=tag, dry_run=is_dry)
+            read_problem(response, 503, "undecided")
+            assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_a_tag_that_an_exception_matches_stays_mutable_and_the_exception_is_named(
+    check_push: Ask, acme: Workspace, protect: Protect, *, is_dry: bool
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(CACHES, LATEST))
+    for digest in (AA, BB):
+        answer = check_push("latest", digest, dry_run=is_dry)
+        assert (answer["allowed"], answer["outcome"]) == (True, "unprotected")
+        assert answer["tags"] == [
+            {
+                "tag": "latest",
+                "outcome": "unprotected",
+                "rule": None,
+                "exception": "Moving latest",
+                "locked_digest": None,
+            }
+        ]
+
+
+def test_a_tag_beside_it_that_no_exception_matches_is_locked(
+    check_push: Ask, acme: Workspace, protect: Protect
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(LATEST,))
+    answer = check_push("v1")
+    assert (answer["outcome"], answer["tags"][0]["exception"]) == ("locked_now", None)
 
 
 def test_the_first_rule_that_matches_is_named(

@@ -7,8 +7,8 @@ from rest_framework.test import APIClient
 
 from immutability.models import LockedTag, Rule
 from immutability.policy.drafts import NO_RULES
-from immutability.policy.protection import Policy, Protection
-from tests.conftest import SEMVER
+from immutability.policy.protection import Policy, PolicyRule, Protection
+from tests.conftest import LATEST, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import Scope
@@ -42,6 +42,7 @@ def test_a_workspace_protects_nothing_until_it_is_told_to(admin: APIClient) -> N
         "version": 0,
         "protection": "none",
         "rules": [],
+        "exceptions": [],
         "refuse_identical_pushes": False,
         "protect_signature_tags": False,
         "warnings": [],
@@ -52,6 +53,7 @@ def test_what_was_saved_is_what_is_read(admin: APIClient) -> None:
     wanted: dict[str, Any] = {
         "protection": "some",
         "rules": [rule("Release versions", SEMVER.pattern), rule("Production", "^prod$")],
+        "exceptions": [rule("Moving latest", "^latest$"), rule("Caches", "^buildcache")],
         "refuse_identical_pushes": True,
         "protect_signature_tags": True,
     }
@@ -184,6 +186,7 @@ def test_what_a_save_leaves_out_stays_as_it_is(admin: APIClient) -> None:
         admin,
         protection="some",
         rules=[rule("Production", "^prod$")],
+        exceptions=[rule("Moving latest", "^latest$")],
         refuse_identical_pushes=True,
         protect_signature_tags=True,
     )
@@ -193,6 +196,7 @@ def test_what_a_save_leaves_out_stays_as_it_is(admin: APIClient) -> None:
             "version": version + 1,
             "protection": protection,
             "rules": [rule("Production", "^prod$")],
+            "exceptions": [rule("Moving latest", "^latest$")],
             "refuse_identical_pushes": True,
             "protect_signature_tags": True,
             "warnings": [],
@@ -245,6 +249,127 @@ def test_a_pattern_is_saved_exactly_as_it_was_sent(admin: APIClient, pattern: st
 def test_a_name_is_saved_exactly_as_it_was_sent(admin: APIClient, name: str) -> None:
     put(admin, protection="some", rules=[rule(name, "x")])
     assert admin.get(URL).json()["rules"] == [rule(name, "x")]
+
+
+# Exceptions.
+
+
+def test_all_without_an_exception_is_saved_with_a_warning(admin: APIClient) -> None:
+    [warning] = put(admin, protection="all").json()["warnings"]
+    assert warning.pop("message").startswith("There are no exceptions, so latest is locked too")
+    assert warning == {
+        "code": "no_exceptions",
+        "rule": None,
+        "exception": None,
+        "position": None,
+        "suggestion": None,
+    }
+    latest = [rule("Moving latest", "^latest$")]
+    assert put(admin, '"1"', protection="all", exceptions=latest).json()["warnings"] == []
+
+
+def test_an_exception_that_matches_every_tag_is_saved_with_a_warning(admin: APIClient) -> None:
+    exceptions = [rule("Moving latest", "^latest$"), rule("Any", "v*")]
+    [warning] = put(admin, protection="all", exceptions=exceptions).json()["warnings"]
+    assert warning == {
+        "code": "matches_every_tag",
+        "rule": None,
+        "exception": "Any",
+        "position": 2,
+        "message": "This pattern matches every tag, so none would be protected. To protect none, "
+        "choose No tags are protected.",
+        "suggestion": "^v",
+    }
+
+
+def test_exceptions_are_replaced_by_an_empty_list_and_kept_where_they_are_left_out(
+    admin: APIClient,
+) -> None:
+    latest = [rule("Moving latest", "^latest$")]
+    put(admin, protection="all", exceptions=latest)
+    # A caller from before there were exceptions locks nothing that was left mutable.
+    assert put(admin, '"1"', protection="all", rules=[]).json()["exceptions"] == latest
+    assert put(admin, '"1"', protection="none").json()["exceptions"] == latest
+    assert put(admin, '"2"', protection="all", exceptions=[]).json()["exceptions"] == []
+
+
+def test_exceptions_that_are_kept_suspend_no_lock_without_consent(
+    admin: APIClient, acme: Workspace, protect: Protect, lock: Callable[..., LockedTag]
+) -> None:
+    rules = (PolicyRule("Latest", "^latest$"),)
+    protect(acme, Protection.SOME, *rules, exceptions=(LATEST,))
+    lock("latest")
+    with nothing_written():
+        response = put(admin, '"1"', protection="all")
+    problem = read_problem(response, 409, "locks_would_suspend")
+    assert problem["examples"] == ["acme/api:latest"]
+
+
+def test_an_exception_that_matches_no_tag_is_refused_with_a_code(admin: APIClient) -> None:
+    exceptions = [rule("Fine", "^v"), rule("Latest", "^latest$ ")]
+    with nothing_written():
+        response = put(admin, protection="all", exceptions=exceptions)
+    assert read_problem(response, 400, "matches_no_tag")["errors"] == [
+        {
+            "detail": "This pattern matches no tag, so it has no effect: a tag has no spaces. "
+            'Did you mean "^latest$"?',
+            "pointer": "#/exceptions/1/pattern",
+            "code": "matches_no_tag",
+        }
+    ]
+
+
+@pytest.mark.parametrize("protection", ["none", "all", "some"])
+@pytest.mark.parametrize(
+    ("bad", "pointer", "words"),
+    [
+        (rule("Two", "("), "#/exceptions/1/pattern", "parenthesis"),
+        (rule("Two", "a" * 101), "#/exceptions/1/pattern", "101 characters; at most 100"),
+        (rule("n" * 65, "x"), "#/exceptions/1/name", "65 characters; at most 64"),
+        (rule("", "x"), "#/exceptions/1/name", "Enter a name for the exception."),
+        (rule("ONE", "x"), "#/exceptions/1/name", "Two exceptions are named"),
+    ],
+)
+def test_a_bad_exception_is_refused_with_a_pointer_to_its_field(
+    admin: APIClient, protection: str, bad: dict[str, str], pointer: str, words: str
+) -> None:
+    rules = [rule("One", "^v")]
+    with nothing_written():
+        response = put(
+            admin, protection=protection, rules=rules, exceptions=[rule("One", "1"), bad]
+        )
+    errors = read_problem(response, 400, "invalid")["errors"]
+    found = {error["pointer"]: error["detail"] for error in errors}
+    assert words in found[pointer]
+
+
+def test_what_is_wrong_with_rules_and_exceptions_is_told_at_once(admin: APIClient) -> None:
+    response = put(admin, protection="some", exceptions=[rule("", "^v"), rule("A", "(")])
+    errors = read_problem(response, 400, "invalid")["errors"]
+    assert {(each["pointer"], each["code"]) for each in errors} == {
+        ("#/rules", "no_rules"),
+        ("#/exceptions/0/name", "invalid"),
+        ("#/exceptions/1/pattern", "invalid"),
+    }
+
+
+def test_seven_exceptions_are_the_most(admin: APIClient) -> None:
+    exceptions = [rule(f"Exception {number}", "x") for number in range(8)]
+    with nothing_written():
+        problem = read_problem(put(admin, protection="all", exceptions=exceptions), 400, "invalid")
+    assert problem["errors"][0]["pointer"] == "#/exceptions"
+    assert "at most 7 exceptions; remove 1" in problem["detail"]
+    assert put(admin, protection="all", exceptions=exceptions[:7]).status_code == 200
+
+
+def test_a_save_records_exceptions_before_and_after(admin: APIClient) -> None:
+    latest, caches = rule("Moving latest", "^latest$"), rule("Build caches", "^buildcache")
+    put(admin, protection="all", exceptions=[latest])
+    put(admin, '"1"', protection="all", exceptions=[latest, caches])
+    details = LockEvent.objects.filter(kind="settings.changed").latest("id").details
+    assert details is not None
+    assert details["before"]["exceptions"] == [latest]
+    assert details["after"]["exceptions"] == [latest, caches]
 
 
 # Limits, and what is wrong where.
@@ -341,6 +466,8 @@ def test_some_without_a_rule_is_refused(admin: APIClient) -> None:
         ({"protection": "all", "rules": [{**rule("x", "y"), "id": 3}]}, "#/rules/0/id"),
         ({"protection": "all", "rules": [rule("x", "y"), 3]}, "#/rules/1"),
         ({"protection": "all", "rules": "x"}, "#/rules"),
+        ({"protection": "all", "exceptions": [{"name": "x"}]}, "#/exceptions/0/pattern"),
+        ({"protection": "all", "exceptions": "x"}, "#/exceptions"),
         ({"protection": "all", "suspend_locks": "perhaps"}, "#/suspend_locks"),
     ],
 )

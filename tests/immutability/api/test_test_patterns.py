@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from immutability.models import Rule
-from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import AA, SEMVER
+from immutability.models import Rule, TagException
+from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
+from tests.conftest import AA, LATEST, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import Scope
@@ -42,6 +42,7 @@ def test_unsaved_rules_are_tried_and_not_saved(auditor: APIClient) -> None:
             "tag": "v1.2.0",
             "would_be_locked": True,
             "why": "rule",
+            "exception": None,
             "problem": None,
             "matches": [
                 {
@@ -52,13 +53,16 @@ def test_unsaved_rules_are_tried_and_not_saved(auditor: APIClient) -> None:
                     "whole": True,
                 }
             ],
+            "exception_matches": [],
         },
         {
             "tag": "latest",
             "would_be_locked": False,
             "why": "no_rule",
+            "exception": None,
             "problem": None,
             "matches": [],
+            "exception_matches": [],
         },
     ]
 
@@ -104,6 +108,72 @@ def test_the_reason_is_told(
     assert (found[0]["would_be_locked"], found[0]["why"]) == (is_locked, why)
 
 
+def test_unsaved_exceptions_are_tried_under_all_and_not_saved(auditor: APIClient) -> None:
+    exceptions = [rule("Moving latest", "^latest$"), rule("Late", "late")]
+    latest, other = try_tags(auditor, ["latest", "v1"], exceptions=exceptions)
+    assert latest == {
+        "tag": "latest",
+        "would_be_locked": False,
+        "why": "exception",
+        "exception": "Moving latest",
+        "problem": None,
+        "matches": [],
+        "exception_matches": [
+            {
+                "exception": "Moving latest",
+                "pattern": "^latest$",
+                "start": 0,
+                "end": 6,
+                "whole": True,
+            },
+            {"exception": "Late", "pattern": "late", "start": 0, "end": 4, "whole": False},
+        ],
+    }
+    assert (other["would_be_locked"], other["why"], other["exception"]) == (True, "all_tags", None)
+
+
+def test_without_exceptions_the_saved_ones_are_tried(
+    auditor: APIClient, acme: Workspace, protect: Protect
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(LATEST,))
+    assert try_tags(auditor, ["latest"])[0]["why"] == "exception"
+    assert try_tags(auditor, ["latest"], exceptions=[])[0]["why"] == "all_tags"
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"exceptions": [rule("L", "^latest$")]}, "exception"),
+        ({"exceptions": [rule("L", "^latest$")], "rules": [rule("L", "latest")]}, "rule"),
+        ({"exceptions": [rule("L", "^latest$")], "protection": "none"}, "no_protection"),
+        ({"exceptions": []}, "all_tags"),
+    ],
+)
+def test_which_protection_is_meant(auditor: APIClient, fields: dict[str, Any], why: str) -> None:
+    assert try_tags(auditor, ["latest"], **fields)[0]["why"] == why
+
+
+def test_a_saved_exception_that_cannot_be_evaluated_is_an_error_and_no_answer(
+    auditor: APIClient, acme: Workspace, protect: Protect
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(LATEST,))
+    TagException.objects.update(pattern="(")
+    response = auditor.post(URL, {"tags": ["v1"]}, format="json")
+    assert response.status_code in (400, 503)
+    read_problem(response, response.status_code)
+
+
+def test_what_is_tried_comes_with_warnings_about_exceptions(auditor: APIClient) -> None:
+    for fields, expected in (
+        ({"protection": "all"}, [("no_exceptions", None)]),
+        ({"exceptions": [rule("Any", ".*")]}, [("matches_every_tag", "Any")]),
+        ({"exceptions": [rule("Typo", "^v ")]}, [("matches_no_tag", "Typo")]),
+    ):
+        response = auditor.post(URL, {"tags": ["v1"], **fields}, format="json")
+        warnings = response.json()["warnings"]
+        assert [(each["code"], each["exception"]) for each in warnings] == expected
+
+
 def test_a_pattern_is_tried_as_it_is_with_its_spaces(auditor: APIClient) -> None:
     assert try_tags(auditor, ["a"], rules=[rule("Odd", "  ^a$ ")])[0]["would_be_locked"] is False
     assert try_tags(auditor, ["a"], rules=[rule("Even", "^a$")])[0]["would_be_locked"] is True
@@ -135,6 +205,7 @@ def test_twenty_samples_are_the_most(auditor: APIClient) -> None:
         ({"tags": ["v1"], "rules": [rule("Bad", "a" * 101)]}, "#/rules/0/pattern"),
         ({"tags": ["v1"], "rules": [rule("", "x")]}, "#/rules/0/name"),
         ({"tags": ["v1"], "rules": [rule(f"R{n}", "x") for n in range(8)]}, "#/rules"),
+        ({"tags": ["v1"], "exceptions": [rule("Bad", "(")]}, "#/exceptions/0/pattern"),
         ({"tags": ["v1"], "suspend_locks": True}, "#/suspend_locks"),
     ],
 )
@@ -155,8 +226,23 @@ def test_a_saved_rule_that_cannot_be_evaluated_is_an_error_and_no_answer(
     read_problem(response, response.status_code)
 
 
-@pytest.mark.parametrize("pattern", ["prod", "^prod$", "v", r"\d", "(?i)PROD", "^v", "a|b", "."])
-@pytest.mark.parametrize("tag", ["prod", "nonprod-1", "v1", "_", "B"])
+PATTERNS = ["prod", "^prod$", "v", r"\d", "(?i)PROD", "^v", "a|b", "."]
+TAGS = ["prod", "nonprod-1", "v1", "_", "B"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("tag", TAGS)
+def test_what_was_tested_with_an_exception_is_what_a_push_meets(
+    auditor: APIClient, check_push: Ask, acme: Workspace, protect: Protect, pattern: str, tag: str
+) -> None:
+    found = try_tags(auditor, [tag], exceptions=[rule("Tried", pattern)])
+    protect(acme, Protection.ALL, exceptions=(PolicyException("Tried", pattern),))
+    outcome = "locked_now" if found[0]["would_be_locked"] else "unprotected"
+    assert check_push(tag, AA)["outcome"] == outcome
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("tag", TAGS)
 def test_what_was_tested_is_what_a_push_meets(
     auditor: APIClient, check_push: Ask, acme: Workspace, protect: Protect, pattern: str, tag: str
 ) -> None:
@@ -176,6 +262,7 @@ def test_the_rules_that_are_tried_come_with_warnings(auditor: APIClient) -> None
         {
             "code": "matches_every_tag",
             "rule": "Any",
+            "exception": None,
             "position": 2,
             "message": "This pattern matches every tag. To protect them all, choose All tags are "
             "protected.",
@@ -184,6 +271,7 @@ def test_the_rules_that_are_tried_come_with_warnings(auditor: APIClient) -> None
         {
             "code": "matches_signature_tags",
             "rule": "Any",
+            "exception": None,
             "position": 2,
             "message": "This pattern also matches signature tags (sha256-….sig and the like). Once "
             "they are locked, an image cannot be signed again.",
@@ -192,6 +280,7 @@ def test_the_rules_that_are_tried_come_with_warnings(auditor: APIClient) -> None
         {
             "code": "matches_no_tag",
             "rule": "Typo",
+            "exception": None,
             "position": 3,
             "message": "This pattern matches no tag, so it protects nothing: a tag has no spaces.",
             "suggestion": "^prod$",
@@ -220,6 +309,8 @@ def test_a_sample_with_a_plus_says_how_helm_writes_it(auditor: APIClient) -> Non
     [
         ({"rules": [rule("R", r"(?i)\pL{900}")] * 60}, "#/rules", "remove 53."),
         ({"rules": [3] * 1_000}, "#/rules", "at most 7 rules"),
+        ({"exceptions": [3] * 1_000}, "#/exceptions", "at most 7 exceptions"),
+        ({"exceptions": [rule("R", "(?i)" + "x" * 97)]}, "#/exceptions/0/pattern", "at most 100"),
         ({"rules": [rule("R", "(?i)" + "x" * 97)]}, "#/rules/0/pattern", "at most 100"),
         ({"tags": ["v1"] * 1_000}, "#/tags", "at most 20 tags"),
         ({"tags": [3] * 21}, "#/tags", "at most 20 tags"),

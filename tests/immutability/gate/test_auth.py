@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from containers.models import Tag as TagRecord
@@ -214,8 +216,12 @@ def narrow(token_id: int) -> None:
     AccessToken.objects.filter(id=token_id).update(scopes=["pull"])
 
 
+def limit(token_id: int) -> None:
+    AccessToken.objects.filter(id=token_id).update(repositories=["web", "api-*"])
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("happened", [revoke, expire, narrow])
+@pytest.mark.parametrize("happened", [revoke, expire, narrow, limit])
 def test_a_program_loses_with_its_access_token_what_it_logged_in_for(
     locked: Core, method: str, happened: Callable[[int], None]
 ) -> None:
@@ -233,6 +239,45 @@ def test_an_access_token_of_another_workspace_is_nothing_here(
     with nothing_done(locked):
         answer = ask("PUT", token)
     assert error_of(answer) == (403, "DENIED")
+
+
+def test_a_limited_access_token_pushes_in_its_repositories_alone(locked: Core) -> None:
+    caller = program(locked.workspace, Scope.PUSH, repositories=["api", "team/*"])
+    for repository in ("acme/api", "acme/team/db"):
+        token = sign(caller, repository=repository)
+        assert ask("PUT", token, repository, tag="new").status_code == 201
+    for repository in ("acme/web", "acme/api-web", "acme/team/db/x", "acme/acme/api"):
+        token = sign(caller, repository=repository)
+        with nothing_done(locked):
+            assert error_of(ask("PUT", token, repository, tag="new")) == (403, "DENIED")
+
+
+def test_a_limit_that_comes_while_a_push_waits_stops_it(
+    locked: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = program(locked.workspace, Scope.PUSH)
+    carry_out: Any = getattr(views, "push_manifest")  # noqa: B009  (a name that views imports)
+
+    def limit_first(*args: Any, **options: Any) -> Any:
+        limit(caller.id)
+        return carry_out(*args, **options)
+
+    monkeypatch.setattr(views, "push_manifest", limit_first)
+    assert error_of(ask("PUT", sign(caller), tag="new")) == (403, "DENIED")
+    assert locked.lock("new") == "none"
+
+
+def test_a_limit_costs_no_statement(locked: Core) -> None:
+    counts = []
+    for number, globs in enumerate(([], ["web", "api"])):
+        caller = program(locked.workspace, Scope.PUSH, repositories=globs)
+        token = sign(caller)
+        with CaptureQueriesContext(connection) as queries:
+            assert ask("PUT", token, tag=f"new{number}").status_code == 201
+        counts.append(len(queries))
+        revoke(caller.id)
+    # The image was stored by the first.
+    assert counts[1] <= counts[0]
 
 
 def test_a_user_name_that_is_given_again_inherits_nothing(locked: Core, alice: User) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
+from immutability.models import TagException
 from immutability.policy.patterns import PatternEvaluationError
 from immutability.policy.protection import PolicyRule, Protection
+from tests.conftest import CACHES, LATEST
 from tests.immutability.core import Core, named
 from tests.immutability.gate.client import GateClient, is_undecided
 from tests.immutability.making import break_the_log
@@ -87,6 +89,19 @@ def test_a_rule_that_cannot_be_evaluated_is_no_answer(
     assert is_undecided(gate.push("feature-x", ONE))
     assert is_undecided(gate.delete("feature-x"))
     assert core.registry.sent() == []
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?!x)"])
+def test_an_exception_that_cannot_be_evaluated_is_no_answer(
+    core: Core, gate: GateClient, pattern: str
+) -> None:
+    core.protect(exceptions=(CACHES, LATEST))
+    TagException.objects.filter(name=CACHES.name).update(pattern=pattern)
+    for tag in ("latest", "v1"):
+        assert is_undecided(gate.push(tag, ONE))
+        assert is_undecided(gate.delete(tag))
+    assert core.registry.sent() == []
+    assert core.events() == []
 
 
 @pytest.mark.parametrize("reference", ["v1", "v2"], ids=["identical", "first"])

@@ -118,13 +118,16 @@ def test_the_page_counts_the_rules(
 ) -> None:
     protect(acme, Protection.ALL, *(PolicyRule(f"Rule {n}", f"^{n}$") for n in range(count)))
     page = admin.open(SETTINGS)
-    assert page.find(class_="count").text == f"{count} of {MAX_RULES_PER_WORKSPACE} rules"
+    assert (
+        page.by_id("rules-heading").find(class_="count").text
+        == f"{count} of {MAX_RULES_PER_WORKSPACE} rules"
+    )
 
 
 def test_blank_rows_do_not_count(admin: Browser) -> None:
     admin.open(SETTINGS)
     page = admin.press("Test", rule_name=["", "A", ""], rule_pattern=["", "a", ""])
-    assert page.find(class_="count").text == "1 of 7 rules"
+    assert page.by_id("rules-heading").find(class_="count").text == "1 of 7 rules"
 
 
 def test_save_is_never_greyed_out_and_nothing_else_is(admin: Browser) -> None:
@@ -184,6 +187,7 @@ def test_others_see_the_values_and_no_form_control(
     assert page.facts == {
         "Protection": "Some tags are protected",
         "Rules": r"Release versions ^v\d+\.\d+\.\d+$ Production ^prod$",
+        "Exceptions": "none",
         "Identical pushes": "refused",
         "Signature tags": "stay mutable where all tags are protected",
     }
@@ -196,6 +200,7 @@ def test_others_see_the_defaults_in_words(request: pytest.FixtureRequest, role: 
     assert browser.open(SETTINGS).facts == {
         "Protection": "No tags are protected",
         "Rules": "none",
+        "Exceptions": "none",
         "Identical pushes": "accepted; they change nothing",
         "Signature tags": "stay mutable where all tags are protected",
     }
@@ -380,7 +385,7 @@ def test_a_version_that_is_none_saves_nothing_and_breaks_nothing(
     assert response.status_code == 409
 
 
-@pytest.mark.parametrize("verb", ["remove_rule:", "insert_example:"])
+@pytest.mark.parametrize("verb", ["remove_rule:", "insert_rule_example:"])
 @pytest.mark.parametrize("number", GARBAGE, ids=GARBAGE_NAMES)
 def test_a_number_that_is_none_changes_nothing_and_breaks_nothing(
     admin: Browser, verb: str, number: str

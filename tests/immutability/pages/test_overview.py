@@ -7,8 +7,8 @@ from django.test import Client
 from django.utils import timezone
 
 from immutability.locked_tags import LockCount
-from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import SEMVER
+from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
+from tests.conftest import CACHES, LATEST, SEMVER
 from tests.immutability.making import make_lock
 from tests.page import Browser, Page
 from tests.workspaces.log.tampering import write_at
@@ -44,6 +44,23 @@ def test_it_says_what_is_protected(
     page = member.open("/acme/")
     assert protection_of(page) == said
     assert page.heading == "Acme"
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "said"),
+    [((LATEST,), "with 1 exception"), ((LATEST, CACHES), "with 2 exceptions")],
+)
+def test_it_says_that_all_has_exceptions(
+    acme: Workspace,
+    member: Browser,
+    protect: Callable[..., Policy],
+    exceptions: tuple[PolicyException, ...],
+    said: str,
+) -> None:
+    protect(acme, Protection.ALL, exceptions=exceptions)
+    assert protection_of(member.open("/acme/")) == f"All tags are protected, {said}"
+    protect(acme, Protection.NONE, exceptions=exceptions)
+    assert protection_of(member.open("/acme/")) == "No tags are protected"
 
 
 def test_it_counts_the_locked_tags(

@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from immutability.pages.settings_form import EXAMPLES, Example
-from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.pages.pattern_list import EXAMPLES as ALL_EXAMPLES
+from immutability.pages.pattern_list import Example
+from immutability.policy.protection import PatternKind, Policy, PolicyRule, Protection
 from tests.page import Browser, Page
 from tests.problems import nothing_written
 from workspaces.models import Workspace
 
 SETTINGS = "/acme/settings/packages/containers/"
+EXAMPLES = ALL_EXAMPLES[PatternKind.RULE]
 
 SEVEN = {
     "rule_name": [f"Rule {n}" for n in range(1, 8)],
@@ -72,7 +74,7 @@ def test_after_the_last_rule_is_removed_a_blank_row_stands_there_and_the_heading
     assert rules_of(page) == [("", "")]
     assert page.focused_id == "rules-heading"
     assert page.by_id("rules-heading")["tabindex"] == "-1"
-    assert page.find(class_="count").text == "0 of 7 rules"
+    assert page.by_id("rules-heading").find(class_="count").text == "0 of 7 rules"
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
@@ -150,10 +152,10 @@ def test_at_seven_rules_there_is_no_button_to_add_but_a_sentence(admin: Browser)
     page = admin.press("Test", **SEVEN)
     assert "Add a rule" not in [button.text for button in page.find_all("button")]
     assert "7 rules are the most that a workspace can have." in page.main.text
-    assert page.find(class_="count").text == "7 of 7 rules"
+    assert page.by_id("rules-heading").find(class_="count").text == "7 of 7 rules"
 
 
-@pytest.mark.parametrize("action", ["add_rule", "insert_example:1"])
+@pytest.mark.parametrize("action", ["add_rule", "insert_rule_example:1"])
 def test_an_eighth_rule_is_not_added_and_the_page_says_why(admin: Browser, action: str) -> None:
     admin.open(SETTINGS)
     response = admin.client.post(SETTINGS, {"action": action, "version": "0", **SEVEN})
@@ -178,11 +180,11 @@ def test_after_one_of_seven_is_removed_another_can_be_added(admin: Browser) -> N
         "remove_rule:0",
         "remove_rule:3",
         "remove_rule:",
-        "insert_example:0",
-        "insert_example:6",
-        "use_suggestion:0",
-        "use_suggestion:3",
-        "use_suggestion:1",
+        "insert_rule_example:0",
+        "insert_rule_example:6",
+        "use_rule_suggestion:0",
+        "use_rule_suggestion:3",
+        "use_rule_suggestion:1",
     ],
 )
 def test_a_number_that_names_nothing_changes_nothing(admin: Browser, action: str) -> None:
@@ -190,8 +192,8 @@ def test_a_number_that_names_nothing_changes_nothing(admin: Browser, action: str
     rows = {"rule_name": ["A", "B"], "rule_pattern": ["a", "b"]}
     response = admin.client.post(SETTINGS, {"action": action, "version": "0", **rows})
     assert response.status_code == 200
-    assert response.context["form"].rows[0].name == "A"
-    assert len(response.context["form"].rows) == 2
+    assert response.context["form"].rules.rows[0].name == "A"
+    assert len(response.context["form"].rules.rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_a_suggestion_is_used_at_a_press(admin: Browser, typed: str, suggested: 
     page = admin.press(f"Use {suggested} for rule 2")
     assert rules_of(page) == [("A", "^x"), ("B", suggested)]
     assert page.focused_id == "rule-pattern-2"
-    assert page.find_all(class_="advice") == []
+    assert page.find_all(class_="rule-advice") == []
 
 
 def test_a_refused_pattern_comes_with_its_suggestion(admin: Browser) -> None:
@@ -218,5 +220,5 @@ def test_htmx_finds_the_form_that_it_swaps(admin: Browser) -> None:
     for button in page.find_all("button", hx_post=True, hx_select=True):
         assert button["hx-post"] == SETTINGS
         assert button["hx-target"] == button["hx-select"] == "#settings-form"
-    assert len(page.find_all("button", hx_select=True)) == 2 + len(EXAMPLES)
+    assert len(page.find_all("button", hx_select=True)) == 3 + sum(map(len, ALL_EXAMPLES.values()))
     assert page.by_id("settings-form").tag == "form"

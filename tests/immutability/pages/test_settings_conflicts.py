@@ -9,7 +9,7 @@ from immutability.actions import save_settings
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
 from immutability.reconcile.counts import run_counts
-from tests.conftest import SEMVER
+from tests.conftest import CACHES, SEMVER
 from tests.immutability.making import make_lock, tag_events
 from tests.page import Browser
 from tests.problems import nothing_written
@@ -72,6 +72,21 @@ def test_what_was_typed_is_kept_and_saving_again_replaces_the_other(
     assert read_policy(acme) == Policy(
         2, Protection.SOME, (PolicyRule(" Mine ", " |^m$"),), protect_signature_tags=True
     )
+
+
+def test_exceptions_are_shown_as_saved_and_kept_as_typed(
+    acme: Workspace, admin: Browser, other_admin: Browser
+) -> None:
+    admin.open(SETTINGS)
+    other_admin.open(SETTINGS)
+    other_admin.press("Add ^latest$")
+    other_admin.press("Save", protection="all")
+    admin.press("Add ^buildcache")
+    page = admin.press("Save", 409, protection="all")
+    assert page.facts["Exceptions"] == "Moving latest ^latest$"
+    assert page.by_id("exception-pattern-1")["value"] == "^buildcache"
+    admin.press("Save")
+    assert read_policy(acme).exceptions == (CACHES,)
 
 
 def test_a_third_save_in_between_is_noticed_again(admin: Browser, other_admin: Browser) -> None:

@@ -122,7 +122,7 @@ def test_eight_rules(admin: Browser) -> None:
     page = fail_to_save(admin, protection="some", rule_name=names, rule_pattern=patterns)
     assert read_errors(page) == {"rule-name-1": "A workspace has at most 7 rules; remove 1."}
     assert [each["value"] for each in page.find_all(name="rule_name")] == names
-    assert page.find(class_="count").text == "8 of 7 rules"
+    assert page.by_id("rules-heading").find(class_="count").text == "8 of 7 rules"
 
 
 def test_each_error_leads_to_its_own_row_with_blank_rows_between(admin: Browser) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from immutability.history import ENTRIES_PER_PAGE
 from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import AA, BB, SEMVER
+from tests.conftest import AA, BB, LATEST, SEMVER
 from tests.immutability.making import land, make_lock
 from tests.page import Browser, read_errors
 from tests.workspaces.log.tampering import write_at
@@ -84,6 +84,18 @@ def test_a_rule_that_covers_a_tag_is_named(
     protect(acme, Protection.SOME, SEMVER)
     text = member.open(TAG.replace("v1", "v1.0.0")).main.text
     assert f"The rule {SEMVER.name} {SEMVER.pattern} covers it: its next push locks it." in text
+
+
+def test_an_exception_that_leaves_a_tag_mutable_is_named(
+    acme: Workspace, member: Browser, protect: Protect
+) -> None:
+    protect(acme, Protection.ALL, exceptions=(LATEST,))
+    address = TAG.replace("v1", "latest")
+    said = "exception Moving latest ^latest$ leaves it mutable"
+    text = member.open(address).main.text
+    assert f"It is not locked, and the {said}: anyone who can push" in text
+    make_lock(acme, "latest")
+    assert f"The {said}, so its lock is not in force." in member.open(address).main.text
 
 
 # On a day.

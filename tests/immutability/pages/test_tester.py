@@ -10,7 +10,13 @@ from django.test import Client
 from containers.names import TagName
 from immutability.models import ContainerSettings
 from immutability.policy.patterns import PatternEvaluationError
-from immutability.policy.protection import Policy, PolicyRule, Protection, cover
+from immutability.policy.protection import (
+    Policy,
+    PolicyException,
+    PolicyRule,
+    Protection,
+    cover,
+)
 from immutability.policy.tester import MAX_SAMPLE_TAGS
 from immutability.reading import read_policy
 from tests.conftest import SEMVER
@@ -262,7 +268,7 @@ def test_a_matcher_that_fails_is_never_no_match(
     def fail(*_: Any) -> None:
         raise PatternEvaluationError('The pattern "x" failed: out of memory')
 
-    monkeypatch.setattr("immutability.policy.tester.match_rules", fail)
+    monkeypatch.setattr("immutability.policy.tester.match_patterns", fail)
     fragment = send_rule(admin, "v1", "x")
     assert fragment.find(class_="error").text == 'The pattern "x" failed: out of memory'
     assert answers_of(fragment) == []
@@ -518,3 +524,78 @@ def test_a_page_or_a_tester_without_tags_counts_nothing(admin: Browser, twice: N
         admin.open(SETTINGS)
         send_rule(admin, " \n", "v1")
     assert not CallCount.objects.exists()
+
+
+# Exceptions.
+
+
+def send_exceptions(
+    browser: Browser, tags: str, *patterns: str, protection: str = "all", **typed: str
+) -> Page:
+    """Try exceptions, named A, B and so on."""
+    names = list("ABCDEFGH"[: len(patterns)])
+    return send(
+        browser, tags, protection, exception_name=names, exception_pattern=list(patterns), **typed
+    )
+
+
+def test_a_tag_that_an_exception_matches_stays_mutable(admin: Browser) -> None:
+    fragment = send_exceptions(admin, "latest\nv1", "^latest$", "^cache")
+    assert answers_of(fragment) == ["Not protected: exception", "Would be locked"]
+    first, second = (item.find(class_="quiet").text for item in fragment.find_all("li"))
+    assert (first, second) == ("Left mutable by “A”.", "All tags are protected.")
+    assert [mark.text for mark in fragment.find_all("mark")] == ["latest"]
+
+
+def test_every_exception_that_matches_is_named_and_a_part_is_explained(admin: Browser) -> None:
+    fragment = send_exceptions(admin, "my-cache-1", "cache", "^my")
+    assert read_explanation(fragment) == (
+        "Left mutable by “A” and “B”. The pattern matches only the part “cache”: write ^ and $ "
+        "around it to match whole tags."
+    )
+
+
+def test_rules_and_exceptions_are_tried_where_they_count(admin: Browser) -> None:
+    rules = {"rule_name": "Mine", "rule_pattern": "^v"}
+    under_all = send_exceptions(admin, "v1", "1", **rules)
+    assert read_explanation(under_all).startswith("Left mutable by “A”.")
+    assert under_all.find("mark").text == "1"
+    under_some = send_exceptions(admin, "v1", "1", protection="some", **rules)
+    assert answers_of(under_some) == ["Would be locked"]
+    assert under_some.find("mark").text == "v"
+
+
+@pytest.mark.parametrize("protection", ["none", "all", "some"])
+def test_an_exception_that_cannot_be_tried_is_answered_with_the_reason(
+    admin: Browser, protection: str
+) -> None:
+    fragment = send_exceptions(admin, "v1", "^v", "[a-z", protection=protection)
+    assert fragment.find(class_="error").text.startswith("Exception 2: The bracket opened")
+
+
+def test_too_many_exceptions_are_not_looked_at(admin: Browser) -> None:
+    fragment = send_exceptions(admin, "v1", *["("] * 8)
+    said = "A workspace has at most 7 exceptions; remove 1."
+    assert fragment.find(class_="error").text == said
+
+
+def test_advice_names_the_exception(admin: Browser) -> None:
+    fragment = send_exceptions(admin, "v1", "^v", ".*", rule_name="R", rule_pattern="release-*")
+    advice = [each.text for each in fragment.find_all(class_="advice")]
+    assert advice[0].startswith("Rule 1: In RE2, * repeats")
+    assert advice[1].startswith("Exception 2: This pattern matches every tag, so none")
+    assert len(advice) == 2
+
+
+@pytest.mark.parametrize("exceptions", [["^latest$"], ["^v", "late"], [".*"]])
+@pytest.mark.parametrize("tag", ["latest", "v1", SIGNATURE_TAG])
+def test_what_is_tried_with_exceptions_is_what_a_push_meets(
+    admin: Browser, exceptions: list[str], tag: str
+) -> None:
+    fragment = send_exceptions(admin, tag, *exceptions)
+    policy = Policy(
+        protection=Protection.ALL,
+        exceptions=tuple(PolicyException(text, text) for text in exceptions),
+    )
+    is_locked = answers_of(fragment) == ["Would be locked"]
+    assert is_locked is cover(policy, TagName(tag)).is_covered

@@ -5,17 +5,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from containers.names import TagName
+from immutability.policy.advice import AdviceCode
 from immutability.policy.drafts import (
     Draft,
     DraftProblem,
     ProblemCode,
+    describe_bad_name,
     describe_bad_pattern,
-    describe_bad_rule_name,
     find_advice,
     find_draft_problems,
 )
-from immutability.policy.protection import Policy, PolicyRule, Protection, cover
-from tests.conftest import SEMVER
+from immutability.policy.protection import (
+    PatternKind,
+    Policy,
+    PolicyException,
+    PolicyRule,
+    Protection,
+    cover,
+)
+from tests.conftest import LATEST, SEMVER
 from workspaces.text import find_bad_character
 
 
@@ -81,7 +89,7 @@ def test_more_than_seven_rules_are_refused(
 @pytest.mark.parametrize("protection", list(Protection))
 def test_rules_are_checked_whatever_is_protected(protection: Protection) -> None:
     [problem] = find_draft_problems(Draft(protection, (PolicyRule("Bad", "("),)))
-    assert (problem.field, problem.rule) == ("pattern", 0)
+    assert (problem.field, problem.number) == ("pattern", 0)
 
 
 # Names.
@@ -95,8 +103,8 @@ def test_a_rule_needs_a_name(name: str) -> None:
 
 
 def test_a_name_can_be_too_long() -> None:
-    assert describe_bad_rule_name("n" * 64) is None
-    assert describe_bad_rule_name("n" * 65) == (
+    assert describe_bad_name(PatternKind.RULE, "n" * 64) is None
+    assert describe_bad_name(PatternKind.RULE, "n" * 65) == (
         "The name has 65 characters; at most 64 are allowed."
     )
 
@@ -106,7 +114,7 @@ def test_a_name_can_be_too_long() -> None:
     [("a\nb", "U+000A"), ("a\0", "U+0000"), ("a\ud800", "U+D800"), ("a\u202eb", "U+202E")],
 )
 def test_a_name_has_no_control_characters(name: str, character: str) -> None:
-    assert describe_bad_rule_name(name) == (
+    assert describe_bad_name(PatternKind.RULE, name) == (
         f"Remove the character {character}: control characters are not accepted."
     )
 
@@ -161,7 +169,7 @@ def test_a_pattern_that_matches_no_tag_is_refused_with_a_code_of_its_own() -> No
             'mean "^prod$"?',
             "pattern",
             1,
-            ProblemCode.MATCHES_NO_TAG,
+            code=ProblemCode.MATCHES_NO_TAG,
         )
     ]
 
@@ -172,19 +180,96 @@ def test_a_pattern_is_never_changed() -> None:
     assert draft.to_policy().rules[0].pattern == "prod|staging "
 
 
+# Exceptions.
+
+
+def exceptions(how_many: int) -> tuple[PolicyException, ...]:
+    return tuple(PolicyException(f"Exception {n}", f"^{n}$") for n in range(how_many))
+
+
+def exception_problems(*exceptions: PolicyException) -> list[DraftProblem]:
+    return find_draft_problems(Draft(Protection.ALL, exceptions=exceptions))
+
+
+@pytest.mark.parametrize("protection", [Protection.NONE, Protection.ALL])
+def test_seven_exceptions_can_be_saved_beside_seven_rules(protection: Protection) -> None:
+    draft = Draft(protection, rules(7), exceptions=exceptions(7))
+    assert find_draft_problems(draft) == []
+    assert draft.to_policy().exceptions == exceptions(7)
+
+
+@pytest.mark.parametrize("protection", list(Protection))
+def test_more_than_seven_exceptions_are_refused(protection: Protection) -> None:
+    draft = Draft(protection, rules(8), exceptions=exceptions(9))
+    assert find_draft_problems(draft) == [
+        DraftProblem("A workspace has at most 7 rules; remove 1.", "rules"),
+        DraftProblem(
+            "A workspace has at most 7 exceptions; remove 2.",
+            "exceptions",
+            kind=PatternKind.EXCEPTION,
+        ),
+    ]
+
+
+@pytest.mark.parametrize("protection", list(Protection))
+def test_exceptions_are_checked_whatever_is_protected(protection: Protection) -> None:
+    bad = PolicyException("Bad", "(")
+    [problem] = find_draft_problems(Draft(protection, (SEMVER,), exceptions=(LATEST, bad)))
+    assert (problem.kind, problem.field, problem.number) == (PatternKind.EXCEPTION, "pattern", 1)
+
+
+def test_all_needs_no_exception_and_some_still_needs_a_rule() -> None:
+    assert find_draft_problems(Draft(Protection.ALL)) == []
+    problems = find_draft_problems(Draft(Protection.SOME, exceptions=(PolicyException("", "^v"),)))
+    assert [(each.kind, each.code, each.field) for each in problems] == [
+        (PatternKind.RULE, ProblemCode.NO_RULES, "rules"),
+        (PatternKind.EXCEPTION, ProblemCode.INVALID, "name"),
+    ]
+
+
+def test_two_exceptions_have_two_names_whatever_their_case() -> None:
+    said = 'Two exceptions are named "{}". Give each a name of its own.'
+    found = exception_problems(PolicyException("Latest", "^a"), PolicyException("LATEST", "^b"))
+    assert [each.message for each in found] == [said.format("Latest"), said.format("LATEST")]
+    assert {each.kind for each in found} == {PatternKind.EXCEPTION}
+
+
+def test_a_rule_and_an_exception_may_have_one_name_and_one_pattern() -> None:
+    draft = Draft(Protection.ALL, (SEMVER,), exceptions=(PolicyException(**vars(SEMVER)),))
+    assert find_draft_problems(draft) == []
+
+
+def test_an_exception_needs_a_name_and_a_pattern() -> None:
+    assert [each.message for each in exception_problems(PolicyException("", ""))] == [
+        "Enter a name for the exception.",
+        "Enter a pattern.",
+    ]
+
+
+def test_an_exception_that_matches_no_tag_is_refused_in_words_of_its_own() -> None:
+    [problem] = exception_problems(PolicyException("Latest", "^latest$ "))
+    assert problem.code is ProblemCode.MATCHES_NO_TAG
+    assert problem.message == (
+        "This pattern matches no tag, so it has no effect: a tag has no spaces. Did you mean "
+        '"^latest$"?'
+    )
+
+
 # Advice.
 
 
 def test_advice_says_which_rule_it_is_about() -> None:
     rules = (SEMVER, PolicyRule("Broken", "("), PolicyRule("Any", "v*"))
-    found = find_advice(rules)
-    assert {(each.position, each.rule) for each in found} == {(3, rules[2])}
+    found = find_advice(Policy(rules=rules))
+    assert {(each.kind, each.position, each.named) for each in found} == {
+        (PatternKind.RULE, 3, rules[2])
+    }
     assert found[0].advice.suggestion == "^v"
 
 
 @pytest.mark.parametrize("pattern", ["", "(", "a" * 101, "sha256\n"])
 def test_a_pattern_that_cannot_be_used_gets_no_advice(pattern: str) -> None:
-    assert find_advice((PolicyRule("Bad", pattern),)) == []
+    assert find_advice(Policy(rules=(PolicyRule("Bad", pattern),))) == []
 
 
 # Limits come first.
@@ -196,6 +281,8 @@ def test_a_pattern_that_cannot_be_used_gets_no_advice(pattern: str) -> None:
         Draft(Protection.SOME, tuple(PolicyRule(f"{n}", "^a") for n in range(60))),
         Draft(Protection.SOME, (PolicyRule("Long", "a" * 101),)),
         Draft(Protection.SOME, (PolicyRule("Control", "a\0"),)),
+        Draft(Protection.ALL, exceptions=(PolicyException("Long", "a" * 101),)),
+        Draft(Protection.ALL, exceptions=tuple(PolicyException(f"{n}", "^a") for n in range(60))),
     ],
 )
 def test_nothing_is_compiled_that_is_over_a_limit(
@@ -207,7 +294,35 @@ def test_nothing_is_compiled_that_is_over_a_limit(
     assert len(find_draft_problems(draft)) == 1
 
 
-def fail(text: str) -> None:
+def test_all_without_an_exception_says_that_latest_is_locked_too() -> None:
+    [said] = find_advice(Policy(protection=Protection.ALL))
+    assert (said.kind, said.position, said.named) == (None, None, None)
+    assert said.advice.code is AdviceCode.NO_EXCEPTIONS
+    assert "latest is locked too" in said.advice.message
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(),
+        Policy(protection=Protection.SOME, rules=(SEMVER,)),
+        Policy(protection=Protection.ALL, exceptions=(PolicyException("Caches", "^cache"),)),
+    ],
+)
+def test_nothing_is_said_of_exceptions_where_there_are_some_or_none_count(policy: Policy) -> None:
+    assert find_advice(policy) == []
+
+
+def test_advice_says_which_exception_it_is_about() -> None:
+    every = PolicyException("Every", ".*")
+    policy = Policy(protection=Protection.ALL, exceptions=(LATEST, every))
+    [said] = find_advice(policy)
+    assert (said.kind, said.position, said.named) == (PatternKind.EXCEPTION, 2, every)
+    assert said.advice.code is AdviceCode.MATCHES_EVERY_TAG
+    assert "so none would be protected" in said.advice.message
+
+
+def fail(text: str, kind: object = None) -> None:
     raise AssertionError(f"{text} was looked at")
 
 
@@ -224,7 +339,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
             PolicyRule("Nothing", "a^"),
         ),
     )
-    found = [(each.field, each.rule) for each in find_draft_problems(draft)]
+    found = [(each.field, each.number) for each in find_draft_problems(draft)]
     assert found == [
         ("name", 0),
         ("pattern", 0),
@@ -241,12 +356,15 @@ TEXT = st.text(st.characters(categories=None), max_size=110)
 @given(
     protection=st.sampled_from(Protection),
     rules=st.lists(st.builds(PolicyRule, TEXT, TEXT), max_size=9).map(tuple),
+    exceptions=st.lists(st.builds(PolicyException, TEXT, TEXT), max_size=9).map(tuple),
 )
 @settings(max_examples=200, deadline=None)
 def test_any_draft_is_checked_and_what_passes_can_be_evaluated(
-    protection: Protection, rules: tuple[PolicyRule, ...]
+    protection: Protection,
+    rules: tuple[PolicyRule, ...],
+    exceptions: tuple[PolicyException, ...],
 ) -> None:
-    draft = Draft(protection, rules)
+    draft = Draft(protection, rules, exceptions=exceptions)
     problems = find_draft_problems(draft)
     assert not [each for each in problems if find_bad_character(each.message)]
     if not problems:

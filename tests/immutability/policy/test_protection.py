@@ -14,7 +14,7 @@ from immutability.policy.protection import (
     Protection,
     Why,
     cover,
-    match_rules,
+    match_patterns,
 )
 from tests.conftest import SEMVER
 
@@ -145,7 +145,7 @@ def test_the_first_rule_that_matches_is_named() -> None:
 
 def test_every_rule_that_matches_is_listed_in_order() -> None:
     rules = (PolicyRule("b", "2"), PolicyRule("a", "^v"), PolicyRule("c", "x"))
-    found = match_rules(rules, TagName("v1.2.0"))
+    found = match_patterns(rules, TagName("v1.2.0"))
     assert [(rule.name, match.start, match.end) for rule, match in found] == [
         ("b", 3, 4),
         ("a", 0, 1),

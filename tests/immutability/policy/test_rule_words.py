@@ -11,6 +11,7 @@ from immutability.policy.advice import AdviceCode, add_suggestion, advise, find_
 from immutability.policy.drafts import describe_bad_pattern
 from immutability.policy.pattern_errors import _EXPLANATIONS, explain
 from immutability.policy.patterns import MAX_PATTERN_LENGTH, Pattern, PatternError
+from immutability.policy.protection import PatternKind
 from immutability.policy.reach import Reach, analyse
 from immutability.policy.suggestions import suggest_correction, suggest_narrower
 from tests.immutability.policy.test_patterns import TEXTS
@@ -119,6 +120,33 @@ def test_what_matches_no_tag_is_refused_and_what_matches_in_part_is_not(typed: s
 )
 def test_advice_has_a_code(pattern: str, codes: list[str]) -> None:
     assert [advice.code.value for advice in advise(pattern)] == codes
+
+
+NO_EFFECT = "This pattern matches no tag, so it has no effect: "
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("^latest$", ""),
+        ("^latest$ ", f"{NO_EFFECT}a tag has no spaces."),
+        ("a,b", f'{NO_EFFECT}a tag has no ",". Write alternatives with |.'),
+        ("!v1", f"{NO_EFFECT}a pattern has no way to say which tags it does not match."),
+        ("^$", f"{NO_EFFECT}a tag has at least one character."),
+        ("v*", "This pattern matches every tag, so none would be protected."),
+        (".", "This pattern matches every tag, so none would be protected."),
+        ("release-*", "In RE2, * repeats the character before it."),
+        ("^v1.2.0$", "A dot matches any character"),
+        ("^v1|a^", "A part of this pattern never matches"),
+        # They are meant to stay mutable.
+        ("sha256-", ""),
+    ],
+)
+def test_what_a_person_reads_about_an_exception(typed: str, said: str) -> None:
+    text = " ".join(str(advice) for advice in advise(typed, PatternKind.EXCEPTION))
+    assert text.startswith(said)
+    assert bool(text) is bool(said)
+    assert "rule" not in text.lower()
 
 
 # The words of RE2's refusals.

@@ -4,9 +4,17 @@ import pytest
 
 from containers.names import TagName
 from immutability.policy.patterns import Match, PatternError
-from immutability.policy.protection import Coverage, Policy, PolicyRule, Protection, Why, cover
-from immutability.policy.tester import MAX_SAMPLE_TAGS, RuleMatch, SampleResult, try_samples
-from tests.conftest import SEMVER
+from immutability.policy.protection import (
+    Coverage,
+    Policy,
+    PolicyException,
+    PolicyRule,
+    Protection,
+    Why,
+    cover,
+)
+from immutability.policy.tester import MAX_SAMPLE_TAGS, PatternMatch, SampleResult, try_samples
+from tests.conftest import LATEST, SEMVER
 
 PROD = PolicyRule("Prod", "prod")
 SIGNATURE_TAG = "sha256-" + "0" * 64 + ".sig"
@@ -22,7 +30,7 @@ def test_a_sample_that_a_rule_matches_would_be_locked() -> None:
     assert result == SampleResult(
         "v1.2.0",
         Coverage(Why.RULE, SEMVER),
-        (RuleMatch(SEMVER, Match(0, 6), is_partial=False),),
+        (PatternMatch(SEMVER, Match(0, 6), is_partial=False),),
     )
     assert result.would_be_locked
 
@@ -36,13 +44,13 @@ def test_a_sample_that_no_rule_matches_would_not_be_locked() -> None:
 def test_a_match_of_a_part_is_marked() -> None:
     result = try_one(Policy(protection=Protection.SOME, rules=(PROD,)), "nonprod-1")
     assert result.would_be_locked
-    assert result.matches == (RuleMatch(PROD, Match(3, 7), is_partial=True),)
+    assert result.rules == (PatternMatch(PROD, Match(3, 7), is_partial=True),)
 
 
 def test_every_rule_that_matches_is_shown_and_the_first_decides() -> None:
     rules = (PolicyRule("Any v", "^v"), SEMVER, PROD)
     result = try_one(Policy(protection=Protection.SOME, rules=rules), "v1.2.0")
-    assert [(each.rule.name, each.is_partial) for each in result.matches] == [
+    assert [(each.named.name, each.is_partial) for each in result.rules] == [
         ("Any v", True),
         ("Release versions", False),
     ]
@@ -54,7 +62,27 @@ def test_rules_are_tried_even_while_they_play_no_part() -> None:
         result = try_one(Policy(protection=protection, rules=(SEMVER,)), "v1.2.0")
         assert result.coverage == Coverage(why)
         assert result.would_be_locked is (protection is Protection.ALL)
-        assert [each.rule for each in result.matches] == [SEMVER]
+        assert [each.named for each in result.rules] == [SEMVER]
+
+
+def test_a_sample_that_an_exception_matches_would_stay_mutable() -> None:
+    late = PolicyException("Late", "late")
+    policy = Policy(protection=Protection.ALL, rules=(SEMVER,), exceptions=(LATEST, late))
+    result = try_one(policy, "latest")
+    assert not result.would_be_locked
+    assert result.coverage == Coverage(Why.EXCEPTION, exception=LATEST)
+    assert result.rules == ()
+    assert result.exceptions == (
+        PatternMatch(LATEST, Match(0, 6), is_partial=False),
+        PatternMatch(late, Match(0, 4), is_partial=True),
+    )
+
+
+def test_exceptions_are_tried_even_while_they_play_no_part() -> None:
+    policy = Policy(protection=Protection.SOME, rules=(SEMVER,), exceptions=(LATEST,))
+    result = try_one(policy, "latest")
+    assert result.coverage == Coverage(Why.NO_RULE)
+    assert [each.named for each in result.exceptions] == [LATEST]
 
 
 def test_a_signature_tag_says_why_it_stays_free() -> None:
@@ -68,7 +96,7 @@ def test_what_is_no_tag_says_so_and_is_not_tried(sample: str) -> None:
     result = try_one(Policy(protection=Protection.ALL, rules=(PolicyRule("Any", ""),)), sample)
     assert result.sample == sample
     assert result.coverage is None
-    assert result.matches == ()
+    assert result.rules == ()
     assert " tag" in result.problem
     assert not result.would_be_locked
 
@@ -85,9 +113,12 @@ def test_no_samples_have_no_results() -> None:
 
 @pytest.mark.parametrize("protection", list(Protection))
 def test_a_pattern_that_does_not_compile_is_told(protection: Protection) -> None:
-    policy = Policy(protection=protection, rules=(PolicyRule("Bad", "("),))
-    with pytest.raises(PatternError):
-        try_samples(policy, ["v1"])
+    for policy in (
+        Policy(protection=protection, rules=(PolicyRule("Bad", "("),)),
+        Policy(protection=protection, exceptions=(PolicyException("Bad", "("),)),
+    ):
+        with pytest.raises(PatternError):
+            try_samples(policy, ["v1"])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +127,13 @@ def test_a_pattern_that_does_not_compile_is_told(protection: Protection) -> None
         Policy(),
         Policy(protection=Protection.ALL),
         Policy(protection=Protection.ALL, protect_signature_tags=True),
-        Policy(protection=Protection.SOME, rules=(SEMVER, PROD)),
+        Policy(protection=Protection.ALL, exceptions=(LATEST, PolicyException("a", "a"))),
+        Policy(
+            protection=Protection.ALL,
+            exceptions=(PolicyException("Signatures", "^sha"),),
+            protect_signature_tags=True,
+        ),
+        Policy(protection=Protection.SOME, rules=(SEMVER, PROD), exceptions=(LATEST,)),
         Policy(protection=Protection.SOME, rules=(PolicyRule("Empty", ""),)),
     ],
 )

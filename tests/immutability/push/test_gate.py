@@ -6,7 +6,8 @@ from containers.models import Manifest, Push
 from containers.names import Digest
 from containers.registry.client import RegistryAnswer
 from immutability.look import MAX_LISTS_READ
-from immutability.policy.protection import Protection
+from immutability.policy.protection import PolicyRule, Protection
+from tests.conftest import LATEST
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
     NO_ANSWER,
@@ -375,3 +376,45 @@ def test_what_an_index_lists_is_not_compared_with_itself_one_by_one(
     monkeypatch.setattr(Digest, "__eq__", compare)
     assert core.push("v1", image=index(*children)) == "201"
     assert compared < 20 * count
+
+
+# ---- exceptions ------------------------------------------------------------------------------
+
+
+def test_a_tag_that_an_exception_matches_can_be_moved_and_deleted_by_anyone(core: Core) -> None:
+    core.protect(exceptions=(LATEST,))
+    assert core.push("latest", image=ONE) == "201"
+    assert core.push("latest", image=TWO) == "201"
+    assert (core.lock("latest"), core.shown("latest")) == ("none", "two")
+    assert core.delete("latest") == "202"
+    assert core.events() == []
+    assert core.push("v1", image=ONE) == "201"
+    assert core.push("v1", image=TWO) == "403 locked"
+
+
+def test_one_push_locks_what_is_covered_and_moves_what_is_not(core: Core) -> None:
+    core.protect(exceptions=(LATEST,))
+    core.push("latest", image=TWO)
+    assert core.push("latest", "v1", image=ONE) == "201"
+    assert (core.lock("latest"), core.lock("v1")) == ("none", "locked one")
+    assert core.push("latest", "v1", image=TWO) == "403 locked"
+    assert core.shown("latest") == "one"
+
+
+def test_an_exception_suspends_a_lock_and_it_holds_again_without_it(core: Core) -> None:
+    core.push("latest", image=ONE)
+    core.protect(exceptions=(LATEST,))
+    assert core.push("latest", image=ONE) == "201"
+    assert core.lock("latest") == "locked one"
+    core.protect()
+    assert core.push("latest", image=TWO) == "403 locked"
+    core.protect(exceptions=(LATEST,))
+    assert core.push("latest", image=TWO) == "201"
+    assert core.events()[-1] == "lock.ended"
+    assert (core.lock("latest"), core.shown("latest")) == ("none", "two")
+
+
+def test_exceptions_are_no_part_of_some(core: Core) -> None:
+    core.protect(Protection.SOME, PolicyRule("Latest", "^latest$"), exceptions=(LATEST,))
+    core.push("latest", image=ONE)
+    assert core.push("latest", image=TWO) == "403 locked"

@@ -11,7 +11,7 @@ from immutability.actions.save_settings import save_container_settings
 from immutability.models import Job, LockedTag
 from immutability.policy.drafts import Draft
 from immutability.policy.patterns import PatternEvaluationError
-from immutability.policy.protection import PolicyRule, Protection
+from immutability.policy.protection import PolicyException, PolicyRule, Protection
 from immutability.reading import read_policy
 from immutability.reconcile import counts
 from immutability.reconcile.counts import run_counts
@@ -115,6 +115,14 @@ def test_locks_of_another_workspace_are_not_counted(many: Workspace, globex: Wor
     save(many, NOTHING)
     run_counts()
     assert counted() == [(2, 10, 0)]
+
+
+def test_locks_that_an_exception_leaves_mutable_are_counted(many: Workspace) -> None:
+    odd = PolicyException("Odd", "[13579]$")
+    save(many, Draft(Protection.ALL, exceptions=(odd,)))
+    save(many, EVERYTHING)
+    run_counts()
+    assert counted() == [(2, 5, 0), (3, 0, 5)]
 
 
 def test_few_locks_are_counted_before_the_save(acme: Workspace) -> None:

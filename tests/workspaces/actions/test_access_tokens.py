@@ -41,7 +41,7 @@ def events(kind: str = "token.created") -> list[tuple[str, str, Any]]:
 
 def refuse(expected: str, *arguments: Any, **options: Any) -> None:
     """Ask for a token that nobody makes; the reason is `field: words`, or the words alone."""
-    is_about_field = expected.startswith(("name: ", "scopes: ", "expires_at: "))
+    is_about_field = expected.startswith(("name: ", "scopes: ", "repositories: ", "expires_at: "))
     error: type[Exception] = ValidationError if is_about_field else PermissionDenied
     with nothing_written(), pytest.raises(error) as caught, transaction.atomic():
         create_access_token(*arguments, **options)
@@ -152,7 +152,58 @@ def test_a_name_is_taken_whatever_its_case_until_its_token_is_revoked(
     refuse(TAKEN, acme, second, PUSH, actor=ALICE)
 
 
+# Limited to repositories.
+
+
+def test_a_limit_is_kept_and_recorded(acme: Workspace) -> None:
+    limit = ["api-*", "team/**", "api-*"]
+    create_access_token(acme, "ci", PUSH, actor=ALICE, repositories=limit)
+    token = AccessToken.objects.get()
+    assert token.repositories == ["api-*", "team/**"]
+    assert events()[0][2]["repositories"] == ["api-*", "team/**"]
+
+
+def test_a_token_without_a_limit_has_none_in_its_event(acme: Workspace) -> None:
+    create_access_token(acme, "ci", PUSH, actor=ALICE)
+    assert "repositories" not in events()[0][2]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (["API"], '"API" is not a repository: use'),
+        (["api", "acme/api"], '"acme/api" begins with the workspace.'),
+        (["api"] * 2 + [f"a{n}" for n in range(20)], "There are 21 repositories; at most 20"),
+    ],
+    ids=str,
+)
+def test_what_is_no_glob_limits_nothing(acme: Workspace, limit: list[str], words: str) -> None:
+    with nothing_written(), pytest.raises(ValidationError) as caught:
+        create_access_token(acme, "ci", PUSH, actor=ALICE, repositories=limit)
+    assert caught.value.message_dict["repositories"][0].startswith(words)
+
+
+@pytest.mark.parametrize("scope", [Scope.AUDIT, Scope.ADMIN])
+def test_what_is_for_the_whole_workspace_has_no_limit(acme: Workspace, scope: Scope) -> None:
+    words = (
+        f"repositories: The scope {scope.value} is for the whole workspace. Limit a token to "
+        "repositories that has no other scopes than pull, push, push-only, registry."
+    )
+    refuse(words, acme, "ci", [Scope.PULL, scope], actor=ALICE, repositories=["api"])
+
+
+def test_a_token_for_every_workspace_has_no_limit() -> None:
+    words = "repositories: An access token for every workspace cannot be limited to repositories."
+    refuse(words, None, "main", [Scope.REGISTRY], actor=SYSTEM, repositories=["api"])
+
+
 # A token gives no more than it has.
+
+
+def test_a_token_that_pushes_gives_pushing_without_deleting() -> None:
+    assert describe_excess(["admin", "push"], None, [Scope.PUSH_ONLY], None) is None
+    assert "push." in (describe_excess(["admin", "push-only"], None, [Scope.PUSH], None) or "")
+
 
 DAY = timedelta(days=1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -263,6 +314,12 @@ def test_a_token_of_another_workspace_gives_nothing(acme: Workspace, globex: Wor
 
 def test_a_program_that_names_no_token_gives_nothing(acme: Workspace) -> None:
     refuse(NOT_VALID, acme, "given", [Scope.PULL], actor=PROGRAM)
+
+
+def test_a_token_gives_others_that_are_limited(acme: Workspace) -> None:
+    giver = make_giver(acme)
+    create_access_token(acme, "given", [Scope.PULL], **act_as(giver), repositories=["api"])
+    assert AccessToken.objects.get(name="given").repositories == ["api"]
 
 
 def test_an_admin_may_give_every_scope(acme: Workspace) -> None:

@@ -23,6 +23,7 @@ FIELDS = {
     "id",
     "name",
     "scopes",
+    "repositories",
     "user_name",
     "every_workspace",
     "created_by",
@@ -94,6 +95,13 @@ def test_an_expiry_is_a_moment_in_any_zone(acme: Workspace, admin: Client, sent:
     assert AccessToken.objects.get().expires_at == datetime(2999, 12, 31, 12, tzinfo=UTC)
 
 
+def test_a_token_can_be_limited_to_repositories(acme: Workspace, admin: Client) -> None:
+    created = post(admin, {**GOOD, "repositories": ["api-*", "team/**"]}).json()
+    assert created["repositories"] == ["api-*", "team/**"]
+    assert admin.get(URL).json()["results"][0]["repositories"] == ["api-*", "team/**"]
+    assert post(admin, {**GOOD, "name": "all"}).json()["repositories"] == []
+
+
 def test_left_out_a_token_never_expires(acme: Workspace, admin: Client) -> None:
     assert post(admin, {"name": "ci", "scopes": ["push"]}).json()["expires_at"] is None
 
@@ -119,7 +127,14 @@ def test_the_creation_is_recorded_with_who_asked(acme: Workspace, admin: Client)
         ({"scopes": "push"}, "#/scopes"),
         ({"scopes": None}, "#/scopes"),
         ({"scopes": {"push": True}}, "#/scopes"),
-        ({"scopes": ["push"] * 6}, "#/scopes"),
+        ({"scopes": ["push"] * 7}, "#/scopes"),
+        ({"repositories": "api"}, "#/repositories"),
+        ({"repositories": None}, "#/repositories"),
+        ({"repositories": ["API"]}, "#/repositories"),
+        ({"repositories": ["api"] * 21}, "#/repositories"),
+        ({"repositories": [5]}, "#/repositories/0"),
+        ({"repositories": ["x" * 256]}, "#/repositories/0"),
+        ({"repositories": ["api"], "scopes": ["audit"]}, "#/repositories"),
         ({"scopes": ["root"]}, "#/scopes/0"),
         ({"scopes": ["push", "Admin"]}, "#/scopes/1"),
         ({"scopes": [["push"]]}, "#/scopes/0"),

@@ -1,9 +1,12 @@
 """The page of access tokens: list, create and show once, revoke."""
 
+import os
+import subprocess
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
+import yaml
 from django.utils import timezone
 
 from tests.page import Browser, Page, Typed, read_errors
@@ -11,6 +14,7 @@ from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Scope
 from workspaces.access_tokens import TOKENS_PER_PAGE, find_access_token
 from workspaces.actions.access_tokens import create_access_token, revoke_access_token
+from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, Workspace
 
 URL = "/acme/settings/access-tokens/"
@@ -108,7 +112,8 @@ def test_an_auditor_sees_all_and_can_do_nothing(acme: Workspace, auditor: Browse
     assert [row[0] for row in page.rows] == ["ci"]
     assert "Only admins of Acme" in page.main.text
     assert page.main.find_all("form") == []
-    assert page.main.find(class_="settings-page").find_all("a") == []
+    links = page.main.find(class_="settings-page").find_all("a")
+    assert [link["class"] for link in links] == ["guide-link"]
     with nothing_written():
         assert auditor.client.post(URL, {"name": "x", "scopes": "pull"}).status_code == 403
         assert auditor.client.post(f"{URL}{token.id}/revoke/").status_code == 403
@@ -146,7 +151,7 @@ def test_a_new_token_expires_in_ninety_days_unless_told_otherwise(
     page = admin.open(URL)
     form = page.read_form(page.form_of(page.find_with_text("button", CREATE)))
     del form["csrfmiddlewaretoken"]
-    assert form == {"name": [""], "expiry": ["90"], "expires_on": [""]}
+    assert form == {"name": [""], "repositories": [""], "expiry": ["90"], "expires_on": [""]}
 
 
 def test_the_secret_is_shown_in_the_answer_and_works(acme: Workspace, admin: Browser) -> None:
@@ -155,7 +160,7 @@ def test_the_secret_is_shown_in_the_answer_and_works(acme: Workspace, admin: Bro
     assert find_access_token(read_secret(page)) == token
     assert (token.name, token.scopes, token.created_by) == ("ci", ["push", "audit"], "alice")
     assert page.heading == "Access token created"
-    assert "shown this once" in page.main.text
+    assert "shown only once" in page.main.text
     assert page.focused_id == "secret"
     assert "no-store" in page.headers["Cache-Control"]
     assert page.facts["Name"] == "ci"
@@ -176,61 +181,127 @@ def test_the_secret_is_shown_once(acme: Workspace, admin: Browser) -> None:
     assert AccessToken.objects.count() == 1
 
 
-def commands(page: Page) -> list[str]:
-    return [pre.raw_text for pre in page.main.find_all("pre")]
+def snippets(page: Page) -> dict[str, str]:
+    """Return what can be copied, by the heading that it stands under."""
+    return {
+        section.find("h2").text: section.find("pre").raw_text
+        for section in page.main.find_all("section", class_="snippet")
+    }
+
+
+LOGINS = ["Docker", "GitHub Actions", "GitLab CI", "Kubernetes", "Kubernetes: the pods that use it"]
+ASKS, LISTS = "Ask before a push", "List the locked tags"
 
 
 @pytest.mark.parametrize(
-    ("url", "name", "command"),
+    ("url", "name", "login"),
     [
         (
             "https://registry.example",
             "ci",
-            "docker login registry.example -u acme+ci --password-stdin",
+            "docker login registry.example --username acme+ci --password-stdin",
         ),
         (
             "http://127.0.0.1:8000",
             "my ci",
-            "docker login 127.0.0.1:8000 -u 'acme+my ci' --password-stdin",
+            "docker login 127.0.0.1:8000 --username 'acme+my ci' --password-stdin",
         ),
         (
             "https://r.example:8443",
             "it's $(id)",
-            """docker login r.example:8443 -u 'acme+it'"'"'s $(id)' --password-stdin""",
+            """docker login r.example:8443 --username 'acme+it'"'"'s $(id)' --password-stdin""",
         ),
     ],
 )
 def test_the_command_to_log_in_can_be_pasted_whatever_the_name(
-    acme: Workspace, admin: Browser, settings: Any, url: str, name: str, command: str
+    acme: Workspace, admin: Browser, settings: Any, url: str, name: str, login: str
 ) -> None:
     settings.PUBLIC_URL = url
     page = create(admin, name=name)
-    assert commands(page) == [command]
+    assert snippets(page)["Docker"] == f'read -rs TOKEN &&\n  printf %s "$TOKEN" | {login}'
     assert f"acme+{name}" in page.main.text
 
 
+# What a shell, YAML or GitHub would take for something else.
+NAMES = ["ci", "my ci", "it's $(id)", 'a"b', "a #b", "a\\b", "ä", "${{ secrets.X }}", "- a", "%s"]
+
+
+def run_in_shell(script: str, stdin: str = "", **environment: str) -> list[str]:
+    """Run a script with a client in place of docker and kubectl, and return what that is given."""
+    client = 'tell() { printf \'%s\\n\' "$@" "$(cat)"; }; docker() { tell "$@"; }; '
+    client += 'kubectl() { tell "$@"; }; '
+    done = subprocess.run(
+        ["bash", "-ec", client + script],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], **environment},
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_client_is_told_host_name_and_secret(
+    acme: Workspace, admin: Browser, name: str
+) -> None:
+    page = create(admin, name=name)
+    secret, texts = read_secret(page), snippets(page)
+    assert list(texts) == LOGINS
+    login = ["login", "127.0.0.1:8000", "--username", f"acme+{name}", "--password-stdin", secret]
+    assert run_in_shell(texts["Docker"], f"{secret}\n") == login
+    (line,) = yaml.safe_load(texts["GitLab CI"])["before_script"]
+    assert run_in_shell(line, TAGLOCK_TOKEN=secret) == login
+    assert run_in_shell(texts["Kubernetes"], f"{secret}\n")[:-1] == [
+        *("create", "secret", "docker-registry", "taglock"),
+        "--docker-server=127.0.0.1:8000",
+        f"--docker-username=acme+{name}",
+        f"--docker-password={secret}",
+    ]
+    (step,) = yaml.safe_load(texts["GitHub Actions"])
+    assert step["with"] == {
+        "registry": "127.0.0.1:8000",
+        "username": f"acme+{name}".replace("${{", "${{ '${{' }}"),
+        "password": "${{ secrets.TAGLOCK_TOKEN }}",
+    }
+    pods = yaml.safe_load(texts["Kubernetes: the pods that use it"])
+    assert pods == {"spec": {"imagePullSecrets": [{"name": "taglock"}]}}
+
+
 @pytest.mark.parametrize(
-    ("scopes", "has_login", "paths"),
+    ("scopes", "titles"),
     [
-        (["pull"], True, []),
-        (["registry"], False, ["check-push"]),
-        (["audit"], False, ["workspaces/acme/locked-tags"]),
-        (["admin"], False, ["workspaces/acme/locked-tags"]),
-        (list(Scope), True, ["check-push", "workspaces/acme/locked-tags"]),
+        (["pull"], LOGINS),
+        (["push-only"], LOGINS),
+        (["registry"], [ASKS]),
+        (["audit"], [LISTS]),
+        (["admin"], [*LOGINS, LISTS]),
+        (list(Scope), [*LOGINS, ASKS, LISTS]),
     ],
 )
-def test_the_commands_are_those_that_the_scopes_are_good_for(
-    acme: Workspace, admin: Browser, scopes: list[str], *, has_login: bool, paths: list[str]
+def test_the_snippets_are_those_that_the_scopes_are_good_for(
+    acme: Workspace, admin: Browser, scopes: list[str], titles: list[str]
 ) -> None:
-    text = "\n".join(commands(create(admin, scopes=scopes)))
-    assert ("docker login" in text) is has_login
-    assert text.count("curl ") == len(paths)
-    assert all(f"/api/v1/{path} " in text for path in paths)
+    texts = snippets(create(admin, scopes=scopes))
+    assert list(texts) == titles
+    assert "/api/v1/check-push " in texts.get(ASKS, "/api/v1/check-push ")
+    assert "/api/v1/workspaces/acme/locked-tags " in texts.get(
+        LISTS, "/api/v1/workspaces/acme/locked-tags "
+    )
 
 
-def test_the_secret_is_in_no_command(acme: Workspace, admin: Browser) -> None:
+def test_the_secret_is_in_no_snippet(acme: Workspace, admin: Browser) -> None:
     page = create(admin, scopes=list(Scope))
-    assert read_secret(page) not in "".join(commands(page))
+    assert read_secret(page) not in "".join(snippets(page).values())
+
+
+def test_the_answer_with_the_secret_is_not_compressed(acme: Workspace, admin: Browser) -> None:
+    """Beside what the sender chose, a compressed secret could be guessed by the length."""
+    body = {"name": "ci", "scopes": "push", "expiry": "90"}
+    response = admin.client.post(URL, body, headers={"Accept-Encoding": "gzip, br"})
+    assert response.status_code == 200
+    assert "Content-Encoding" not in response.headers
+    assert "no-store" in response.headers["Cache-Control"]
 
 
 @pytest.mark.parametrize(("expiry", "days"), [("30", 30), ("90", 90), ("365", 365)])
@@ -263,6 +334,18 @@ def test_the_last_day_that_there_is_can_be_chosen(acme: Workspace, admin: Browse
     assert page.facts["Expires"] == "9999-12-31 23:59 UTC"
 
 
+def test_a_token_is_limited_to_the_repositories_that_are_typed(
+    acme: Workspace, admin: Browser
+) -> None:
+    page = create(admin, repositories=" api-* \r\n\r\nteam/**\n")
+    assert AccessToken.objects.get().repositories == ["api-*", "team/**"]
+    assert page.facts["May"].endswith("Only in api-*, team/**")
+    assert admin.open(URL).rows[0][1].endswith("Only in api-*, team/**")
+    event = LockEvent.objects.get(kind="token.created")
+    facts = admin.open(f"/acme/lock-log/{event.ref}").facts
+    assert facts["Repositories"] == "api-*, team/**"
+
+
 # What is refused, with everything kept as it was typed.
 
 DATE_TOO = "When it expires: Choose On a date, or take the date away."
@@ -287,6 +370,21 @@ DATE_TOO = "When it expires: Choose On a date, or take the date away."
         (
             {"name": "x" * 101},
             {"id_name": "Name: Ensure this value has at most 100 characters (it has 101)."},
+        ),
+        (
+            {"repositories": "api\nacme/web"},
+            {
+                "id_repositories": "Only these repositories: "
+                '"acme/web" begins with the workspace. Write the name within it: "web".'
+            },
+        ),
+        (
+            {"repositories": "api", "scopes": ["admin"]},
+            {
+                "id_repositories": "Only these repositories: The scope admin is for the whole "
+                "workspace. Limit a token to repositories that has no other scopes than pull, "
+                "push, push-only, registry."
+            },
         ),
         ({"scopes": None}, {"id_scopes_0": "What it may do: Choose at least one scope."}),
         ({"expiry": None}, {"id_expiry_0": "When it expires: Choose when it expires."}),
@@ -331,13 +429,20 @@ def test_what_no_page_sends_is_refused(
 
 def test_nothing_typed_is_lost_by_a_mistake(acme: Workspace, admin: Browser) -> None:
     page = create(
-        admin, 422, name="a:b", scopes=["push", "admin"], expiry="date", expires_on="2999-12-31"
+        admin,
+        422,
+        name="a:b",
+        scopes=["push", "admin"],
+        repositories="api-*\nteam/**",
+        expiry="date",
+        expires_on="2999-12-31",
     )
     form = page.read_form(page.form_of(page.find_with_text("button", CREATE)))
     del form["csrfmiddlewaretoken"]
     assert form == {
         "name": ["a:b"],
         "scopes": ["push", "admin"],
+        "repositories": ["api-*\nteam/**"],
         "expiry": ["date"],
         "expires_on": ["2999-12-31"],
     }
@@ -369,7 +474,7 @@ def test_a_revoked_token_is_gone_from_the_list(acme: Workspace, admin: Browser) 
     admin.follow("Revoke ci")
     page = admin.press("Revoke")
     assert page.path == URL
-    assert page.banners == ["ci is revoked: whoever presents it is refused."]
+    assert page.banners == ["ci is revoked and refused from now on."]
     assert page.main.find(class_="empty")
     assert find_access_token(secret) is None
     assert create(admin).heading == "Access token created"
@@ -383,7 +488,7 @@ def test_two_admins_who_revoke_the_same_token_are_told_the_same(
     revoke_access_token(acme, token.id, actor=SYSTEM)
     with nothing_written():
         page = admin.press("Revoke")
-    assert page.banners == ["ci is revoked: whoever presents it is refused."]
+    assert page.banners == ["ci is revoked and refused from now on."]
     admin.open(f"{URL}{token.id}/revoke/", 404)
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client, RequestFactory
 
-from tests.page import Browser, read_page
+from tests.page import Browser, Page, read_page
 from tests.problems import nothing_written, read_problem
 from workspaces.models import User, Workspace
 from workspaces.pages.errors import csrf_failure, permission_denied
@@ -19,25 +19,52 @@ def break_down(*_: object, **__: object) -> None:
     raise RuntimeError("secret detail")
 
 
+def nav_of(page: Page) -> list[str]:
+    """Return the links of the workspace's navigation, or nothing where there is none."""
+    found = page.find_all("nav", aria_label="Workspace")
+    return [link["href"] for nav in found for link in nav.find_all("a")]
+
+
+def steps_of(page: Page) -> list[str]:
+    return [link.text for link in page.main.find(class_="next-steps").find_all("a")]
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        "/nowhere/",
         "/acme/nowhere/",
         "/acme/lock-log/000000000000",
         "/acme/locked-tags/1/delete/",
-        "/Acme/",
         "/acme/settings/packages/npm/",
-        "/%3Cscript%3E/",
     ],
 )
-def test_an_address_that_is_not_there(admin: Browser, path: str) -> None:
+def test_an_address_that_is_not_there_keeps_the_workspace(admin: Browser, path: str) -> None:
     page = admin.open(path, 404)
     assert page.heading == "Page not found"
     assert page.title.startswith("Page not found")
     assert "or you are not in the workspace that it belongs to" in page.main.text
-    assert page.find(class_="who").text == "alice"
+    assert "/acme/repositories/" in nav_of(page)
+    assert steps_of(page) == [
+        "Look for a repository",
+        "Look for a locked tag",
+        "Go to the overview of Acme",
+    ]
+    assert admin.follow("Go to the overview of Acme").heading == "Acme"
+
+
+@pytest.mark.parametrize("path", ["/nowhere/", "/Acme/", "/%3Cscript%3E/", "/accounts/nowhere/"])
+def test_an_address_of_no_workspace(admin: Browser, path: str) -> None:
+    page = admin.open(path, 404)
+    assert page.heading == "Page not found"
+    assert nav_of(page) == []
+    assert "alice" in page.text
     assert admin.follow("Go to the start page").heading == "Acme"
+
+
+def test_who_is_not_signed_in_is_led_to_the_start(acme: Workspace) -> None:
+    page = Browser(Client()).open("/acme/nowhere/", 404)
+    assert nav_of(page) == []
+    assert steps_of(page) == ["Go to the start page"]
 
 
 @pytest.mark.parametrize("slug", ["acme%00", "%00", "a" * 300, "%FF%FE", "%E2%80%AE"])
@@ -66,6 +93,8 @@ def test_what_one_may_not_do(member: Browser) -> None:
     assert page.main.find_all("p")[0].text == (
         "Only admins of the workspace can change its settings. Ask an admin of the workspace."
     )
+    assert "/acme/repositories/" in nav_of(page)
+    assert steps_of(page) == ["See who is an admin of Acme", "Go to the overview of Acme"]
 
 
 def test_a_form_that_did_not_come_from_this_site(alice: User) -> None:
@@ -75,6 +104,7 @@ def test_a_form_that_did_not_come_from_this_site(alice: User) -> None:
         page = read_page(client.post(SETTINGS, {"protection": "all", "version": "0"}), 403)
     assert page.heading == "Form expired"
     assert "Nothing was changed." in page.main.text
+    assert "/acme/repositories/" in nav_of(page)
 
 
 def test_a_form_of_another_site_is_refused(alice: User) -> None:
@@ -115,7 +145,18 @@ def test_a_bug(admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     page = admin.open("/acme/", 500)
     assert page.heading == "Something went wrong"
     assert "tell your operator" in page.main.text
+    assert "/acme/repositories/" in nav_of(page)
+    assert steps_of(page) == ["Try again", "Go to the overview of Acme"]
     assert "secret detail" not in page.raw_text
+
+
+def test_a_form_that_met_a_bug_is_not_opened_as_a_page(
+    admin: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("immutability.pages.container_settings.read_policy", break_down)
+    admin.client.raise_request_exception = False
+    page = read_page(admin.client.post(SETTINGS, {"protection": "all", "version": "0"}), 500)
+    assert steps_of(page) == ["Go to the overview of Acme"]
 
 
 def test_a_page_for_a_bug_needs_no_database(
@@ -173,3 +214,24 @@ def test_a_database_that_cannot_be_used_is_told_apart_from_a_bug(
     assert response["Retry-After"] == "10"
     assert page.heading == "Not available now"
     assert "look whether what you changed was saved" in page.main.text
+    assert "/acme/repositories/" in nav_of(page)
+
+
+@pytest.mark.parametrize("place", ["workspaces.sql.fetch", "django.contrib.auth.get_user"])
+def test_before_the_workspace_is_known_the_frame_is_bare(
+    alice: User,
+    sign_in: Callable[[User], Client],
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_num_queries: Any,
+    place: str,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("the connection is lost")
+
+    client = sign_in(alice)
+    client.raise_request_exception = False
+    monkeypatch.setattr(place, fail)
+    with django_assert_num_queries(2 if place == "workspaces.sql.fetch" else 0):
+        page = read_page(client.get("/acme/locked-tags/"), 503)
+    assert nav_of(page) == []
+    assert steps_of(page) == ["Try again", "Go to the start page"]

@@ -15,7 +15,7 @@ from immutability.policy.drafts import Draft
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.push.gate import push_manifest
 from immutability.reconcile.counts import run_counts
-from tests.conftest import AA, SEMVER
+from tests.conftest import AA, CACHES, LATEST, SEMVER
 from tests.immutability.core import Core
 from tests.immutability.making import make_lock
 from tests.immutability.registry_double import RegistryDouble, digest_of, image
@@ -298,6 +298,22 @@ def test_rules_that_were_changed_or_renamed_say_what_they_were(
     protect(protected, Protection.SOME, PolicyRule("Ones", "^v1$"))
     page = open_latest(admin, EventKind.SETTINGS_CHANGED)
     assert rules_of(page) == [f"Renamed: Ones ^v1$, before: {SEMVER.name}"]
+
+
+def test_exceptions_that_were_changed_are_shown_beside_rules(
+    protected: Workspace, admin: Browser, protect: Callable[..., Policy]
+) -> None:
+    protect(protected, Protection.ALL, exceptions=(LATEST,))
+    protect(protected, Protection.ALL, SEMVER, exceptions=(CACHES,))
+    page = open_latest(admin, EventKind.SETTINGS_CHANGED)
+    headings = [heading.text for heading in page.main.find_all("h3")]
+    assert headings == ["Rules", "Exceptions", "Values"]
+    lists = [[line.text for line in each.find_all("li")] for each in page.find_all(class_="plain")]
+    assert lists == [
+        [f"+ Added: {SEMVER.name} {SEMVER.pattern}"],
+        ["+ Added: Build caches ^buildcache", "− Removed: Moving latest ^latest$"],
+    ]
+    assert "Exceptions" not in changes_of(page)
 
 
 def test_a_new_member_is_shown_with_their_role(acme: Workspace, bob: User, admin: Browser) -> None:

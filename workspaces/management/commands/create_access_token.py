@@ -1,4 +1,7 @@
-"""manage.py create_access_token WORKSPACE NAME --scope SCOPE … [--expires-in-days DAYS]"""
+"""manage.py create_access_token WORKSPACE NAME --scope SCOPE …
+
+[--repository GLOB …] [--expires-in-days DAYS]
+"""
 
 from typing import Any
 
@@ -27,6 +30,15 @@ class Command(BaseCommand):
             dest="scopes",
             choices=[scope.value for scope in Scope],
         )
+        parser.add_argument(
+            "--repository",
+            action="append",
+            default=[],
+            dest="repositories",
+            metavar="GLOB",
+            help="Limit it to repositories: names within the workspace, with * for any characters "
+            "but a slash and ** for any characters. Left out: it is for all of the workspace.",
+        )
         add_expiry_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,7 +50,12 @@ class Command(BaseCommand):
         expires_at = read_expiry(options["expires_in_days"])
         try:
             secret = create_access_token(
-                workspace, options["name"], scopes, actor=SYSTEM, expires_at=expires_at
+                workspace,
+                options["name"],
+                scopes,
+                actor=SYSTEM,
+                expires_at=expires_at,
+                repositories=options["repositories"],
             )
         except ValidationError as error:
             raise CommandError(f"{quote(options['name'])}: {explain(error)}") from error

@@ -1,0 +1,42 @@
+"""The settings pages "General" and "Packages": what the workspace is, and how to connect to it."""
+
+import shlex
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import render
+
+from containers.connection import find_registry
+from immutability.reading import read_policy
+from workspaces.access import Permission
+from workspaces.callers import Access
+from workspaces.models import Membership
+from workspaces.pages.access import HtmxRequest, workspace_page
+
+
+@workspace_page(Permission.VIEW_SETTINGS)
+def workspace_settings(request: HtmxRequest, access: Access) -> HttpResponse:
+    """Show the workspace's name and slug, its registry, and who is in it."""
+    host = urlsplit(settings.PUBLIC_URL).netloc
+    context = {
+        "access": access,
+        "here": "workspace",
+        "policy": read_policy(access.workspace),
+        "member_count": Membership.objects.filter(workspace=access.workspace).count(),
+        "has_registry": find_registry() is not None,
+        "prefix": f"{host}/{access.workspace.slug}/",
+        "login": f"docker login {host} --username {shlex.quote(access.actor.name)}",
+    }
+    return render(request, "immutability/workspace_settings.html", context)
+
+
+@workspace_page(Permission.VIEW_SETTINGS)
+def packages_settings(request: HtmxRequest, access: Access) -> HttpResponse:
+    """Show what is protected of each kind of package: there is one, container images."""
+    context = {
+        "access": access,
+        "here": "packages",
+        "policy": read_policy(access.workspace),
+    }
+    return render(request, "immutability/packages_settings.html", context)
