@@ -137,9 +137,13 @@ def draw_readme(visitors: "Visitors") -> None:
 
 
 def draw(page: Page, file: Path, theme: str, *, is_whole: bool) -> None:
-    """Draw a page as it is, or all that can be scrolled to."""
+    """Draw what is to be seen of a page, or all that can be scrolled to."""
     page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-    page.screenshot(path=file, full_page=is_whole, animations="disabled")
+    if is_whole and (size := page.viewport_size):
+        # What sticks to an edge of the window is drawn once, at that edge of the page.
+        height = page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({"width": size["width"], "height": height})
+    page.screenshot(path=file, animations="disabled")
 
 
 if __name__ == "__main__":
