@@ -61,6 +61,7 @@ def _sign_in(context: BrowserContext, who: str, url: str) -> None:
 
 
 def _keep_document(response: Response, answers: list[Response]) -> None:
-    request = response.request
-    if request.is_navigation_request() and not 300 <= response.status < 400:
+    is_redirect = 300 <= response.status < 400
+    is_download = response.headers.get("content-disposition", "").startswith("attachment")
+    if response.request.is_navigation_request() and not is_redirect and not is_download:
         answers.append(response)

@@ -153,7 +153,7 @@ def test_a_bug(admin: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_form_that_met_a_bug_is_not_opened_as_a_page(
     admin: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("immutability.pages.container_settings.read_policy", break_down)
+    monkeypatch.setattr("immutability.pages.container_settings.save_container_settings", break_down)
     admin.client.raise_request_exception = False
     page = read_page(admin.client.post(SETTINGS, {"protection": "all", "version": "0"}), 500)
     assert steps_of(page) == ["Go to the overview of Acme"]
