@@ -38,8 +38,38 @@ FROM record;
 """  # noqa: S608  (constants)
 
 
+# A repository with as many tags as the workspace has locks. Half of them were never pushed here.
+_BIG_DIGEST = "'sha256:' || encode(sha256(('big' || n)::bytea), 'hex')"
+_FILL_REPOSITORY = f"""
+INSERT INTO containers_tag (workspace_id, repository, name, digest, shown_at, revision, changed_at,
+    pushed_at, write_kind, write_digest, write_is_external, stray_digest)
+SELECT %(workspace)s, %(slug)s || '/big', 'build-' || n, {_BIG_DIGEST}, now(), 2, now(),
+    CASE WHEN n %% 2 = 0 THEN now() - interval '1 second' * n END, '', '', false, ''
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n;
+
+INSERT INTO containers_push (workspace_id, repository, tag, digest, actor, actor_kind)
+SELECT %(workspace)s, %(slug)s || '/big', 'build-' || n, {_BIG_DIGEST}, 'ci', 'token'
+FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n WHERE n %% 2 = 0;
+"""  # noqa: S608  (constants)
+
+
 def fill_with_locks(slug: str, count: int) -> None:
     """Give a workspace so many locks, each with its tag's record and its manifest."""
+    _fill(slug, count, _FILL)
+
+
+def fill_repository(slug: str, count: int) -> None:
+    """Give a workspace a repository, `big`, with so many tags that have no lock."""
+    _fill(slug, count, _FILL_REPOSITORY)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO containers_repository (workspace_id, name) "
+            "SELECT id, slug || '/big' FROM workspaces_workspace WHERE slug = %s",
+            (slug,),
+        )
+
+
+def _fill(slug: str, count: int, statements: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM workspaces_workspace WHERE slug = %s", (slug,))
         (workspace,) = cursor.fetchone()
@@ -53,7 +83,7 @@ def fill_with_locks(slug: str, count: int) -> None:
                 "first": first,
                 "last": last,
             }
-            for statement in _FILL.split(";\n\n"):
+            for statement in statements.split(";\n\n"):
                 cursor.execute(statement, values)
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("VACUUM ANALYZE")

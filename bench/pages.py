@@ -1,19 +1,22 @@
-"""Finding locked tags where there are many, beside the first page of them. See README.md."""
+"""Finding tags where there are many, beside the first page of them. See README.md."""
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 from bench.command import Place, add_row_options, choose, make_parser, run
-from bench.fill import TAGS_PER_REPOSITORY
+from bench.fill import TAGS_PER_REPOSITORY, fill_repository
 from bench.load import Clients
 from bench.measure import Bench, Row, print_rows
 from bench.requests import Call, Connection, make_request, send_expecting
 
 _LOCKS = 1_000_000
 _PAGE, _LIST, _OVERVIEW = "/acme/locked-tags/", "/api/v1/workspaces/acme/locked-tags", "/acme/"
+_REPOSITORY = "/acme/repositories/acme/big/"
+_TAGS = "/api/v1/workspaces/acme/repositories/acme/big/tags"
 _ROW_OF_PAGE, _ROW_OF_LIST = b'data-label="Digest"', b'"digest":'
 
 
@@ -29,10 +32,11 @@ def _measure(place: Place, options: argparse.Namespace) -> None:
     # Needs Django's settings, which are made above.
     from django.core.management import call_command  # noqa: PLC0415
 
-    from bench.taglock import Taglock  # noqa: PLC0415
+    from bench.taglock import WORKSPACE, Taglock  # noqa: PLC0415
 
     taglock = Taglock(place, has_registry=False)
     with closing(taglock.prepare(options.locks)) as statements:
+        fill_repository(WORKSPACE, options.locks)
         call_command("collectstatic", interactive=False, verbosity=0)
         finder = Finder(taglock, options.locks)
         try:
@@ -69,6 +73,11 @@ class Finder:
             yield self._row(name, pages, self._get(f"{_PAGE}?{query}"), _ROW_OF_PAGE)
         for name, query in self._list_queries().items():
             yield self._row(f"API, {name}", lists, self._list(f"{_LIST}?{query}"), _ROW_OF_LIST)
+        tags = self._get(_REPOSITORY)
+        for name, query in self._tag_queries().items():
+            subject = self._get(f"{_REPOSITORY}?{query}")
+            yield self._row(f"repository, {name}", tags, subject, _ROW_OF_PAGE)
+        yield self._row("API, tags", lists, self._list(f"{_TAGS}?"), _ROW_OF_LIST)
         yield Row("overview", pages, self._get(_OVERVIEW))
 
     def _page_queries(self) -> dict[str, str]:
@@ -84,9 +93,26 @@ class Finder:
             "released, one in a hundred": "state=released",
             "claimed, none": "state=claimed",
             "suspended, none": "state=suspended",
+            "oldest first": "sort=oldest",
+            "a digest": "q=sha256:" + hashlib.sha256(str(middle).encode()).hexdigest()[:12],
             "text of a repository, released": f"q=r{repository}&state=released",
             "far back": f"before={middle}",
             "far back, text of a repository": f"q=r{repository // 2}&before={middle}",
+        }
+
+    def _tag_queries(self) -> dict[str, str]:
+        middle = self._locks // 2
+        digest = hashlib.sha256(f"big{middle}".encode()).hexdigest()
+        return {
+            "first page": "",
+            "by name": "sort=name",
+            "far back": f"after=-{middle}",
+            "far back by name": f"sort=name&after=build-{middle}",
+            "text of every tag": "q=build",
+            "text of no tag": "q=no-such-thing",
+            "a digest": f"q=sha256:{digest[:12]}",
+            "reserved, none": "state=reserved",
+            "mutable": "state=mutable",
         }
 
     def _list_queries(self) -> dict[str, str]:

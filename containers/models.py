@@ -89,6 +89,7 @@ class Tag(models.Model):
         ]
         indexes = [
             models.Index(fields=["workspace", "repository", "digest"], name="tag_digest"),
+            models.Index(fields=["workspace", "repository", "pushed_at", "id"], name="tag_pushed"),
             models.Index(
                 fields=["write_id"], name="tag_write", condition=models.Q(write_id__isnull=False)
             ),
@@ -117,6 +118,7 @@ class Push(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["workspace", "repository", "tag", "id"], name="push_by_tag"),
+            models.Index(fields=["workspace", "at", "id"], name="push_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -9,15 +9,17 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from django.db import connection
-from django.db.models import CharField, Func, QuerySet
+from django.db.models import CharField, Func, Q, QuerySet
 from django.db.models.lookups import IContains, IEndsWith
 
 from containers.names import RepositoryName, TagName
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState, Policy, Protection, cover
 from workspaces.models import Workspace
+from workspaces.search import EVERYTHING, TagSearch
 
 LOCKED_TAGS_PER_PAGE = 50
 MAX_LOCKED_TAGS_PER_PAGE = 200
@@ -38,19 +40,38 @@ _CHUNK = 1_000
 _INDEXED_TEXT = re.compile(r"[^\W_]{3}|[^\W_]{2}[\W_]|[\W_][^\W_]")
 
 
+class LockSort(StrEnum):
+    """The order of a list."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
 @dataclass(frozen=True)
 class LockedTagQuery:
-    """What to look for: text in "repository:tag", a whole repository or tag, a lock status."""
+    """What to look for, and in which order: what was typed, a repository, a tag, a lock status."""
 
-    text: str = ""
+    search: TagSearch = EVERYTHING
     repository: RepositoryName | None = None
     tag: TagName | None = None
     status: str = ""
+    sort: LockSort = LockSort.NEWEST
+
+    @property
+    def order(self) -> str:
+        return "-id" if self.sort is LockSort.NEWEST else "id"
+
+    def behind(self, rows: QuerySet[LockedTag], lock_id: int) -> QuerySet[LockedTag]:
+        """Return those of the rows that come behind this lock."""
+        is_newest = self.sort is LockSort.NEWEST
+        return rows.filter(id__lt=lock_id) if is_newest else rows.filter(id__gt=lock_id)
 
 
 @dataclass(frozen=True)
 class LockedTagPage:
-    """Some locks, newest first, each with its status; `next_before` is an id, 0 at the end.
+    """Some locks, each with its status; `next_before` is the id that the next page begins behind.
+
+    It is 0 at the end.
 
     `is_whole` is false where the page might have more, had it looked on: the next page does.
     """
@@ -96,7 +117,7 @@ def find_locked_tags(
     before: int = 0,
     limit: int = LOCKED_TAGS_PER_PAGE,
 ) -> LockedTagPage:
-    """Return one page of the locks that match, from the newest below id `before`.
+    """Return one page of the locks that match, from behind the id `before`; 0 is the beginning.
 
     Raises PatternError or PatternEvaluationError.
     """
@@ -104,23 +125,25 @@ def find_locked_tags(
         return LockedTagPage([], 0)
     scope = LockedTag.objects.filter(workspace=workspace)
     if before:
-        scope = scope.filter(id__lt=before)
+        scope = query.behind(scope, before)
     # Of most states there are few, and an index has them in order. Most locks are locked.
-    if query.status in _RARE_STATES:
+    if query.status in RARE_STATES:
         # SQLite uses the index where the condition is that of the index, in its words.
         scope = scope.filter(state=query.status).exclude(state=LockState.LOCKED)
     wanted = _narrow(scope, query)
     picked = _Picker(policy, query.status, limit)
     if wanted is None:
-        picked.take(_iterate(scope, limit))
+        picked.take(_iterate(scope, query, limit))
     else:
         _search(scope, wanted, query, picked)
-    rows = LockedTag.objects.select_related("record").filter(id__in=picked.ids).order_by("-id")
+    rows = (
+        LockedTag.objects.select_related("record").filter(id__in=picked.ids).order_by(query.order)
+    )
     locks = [(row, get_lock_status(row, policy)) for row in rows]
     return LockedTagPage(locks, picked.next_before, picked.is_whole)
 
 
-_RARE_STATES = tuple(each.value for each in LockState if each is not LockState.LOCKED)
+RARE_STATES = tuple(each.value for each in LockState if each is not LockState.LOCKED)
 
 
 def _can_have_status(policy: Policy, status: str) -> bool:
@@ -131,8 +154,8 @@ def _can_have_status(policy: Policy, status: str) -> bool:
 def _narrow(scope: QuerySet[LockedTag], query: LockedTagQuery) -> QuerySet[LockedTag] | None:
     """Return those of `scope` that match; None where all do, but for what the policy says."""
     wanted = scope
-    if query.text:
-        wanted = wanted.filter(IContains(LockedName(), query.text))
+    if query.search != EVERYTHING:
+        wanted = wanted.filter(_to_condition(query.search))
     if query.repository:
         wanted = wanted.filter(repository=query.repository.name)
     if query.tag:
@@ -143,45 +166,63 @@ def _narrow(scope: QuerySet[LockedTag], query: LockedTagQuery) -> QuerySet[Locke
     return None if wanted is scope else wanted
 
 
+def _to_condition(search: TagSearch) -> Q:
+    """Return the condition that a lock is looked for."""
+    has_name = Q(IContains(LockedName(), search.name)) if search.name else Q()
+    has_digest = to_digest_range(search.digest) if search.digest else Q()
+    return has_name | has_digest if search.is_either else has_name & has_digest
+
+
+def to_digest_range(digest: str) -> Q:
+    """Return the condition that a digest begins like this, in a form that an index serves."""
+    # Behind every hexadecimal digit comes the letter g.
+    return Q(digest__gte=digest, digest__lt=f"{digest}g")
+
+
 def _search(
     scope: QuerySet[LockedTag],
     wanted: QuerySet[LockedTag],
     query: LockedTagQuery,
     picked: "_Picker",
 ) -> None:
-    """Pick from the newest of `scope` first, and only then from all that an index finds."""
-    end = scope.order_by("-id").values_list("id", flat=True)[MAX_SCANNED : MAX_SCANNED + 1]
-    for last in end:
-        if picked.take(_iterate(wanted.filter(id__gt=last), picked.limit)):
+    """Pick from the first of `scope`, and only then from all that an index finds."""
+    is_newest = query.sort is LockSort.NEWEST
+    ids = scope.order_by(query.order).values_list("id", flat=True)
+    for last in ids[MAX_SCANNED - 1 : MAX_SCANNED]:
+        first = wanted.filter(id__gte=last) if is_newest else wanted.filter(id__lte=last)
+        if picked.take(_iterate(first, query, picked.limit)):
             return
-        picked.stop_below(last + 1)
+        picked.stop_behind(last)
         if _is_indexed(query):
             found = list(wanted.values_list("id", "tag")[: MAX_FOUND + 1])
             if len(found) <= MAX_FOUND:
                 picked.start_again()
-                picked.take(sorted(found, reverse=True))
+                picked.take(sorted(found, reverse=is_newest))
         return
-    picked.take(_iterate(wanted, picked.limit))
+    picked.take(_iterate(wanted, query, picked.limit))
 
 
 def _is_indexed(query: LockedTagQuery) -> bool:
     """Whether an index finds what is looked for."""
-    if query.repository:
+    search = query.search
+    if query.repository or (search.digest and not search.is_either):
         return True
-    texts = [query.text, f":{query.tag or ''}"]
+    texts = [search.name, f":{query.tag or ''}"]
     has_words = any(_INDEXED_TEXT.search(text) for text in texts)
     return connection.vendor == "postgresql" and has_words
 
 
-def _iterate(rows: QuerySet[LockedTag], first: int) -> Iterator[tuple[int, str]]:
-    """Yield ids and tags, newest first: as many as make a page, then as many as may be needed."""
-    rows = rows.order_by("-id")
+def _iterate(
+    rows: QuerySet[LockedTag], query: LockedTagQuery, first: int
+) -> Iterator[tuple[int, str]]:
+    """Yield ids and tags in order: as many as make a page, then as many as may be needed."""
+    rows = rows.order_by(query.order)
     size = first + 1
     while chunk := list(rows.values_list("id", "tag")[:size]):
         yield from chunk
         if len(chunk) < size:
             return
-        rows = rows.filter(id__lt=chunk[-1][0])
+        rows = query.behind(rows, chunk[-1][0])
         size = _CHUNK
 
 
@@ -200,13 +241,13 @@ class _Picker:
         self.next_before = 0
         self.is_whole = True
 
-    def stop_below(self, lock_id: int) -> None:
-        """Let the next page go on below this id: this one does not look further."""
+    def stop_behind(self, lock_id: int) -> None:
+        """Let the next page go on behind this id: this one does not look further."""
         self.next_before = lock_id
         self.is_whole = False
 
     def take(self, candidates: Iterable[tuple[int, str]]) -> bool:
-        """Pick from ids with their tags, newest first; return whether that is all for this page."""
+        """Pick from ids with their tags, in order; return whether that is all for this page."""
         for checked, (lock_id, tag) in enumerate(candidates, start=1):
             if self._has_status(tag):
                 if len(self.ids) == self.limit:
@@ -214,7 +255,7 @@ class _Picker:
                     return True
                 self.ids.append(lock_id)
             if checked == MAX_CHECKED:
-                self.stop_below(lock_id)
+                self.stop_behind(lock_id)
                 return True
         return False
 

@@ -164,7 +164,8 @@ class LockedTag(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["workspace", "repository", "digest"], name="locked_tag_digest"),
+            # In this order, so that a digest's beginning is found in the whole workspace.
+            models.Index(fields=["workspace", "digest", "repository"], name="locked_tag_digest"),
             models.Index(fields=["workspace", "id"], name="locked_tag_page"),
             # Of every other state there are few: the scheduler asks for claims and deletes, people
             # for pages of one state.

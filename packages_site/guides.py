@@ -19,6 +19,7 @@ from markdown_it.token import Token
 # Each with what it is about, in the order in which the list shows them.
 GUIDES = {
     "rules": "What to write as a pattern, and what Taglock says about it",
+    "tags": "Find, release, delete and free tags",
     "accounts": "Roles, scopes, logging in, and what public repositories mean",
     "lock-log": "What is recorded, who may read it, and how to verify it",
     "api": "How a registry or a pipeline asks, and how programs manage a workspace",

@@ -25,8 +25,9 @@ _LOG = "workspaces/<str:slug>/lock-log"
 _TOKENS = "workspaces/<str:slug>/access-tokens"
 
 api_urlpatterns: list[URLPattern | URLResolver] = [
-    path("", include("containers.api.urls")),
+    # Before the addresses of repositories, whose names have slashes.
     path("", include("immutability.api.urls")),
+    path("", include("containers.api.urls")),
     path(_LOG, LockLogView.as_view(), name="lock-log"),
     path(f"{_LOG}/checkpoint", CheckpointView.as_view(), name="log-checkpoint"),
     path(f"{_LOG}/export", ExportView.as_view(), name="export-log"),

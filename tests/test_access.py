@@ -39,6 +39,7 @@ from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.invitations import invite
 from workspaces.actions.passwords import LINK_TOKENS
 from workspaces.actions.workspaces import create_workspace
+from workspaces.log.checkpoints import make_checkpoint
 from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, User, Workspace
 
@@ -125,6 +126,7 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>": {"GET": VIEW_SETTINGS, "DELETE": MANAGE},
     f"{IN_WORKSPACE}locked-tags/<int:lock_id>/release": {"POST": MANAGE},
     f"{IN_WORKSPACE}repositories": {"GET": VIEW_SETTINGS},
+    f"{IN_WORKSPACE}repositories/<path:repository>/tags": {"GET": VIEW_SETTINGS},
     f"{IN_WORKSPACE}repositories/<path:repository>": {"GET": VIEW_SETTINGS, "PUT": MANAGE},
     f"{IN_WORKSPACE}access-tokens": {
         "GET": VIEW_TOKENS,
@@ -192,17 +194,28 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "GET": page(ALICE, OLGA),
         "POST": page(ALICE, OLGA, status=302),
     },
+    "<str:slug>/lock-log/checkpoint/download/": {"GET": page(ALICE, OLGA)},
+    # What moved while a change of settings was in force.
+    "<str:slug>/lock-log/<str:save_ref>/moved/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/export/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/export/download/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/export/<uuid:export_id>/": {"GET": page(ALICE, OLGA)},
     "<str:slug>/lock-log/<str:ref>": {"GET": PERSONS_PAGE},
     "<str:slug>/repositories/": {"GET": PERSONS_PAGE},
-    "<str:slug>/repositories/<path:repository>/visibility/": {
+    "<str:slug>/repositories/<path:repository>/-/visibility/": {
         "GET": page(ALICE),
         "POST": page(ALICE, status=302),
     },
+    "<str:slug>/repositories/<path:repository>/": {"GET": PERSONS_PAGE},
     "<str:slug>/repositories/<path:repository>:<str:tag>/": {"GET": PERSONS_PAGE},
+    # The tag is locked: its own page asks.
+    "<str:slug>/repositories/<path:repository>:<str:tag>/delete/": {
+        "GET": page(ALICE, status=302),
+        "POST": page(ALICE, status=302),
+    },
     "<str:slug>/locked-tags/": {"GET": PERSONS_PAGE},
+    # A selection is sent, and is in no address.
+    "<str:slug>/locked-tags/change/": {"GET": page(ALICE, status=302), "POST": page(ALICE)},
     "<str:slug>/locked-tags/<int:lock_id>/delete/": {
         "GET": page(ALICE),
         "POST": page(ALICE, status=302),
@@ -231,7 +244,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "expiry": "never",
     },
     ("PUT", f"{IN_WORKSPACE}repositories/<path:repository>"): {"is_public": True},
-    ("POST", "<str:slug>/repositories/<path:repository>/visibility/"): {"visibility": "public"},
+    ("POST", "<str:slug>/repositories/<path:repository>/-/visibility/"): {"visibility": "public"},
     ("POST", "accounts/"): {"current_password": "demo", **NEW_PASSWORD},
     ("POST", "invitations/<str:secret>/"): {
         "join_as": "mallory",
@@ -242,6 +255,15 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "<str:slug>/settings/members/<int:membership_id>/role/"): {"role": "member"},
     ("POST", "<str:slug>/settings/packages/containers/"): {"protection": "all", "version": "1"},
     ("POST", "<str:slug>/settings/packages/containers/test/"): {"sample_tags": "v1"},
+    ("POST", "<str:slug>/repositories/<path:repository>:<str:tag>/delete/"): {
+        "chosen": f"acme/api:locked mutable {AA}"
+    },
+    ("POST", "<str:slug>/locked-tags/change/"): {
+        "action": "release",
+        "tag": f"acme/api:locked locked {AA}",
+        "confirmed": "yes",
+        **REASON,
+    },
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/delete/"): {"name_after": "free", **REASON},
     ("POST", "<str:slug>/locked-tags/<int:lock_id>/release/"): REASON,
 }
@@ -276,6 +298,7 @@ class Things:
     slug: str
     lock_id: int
     ref: str
+    save_ref: str
     claim_id: str
     repository: str
     token_id: int
@@ -322,10 +345,12 @@ def make_things(workspace: Workspace) -> Things:
     admin = workspace.memberships.get(role="admin").user
     secret = invite(workspace, "somebody", Role.MEMBER, inviter=admin, actor=SYSTEM)
     person = workspace.memberships.latest("id")
+    make_checkpoint(workspace.slug)
     return Things(
         slug=workspace.slug,
         lock_id=lock_id,
         ref=ref,
+        save_ref=LockEvent.objects.get(workspace=workspace.slug, kind="settings.changed").ref,
         claim_id=claim_id,
         repository=name,
         token_id=token_id,
@@ -602,6 +627,7 @@ FOREIGN = [
     for name in (
         "lock_id",
         "ref",
+        "save_ref",
         "claim_id",
         "repository",
         "token_id",

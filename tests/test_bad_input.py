@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from immutability.models import LockedTag
 from immutability.policy.protection import PolicyRule, Protection
 from tests.conftest import AA, BB, protect_workspace
 from tests.problems import Complaints, nothing_written, read_problem
+from tests.workspaces.log.tampering import write_at
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.workspaces import create_workspace
@@ -520,8 +522,8 @@ LIST_FILTERS = [
     *(
         ("lock-log", name)
         for name in (
-            "repository", "tag", "kind", "actor", "rule", "digest", "since", "until", "before",
-            "limit",
+            "q", "group", "repository", "tag", "kind", "actor", "rule", "digest", "since", "until",
+            "before", "limit",
         )
     ),
 ]  # fmt: skip
@@ -679,6 +681,26 @@ PAGE_FILTERS = [
     *(("repositories/", name) for name in ("q", "visibility", "after", "x")),
     *(("lock-log/", name) for address, name in LIST_FILTERS if address == "lock-log"),
 ]
+
+
+@pytest.mark.parametrize("name", ["push", "event", "x"])
+def test_the_page_of_what_moved_shows_itself_whatever_its_query_says(
+    acme: Workspace, alice: User, sign_in: Callable[[User], Client], name: str
+) -> None:
+    saved = write_at(
+        timezone.now(),
+        kind="settings.changed",
+        details={"before": {"protection": "all"}, "after": {"protection": "none"}},
+    )
+    client = sign_in(alice)
+    client.raise_request_exception = False
+    complaints = Complaints()
+    with nothing_written():
+        for value in BAD_VALUES:
+            with complaints.about(value):
+                path = f"/acme/lock-log/{saved.ref}/moved/?{name}={value}"
+                assert client.get(path).status_code == 200
+    assert not complaints
 
 
 @pytest.mark.parametrize(("page", "name"), PAGE_FILTERS)

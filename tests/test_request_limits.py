@@ -221,7 +221,6 @@ def test_what_was_sent_is_not_sent_back_whole(
 
 # Address, parameter, limit, and what has that length.
 QUERIES: list[tuple[str, str, int, Make]] = [
-    ("locked-tags", "q", 255, text),
     ("locked-tags", "repository", 255, repository),
     ("locked-tags", "tag", 128, text),
     ("locked-tags", "limit", 200, int),
@@ -258,12 +257,15 @@ def test_a_parameter_has_a_limit(
     ("address", "name"),
     [
         *((address, name) for address, name, _, _ in QUERIES),
+        ("locked-tags", "q"),
         ("locked-tags", "state"),
         ("locked-tags", "before"),
         ("repositories", "is_public"),
         ("access-tokens", "revoked"),
         ("access-tokens", "before"),
+        ("lock-log", "q"),
         ("lock-log", "kind"),
+        ("lock-log", "group"),
         ("lock-log", "since"),
         ("lock-log", "until"),
         ("lock-log/export", "format"),

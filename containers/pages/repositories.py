@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from containers.connection import find_registry
 from containers.names import (
@@ -23,6 +24,7 @@ from containers.visibility import set_public
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.pages.back import read_next
 from workspaces.queries import FilterForm
 
 PUBLIC, PRIVATE = "public", "private"
@@ -92,6 +94,7 @@ def repositories(request: HtmxRequest, access: Access) -> HttpResponse:
 def visibility(request: HtmxRequest, access: Access, repository: str) -> HttpResponse:
     """Say what public means, and let an admin choose."""
     found = _find(access, repository)
+    back = read_next(request, reverse("repositories", args=[access.workspace.slug]))
     shown = {"visibility": PUBLIC if found.is_public else PRIVATE}
     form = VisibilityForm(request.POST if request.method == "POST" else None, initial=shown)
     if form.is_valid():
@@ -103,11 +106,11 @@ def visibility(request: HtmxRequest, access: Access, repository: str) -> HttpRes
             actor=access.actor,
         )
         messages.success(request, f"{found.name} {_DONE[is_public, has_changed]}")
-        return redirect("repositories", access.workspace.slug)
+        return redirect(back)
     return render(
         request,
         "containers/visibility.html",
-        {"access": access, "form": form, "repository": found},
+        {"access": access, "form": form, "repository": found, "next": back},
         status=422 if form.is_bound else 200,
     )
 

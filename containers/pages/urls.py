@@ -6,8 +6,9 @@ from containers.pages.repositories import repositories, visibility
 
 urlpatterns = [
     path("<str:slug>/repositories/", repositories, name="repositories"),
+    # A hyphen alone is in no repository's name: nothing else looks like this.
     path(
-        "<str:slug>/repositories/<path:repository>/visibility/",
+        "<str:slug>/repositories/<path:repository>/-/visibility/",
         visibility,
         name="repository-visibility",
     ),

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from containers import writes
-from containers.names import RepositoryName, TagName
+from containers.models import Tag as TagRecord
+from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient
 from immutability import locks
 from immutability.actions.drop import drop_claim
@@ -26,6 +28,8 @@ from immutability.models import LockedTag
 from immutability.patience import WaitSlots
 from immutability.policy.protection import LockState, cover
 from immutability.reading import read_policy
+from workspaces.access import Actor
+from workspaces.models import Workspace
 
 # Of the site's threads, so many may wait for another write of the tag.
 MAX_WAITING_DELETES = 2
@@ -77,6 +81,76 @@ def delete_locked_tag(
         _free_deleted(change, registry)
         return None
     return left
+
+
+@dataclass(frozen=True)
+class UnlockedTag:
+    """A tag without a lock, as an admin was shown it."""
+
+    workspace: Workspace
+    repository: RepositoryName
+    tag: TagName
+    digest: Digest
+    is_covered: bool
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+def delete_unlocked_tag(
+    shown: UnlockedTag, reason: str, registry: RegistryClient | None, *, actor: Actor
+) -> LockedTag | None:
+    """Delete a tag that has no lock; return the lock that is left.
+
+    A covered tag counts as locked: its name stays reserved, and the reason is recorded. Raises
+    PermissionRevokedError, ConflictError where the tag is not what the admin was shown or the
+    registry does not allow it, and TryAgainError.
+    """
+    if registry is None:
+        raise ConflictError("No registry is connected, so Taglock cannot delete a tag in it.")
+
+    def confirm() -> None:
+        LockChange(shown.workspace, 0, reason, actor).confirm()
+        _require_shown(shown)
+
+    delete = ManifestDelete(
+        shown.workspace,
+        shown.repository,
+        shown.tag,
+        is_admin=shown.is_covered,
+        reason=reason,
+        confirm=confirm,
+    )
+    answer = delete_manifest(delete, registry, _SLOTS, actor=actor)
+    if isinstance(answer, Refusal):
+        raise to_error(answer)
+    if not (answer.is_success or answer.is_absent):
+        raise ConflictError(f"{shown} was not deleted: {answer.reason}.")
+    return _find_locks(shown).first()
+
+
+def _require_shown(shown: UnlockedTag) -> None:
+    """Raise ConflictError where the tag, which is held, is not what the admin was shown."""
+    is_covered = cover(read_policy(shown.workspace), shown.tag).is_covered
+    if is_covered and not shown.is_covered:
+        raise ConflictError(f"{shown} is protected now; nothing was changed.")
+    if shown.is_covered and not is_covered:
+        raise ConflictError(f"{shown} is not protected any more; nothing was changed.")
+    digest = TagRecord.objects.values_list("digest", flat=True).get(
+        workspace=shown.workspace, repository=shown.repository.name, name=shown.tag.name
+    )
+    if digest != shown.digest.value:
+        raise ConflictError(f"{shown} has changed meanwhile; nothing was changed.")
+    lock = _find_locks(shown).first()
+    # What covers the tag may have locked it meanwhile, to the image that was shown.
+    if lock is not None and not (is_covered and lock.digest == shown.digest.value):
+        refuse_state(lock)
+
+
+def _find_locks(shown: UnlockedTag) -> QuerySet[LockedTag]:
+    return LockedTag.objects.filter(
+        workspace=shown.workspace, repository=shown.repository.name, tag=shown.tag.name
+    )
 
 
 def _drop(change: LockChange) -> LockedTag | None:

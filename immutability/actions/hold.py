@@ -31,7 +31,7 @@ Changed = TypeVar("Changed")
 class LockChange:
     """What an admin wants done to a lock, and why.
 
-    `expected_state` is the state that the admin was shown, where it matters.
+    `expected_state` and `expected_digest` are what the admin was shown, where it matters.
     """
 
     workspace: Workspace
@@ -39,6 +39,7 @@ class LockChange:
     reason: str
     actor: Actor
     expected_state: str = ""
+    expected_digest: str = ""
 
     def confirm(self) -> None:
         """Raise PermissionRevokedError where the actor is no longer an admin."""
@@ -48,9 +49,12 @@ class LockChange:
             raise PermissionRevokedError(str(error)) from error
 
     def require_expected(self, row: LockedTag) -> None:
-        """Raise ConflictError where the lock is not in the state that the admin was shown."""
+        """Raise ConflictError where the lock is not what the admin was shown."""
         if self.expected_state and row.state != self.expected_state:
             refuse_state(row)
+        if self.expected_digest and row.digest != self.expected_digest:
+            now = Digest(row.digest).short
+            raise ConflictError(f"This lock is now of another image, {now}; nothing was changed.")
 
 
 @dataclass

@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.names import MAX_REPOSITORY_LENGTH, parse_repository, parse_tag
+from containers.names import parse_repository, parse_tag
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
 from immutability.actions.release import release_locked_tag
@@ -26,6 +26,7 @@ from immutability.locked_tags import (
     LOCKED_TAGS_PER_PAGE,
     MAX_LOCKED_TAGS_PER_PAGE,
     LockedTagQuery,
+    LockSort,
     find_locked_tags,
     get_lock_status,
 )
@@ -37,6 +38,7 @@ from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
 from workspaces.problems import OneOfField, PlainTextField, Problem, StrictSerializer, TextField
 from workspaces.queries import read_query, require_known_parameters
+from workspaces.search import MAX_SEARCH_LENGTH, parse_search
 from workspaces.text import to_sentence
 
 
@@ -73,7 +75,7 @@ class LockedTagWithStateSerializer(LockedTagSerializer):
 
 
 class LockedTagListSerializer(serializers.Serializer[object]):
-    """A page of locks, newest first."""
+    """A page of locks."""
 
     results = LockedTagWithStateSerializer(many=True)
     next = serializers.CharField(
@@ -89,8 +91,9 @@ class ListQuerySerializer(StrictSerializer):
     q = TextField(
         default="",
         allow_blank=True,
-        max_length=MAX_REPOSITORY_LENGTH,
-        help_text='Text in "<repository>:<tag>".',
+        max_length=MAX_SEARCH_LENGTH,
+        help_text='What a search box takes: a part of "<repository>:<tag>", in any case, a digest '
+        "or its beginning, a reference with the registry's address, or a refusal.",
     )
     repository = ReferenceField(
         parse_repository,
@@ -102,8 +105,11 @@ class ListQuerySerializer(StrictSerializer):
         parse_tag, default=None, allow_blank=True, help_text="The whole tag, in its case."
     )
     state = OneOfField(LOCK_STATUSES, default="", allow_blank=True)
+    sort = OneOfField([each.value for each in LockSort], default=LockSort.NEWEST.value)
     before = serializers.IntegerField(
-        default=0, min_value=0, help_text="Only locks with a lower id."
+        default=0,
+        min_value=0,
+        help_text="Only locks behind this id: lower ones, or higher ones with the oldest first.",
     )
     limit = serializers.IntegerField(
         default=LOCKED_TAGS_PER_PAGE,
@@ -157,12 +163,18 @@ class LockedTagListView(APIView):
         responses=LockedTagListSerializer,
     )
     def get(self, request: Request, slug: str) -> Response:
-        """List locks, newest first."""
+        """List locks, newest first unless asked otherwise."""
         access = find_access(request, slug)
         access.require(Permission.VIEW_LOCKED_TAGS)
         wanted = read_query(request, ListQuerySerializer)
         policy = read_policy(access.workspace)
-        query = LockedTagQuery(wanted["q"], wanted["repository"], wanted["tag"], wanted["state"])
+        query = LockedTagQuery(
+            parse_search(wanted["q"]),
+            wanted["repository"],
+            wanted["tag"],
+            wanted["state"],
+            LockSort(wanted["sort"]),
+        )
         page = decide_or_refuse(
             lambda: find_locked_tags(
                 access.workspace, policy, query, before=wanted["before"], limit=wanted["limit"]

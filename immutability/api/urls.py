@@ -5,6 +5,7 @@ from django.urls import path
 from immutability.api.checks import CheckDeleteView, CheckPushView
 from immutability.api.claims import AbandonClaimView, ConfirmClaimView
 from immutability.api.locked_tags import LockedTagListView, LockedTagView, ReleaseView
+from immutability.api.repository_tags import RepositoryTagsView
 from immutability.api.settings import ContainerSettingsView, TestPatternsView
 
 _WORKSPACE = "workspaces/<str:slug>"
@@ -23,6 +24,11 @@ urlpatterns = [
         f"{_WORKSPACE}/container-settings/test",
         TestPatternsView.as_view(),
         name="test-patterns",
+    ),
+    path(
+        f"{_WORKSPACE}/repositories/<path:repository>/tags",
+        RepositoryTagsView.as_view(),
+        name="repository-tags",
     ),
     path(f"{_WORKSPACE}/locked-tags", LockedTagListView.as_view(), name="locked-tags"),
     path(f"{_WORKSPACE}/locked-tags/<int:lock_id>", LockedTagView.as_view(), name="locked-tag"),

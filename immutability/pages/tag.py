@@ -4,22 +4,18 @@ from datetime import UTC, date, datetime, time
 from urllib.parse import urlencode
 
 from django import forms
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from containers.names import (
-    InvalidReferenceError,
-    RepositoryName,
-    TagName,
-    parse_repository,
-    parse_tag,
-)
+from containers.connection import find_registry
+from immutability.actions.tags import find_actions
 from immutability.history import Place, find_history, find_pointed
-from immutability.locked_tags import get_lock_status
-from immutability.models import LockedTag
+from immutability.pages.places import parse_tag_place
+from immutability.pages.tag_rows import make_pull_command
 from immutability.policy.protection import cover
 from immutability.reading import read_policy
+from immutability.repository_tags import find_sharing, find_tag
 from workspaces.access import Permission
 from workspaces.callers import Access
 from workspaces.log.query import RefField
@@ -77,21 +73,30 @@ class MomentForm(FilterForm):
 @workspace_page(Permission.VIEW_TAG_EVENTS)
 def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) -> HttpResponse:
     """Tell the whole story of a tag. One that nothing is known of is a page too, that says so."""
-    where, name = _parse(access, repository, tag)
-    lock = LockedTag.objects.filter(
-        workspace=access.workspace, repository=where.name, tag=name.name
-    ).first()
+    where, name = parse_tag_place(access, repository, tag)
     policy = read_policy(access.workspace)
+    found = find_tag(access.workspace, where, name, policy)
+    has_registry = find_registry() is not None
     form = MomentForm(request.GET or None)
     context = {
         "access": access,
         "repository": where.name,
         "tag": name.name,
-        "lock": lock,
-        "status": get_lock_status(lock, policy) if lock else "",
+        "reference": f"{where}:{name}",
+        "found": found,
+        "lock": found.lock if found else None,
+        "status": found.status if found else "",
         "coverage": cover(policy, name),
         "form": form,
     }
+    if found is not None:
+        if access.can_manage_locked_tags:
+            actions = find_actions(found, has_registry=has_registry)
+            context["actions"] = [each.value for each in actions]
+        context["sharing"] = find_sharing(access.workspace, found)
+        if has_registry and found.record.digest:
+            context["pull_by_tag"] = make_pull_command(request, found)
+            context["pull_by_digest"] = make_pull_command(request, found, by_digest=True)
     if form.is_valid() and form.cleaned_data["on"]:
         moment = form.to_moment()
         pointed = find_pointed(access.workspace, where, name, moment)
@@ -102,14 +107,3 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
         older = {"before": page.older.ref, "push": str(page.older.push_id)}
         context["older_query"] = urlencode(older)
     return render(request, "immutability/tag.html", {**context, "page": page})
-
-
-def _parse(access: Access, repository: str, tag: str) -> tuple[RepositoryName, TagName]:
-    """Return what the address names. Raises Http404 where it is nothing of the workspace."""
-    try:
-        where, name = parse_repository(repository), parse_tag(tag)
-    except InvalidReferenceError as error:
-        raise Http404 from error
-    if where.workspace != access.workspace.slug:
-        raise Http404
-    return where, name

@@ -2,9 +2,13 @@
 
 from django.urls import path
 
+from immutability.pages.change_tags import change_tags_page
 from immutability.pages.container_settings import container_settings
-from immutability.pages.locked_tags import delete_page, locked_tags, release_page
+from immutability.pages.lock_questions import delete_page, delete_unlocked_page, release_page
+from immutability.pages.locked_tags import locked_tags
+from immutability.pages.moved import moved
 from immutability.pages.overview import overview
+from immutability.pages.repository import repository_page
 from immutability.pages.tag import tag_page
 from immutability.pages.tester import try_patterns
 from immutability.pages.workspace_settings import packages_settings, workspace_settings
@@ -15,8 +19,16 @@ urlpatterns = [
     path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),
     path("<str:slug>/settings/packages/containers/", container_settings, name="container-settings"),
     path("<str:slug>/settings/packages/containers/test/", try_patterns, name="try-patterns"),
+    path("<str:slug>/lock-log/<str:save_ref>/moved/", moved, name="moved"),
     # A colon, which is in no repository's name and in no tag: nothing else looks like this.
     path("<str:slug>/repositories/<path:repository>:<str:tag>/", tag_page, name="tag"),
+    path(
+        "<str:slug>/repositories/<path:repository>:<str:tag>/delete/",
+        delete_unlocked_page,
+        name="delete-tag",
+    ),
+    path("<str:slug>/repositories/<path:repository>/", repository_page, name="repository"),
+    path("<str:slug>/locked-tags/change/", change_tags_page, name="change-tags"),
     path("<str:slug>/locked-tags/", locked_tags, name="locked-tags"),
     path("<str:slug>/locked-tags/<int:lock_id>/delete/", delete_page, name="delete-locked-tag"),
     path("<str:slug>/locked-tags/<int:lock_id>/release/", release_page, name="release-locked-tag"),

@@ -1,5 +1,6 @@
 """The lock log in a real browser: export with its progress, keyboard, local times."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.immutability.core import Core
 from tests.immutability.making import land
 from tests.immutability.registry_double import RegistryDouble, image
 from workspaces.log import export as export_module
+from workspaces.log.checkpoints import make_checkpoint
 from workspaces.log.models import Checkpoint, LogExport
 from workspaces.log.rows import write_events
 from workspaces.models import User, Workspace
@@ -102,14 +104,26 @@ def test_the_log_is_searched_exported_and_signed_with_the_keyboard_alone(
 ) -> None:
     page = signed_in_page(olga)
     page.goto(LOG)
+    tab_to(page, "#id_q")
+    page.keyboard.type("API:v1.0.0")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/lock-log/?*")
+    expect(page.locator(".story-row")).to_have_count(2)
+    tab_to(page, "a.chip[href*='group=refused']")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**group=refused**")
+    expect(page.locator(".story-row")).to_have_count(1)
+    tab_to(page, ".more-filters summary")
+    page.keyboard.press("Enter")
     tab_to(page, "#id_tag")
     page.keyboard.type("v1.0.0")
     page.keyboard.press("Enter")
-    expect(page.locator("tbody tr")).to_have_count(2)
+    page.wait_for_url("**tag=v1.0.0**")
     tab_to(page, "a[href*='/export/']")
     page.keyboard.press("Enter")
     page.wait_for_url("**/export/?*")
     expect(page.locator("#id_tag")).to_have_value("v1.0.0")
+    expect(page.locator("#id_q")).to_have_value("API:v1.0.0")
     tab_to(page, "[name=format]")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("CSV: a table for a spreadsheet")).to_be_checked()
@@ -128,6 +142,45 @@ def test_the_log_is_searched_exported_and_signed_with_the_keyboard_alone(
     assert Checkpoint.objects.count() == made
 
 
+def test_who_turned_it_off_and_what_moved_is_found_from_the_log(
+    history: Workspace,
+    olga: User,
+    protect: Callable[..., Policy],
+    signed_in_page: Callable[..., Page],
+) -> None:
+    protect(history, Protection.NONE, SEMVER)
+    core = Core(history, RegistryDouble(), protect)
+    core.push("v1.0.0", image=image("two"))
+    page = signed_in_page(olga)
+    page.goto(f"{LOG}?group=settings")
+    row = page.locator(".story-row").first
+    expect(row).to_contain_text("Taglock turned protection off: Some tags → No tags")
+    tab_to(page, ".story-more summary")
+    page.keyboard.press("Enter")
+    # What moved is fetched into the row.
+    expect(row.locator("tbody tr")).to_have_count(1)
+    expect(row.locator("tbody tr")).to_contain_text("acme/api:v1.0.0")
+    time_title = row.locator("time[data-local]").last.get_attribute("title") or ""
+    assert " UTC = " in time_title
+    row.get_by_role("link", name="Details").click()
+    expect(page.locator(".moved-flush tbody tr")).to_have_count(1)
+    examine(page)
+
+
+def test_the_checkpoint_is_downloaded(
+    history: Workspace, olga: User, signed_in_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    made = make_checkpoint("acme")
+    assert made is not None
+    page = signed_in_page(olga)
+    page.goto(LOG)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download checkpoint").click()
+    assert download.value.suggested_filename == f"acme-checkpoint-{made.sequence}.note"
+    download.value.save_as(tmp_path / "kept.note")
+    assert (tmp_path / "kept.note").read_text() == made.note
+
+
 def test_what_a_tag_pointed_at_is_asked_with_the_keyboard_alone(
     history: Workspace, olga: User, signed_in_page: Callable[..., Page]
 ) -> None:
@@ -144,8 +197,8 @@ def test_local_times_are_in_the_titles_and_what_is_shown_stays_utc(
 ) -> None:
     page = signed_in_page(olga, timezone_id="Asia/Kolkata", locale="en-GB")
     page.goto(LOG)
-    first = page.locator("tbody time").first
-    expect(first).to_contain_text(" UTC")
+    first = page.locator(".story time").first
+    expect(first).to_have_text(re.compile(r"^\d\d:\d\d$"))
     title = first.get_attribute("title") or ""
     assert " UTC = " in title
     assert "GMT+5:30" in title
@@ -156,7 +209,15 @@ def test_everything_works_without_javascript(
 ) -> None:
     page = signed_in_page(olga, java_script_enabled=False)
     page.goto(LOG)
-    assert page.locator("tbody time").first.get_attribute("title")
+    assert page.locator(".story time").first.get_attribute("title")
+    page.locator(".more-filters summary").click()
+    page.get_by_label("Since").fill("2026-01-01T00:00")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name="Remove filter Since").click()
+    page.get_by_text("What moved while this was in force").first.click()
+    page.get_by_role("link", name="Every tag that moved").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("What moved while this was in force")
+    page.goto(LOG)
     page.get_by_role("link", name="Export the log").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()

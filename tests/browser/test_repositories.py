@@ -12,7 +12,7 @@ from workspaces.models import User, Workspace
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 REPOSITORIES = "/acme/repositories/"
-VISIBILITY = "/acme/repositories/acme/api/visibility/"
+VISIBILITY = "/acme/repositories/acme/api/-/visibility/"
 
 
 def tab_to(page: Page, text: str) -> None:
@@ -43,7 +43,7 @@ def test_a_repository_is_made_public_with_the_keyboard_alone(
     page.wait_for_url(f"**{REPOSITORIES}")
     tab_to(page, "Change visibility acme/api")
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**{VISIBILITY}")
+    page.wait_for_url(f"**{VISIBILITY}?next=*")
     tab_to(page, "Private")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("Public")).to_be_checked()

@@ -17,36 +17,45 @@ from immutability.locked_tags import (
     LockCount,
     LockedName,
     LockedTagQuery,
+    LockSort,
     count_locked,
     find_locked_tags,
     get_lock_status,
+    to_digest_range,
 )
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.conftest import LATEST, is_postgresql
+from tests.conftest import AA, BB, LATEST, is_postgresql
 from tests.immutability.making import make_lock, make_locks
 from workspaces.models import Workspace
+from workspaces.search import parse_search
 
 pytestmark = pytest.mark.django_db
 
 COVERS_MOST = PolicyRule("Most", "^(v|rc)")
 QUERIES = [
     LockedTagQuery(),
-    LockedTagQuery("v1"),
-    LockedTagQuery("V1."),
-    LockedTagQuery("acme/web"),
-    LockedTagQuery("web:rc"),
-    LockedTagQuery("no-such-thing"),
-    LockedTagQuery("%"),
+    LockedTagQuery(parse_search("v1")),
+    LockedTagQuery(parse_search("V1.")),
+    LockedTagQuery(parse_search("acme/web")),
+    LockedTagQuery(parse_search("web:rc")),
+    LockedTagQuery(parse_search("no-such-thing")),
+    LockedTagQuery(parse_search("%")),
     LockedTagQuery(repository=RepositoryName("acme/api")),
     LockedTagQuery(tag=TagName("v1.0")),
     LockedTagQuery(tag=TagName("V1.0")),
     LockedTagQuery(tag=TagName("_")),
-    LockedTagQuery("rc", RepositoryName("acme/web"), TagName("rc3")),
+    LockedTagQuery(parse_search("rc"), RepositoryName("acme/web"), TagName("rc3")),
     *(LockedTagQuery(status=status) for status in LOCK_STATUSES),
-    LockedTagQuery("web", status="released"),
-    LockedTagQuery("other", status=SUSPENDED),
+    LockedTagQuery(parse_search("web"), status="released"),
+    LockedTagQuery(parse_search("sha256:bb")),
+    LockedTagQuery(parse_search("bbbbbb")),
+    LockedTagQuery(parse_search(f"acme/web@{BB}")),
+    LockedTagQuery(sort=LockSort.OLDEST),
+    LockedTagQuery(parse_search("web:rc"), sort=LockSort.OLDEST),
+    LockedTagQuery(parse_search("other"), status=SUSPENDED, sort=LockSort.OLDEST),
+    LockedTagQuery(parse_search("other"), status=SUSPENDED),
 ]
 
 
@@ -69,7 +78,7 @@ def many(acme: Workspace, globex: Workspace, protect: Callable[..., Policy]) -> 
         repository = ("acme/api", "acme/web")[number % 2]
         name = ("v1.{}", "rc{}", "other{}", "v1.0-{}")[number % 4].format(number)
         state = LockState.RELEASED if number % 7 == 0 else LockState.LOCKED
-        make_lock(acme, name, state, repository=repository)
+        make_lock(acme, name, state, BB if number % 9 == 0 else AA, repository=repository)
     make_lock(acme, "_")
     make_lock(acme, "v1.0", "reserved", repository="acme/web")
     make_lock(globex, "v1.0", repository="globex/web")
@@ -77,12 +86,13 @@ def many(acme: Workspace, globex: Workspace, protect: Callable[..., Policy]) -> 
 
 
 def expect(workspace: Workspace, query: LockedTagQuery) -> list[int]:
-    """Return the ids that match, newest first, found in the plainest way."""
+    """Return the ids that match, in order, found in the plainest way."""
     policy = read_policy(workspace)
+    order = "id" if query.sort is LockSort.OLDEST else "-id"
     return [
         row.id
-        for row in LockedTag.objects.filter(workspace=workspace).order_by("-id")
-        if query.text.lower() in f"{row.repository}:{row.tag}".lower()
+        for row in LockedTag.objects.filter(workspace=workspace).order_by(order)
+        if query.search.matches(row.repository, row.tag, row.digest)
         and query.repository in (None, RepositoryName(row.repository))
         and query.tag in (None, TagName(row.tag))
         and query.status in ("", get_lock_status(row, policy))
@@ -104,7 +114,8 @@ def find_all(workspace: Workspace, query: LockedTagQuery, limit: int) -> list[in
         found += [row.id for row, _ in page.locks]
         if not page.next_before:
             return found
-        assert not before or page.next_before < before
+        is_oldest = query.sort is LockSort.OLDEST
+        assert not before or (page.next_before < before) is not is_oldest
         before = page.next_before
     raise AssertionError("the pages have no end")
 
@@ -145,7 +156,7 @@ def test_text_that_an_index_finds_is_found_behind_what_is_looked_through(
     many: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locked_tags, "MAX_SCANNED", 5)
-    page = find_locked_tags(many, read_policy(many), LockedTagQuery("v1.0-3"))
+    page = find_locked_tags(many, read_policy(many), LockedTagQuery(parse_search("v1.0-3")))
     # SQLite has no such index, and goes on with the next page.
     assert page.is_whole is is_postgresql()
     assert [row.tag for row, _ in page.locks] == (
@@ -192,6 +203,12 @@ def test_a_rare_state_is_found_by_its_index(planned: Workspace) -> None:
     assert "locked_tag_rare_state" in plans[0], plans[0]
 
 
+@pytest.mark.both_databases
+def test_a_digest_is_found_by_its_index(planned: Workspace) -> None:
+    wanted = LockedTag.objects.filter(to_digest_range("sha256:bb"), workspace=planned)
+    assert "locked_tag_digest" in wanted.explain()
+
+
 @pytest.mark.skipif("not is_postgresql()")
 @pytest.mark.parametrize(
     "lookup",
@@ -210,7 +227,11 @@ def test_text_is_found_by_its_index(planned: Workspace, lookup: Any) -> None:
 @pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("query", "most"),
-    [(LockedTagQuery(), 3), (LockedTagQuery("v1"), 5), (LockedTagQuery(status=SUSPENDED), 3)],
+    [
+        (LockedTagQuery(), 3),
+        (LockedTagQuery(parse_search("v1")), 5),
+        (LockedTagQuery(status=SUSPENDED), 3),
+    ],
     ids=str,
 )
 def test_a_page_costs_a_few_statements(

@@ -214,7 +214,7 @@ def test_a_request_that_waited_while_its_admin_was_demoted_changes_nothing(
             "/acme/settings/access-tokens/",
             {"name": "mine", "scopes": "admin", "expiry": "never"},
         ),
-        "repository": ("/acme/repositories/acme/api/visibility/", {"visibility": "public"}),
+        "repository": ("/acme/repositories/acme/api/-/visibility/", {"visibility": "public"}),
     }[what]
 
     def demote() -> None:

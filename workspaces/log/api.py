@@ -21,7 +21,7 @@ from workspaces.log.export import (
     export_log,
 )
 from workspaces.log.keys import KeyFileError, verifier_key
-from workspaces.log.kinds import EventKind
+from workspaces.log.kinds import EventKind, KindGroup
 from workspaces.log.models import REF_LENGTH, Checkpoint, LockEvent
 from workspaces.log.places import TooManyExportsError
 from workspaces.log.query import (
@@ -106,7 +106,10 @@ def _text(name: str, description: str = "") -> OpenApiParameter:
     return OpenApiParameter(name, {"type": "string", "maxLength": limit}, description=description)
 
 
+_MOMENT = "In UTC: a day (2026-05-01) or a time (2026-05-01T14:30, 2026-05-01T14:30:15)."
 _FILTERS = [
+    _text("q", "Words, each a part of a tag, repository, actor or rule, or a digest's beginning."),
+    OpenApiParameter("group", enum=[group.value for group in KindGroup]),
     _text("repository", 'The full name, like "acme/api".'),
     _text("tag"),
     OpenApiParameter("kind", enum=[kind.value for kind in EventKind]),
@@ -114,8 +117,8 @@ _FILTERS = [
     _text("rule", "The name of a rule."),
     _text("digest", "A digest, or its first characters."),
     _text("ref", "The ref of one event."),
-    OpenApiParameter("since", OpenApiTypes.DATE, description="The first day, in UTC: 2026-05-01."),
-    OpenApiParameter("until", OpenApiTypes.DATE, description="The last day, in UTC."),
+    _text("since", f"From then on. {_MOMENT}"),
+    _text("until", f"Up to its end. {_MOMENT}"),
 ]
 _PLACES = [
     _text("before", "The events right before the one with this ref."),

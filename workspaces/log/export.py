@@ -210,7 +210,7 @@ def forget_exports() -> int:
 def _find_matches(slug: str, checkpoint: Checkpoint, form: LogFilterForm) -> Matches:
     """Return what matches a valid `form`, up to a checkpoint."""
     sealed = LockEvent.objects.filter(
-        form.to_condition(),
+        form.to_whole_condition(slug),
         workspace=slug,
         seal__workspace=slug,
         seal__sequence__lte=checkpoint.sequence,

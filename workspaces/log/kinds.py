@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+REF_LENGTH = 12
+
 
 class EventKind(StrEnum):
     """The kind of an event, as models, API and pages name it."""
@@ -75,3 +77,54 @@ TAG_EVENT_KINDS = frozenset(
     for kind in EventKind
     if kind.split(".")[0] in ("tag", "push", "delete", "lock", "claim", "drift", "repeats")
 )
+
+
+class KindGroup(StrEnum):
+    """Kinds that people look for together."""
+
+    REFUSED = "refused"
+    SETTINGS = "settings"
+    LOCKED = "locked"
+    RELEASED = "released"
+    PEOPLE = "people"
+
+    @property
+    def label(self) -> str:
+        return _GROUP_LABELS[self]
+
+
+_GROUP_LABELS = {
+    KindGroup.REFUSED: "Refused",
+    KindGroup.SETTINGS: "Settings",
+    KindGroup.LOCKED: "Locked",
+    KindGroup.RELEASED: "Released and deleted",
+    KindGroup.PEOPLE: "People and tokens",
+}
+
+# Identical pushes and drift belong to none: "Everything" has them.
+KIND_GROUPS = {
+    KindGroup.REFUSED: frozenset({EventKind.PUSH_REFUSED, EventKind.DELETE_REFUSED}),
+    KindGroup.SETTINGS: frozenset(
+        {
+            EventKind.SETTINGS_CHANGED,
+            EventKind.SETTINGS_COUNTED,
+            EventKind.REPOSITORY_PUBLISHED,
+            EventKind.REPOSITORY_CLOSED,
+        }
+    ),
+    KindGroup.LOCKED: frozenset({EventKind.TAG_LOCKED, EventKind.TAG_ADOPTED}),
+    KindGroup.RELEASED: frozenset(
+        {
+            EventKind.TAG_DELETED,
+            EventKind.LOCK_ENDED,
+            EventKind.LOCK_RELEASED,
+            EventKind.LOCK_FREED,
+            EventKind.CLAIM_DROPPED,
+        }
+    ),
+    KindGroup.PEOPLE: frozenset(
+        kind
+        for kind in EventKind
+        if kind.split(".")[0] in ("workspace", "member", "invitation", "password", "email", "token")
+    ),
+}

@@ -6,9 +6,9 @@ from django.db import models
 from django.db.models.functions import Now
 
 from workspaces.access import ActorKind
+from workspaces.log.kinds import REF_LENGTH as REF_LENGTH
 from workspaces.log.kinds import EventKind
 
-REF_LENGTH = 12
 MAX_REASON_LENGTH = 500
 
 

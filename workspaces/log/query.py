@@ -1,23 +1,31 @@
 """Read the log: one set of filters for page and API, and paging that stays fast far back."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Any
 
 from django import forms
 from django.db import connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import CharField, F, Func, Q, QuerySet
 from django.db.models.expressions import OrderBy
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import IContains
 
 from workspaces.access import Permission
 from workspaces.callers import Access
-from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
+from workspaces.log.kinds import KIND_GROUPS, TAG_EVENT_KINDS, EventKind, KindGroup
 from workspaces.log.models import REF_LENGTH, LockEvent
+from workspaces.log.search import MAX_SEARCH_WORDS, Word, parse_search
 from workspaces.queries import FilterForm
+from workspaces.search import MAX_SEARCH_LENGTH
 
 EVENTS_PER_PAGE = 50
 MAX_EVENTS_PER_PAGE = 200
+# How many of the newest events a page looks through for what is searched.
+MAX_SCANNED = 10_000
+# How many events an index may find, and they are still put in order and shown from the newest.
+MAX_FOUND = 5_000
 
 # A digest's beginning with this many characters picks few events out of many; with fewer, the next
 # page is full after some thousand events of any digest.
@@ -30,7 +38,13 @@ _WHOLE_CHARACTERS = 64
 # A digest or its beginning, and whoever types it need not know that it is lower case.
 _DIGEST = r"\A(?:[A-Za-z0-9+._-]+:)?[A-Za-z0-9=_-]*\Z"
 _REF = rf"\A[0-9A-Za-z]{{{REF_LENGTH}}}\Z"
-_A_DAY = "Write a day like 2026-05-01."
+_A_MOMENT = "Enter a day like 2026-05-01, or a time like 2026-05-01T14:30."
+_A_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MAX_MOMENT_LENGTH = len("2026-05-01T14:30:15Z")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?Z?", re.ASCII)
+# What the index of text can find: it has groups of three characters of each word, which two blanks
+# before it and one behind it belong to.
+_INDEXED_TEXT = re.compile(r"[^\W_]{3}|[^\W_]{2}[\W_]|[\W_][^\W_]")
 
 
 class RefField(forms.RegexField):
@@ -48,23 +62,81 @@ class RefField(forms.RegexField):
         return ref.upper()
 
 
-class DayField(forms.DateField):
-    """A day in UTC."""
+class MomentInput(forms.DateTimeInput):
+    """A day and a time of day, in UTC. A whole day is shown by its first or its last minute."""
+
+    input_type = "datetime-local"
+
+    def __init__(self, *, whole_day: str) -> None:
+        super().__init__()
+        self._whole_day = whole_day
+
+    def format_value(self, value: Any) -> str | None:
+        """Return what browsers show of what was typed."""
+        if isinstance(value, str):
+            return f"{value}T{self._whole_day}" if _A_DAY.fullmatch(value) else value
+        return super().format_value(value)
+
+
+class MomentField(forms.CharField):
+    """A day, or a moment of one to the minute or second, in UTC: its beginning or its end.
+
+    What happened within the minute or the second that was typed belongs to the period.
+    """
+
+    def __init__(self, *, is_end: bool, **options: Any) -> None:
+        self._is_end = is_end
+        widget = MomentInput(whole_day="23:59" if is_end else "00:00")
+        options |= {"max_length": _MAX_MOMENT_LENGTH, "help_text": "UTC"}
+        super().__init__(required=False, widget=widget, **options)
+        # Of a text, which this is not in a browser.
+        self.widget.attrs.pop("maxlength", None)
+
+    def clean(self, value: Any) -> datetime | None:
+        """Return the moment, or None where nothing was typed."""
+        text: str = super().clean(value)
+        if not text:
+            return None
+        found = _MOMENT.fullmatch(text)
+        try:
+            if found is None and not _A_DAY.fullmatch(text):
+                raise ValueError
+            day = datetime.strptime(text[:10], "%Y-%m-%d").replace(tzinfo=UTC).date()
+            at = time.fromisoformat(f"{found[2]}{found[3] or ''}") if found else None
+        except ValueError as error:
+            raise forms.ValidationError(_A_MOMENT, code="invalid") from error
+        if not self._is_end:
+            return datetime.combine(day, at or time(), UTC)
+        if at is None:
+            return datetime.combine(day, time.max, UTC)
+        last_second = at.second if found and found[3] else 59
+        return datetime.combine(day, at.replace(second=last_second, microsecond=999_999), UTC)
+
+
+class SearchField(forms.CharField):
+    """What people type or paste: parts of names, a digest's beginning, the ref of an event."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            required=False,
-            input_formats=["%Y-%m-%d"],
-            widget=forms.DateInput({"type": "date"}),
-            help_text="UTC",
-            error_messages={"invalid": _A_DAY},
-            **options,
-        )
+        super().__init__(required=False, max_length=MAX_SEARCH_LENGTH, **options)
+
+    def clean(self, value: Any) -> str:
+        """Refuse more words than one search looks for."""
+        text: str = super().clean(value)
+        if len(parse_search(text)) > MAX_SEARCH_WORDS:
+            raise forms.ValidationError(f"Search for at most {MAX_SEARCH_WORDS} words.")
+        return text
 
 
 class LogFilterForm(FilterForm):
     """What to look for. Every field is optional."""
 
+    q = SearchField(label="Tag, repository, person, rule or digest")
+    group = forms.ChoiceField(
+        label="Events",
+        required=False,
+        choices=[("", "Everything"), *((group.value, group.label) for group in KindGroup)],
+        error_messages={"invalid_choice": f"Must be one of: {', '.join(KindGroup)}."},
+    )
     repository = forms.RegexField(
         "/",
         required=False,
@@ -90,8 +162,8 @@ class LogFilterForm(FilterForm):
         error_messages={"invalid": "Write a digest, like sha256:ab12…, or its first characters."},
     )
     ref = RefField(label="Reference")
-    since = DayField(label="From")
-    until = DayField(label="To")
+    since = MomentField(label="Since", is_end=False)
+    until = MomentField(label="Until", is_end=True)
 
     @classmethod
     def for_access(cls, access: Access, data: Any) -> "LogFilterForm":
@@ -101,6 +173,10 @@ class LogFilterForm(FilterForm):
             form.fields["kind"].choices = [  # type: ignore[attr-defined]
                 ("", "Any event"),
                 *((kind.value, kind.label) for kind in EventKind if kind in TAG_EVENT_KINDS),
+            ]
+            form.fields["group"].choices = [  # type: ignore[attr-defined]
+                ("", "Everything"),
+                *((group.value, group.label) for group in visible_groups(access)),
             ]
         return form
 
@@ -122,6 +198,8 @@ class LogFilterForm(FilterForm):
         for name in ("repository", "tag", "kind", "actor"):
             if name in wanted:
                 condition &= Q(**{name: wanted[name]})
+        if "group" in wanted:
+            condition &= Q(kind__in=KIND_GROUPS[KindGroup(wanted["group"])])
         # An index that leaves out the events without a value is used only where they are ruled out.
         if "tag" in wanted:
             condition &= ~Q(tag="")
@@ -130,13 +208,19 @@ class LogFilterForm(FilterForm):
         if "digest" in wanted:
             begin = _normalize_digest(wanted["digest"])
             condition &= _begins("digest", begin) | _begins("other_digest", begin)
-        if "ref" in wanted:
-            condition &= Q(ref=wanted["ref"])
-        if "since" in wanted:
-            condition &= Q(at__gte=datetime.combine(wanted["since"], time(), UTC))
-        if "until" in wanted:
-            condition &= Q(at__lte=datetime.combine(wanted["until"], time.max, UTC))
+        for name, column in (("ref", "ref"), ("since", "at__gte"), ("until", "at__lte")):
+            if name in wanted:
+                condition &= Q(**{column: wanted[name]})
         return condition
+
+    def to_whole_condition(self, slug: str) -> Q:
+        """Return the condition on events of the workspace `slug`, with what is searched for."""
+        words = (to_condition(word) for word in self.to_words(slug))
+        return Q(self.to_condition(), *words)
+
+    def to_words(self, slug: str) -> tuple[Word, ...]:
+        """Return what is searched for in a valid form, word by word."""
+        return parse_search(self.cleaned_data.get("q", ""), slug)
 
     @property
     def has_telling_beginning(self) -> bool:
@@ -150,6 +234,11 @@ class LogPageForm(LogFilterForm):
 
     before = RefField(widget=forms.HiddenInput)
     after = RefField(widget=forms.HiddenInput)
+
+    def __init__(self, data: Any = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        # The groups of kinds are links.
+        self.fields["group"].widget = forms.HiddenInput()
 
     def clean(self) -> None:
         """Refuse two places at once."""
@@ -169,12 +258,14 @@ class LogPage:
     """Some events, newest first.
 
     `older_before` is the ref that the page of older events comes before, and `newer_after` the one
-    that the page of newer events comes after. Each is empty where there is no such page.
+    that the page of newer events comes after. Each is empty where there is no such page. With
+    `is_whole` false, the page might have more, had the search gone on: the next page does.
     """
 
     events: list[LockEvent]
     older_before: str = ""
     newer_after: str = ""
+    is_whole: bool = True
 
 
 def visible_events(access: Access) -> QuerySet[LockEvent]:
@@ -187,6 +278,13 @@ def visible_events(access: Access) -> QuerySet[LockEvent]:
     if access.may(Permission.VIEW_ALL_EVENTS):
         return events
     return events.filter(kind__in=TAG_EVENT_KINDS)
+
+
+def visible_groups(access: Access) -> list[KindGroup]:
+    """Return the groups of kinds of which the caller may read events."""
+    if access.may(Permission.VIEW_ALL_EVENTS):
+        return list(KindGroup)
+    return [group for group in KindGroup if KIND_GROUPS[group] <= TAG_EVENT_KINDS]
 
 
 def find_events(
@@ -203,27 +301,95 @@ def find_events(
     """
     visible = visible_events(access)
     found = visible.filter(form.to_condition())
-    is_fenced = form.has_telling_beginning
-    if after and not before:
-        newer = _beyond(found, visible.filter(ref=after), is_newer=True)
-        rows = list(newer.order_by(*_order(is_fenced=is_fenced, newest_first=False))[: limit + 1])
-        events = rows[:limit][::-1]
-        if not events:
-            return LogPage([])
-        return LogPage(events, events[-1].ref, events[0].ref if len(rows) > limit else "")
-    if before:
-        found = _beyond(found, visible.filter(ref=before), is_newer=False)
-    rows = list(found.order_by(*_order(is_fenced=is_fenced, newest_first=True))[: limit + 1])
-    events = rows[:limit]
-    return LogPage(
-        events,
-        events[-1].ref if len(rows) > limit else "",
-        events[0].ref if before and events else "",
-    )
+    is_newer = bool(after and not before)
+    if before or after:
+        found = _beyond(found, visible.filter(ref=before or after), is_newer=is_newer)
+    order = _order(is_fenced=form.has_telling_beginning, newest_first=not is_newer)
+    words = form.to_words(access.workspace.slug)
+    if words:
+        rows, last = _search(visible, found, words, limit, is_newer=is_newer)
+    else:
+        rows, last = list(found.order_by(*order)[: limit + 1]), ""
+    following = rows[limit - 1].ref if len(rows) > limit else last
+    events = rows[:limit][::-1] if is_newer else rows[:limit]
+    is_whole = following != last or not last
+    if is_newer:
+        return LogPage(events, events[-1].ref if events else "", following, is_whole)
+    return LogPage(events, following, events[0].ref if before and events else "", is_whole)
+
+
+def _search(
+    visible: QuerySet[LockEvent],
+    found: QuerySet[LockEvent],
+    words: tuple[Word, ...],
+    limit: int,
+    *,
+    is_newer: bool,
+) -> tuple[list[LockEvent], str]:
+    """Return the first of `found` that match, one more than `limit`, and where the search ended.
+
+    It looks through the next MAX_SCANNED events, and only then at all that an index finds. Ended
+    is the ref of the last event that was looked at, or nothing where all were.
+    """
+    order = _order(is_fenced=False, newest_first=not is_newer)
+    wanted = found.filter(*(to_condition(word) for word in words))
+    ends = list(found.order_by(*order).values_list("ref", flat=True)[MAX_SCANNED - 1 :][:2])
+    if len(ends) < 2:
+        return list(wanted.order_by(*order)[: limit + 1]), ""
+    end = visible.filter(ref=ends[0])
+    near = _beyond(wanted, end, is_newer=not is_newer, is_inclusive=True)
+    rows = list(near.order_by(*order)[: limit + 1])
+    if len(rows) <= limit and any(_is_indexed(word) for word in words):
+        ids = list(wanted.values_list("id", flat=True)[: MAX_FOUND + 1])
+        if len(ids) <= MAX_FOUND:
+            all_rows = LockEvent.objects.filter(id__in=ids).order_by(*order)
+            return list(all_rows[: limit + 1]), ""
+    return rows, ends[0]
+
+
+class EventText(Func):
+    """What an event names: tag, actor and rule. The index of text has it in upper case."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " || ' ' || "
+    output_field = CharField()
+
+    def __init__(self) -> None:
+        super().__init__(_EventTag(), "actor", "rule_name")
+
+
+class _EventTag(Func):
+    template = "(%(expressions)s)"
+    arg_joiner = " || ':' || "
+    output_field = CharField()
+
+    def __init__(self) -> None:
+        super().__init__("repository", "tag")
+
+
+def to_condition(word: Word) -> Q:
+    """Return the condition on the events that a word matches."""
+    condition = Q(IContains(EventText(), word.text)) if word.text else Q()
+    if word.digest:
+        condition |= _begins("digest", word.digest) | _begins("other_digest", word.digest)
+    if word.ref:
+        condition |= Q(ref=word.ref)
+    return condition
+
+
+def _is_indexed(word: Word) -> bool:
+    """Whether an index finds what a word matches."""
+    if not word.text:
+        return True
+    return connection.vendor == "postgresql" and bool(_INDEXED_TEXT.search(word.text))
 
 
 def _beyond(
-    found: QuerySet[LockEvent], place: QuerySet[LockEvent], *, is_newer: bool
+    found: QuerySet[LockEvent],
+    place: QuerySet[LockEvent],
+    *,
+    is_newer: bool,
+    is_inclusive: bool = False,
 ) -> QuerySet[LockEvent]:
     """Return those of `found` that are newer, or older, than the one event of `place`.
 
@@ -231,9 +397,10 @@ def _beyond(
     so that the first condition alone finds the place in an index.
     """
     at, identifier = place.values("at")[:1], place.values("id")[:1]
-    if is_newer:
-        return found.filter(Q(at__gte=at) & (Q(at__gt=at) | Q(id__gt=identifier)))
-    return found.filter(Q(at__lte=at) & (Q(at__lt=at) | Q(id__lt=identifier)))
+    way = "gt" if is_newer else "lt"
+    id_way = f"{way}e" if is_inclusive else way
+    later = Q(**{f"at__{way}": at}) | Q(**{f"id__{id_way}": identifier})
+    return found.filter(Q(**{f"at__{way}e": at}) & later)
 
 
 def _order(*, is_fenced: bool, newest_first: bool) -> list[OrderBy]:

@@ -1,7 +1,9 @@
-"""The statements that write events, and count those that repeat: the hot path."""
+"""The statements that write events, and count those that repeat: the hot path. And counts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from workspaces.database import Table, change, fetch, marks, read_time
 from workspaces.log.models import EventOrigin, EventRepeat, LockEvent
@@ -68,3 +70,41 @@ def insert_repeat(workspace: str, fingerprint: str, hour: datetime, event_id: in
         f"VALUES {marks(5)}",
         (workspace, fingerprint, _REPEATS.prepare("hour", hour), event_id, 0),
     )
+
+
+@dataclass(frozen=True)
+class Span:
+    """Events of some kinds, from a moment on and up to another one; None is open."""
+
+    kinds: Collection[str]
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def count_events(workspace: str, spans: Sequence[Span], at_most: int) -> list[int]:
+    """Return how many events there are in each span, each counted up to `at_most`: at once."""
+    if not spans:
+        return []
+    counts, values = [], []
+    for span in spans:
+        condition, named = _describe_span(workspace, span)
+        counts.append(
+            f"(SELECT COUNT(*) FROM (SELECT 1 FROM {_EVENTS.name} WHERE {condition} "
+            "LIMIT %s) AS counted)"
+        )
+        values += [*named, at_most]
+    [row] = fetch(f"SELECT {', '.join(counts)}", values)
+    return list(row)
+
+
+def _describe_span(workspace: str, span: Span) -> tuple[str, list[Any]]:
+    kinds = sorted(span.kinds)
+    condition = f"workspace = %s AND kind IN {marks(len(kinds))}"
+    values: list[Any] = [workspace, *kinds]
+    if span.since is not None:
+        condition += " AND at >= %s"
+        values.append(_EVENTS.prepare("at", span.since))
+    if span.until is not None:
+        condition += " AND at <= %s"
+        values.append(_EVENTS.prepare("at", span.until))
+    return condition, values

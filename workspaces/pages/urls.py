@@ -5,7 +5,7 @@ from django.urls import path
 
 from workspaces.pages.access_tokens import access_tokens, revoke_page
 from workspaces.pages.account import PasswordLinkView, account, forgotten_password
-from workspaces.pages.checkpoint import checkpoint
+from workspaces.pages.checkpoint import checkpoint, download_checkpoint
 from workspaces.pages.export import download_export, export_page, export_progress
 from workspaces.pages.home import home
 from workspaces.pages.invitations import continue_invitation, invitation
@@ -56,6 +56,9 @@ urlpatterns = [
     ),
     path("<str:slug>/lock-log/", lock_log, name="lock-log"),
     path("<str:slug>/lock-log/checkpoint/", checkpoint, name="log-checkpoint"),
+    path(
+        "<str:slug>/lock-log/checkpoint/download/", download_checkpoint, name="download-checkpoint"
+    ),
     path("<str:slug>/lock-log/export/", export_page, name="export-log"),
     path("<str:slug>/lock-log/export/download/", download_export, name="download-log"),
     path("<str:slug>/lock-log/export/<uuid:export_id>/", export_progress, name="export-progress"),

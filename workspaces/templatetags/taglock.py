@@ -45,6 +45,40 @@ def second(value: datetime) -> SafeString:
 
 
 @register.filter
+def minute(value: datetime) -> SafeString:
+    """Show a time to the minute, under a heading that says UTC."""
+    utc = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        utc.strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+@register.filter
+def day(value: datetime) -> SafeString:
+    """Show the day of a time, under a heading that says UTC; the second is in its title."""
+    utc = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        utc.strftime("%Y-%m-%d"),
+    )
+
+
+@register.filter
+def marked(name: str, part: str) -> SafeString | str:
+    """Show a name with the part of it marked that was looked for, whatever its case."""
+    start = name.lower().find(part.lower()) if part else -1
+    if start < 0:
+        return name
+    end = start + len(part)
+    return format_html("{}<mark>{}</mark>{}", name[:start], name[start:end], name[end:])
+
+
+@register.filter
 def age(value: datetime) -> str:
     """Show how long ago a time was, in its largest unit: "2 s", "5 min", "3 h", "12 d"."""
     seconds = max(0, int((timezone.now() - value).total_seconds()))

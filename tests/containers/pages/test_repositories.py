@@ -19,7 +19,7 @@ from workspaces.log.models import LockEvent
 from workspaces.models import User, Workspace
 
 REPOSITORIES = "/acme/repositories/"
-VISIBILITY = "/acme/repositories/acme/api/visibility/"
+VISIBILITY = "/acme/repositories/acme/api/-/visibility/"
 
 
 def make(workspace: Workspace, *names: str, is_public: bool = False) -> None:
@@ -60,23 +60,22 @@ def test_a_repository_is_shown_with_its_visibility_and_last_push(
     ]
 
 
-def test_a_repository_leads_to_its_locked_tags_and_its_events(
-    acme: Workspace, admin: Browser
-) -> None:
+def test_a_repository_leads_to_its_tags_and_its_events(acme: Workspace, admin: Browser) -> None:
     make(acme, "acme/web")
     set_public(acme, RepositoryName("acme/api"), is_public=True, actor=SYSTEM)
     admin.open(REPOSITORIES)
     page = admin.follow("acme/api")
-    assert (page.heading, page.main.find(name="q")["value"]) == ("Locked tags", "acme/api")
+    assert page.heading == "acme/api"
     admin.open(REPOSITORIES)
     page = admin.follow("Lock log of acme/api")
-    assert [row[1:3] for row in page.rows] == [["Repository made public", "acme/api"]]
+    said = [each.text for each in page.main.find_all(class_="story-said")]
+    assert said == ["Taglock made acme/api public: anyone can pull from it"]
 
 
 def test_the_event_says_what_was_and_what_is(acme: Workspace, admin: Browser) -> None:
     set_public(acme, RepositoryName("acme/api"), is_public=True, actor=SYSTEM)
     admin.open(f"/acme/lock-log/{LockEvent.objects.get(repository='acme/api').ref}")
-    assert admin.page.heading == "Repository made public"
+    assert admin.page.heading == "Taglock made acme/api public: anyone can pull from it"
     assert admin.page.facts["Repository"] == "acme/api"
     assert admin.page.rows == [["Is public", "no", "yes"]]
 
@@ -106,7 +105,7 @@ def test_others_than_admins_are_offered_nothing(
     browser: Browser = request.getfixturevalue(role)
     page = browser.open(REPOSITORIES)
     assert "Actions" not in [heading.text for heading in page.find_all("th", scope="col")]
-    assert [link for link in page.main.find_all("a") if "/visibility/" in link["href"]] == []
+    assert [link for link in page.main.find_all("a") if "/-/visibility/" in link["href"]] == []
     browser.open(VISIBILITY, status=403)
 
 
@@ -279,7 +278,7 @@ def test_what_is_no_repository_of_the_workspace_has_no_page(
 ) -> None:
     make(acme, "acme/api")
     make(globex, "globex/api", "acme/unknown")
-    address = f"/acme/repositories/{name}/visibility/"
+    address = f"/acme/repositories/{name}/-/visibility/"
     with nothing_written():
         admin.open(address, status=404)
         answer = admin.client.post(address, {"visibility": "public"})
@@ -289,5 +288,5 @@ def test_what_is_no_repository_of_the_workspace_has_no_page(
 def test_a_repository_named_like_an_address_has_its_page(acme: Workspace, admin: Browser) -> None:
     make(acme, "acme/visibility", "acme/repositories/x/visibility")
     for name in ("acme/visibility", "acme/repositories/x/visibility"):
-        page = admin.open(f"/acme/repositories/{name}/visibility/")
+        page = admin.open(f"/acme/repositories/{name}/-/visibility/")
         assert page.heading == f"Visibility of {name}"

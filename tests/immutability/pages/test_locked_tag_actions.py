@@ -63,7 +63,7 @@ def last_event(workspace: Workspace) -> tuple[str, str, str]:
 def test_the_list_leads_to_the_question(acme: Workspace, admin: Browser) -> None:
     lock(acme)
     admin.open(LIST)
-    page = admin.follow("Delete acme/api:v1.0.0")
+    page = admin.follow("Delete tag… acme/api:v1.0.0")
     assert page.heading == "Delete this locked tag?"
     assert page.title.startswith("Delete the locked tag")
     assert page.facts["Tag"] == "acme/api:v1.0.0"
@@ -103,7 +103,7 @@ def test_delete_and_reserve(acme: Workspace, admin: Browser) -> None:
     row = LockedTag.objects.get()
     assert (row.state, row.deleted_by) == ("reserved", "alice")
     assert last_event(acme) == ("tag.deleted", "alice", "Wrong base image")
-    assert page.rows[0][1].startswith("Reserved deleted by alice")
+    assert page.rows[0][2] == "Reserved"
 
 
 def test_delete_and_free(acme: Workspace, admin: Browser) -> None:
@@ -235,7 +235,7 @@ def test_the_name_needs_a_choice(acme: Workspace, admin: Browser, choice: str | 
 def test_release(acme: Workspace, admin: Browser) -> None:
     lock(acme)
     admin.open(LIST)
-    page = admin.follow("Release acme/api:v1.0.0")
+    page = admin.follow("Release lock… acme/api:v1.0.0")
     assert page.heading == "Release this locked tag?"
     page = admin.press("Release", reason="A fixed rebuild")
     assert page.redirects == [(LIST, 302)]
@@ -353,7 +353,7 @@ def test_what_happens_while_the_lock_is_not_held_yet_is_said(
     def be_late(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(f"immutability.pages.locked_tags.{button.lower()}_locked_tag", be_late)
+    monkeypatch.setattr(f"immutability.pages.lock_questions.{button.lower()}_locked_tag", be_late)
     with nothing_written():
         page = admin.press(button, status, reason="second")
     assert said in "".join([*page.banners, page.main.text])
@@ -378,7 +378,7 @@ def test_a_lock_in_another_state_than_was_shown_is_asked_about_again(
     with nothing_written():
         page = admin.press(button, reason="x")
     assert page.banners == [f"This lock is now {state}; nothing was changed."]
-    assert page.path == f"{LIST}{row.id}/delete/"
+    assert page.path.partition("?")[0] == f"{LIST}{row.id}/delete/"
 
 
 # Others.

@@ -1,11 +1,13 @@
 """The page "Locked tags": what each role finds there, search, filters, paging."""
 
+import re
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
 
+from containers.models import Tag as TagRecord
 from immutability import locked_tags
 from immutability.locked_tags import LOCKED_TAGS_PER_PAGE
 from immutability.models import LockedTag
@@ -60,10 +62,10 @@ def test_a_lock_is_shown_whole(
         [
             "acme/api:v1.0.0",
             "Locked",
-            BB,
-            "Release versions",
-            f"{locked_at:%Y-%m-%d %H:%M} UTC",
+            f"{BB} Copy the digest of v1.0.0",
             "dana",
+            f"{locked_at:%Y-%m-%d} by Release versions",
+            "Actions for acme/api:v1.0.0 History",
         ]
     ]
     assert page.find("caption").text == "1 tag, latest first"
@@ -86,12 +88,12 @@ def test_a_time_can_be_read_by_programs(protected: Workspace, member: Browser) -
 
 def test_a_lock_that_no_rule_made_says_all_tags(protected: Workspace, member: Browser) -> None:
     make_lock(protected, "v1")
-    assert member.open(LOCKED_TAGS).rows[0][3] == "All tags"
+    assert member.open(LOCKED_TAGS).rows[0][4].endswith(" by All tags")
 
 
 def test_an_adopted_tag_has_no_pusher(protected: Workspace, member: Browser) -> None:
     make_lock(protected, "v1", pushed_by="", pushed_by_kind="system")
-    assert member.open(LOCKED_TAGS).rows[0][5] == "–"
+    assert member.open(LOCKED_TAGS).rows[0][3] == "Not known"
 
 
 def test_the_newest_lock_comes_first(protected: Workspace, member: Browser) -> None:
@@ -116,14 +118,15 @@ def test_a_tag_leads_to_everything_that_happened_to_it(
 def test_each_state_is_said_in_words(every_state: Workspace, member: Browser) -> None:
     page = member.open(LOCKED_TAGS)
     states = {row[0].removeprefix("acme/api:"): row[1] for row in page.rows}
-    reserved = states.pop("reserved")
     assert states == {
         "locked": "Locked",
+        "reserved": "Reserved",
         "claimed": "Claimed",
         "released": "Released",
         "deleting": "Deleting",
     }
-    assert reserved.startswith("Reserved deleted by alice, 20")
+    [reserved] = [row[4] for row in page.rows if row[1] == "Reserved"]
+    assert re.fullmatch(r"Deleted 20[0-9-]{8} by alice", reserved)
 
 
 def test_a_lock_that_the_settings_do_not_cover_is_suspended(
@@ -158,7 +161,7 @@ def test_a_hostile_rule_name_is_shown_as_text(
     protect(acme, Protection.SOME, PolicyRule('<script>"&', "."))
     make_lock(acme, "v1", rule_name='<script>"&')
     page = member.open(LOCKED_TAGS)
-    assert page.rows[0][3] == '<script>"&'
+    assert page.rows[0][4].endswith(' by <script>"&')
     assert page.main.find_all("script") == []
 
 
@@ -169,15 +172,17 @@ def test_admins_are_offered_what_each_state_allows(every_state: Workspace, admin
     page = admin.open(LOCKED_TAGS)
     offered = {
         row.find("th").text.removeprefix("acme/api:"): [
-            link.text.split(" acme/")[0] for link in row.find(class_="actions").find_all("a")
+            link.text.split(" acme/")[0]
+            for link in row.find(class_="menu").find_all("a")
+            if link.text != "History"
         ]
         for row in page.find("tbody").find_all("tr")
     }
     assert offered == {
-        "locked": ["Release", "Delete"],
-        "reserved": ["Free"],
-        "released": ["Delete"],
-        "claimed": ["Drop claim"],
+        "locked": ["Release lock…", "Delete tag…"],
+        "reserved": ["Free name…"],
+        "released": ["Delete tag…"],
+        "claimed": ["Drop claim…"],
         "deleting": [],
     }
 
@@ -186,8 +191,12 @@ def test_each_action_names_its_tag_for_who_cannot_see_the_row(
     protected: Workspace, admin: Browser
 ) -> None:
     make_lock(protected, "v1")
-    links = admin.open(LOCKED_TAGS).find(class_="actions").find_all("a")
-    assert [link.text for link in links] == ["Release acme/api:v1", "Delete acme/api:v1"]
+    links = admin.open(LOCKED_TAGS).main.find(class_="menu").find_all("a")
+    assert [link.text for link in links] == [
+        "History",
+        "Release lock… acme/api:v1",
+        "Delete tag… acme/api:v1",
+    ]
 
 
 @pytest.mark.parametrize("role", ["member", "auditor"])
@@ -197,8 +206,8 @@ def test_others_are_offered_nothing(
     browser: Browser = request.getfixturevalue(role)
     page = browser.open(LOCKED_TAGS)
     assert len(page.rows) == 5
-    assert page.find_all(class_="actions") == []
-    assert "Actions" not in [heading.text for heading in page.find_all("th", scope="col")]
+    assert page.main.find_all(type="checkbox") == []
+    assert page.main.find_all("form", method="post") == []
     assert [link for link in page.main.find_all("a") if "/delete/" in link["href"]] == []
     assert page.main.find_all("script") == []
 
@@ -249,9 +258,10 @@ def test_search_finds_text_in_repository_and_tag(
 @pytest.mark.parametrize("state", ["locked", "reserved", "released", "claimed", "deleting"])
 def test_each_state_can_be_filtered(every_state: Workspace, member: Browser, state: str) -> None:
     member.open(LOCKED_TAGS)
-    page = member.press("Search", state=state)
+    page = member.follow(state.capitalize())
     assert tags_of(page) == [f"acme/api:{state}"]
-    assert page.find("option", selected=True)["value"] == state
+    [current] = page.main.find_all(class_="chip", aria_current="true")
+    assert current.text == state.capitalize()
     assert parse_qs(urlsplit(page.path).query) == {"state": [state]}
 
 
@@ -272,11 +282,14 @@ def test_search_and_state_are_combined_and_can_be_cleared(
     every_state: Workspace, member: Browser
 ) -> None:
     member.open(LOCKED_TAGS)
-    page = member.press("Search", q="ed", state="released")
+    member.follow("Released")
+    page = member.press("Search", q="ed")
     assert tags_of(page) == ["acme/api:released"]
-    page = member.follow("Clear")
-    assert (page.path, len(page.rows)) == (LOCKED_TAGS, 5)
-    assert "Clear" not in [link.text for link in page.find_all("a")]
+    page = member.follow("Remove filter ed")
+    assert tags_of(page) == ["acme/api:released"]
+    page = member.follow("All")
+    assert len(page.rows) == 5
+    assert "Clear search" not in [link.text for link in page.find_all("a")]
 
 
 def test_an_unknown_state_is_an_error(every_state: Workspace, member: Browser) -> None:
@@ -287,7 +300,7 @@ def test_an_unknown_state_is_an_error(every_state: Workspace, member: Browser) -
 
 
 def test_a_search_that_is_too_long_is_an_error(protected: Workspace, member: Browser) -> None:
-    page = member.open(f"{LOCKED_TAGS}?q={'x' * 256}")
+    page = member.open(f"{LOCKED_TAGS}?q={'x' * 1001}")
     assert list(read_errors(page)) == ["id_q"]
 
 
@@ -315,6 +328,40 @@ def test_garbage_in_the_address_breaks_nothing(
     assert member.open(f"{LOCKED_TAGS}?{query}").heading == "Locked tags"
 
 
+@pytest.mark.parametrize("text", ["acme/api:latest", "api:latest", f"acme/api@{BB}"])
+def test_a_tag_without_a_lock_is_looked_for_in_its_repository(
+    protected: Workspace, member: Browser, text: str
+) -> None:
+    make_lock(protected, "v1")
+    TagRecord.objects.create(workspace=protected, repository="acme/api", name="latest", digest=BB)
+    member.open(LOCKED_TAGS)
+    page = member.press("Search", q=text)
+    assert page.find(class_="empty").text.startswith("No locked tag matches.")
+    page = member.follow("Search all tags of acme/api")
+    assert page.heading == "acme/api"
+    assert page.rows[0][0] == "latest"
+
+
+def test_the_oldest_lock_can_come_first(protected: Workspace, member: Browser) -> None:
+    make_locks(protected, 60)
+    member.open(LOCKED_TAGS)
+    page = member.press("Sort", sort="oldest")
+    assert tags_of(page) == [f"acme/api:n{number}" for number in range(50)]
+    page = member.follow("Newer locked tags")
+    assert tags_of(page) == [f"acme/api:n{number}" for number in range(50, 60)]
+
+
+def test_one_repository_alone_can_be_listed_and_is_a_chip(
+    protected: Workspace, member: Browser
+) -> None:
+    make_lock(protected, "v1")
+    make_lock(protected, "v2", repository="acme/apis")
+    page = member.open(f"{LOCKED_TAGS}?repository=acme/api&q=v")
+    assert tags_of(page) == ["acme/api:v1"]
+    page = member.follow("Remove filter acme/api")
+    assert tags_of(page) == ["acme/apis:v2", "acme/api:v1"]
+
+
 # Nothing there.
 
 
@@ -323,7 +370,7 @@ def test_without_protection_the_empty_page_says_what_to_do_first(
 ) -> None:
     page = member.open(LOCKED_TAGS)
     empty = page.find(class_="empty")
-    assert empty.text.startswith("No tag is locked yet. Choose what to protect in")
+    assert empty.text.startswith("No tag is locked yet Choose what to protect in")
     link = empty.find("a")
     assert (link.text, link["href"]) == (
         "Container settings",
@@ -393,7 +440,7 @@ def test_behind_the_last_lock_there_is_nothing(protected: Workspace, member: Bro
 
 def test_a_lock_of_the_system_is_listed_too(protected: Workspace, member: Browser) -> None:
     make_lock(protected, "v1", pushed_by=SYSTEM.name, pushed_by_kind=SYSTEM.kind)
-    assert member.open(LOCKED_TAGS).rows[0][5] == "Taglock"
+    assert member.open(LOCKED_TAGS).rows[0][3] == "Taglock"
 
 
 # Where there are many.
@@ -406,7 +453,7 @@ def test_a_page_that_stops_early_says_so(
     make_locks(protected, 25)
     page = member.open("/acme/locked-tags/?q=n2")
     assert page.find("caption").text == (
-        "5 tags, latest first; older ones are looked through on the next page"
+        "5 tags, latest first; others are looked through on the next page"
     )
     page = member.open("/acme/locked-tags/?q=zz")
     assert page.find("p", class_="empty").text.startswith("No locked tag matches so far.")

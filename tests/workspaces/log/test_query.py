@@ -4,8 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.utils import timezone
 
-from tests.conftest import AA, BB, CC
+from tests.conftest import AA, BB, CC, is_postgresql
 from tests.workspaces.log.tampering import without_triggers, write_at
 from workspaces.access import (
     ROLE_PERMISSIONS,
@@ -17,6 +18,7 @@ from workspaces.access import (
     permissions_of_scopes,
 )
 from workspaces.callers import Access
+from workspaces.log import query
 from workspaces.log.append import Event, append_event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
@@ -394,3 +396,93 @@ def test_a_token_without_the_scope_audit_reads_no_events(acme: Workspace, scope:
 def test_a_token_with_the_scope_audit_reads_every_event(acme: Workspace) -> None:
     token = Access(acme, Actor("siem", ActorKind.TOKEN), permissions_of_scopes([Scope.AUDIT]))
     assert found(token) == ["-"]
+
+
+# Searching.
+
+
+def search_all(access: Access, text: str, *, limit: int = 2) -> tuple[list[str], int]:
+    """Return the tags on all pages of a search, newest first, and how many pages there were."""
+    form = LogFilterForm({"q": text})
+    assert form.is_valid(), form.errors
+    tags, before, pages = [], "", 0
+    while True:
+        page = find_events(access, form, before, limit)
+        tags += [event.tag for event in page.events]
+        pages += 1
+        if not page.older_before:
+            return tags, pages
+        before = page.older_before
+
+
+@pytest.fixture
+def many(acme: Workspace) -> list[str]:
+    """Twenty events, of which every fourth is of a release; their tags, newest first."""
+    moment = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    tags = [f"{'release' if n % 4 == 0 else 'nightly'}-{n}" for n in range(20)]
+    for number, tag in enumerate(tags):
+        write_at(moment + timedelta(minutes=number // 3), tag=tag, actor=f"p{number % 2}")
+    return tags[::-1]
+
+
+@pytest.mark.parametrize("scanned", [1, 2, 3, 7, 10_000])
+@pytest.mark.parametrize("text", ["RELEASE", "release", "e-", "api:r", "release p0"])
+@pytest.mark.both_databases
+def test_a_search_finds_everything_page_by_page(
+    auditor: Access,
+    many: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    scanned: int,
+    text: str,
+) -> None:
+    monkeypatch.setattr(query, "MAX_SCANNED", scanned)
+    expected = [tag for tag in many if tag.startswith("release")]
+    assert search_all(auditor, text)[0] == expected
+
+
+@pytest.mark.both_databases
+def test_a_search_that_ends_early_says_so_unless_an_index_finds_the_rest(
+    auditor: Access, many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "MAX_SCANNED", 2)
+    form = LogFilterForm({"q": "release-0"})
+    assert form.is_valid()
+    page = find_events(auditor, form)
+    if is_postgresql():
+        assert [event.tag for event in page.events] == ["release-0"]
+        assert (page.is_whole, page.older_before) == (True, "")
+    else:
+        assert (page.events, page.is_whole) == ([], False)
+        # The newest event is the making of the workspace.
+        last = LockEvent.objects.get(tag=many[0])
+        assert page.older_before == last.ref
+    # Where the index finds too many, they are looked for page by page too.
+    monkeypatch.setattr(query, "MAX_FOUND", 0)
+    assert not find_events(auditor, form).is_whole
+    assert search_all(auditor, "release-0") == (["release-0"], 11)
+
+
+@pytest.mark.both_databases
+def test_the_way_back_of_a_search_finds_what_the_way_there_did(
+    auditor: Access, many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "MAX_SCANNED", 3)
+    monkeypatch.setattr(query, "MAX_FOUND", 0)
+    form = LogFilterForm({"q": "release"})
+    assert form.is_valid()
+    tags: list[str] = []
+    after = LockEvent.objects.get(tag=many[-1]).ref
+    while after:
+        page = find_events(auditor, form, limit=2, after=after)
+        tags = [event.tag for event in page.events] + tags
+        after = page.newer_after
+    assert tags == [tag for tag in many if tag.startswith("release")][:-1]
+
+
+@pytest.mark.both_databases
+def test_a_search_finds_nothing_that_the_caller_may_not_read(acme: Workspace) -> None:
+    write_at(timezone.now(), kind="settings.changed", repository="", tag="", actor="erin")
+    write_at(timezone.now(), workspace="globex", actor="erin")
+    write_at(timezone.now(), tag="ours", actor="erin")
+    assert search_all(access_of(acme, Role.MEMBER), "erin")[0] == ["ours"]
+    assert search_all(access_of(acme, Role.AUDITOR), "erin")[0] == ["ours", ""]

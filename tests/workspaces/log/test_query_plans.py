@@ -12,7 +12,8 @@ from tests.conftest import AA, is_postgresql
 from workspaces.access import ROLE_PERMISSIONS, Actor, ActorKind, Role
 from workspaces.callers import Access
 from workspaces.log.models import LockEvent
-from workspaces.log.query import LogFilterForm, find_events
+from workspaces.log.query import LogFilterForm, find_events, to_condition
+from workspaces.log.search import parse_search
 from workspaces.models import Workspace
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.slow]
@@ -134,6 +135,20 @@ def test_a_place_in_the_list_is_a_place_in_the_index(auditor: Access) -> None:
     plan = read_plan(auditor, before="000000002001")
     bound = r"Index Cond: .*at <= " if is_postgresql() else r"event_by_time \(workspace=\? AND at<"
     assert re.search(bound, plan), plan
+
+
+@pytest.mark.parametrize("text", ["r3:v3", "person3", "Rule 3", "r3 person3"])
+def test_what_is_searched_for_is_found_by_the_index_of_text(auditor: Access, text: str) -> None:
+    if not is_postgresql():
+        # It looks through the newest events, and has no such index.
+        return
+    with connection.cursor() as cursor:
+        # Of so few rows it would rather go through all of a workspace.
+        for way in ("indexscan", "indexonlyscan"):
+            cursor.execute(f"SET LOCAL enable_{way} = off")
+        words = parse_search(text, "acme")
+        found = LockEvent.objects.filter(*(to_condition(word) for word in words))
+        assert "event_text" in found.explain()
 
 
 def test_a_telling_digest_is_looked_for_by_its_own_index_even_where_many_are_expected(

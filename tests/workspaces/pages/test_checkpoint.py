@@ -1,6 +1,10 @@
 """The page of the latest checkpoint: what to keep, and the button that makes one."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +12,7 @@ from django.db import transaction
 from django.test import Client
 
 from tests.page import Browser
+from tests.static.exports import SCRIPT
 from workspaces.access import SYSTEM
 from workspaces.log import seal
 from workspaces.log.append import Event, append_event, append_events
@@ -40,9 +45,57 @@ def test_the_page_shows_what_to_keep_as_it_is(acme: Workspace, auditor: Browser)
     note, key, verify, command = (each.raw_text for each in page.main.find_all("pre"))
     assert note == made.note
     assert key == verifier_key()
-    assert f'--key "{key}"' in verify
-    assert "curl --output verify_lock_log.py http://testserver/static/verify_lock_log.py" in verify
+    assert verify.startswith(
+        "curl -fsS -o verify_lock_log.py http://testserver/static/verify_lock_log.py\n"
+    )
     assert command == "python manage.py verify_lock_log acme"
+
+
+def test_the_checkpoint_can_be_downloaded(acme: Workspace, auditor: Browser) -> None:
+    made = make_checkpoint("acme")
+    assert made is not None
+    link = auditor.open(PAGE).main.find_with_text("a", "Download the checkpoint")
+    response = auditor.client.get(link["href"])
+    assert response.content == made.note.encode()
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    name = f"acme-checkpoint-{made.sequence}.note"
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+
+
+def test_there_is_nothing_to_download_before_the_first_checkpoint(
+    acme: Workspace, globex: Workspace, auditor: Browser
+) -> None:
+    make_checkpoint("globex")
+    assert "Download the checkpoint" not in auditor.open(PAGE).main.text
+    auditor.open(f"{PAGE}download/", 404)
+
+
+def test_the_command_works_as_it_is_copied(
+    acme: Workspace, auditor: Browser, tmp_path: Path
+) -> None:
+    make_checkpoint("acme")
+    page = auditor.open(PAGE)
+    for link in page.main.find("ol").find_all("a"):
+        response: Any = auditor.client.get(link["href"])
+        content = response.streaming_content if response.streaming else [response.content]
+        (tmp_path / link["download"]).write_bytes(b"".join(content))
+    verify = page.main.find("ol").find("pre").raw_text
+    download, command = verify.split("\n", 1)
+    assert download.endswith("/static/verify_lock_log.py")
+    shutil.copy(SCRIPT, tmp_path)
+    command = command.replace("python3", sys.executable, 1)
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("0 findings; ")
+    # Of a note that was altered, it says so.
+    [note] = tmp_path.glob("*.note")
+    note.write_text(note.read_text().replace("time 20", "time 19", 1))
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
 
 
 def test_a_press_makes_one_where_something_happened_and_the_latest_is_shown(
@@ -67,10 +120,11 @@ def test_members_see_how_far_the_log_is_sealed_and_no_more(
 ) -> None:
     make_checkpoint("acme")
     page = member.open("/acme/lock-log/")
-    assert "All events are sealed." in page.main.text
-    assert "The latest checkpoint is of event" in page.main.text
+    assert "All 2 events are sealed." in page.main.text
+    assert "Last checkpoint: event 2, " in page.main.text
     assert "checkpoint/" not in str([link["href"] for link in page.main.find_all("a")])
     member.open(PAGE, 403)
+    member.open(f"{PAGE}download/", 403)
 
 
 def test_a_checkpoint_of_another_workspace_is_not_shown(

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
 from django.db import transaction
 from django.test import Client
 
+from containers.names import parse_tag
 from immutability.actions import save_settings
 from immutability.actions.save_settings import save_container_settings
 from immutability.answers import Refusal
@@ -15,7 +17,7 @@ from immutability.policy.drafts import Draft
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.push.gate import push_manifest
 from immutability.reconcile.counts import run_counts
-from tests.conftest import AA, CACHES, LATEST, SEMVER
+from tests.conftest import AA, CACHES, LATEST, SEMVER, make_member
 from tests.immutability.core import Core
 from tests.immutability.making import make_lock
 from tests.immutability.registry_double import RegistryDouble, digest_of, image
@@ -27,12 +29,13 @@ from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
 from workspaces.log.models import EventRepeat, EventSeal, LockEvent
 from workspaces.log.seal import seal_events
+from workspaces.log.sentences import tell
 from workspaces.models import User, Workspace
+from workspaces.pages import lock_log
 
 LOG = "/acme/lock-log/"
 ONE, TWO = image("one"), image("two")
 DANA = Actor("dana", ActorKind.REGISTRY, Origin("192.0.2.7", "docker/28.0 <b>"))
-ANOTHER_IMAGE = "Somebody pushed another image under a tag that is locked."
 
 
 def record(event: Event, actor: Actor = DANA) -> LockEvent:
@@ -54,7 +57,7 @@ def changes_of(page: Page) -> dict[str, list[str]]:
 
 def rules_of(page: Page) -> list[str]:
     """Return what became of each rule, a line each."""
-    return [line.text for line in page.main.find(class_="plain").find_all("li")]
+    return [line.text for line in page.main.find(class_="pattern-changes").find_all("li")]
 
 
 @pytest.fixture
@@ -74,7 +77,8 @@ def core(protected: Workspace, protect: Callable[..., Policy]) -> Core:
 def test_each_kind_has_a_page(acme: Workspace, admin: Browser, kind: EventKind) -> None:
     event = record(Event(kind, "acme", "acme/api", "v1", digest=AA, details={"count": 3}))
     page = admin.open(f"{LOG}{event.ref}")
-    assert page.heading == kind.label
+    assert page.heading == str(tell(event))
+    assert page.facts["Event"] == kind.label
     assert page.title.startswith(f"{kind.label} {event.ref}")
     assert page.facts["Reference"] == event.ref
     assert page.facts["Count"] == "3"
@@ -96,9 +100,14 @@ def test_an_event_is_shown_whole(acme: Workspace, member: Browser) -> None:
         )
     )
     event.refresh_from_db()
-    assert member.open(f"{LOG}{event.ref}").facts == {
+    page = member.open(f"{LOG}{event.ref}")
+    assert page.heading == (
+        "dana via the registry released acme/api:v1.0.0, its next push can bring another image"
+    )
+    assert page.facts == {
         "Reference": event.ref,
         "Time": f"{event.at:%Y-%m-%d %H:%M} UTC",
+        "Event": "Lock released",
         "Tag": "acme/api:v1.0.0",
         "Digest": AA,
         "Actor": "dana via the registry",
@@ -111,7 +120,7 @@ def test_an_event_is_shown_whole(acme: Workspace, member: Browser) -> None:
 
 def test_a_reference_may_be_typed_in_small_letters(acme: Workspace, member: Browser) -> None:
     event = record(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1"))
-    assert member.open(f"{LOG}{event.ref.lower()}").heading == "Tag locked"
+    assert member.open(f"{LOG}{event.ref.lower()}").facts["Reference"] == event.ref
 
 
 def test_a_tag_event_leads_to_everything_that_happened_to_the_tag(
@@ -121,7 +130,11 @@ def test_a_tag_event_leads_to_everything_that_happened_to_the_tag(
     core.push("v1.0.0", image=TWO)
     open_latest(member, EventKind.PUSH_REFUSED)
     page = member.follow("Everything that happened to this tag")
-    assert [row[1] for row in page.rows] == ["Push refused", "Tag locked"]
+    said = [each.text for each in page.main.find_all(class_="story-said")]
+    assert said == [
+        "dana’s push of acme/api:v1.0.0 was refused",
+        "dana pushed and locked acme/api:v1.0.0",
+    ]
 
 
 # Refusals.
@@ -141,20 +154,70 @@ def refuse(core: Core) -> str:
 
 def test_the_link_in_a_refusal_opens_its_event_for_a_member(core: Core, member: Browser) -> None:
     page = member.open(refuse(core))
-    assert page.heading == "Push refused"
-    assert ANOTHER_IMAGE in page.main.text
-    assert page.facts["Locked to"] == digest_of(ONE)
-    assert page.facts["Pushed"] == digest_of(TWO)
+    assert page.heading == "dana via the registry’s push of acme/api:v1.0.0 was refused"
+    assert "The tag still points to the image that it was locked to." in page.main.text
+    assert page.facts["Locked to"].startswith(digest_of(ONE))
+    assert page.facts["Pushed"].startswith(digest_of(TWO))
     assert page.facts["Rule"] == f"{SEMVER.name} {SEMVER.pattern}"
 
 
 def test_a_refusal_says_what_to_do_next(core: Core, member: Browser) -> None:
     page = member.open(refuse(core))
-    assert page.find("h2").text == "What to do"
-    assert "Push under a new tag." in page.main.text
-    assert "ask an admin of Acme" in page.main.text
-    page = member.open(page.main.find_with_text("a", "Locked tags")["href"])
-    assert [row[0] for row in page.rows] == ["acme/api:v1.0.0"]
+    steps = page.main.find(class_="steps").find_all("li", class_=False)
+    assert page.main.find_all("h2")[0].text == "What to do"
+    host = urlsplit(settings.PUBLIC_URL).netloc
+    assert page.main.find("pre").text == (
+        f"docker tag {host}/acme/api:v1.0.0 {host}/acme/api:v1.0.1 "
+        f"docker push {host}/acme/api:v1.0.1"
+    )
+    assert "Or ask an admin to release v1.0.0" in steps[1].text
+    assert page.path in steps[1].find(class_="page-link").text
+
+
+def test_a_refusal_names_the_admins_to_ask(
+    core: Core, alice: User, olga: User, member: Browser
+) -> None:
+    make_member(core.workspace, "erik", Role.ADMIN)
+    gone = make_member(core.workspace, "gone", Role.ADMIN)
+    User.objects.filter(id=gone.id).update(is_active=False)
+    page = member.open(refuse(core))
+    names = page.main.find(aria_label="Admins of Acme").find_all("li")
+    assert [name.text for name in names] == ["alice", "erik"]
+
+
+def test_so_many_admins_are_named_and_no_more(
+    core: Core, member: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_log, "MAX_ADMINS_NAMED", 2)
+    for name in ("a", "b", "c"):
+        make_member(core.workspace, name, Role.ADMIN)
+    page = member.open(refuse(core))
+    names = page.main.find(aria_label="Admins of Acme").find_all("li")
+    assert [name.text for name in names] == ["a", "b", "and more"]
+
+
+def test_an_admin_is_led_to_the_lock(core: Core, admin: Browser) -> None:
+    page = admin.open(refuse(core))
+    page = admin.open(page.main.find_with_text("a", "find it in Locked tags")["href"])
+    assert page.heading == "Locked tags"
+
+
+@pytest.mark.parametrize(
+    ("tag", "following"),
+    [
+        ("v1.2.0", "v1.2.1"),
+        ("v1.2.9", "v1.2.10"),
+        ("1.2.0-alpine", "1.2.1-alpine"),
+        ("release-007", "release-008"),
+        ("prod", "prod-2"),
+        ("20260501123456", "20260501123456-2"),
+        ("x" * 128, "x" * 126 + "-2"),
+        ("9" * 7, "1" + "0" * 7),
+    ],
+)
+def test_the_next_tag_is_suggested(tag: str, following: str) -> None:
+    assert lock_log.suggest_tag(tag) == following
+    assert parse_tag(following)
 
 
 def test_the_link_leads_who_is_not_signed_in_over_sign_in_to_the_event(
@@ -163,7 +226,7 @@ def test_the_link_leads_who_is_not_signed_in_over_sign_in_to_the_event(
     browser = Browser(Client())
     browser.open(refuse(core))
     page = browser.press("Sign in", username="bob", password="demo")
-    assert page.heading == "Push refused"
+    assert page.facts["Event"] == "Push refused"
 
 
 def test_a_refused_identical_push_is_not_called_another_image(core: Core, member: Browser) -> None:
@@ -171,7 +234,9 @@ def test_a_refused_identical_push_is_not_called_another_image(core: Core, member
     core.push("v1", image=ONE)
     core.push("v1", image=ONE)
     page = open_latest(member, EventKind.PUSH_REFUSED)
-    assert page.facts["Locked to"] == page.facts["Pushed"] == digest_of(ONE)
+    assert page.facts["Digest"] == digest_of(ONE)
+    assert "Pushed" not in page.facts
+    assert "It was the same image again" in page.main.text
     assert "another image" not in page.main.text
 
 
@@ -190,7 +255,8 @@ def test_a_refused_delete_says_that_the_tag_is_still_there(core: Core, member: B
     core.push("v1.0.0", image=ONE)
     core.delete("v1.0.0")
     page = open_latest(member, EventKind.DELETE_REFUSED)
-    assert "It is still there." in page.main.text
+    assert "The tag is still there." in page.main.text
+    assert "Ask an admin to delete v1.0.0" in page.main.text
     assert page.facts["Reason"] == "only admins may delete a locked tag"
 
 
@@ -199,6 +265,7 @@ def test_an_identical_push_says_that_nothing_changed(core: Core, member: Browser
     core.push("v1.0.0", image=ONE)
     page = open_latest(member, EventKind.PUSH_IDENTICAL)
     assert "nothing changed, so the push was accepted" in page.main.text
+    assert "What to do" not in page.main.text
 
 
 @pytest.mark.parametrize(
@@ -209,7 +276,7 @@ def test_repeats_are_counted(core: Core, member: Browser, count: int, said: str 
     refuse(core)
     # Not by pushing again: at the turn of the hour that is another event.
     EventRepeat.objects.update(count=count)
-    assert open_latest(member, EventKind.PUSH_REFUSED).facts.get("Met again") == said
+    assert open_latest(member, EventKind.PUSH_REFUSED).facts.get("Repeated") == said
 
 
 # Settings and people.
@@ -268,9 +335,9 @@ def test_a_save_whose_locks_are_counted_later_leads_to_their_number_and_back(
     assert (page.facts["Locks suspended"], page.facts["Locks resumed"]) == ("2", "0")
     ref = page.facts["Reference"]
     page = admin.follow(page.facts["Counted"].split()[-1])
-    assert page.heading == "Locks counted"
-    assert (page.facts["Event"], page.facts["Locks suspended"]) == (ref, "2")
-    assert admin.follow(ref).heading == "Settings changed"
+    assert page.heading == "The change to version 2 suspended 2 locks and brought back 0"
+    assert (page.facts["About event"], page.facts["Locks suspended"]) == (ref, "2")
+    assert admin.follow(ref).facts["Event"] == "Settings changed"
 
 
 def test_rules_that_were_removed_are_shown_as_they_were(
@@ -306,9 +373,9 @@ def test_exceptions_that_were_changed_are_shown_beside_rules(
     protect(protected, Protection.ALL, exceptions=(LATEST,))
     protect(protected, Protection.ALL, SEMVER, exceptions=(CACHES,))
     page = open_latest(admin, EventKind.SETTINGS_CHANGED)
-    headings = [heading.text for heading in page.main.find_all("h3")]
-    assert headings == ["Rules", "Exceptions", "Values"]
-    lists = [[line.text for line in each.find_all("li")] for each in page.find_all(class_="plain")]
+    changes = page.main.find(class_="pattern-changes")
+    assert [heading.text for heading in changes.find_all("h3")] == ["Rules", "Exceptions"]
+    lists = [[line.text for line in each.find_all("li")] for each in changes.find_all("ul")]
     assert lists == [
         [f"+ Added: {SEMVER.name} {SEMVER.pattern}"],
         ["+ Added: Build caches ^buildcache", "− Removed: Moving latest ^latest$"],
@@ -413,7 +480,7 @@ def test_odd_details_break_nothing(
     acme: Workspace, admin: Browser, details: dict[str, Any] | None
 ) -> None:
     event = record(Event(EventKind.SETTINGS_CHANGED, "acme", details=details))
-    assert admin.open(f"{LOG}{event.ref}").heading == "Settings changed"
+    assert admin.open(f"{LOG}{event.ref}").facts["Event"] == "Settings changed"
 
 
 @pytest.mark.parametrize("repeats", [0, 3])

@@ -1,0 +1,32 @@
+"""What an address names: a repository, or a tag of it."""
+
+from django.http import Http404
+
+from containers.names import (
+    InvalidReferenceError,
+    RepositoryName,
+    TagName,
+    parse_repository,
+    parse_tag,
+)
+from workspaces.callers import Access
+
+
+def parse_repository_place(access: Access, repository: str) -> RepositoryName:
+    """Return the repository. Raises Http404 where it is nothing of the workspace."""
+    try:
+        name = parse_repository(repository)
+    except InvalidReferenceError as error:
+        raise Http404 from error
+    if name.workspace != access.workspace.slug:
+        raise Http404
+    return name
+
+
+def parse_tag_place(access: Access, repository: str, tag: str) -> tuple[RepositoryName, TagName]:
+    """Return the repository and the tag. Raises Http404 where they are nothing of the workspace."""
+    place = parse_repository_place(access, repository)
+    try:
+        return place, parse_tag(tag)
+    except InvalidReferenceError as error:
+        raise Http404 from error
