@@ -164,7 +164,6 @@ def test_who_turned_it_off_and_what_moved_is_found_from_the_log(
     assert " UTC = " in time_title
     row.get_by_role("link", name="Details").click()
     expect(page.locator(".moved-flush tbody tr")).to_have_count(1)
-    examine(page)
 
 
 def test_the_checkpoint_is_downloaded(

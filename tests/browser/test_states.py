@@ -7,6 +7,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from django.test import TransactionTestCase
 from playwright.sync_api import Browser, Page, Response
 from pytest_django.live_server_helper import LiveServer
 
@@ -16,7 +17,7 @@ from tests.browser.visitors import Visitors
 from tests.browser.world import make_world
 from tests.services.tables import empty_tables
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 # As deploy/nginx/taglock.conf has it.
 GZIP_LEVEL = 5
@@ -26,7 +27,9 @@ GZIP_FROM_BYTES = 1024
 @pytest.fixture(scope="module")
 def visitors(browser: Browser, django_db_setup: None, django_db_blocker: Any) -> Iterator[Visitors]:
     """The browsers of everybody, before a site that all tests of this file share."""
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patched:
+        # Each test finds what the ones before it have left: nothing is emptied between them.
+        patched.setattr(TransactionTestCase, "_fixture_teardown", lambda _: None)
         names = make_world()
         server = LiveServer("localhost")
         visitors = Visitors(browser, server.url, names)
