@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DATA_DIR ?= var
 export PORT ?= 8000
+# Where the pictures of `make screenshots` go.
+FOLDER ?= $${TMPDIR:-/tmp}/taglock-screenshots
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock
+.PHONY: help run test check screenshots lock
 
 help:  ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: .venv/run  ## Start Taglock on 127.0.0.1:${PORT:-8000}, with demo data in ${DATA_DIR:-var}
 	@requirements/debian docker-registry nginx skopeo curl
@@ -19,6 +21,10 @@ test: .venv/dev  ## Run every test on PostgreSQL, and a part of them on SQLite t
 
 check: .venv/dev  ## Lint, types, imports, templates, migrations, deployment settings
 	@tests/check
+
+screenshots: .venv/dev  ## Draw every page in every state, light and dark, wide and narrow, into FOLDER
+	@requirements/debian chromium fonts-dejavu-core
+	@$(BIN)/python -m tests.screenshots "$(FOLDER)"
 
 lock: .venv/dev  ## Pin the dependencies of pyproject.toml again
 	@requirements/lock $(BIN)/uv

@@ -16,21 +16,21 @@ from django.views.decorators.http import require_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-# In the order in which the list shows them.
-GUIDES = (
-    "rules",
-    "tags",
-    "gate",
-    "lock-log",
-    "accounts",
-    "api",
-    "settings",
-    "operations",
-    "architecture",
-    "glossary",
-    "pages",
-    "dependencies",
-)
+# Each with what it is about, in the order in which the list shows them.
+GUIDES = {
+    "rules": "What to write as a pattern, and what Taglock says about it",
+    "tags": "Find, release, delete and free tags",
+    "accounts": "Roles, scopes, logging in, and what public repositories mean",
+    "lock-log": "What is recorded, who may read it, and how to verify it",
+    "api": "How a registry or a pipeline asks, and how programs manage a workspace",
+    "glossary": "The words that pages, API and lock log use",
+    "gate": "Put the gate in front of your own registry",
+    "operations": "Start, size, back up, restore and upgrade",
+    "settings": "Every environment variable",
+    "architecture": "The parts, how a push is decided, and what happens when something fails",
+    "pages": "How these pages are built",
+    "dependencies": "What Taglock uses, and why",
+}
 
 _LINK_TO_GUIDE = re.compile(r"(?:docs/)?([a-z-]+)\.md(#.*)?\Z")
 # What may be wider than the page scrolls, and so the keyboard has to reach it.
@@ -54,7 +54,11 @@ class Guide:
 @require_safe
 def guide_list(request: HttpRequest) -> HttpResponse:
     """List the guides."""
-    return render(request, "guides.html", {"guides": [(name, read_guide(name)) for name in GUIDES]})
+    return render(
+        request,
+        "guides.html",
+        {"guides": [(name, read_guide(name), about) for name, about in GUIDES.items()]},
+    )
 
 
 @require_safe

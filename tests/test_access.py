@@ -169,7 +169,10 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "POST": page(ALICE, status=302),
     },
     "<str:slug>/settings/members/": {"GET": PERSONS_PAGE, "POST": page(ALICE)},
-    "<str:slug>/settings/members/<int:membership_id>/role/": {"POST": page(ALICE, status=302)},
+    "<str:slug>/settings/members/<int:membership_id>/role/": {
+        "GET": page(ALICE),
+        "POST": page(ALICE, status=302),
+    },
     "<str:slug>/settings/members/<int:membership_id>/remove/": {
         "GET": page(ALICE),
         "POST": page(ALICE, status=302),

@@ -1,13 +1,10 @@
-"""The API reference and the guides in a real browser: every look, and without a script."""
+"""The API reference and the guides in a real browser: without a script."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-
-from packages_site.guides import GUIDES
-from tests.browser.looks import examine
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -23,12 +20,3 @@ def test_the_reference_shows_every_operation_without_a_script(page: Page) -> Non
     expect(page.get_by_text("/api/v1/check-push", exact=True).first).to_be_visible()
     page.get_by_role("navigation", name="On this page").get_by_text("List events").click()
     expect(page.get_by_role("heading", name="List events")).to_be_in_viewport()
-
-
-@pytest.mark.parametrize(
-    "address", ["/api/v1/docs", "/docs/", *(f"/docs/{name}/" for name in GUIDES)]
-)
-def test_documentation_in_every_look(
-    live_server: Any, open_page: Callable[..., Page], address: str
-) -> None:
-    examine(open_page(base_url=live_server.url), address)

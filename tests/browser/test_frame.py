@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.looks import examine
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -72,8 +71,3 @@ def test_in_forced_colours_only_the_current_link_looks_current(page: Page) -> No
         .map((link) => link.textContent)"""
     )
     assert marked == ["Settings", "Container settings"]
-
-
-@pytest.mark.parametrize("path", ["/docs/", "/docs/rules/", "/docs/api/"])
-def test_the_guides_can_be_read_by_everybody(page: Page, path: str) -> None:
-    examine(page, path)

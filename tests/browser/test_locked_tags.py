@@ -1,4 +1,4 @@
-"""Locked tags in a real browser: the list, the questions in dialogs, a tag's page, both schemes."""
+"""Locked tags in a real browser: the list, the questions in dialogs, a tag's page."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +9,6 @@ from playwright.sync_api import Page, expect
 
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState, Policy, Protection
-from tests.browser.looks import examine
 from tests.conftest import SEMVER
 from tests.immutability.making import land, make_lock, put_in_flight, put_stray
 from workspaces.models import User, Workspace
@@ -29,30 +28,6 @@ def every_status(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
     put_in_flight(LockedTag.objects.get(state="claimed"), write_is_external=True)
     land(acme, tag="latest")
     return acme
-
-
-def test_every_page_can_be_used_by_everybody(
-    every_status: Workspace,
-    alice: User,
-    signed_in_page: Callable[..., Page],
-) -> None:
-    page = signed_in_page(alice)
-    ids = {row.tag: row.id for row in LockedTag.objects.all()}
-    suspended, reserved = ids["latest"], LockedTag.objects.get(state="reserved").id
-    claimed, locked = LockedTag.objects.get(state="claimed").id, ids["v1.0.1"]
-    for path in (
-        LIST,
-        f"{LIST}?state=suspended",
-        f"{LIST}?q=v1&repository=acme/api&sort=oldest",
-        f"{LIST}{locked}/delete/",
-        f"{LIST}{locked}/release/",
-        f"{LIST}{suspended}/delete/",
-        f"{LIST}{reserved}/delete/",
-        f"{LIST}{claimed}/delete/",
-        f"/acme/repositories/acme/api:latest/?on={timezone.now():%Y-%m-%d}",
-        "/acme/",
-    ):
-        examine(page, path)
 
 
 def test_what_has_to_end_first_is_said_on_the_list(

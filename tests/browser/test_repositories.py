@@ -1,15 +1,12 @@
-"""Repositories in a real browser: the keyboard alone, and both schemes at two widths."""
+"""Repositories in a real browser: the keyboard alone."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from containers.models import Repository as KnownRepository
 from containers.visibility import find_public
-from tests.browser.looks import examine
-from tests.immutability.making import land
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -69,31 +66,3 @@ def test_an_error_takes_the_focus_and_leads_to_the_choice(
     expect(page.locator(".summary")).to_be_focused()
     page.locator(".summary a").press("Enter")
     expect(page.get_by_label("Private")).to_be_focused()
-
-
-def test_the_pages_are_free_of_accessibility_faults(
-    acme: Workspace,
-    alice: User,
-    signed_in_page: Callable[..., Page],
-    settings: Any,
-) -> None:
-    settings.REGISTRY_URL = "http://127.0.0.1:1"
-    page = signed_in_page(alice)
-    examine(page, REPOSITORIES)
-    long = "acme/" + "a-rather-long-name/" * 8 + "of-a-repository"
-    for name in ("acme/api", "acme/web", long):
-        KnownRepository.objects.create(workspace=acme, name=name, is_public=name == "acme/web")
-    land(acme)
-    for address in (
-        REPOSITORIES,
-        f"{REPOSITORIES}?q=nothing",
-        f"{REPOSITORIES}?visibility=secret",
-        VISIBILITY,
-        f"/acme/repositories/{long}/-/visibility/",
-    ):
-        examine(page, address)
-    page.goto(VISIBILITY)
-    page.evaluate("document.querySelector('input[type=radio]:checked').checked = false")
-    page.get_by_role("button", name="Save").click()
-    expect(page.locator(".summary")).to_be_visible()
-    examine(page)

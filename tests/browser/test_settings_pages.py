@@ -1,4 +1,4 @@
-"""General, Packages and the error pages in a real browser: keyboard, no script, every look."""
+"""General, Packages and the error pages in a real browser: keyboard, no script."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from immutability.policy.protection import Policy, Protection
-from tests.browser.looks import examine
-from tests.conftest import SEMVER
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -49,19 +46,3 @@ def test_an_error_leads_back_into_the_workspace_by_keyboard(
     page.goto("/acme/nowhere/")
     press_link(page, "Go to the overview of Acme")
     page.wait_for_url("**/acme/")
-
-
-def test_the_pages_in_every_look(
-    acme: Workspace,
-    alice: User,
-    bob: User,
-    signed_in_page: Callable[..., Page],
-    protect: Callable[..., Policy],
-) -> None:
-    protect(acme, Protection.SOME, SEMVER)
-    page = signed_in_page(alice)
-    for address in ("/acme/settings/", "/acme/settings/packages/", "/acme/nowhere/", "/nowhere/"):
-        examine(page, address)
-    page = signed_in_page(bob)
-    for address in ("/acme/settings/", "/acme/settings/access-tokens/"):
-        examine(page, address)

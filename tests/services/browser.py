@@ -50,6 +50,19 @@ def browser(chromium: str, _allow_queries_beside_playwright: None) -> Iterator[B
         browser.close()
 
 
+def note_errors(page: Page, complaints: list[str]) -> None:
+    """Add to `complaints` what goes wrong on a page, but not that it is answered with an error."""
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(f"{page.url}: {message.text}")
+            if message.type == "error" and not any(each in message.text for each in _MEANT)
+            else None
+        ),
+    )
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Return a function that opens a page; at the end, no page may have met an error."""
@@ -61,15 +74,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-        page.on(
-            "console",
-            lambda message: (
-                complaints.append(f"{page.url}: {message.text}")
-                if message.type == "error" and not any(each in message.text for each in _MEANT)
-                else None
-            ),
-        )
+        note_errors(page, complaints)
         return page
 
     yield open_page

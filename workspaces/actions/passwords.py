@@ -105,7 +105,7 @@ def find_obstacle(workspace: Workspace, user: User, *, actor: Actor) -> str:
         return f"{user.username} works for the whole site. Only its operator can do this."
     if user.memberships.exclude(workspace=workspace).exists():
         return (
-            f"{user.username} is in another workspace too, and whoever sets a password could act "
+            f"{user.username} is in another workspace too, and a new password would give access "
             "there as well."
         )
     return ""

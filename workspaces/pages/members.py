@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
 from workspaces.access import Permission, Role
@@ -35,6 +36,7 @@ from workspaces.models import (
     User,
 )
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.pages.back import read_next
 from workspaces.pages.forms import add_errors, render_form
 from workspaces.queries import FilterForm
 from workspaces.throttles import INVITATIONS_PER_WORKSPACE, TooManyCallsError, count_call
@@ -48,15 +50,9 @@ _ROLE_HINTS = {
 }
 
 
-class InviteForm(forms.Form):
-    """Whom to invite, and as what."""
+class RoleForm(forms.Form):
+    """A role, each with what it may do."""
 
-    invitee = forms.CharField(
-        label="Name or e-mail address",
-        max_length=MAX_INVITEE_LENGTH,
-        widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "none"}),
-        error_messages={"required": "Write whom you invite."},
-    )
     role = forms.ChoiceField(
         label="Role",
         widget=forms.RadioSelect,
@@ -70,16 +66,23 @@ class InviteForm(forms.Form):
         yield from zip(self["role"], _ROLE_HINTS.values(), strict=True)
 
 
+class InviteForm(RoleForm):
+    """Whom to invite, and as what."""
+
+    field_order = ("invitee", "role")
+
+    invitee = forms.CharField(
+        label="Name or e-mail address",
+        max_length=MAX_INVITEE_LENGTH,
+        widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "none"}),
+        error_messages={"required": "Enter a name or an e-mail address."},
+    )
+
+
 class MembersQueryForm(FilterForm):
     """The place in the list: the name that a page starts behind."""
 
     after = forms.CharField(required=False, max_length=MAX_USERNAME_LENGTH)
-
-
-class RoleForm(forms.Form):
-    """A member's other role."""
-
-    role = forms.ChoiceField(choices=[(role.value, role.label) for role in Role])
 
 
 @workspace_page(Permission.VIEW_PEOPLE, "GET", "HEAD", "POST")
@@ -131,14 +134,16 @@ def _hand_over(request: HtmxRequest, access: Access, invitee: str, link: str) ->
     return _list(request, access, InviteForm(), made)
 
 
-@workspace_page(Permission.MANAGE_PEOPLE, "POST")
+@workspace_page(Permission.MANAGE_PEOPLE, "GET", "HEAD", "POST")
 def change_role_page(request: HtmxRequest, access: Access, membership_id: int) -> HttpResponse:
-    """Give a member another role."""
-    _find(access, membership_id)
-    form = RoleForm(request.POST)
+    """Ask which role a member gets; then give it to them."""
+    context = _ask_about(request, access, membership_id)
+    membership = context["membership"]
+    sent = request.POST if request.method == "POST" else None
+    # The page under the dialog has a form with roles, too.
+    form = RoleForm(sent, initial={"role": membership.role}, auto_id="new_%s")
     if not form.is_valid():
-        messages.error(request, "Nothing was changed: choose one of the roles.")
-        return redirect("members", access.workspace.slug)
+        return render_form(request, "workspaces/change_role.html", {**context, "form": form})
     role = Role(form.cleaned_data["role"])
     try:
         membership = change_role(access.workspace, membership_id, role, actor=access.actor)
@@ -147,18 +152,16 @@ def change_role_page(request: HtmxRequest, access: Access, membership_id: int) -
     except LastAdminError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{membership.user.username} is {role.value} now.")
-    return redirect("members", access.workspace.slug)
+        messages.success(request, f"{membership.user.username} is now {role.value}.")
+    return redirect(context["next"])
 
 
 @workspace_page(Permission.MANAGE_PEOPLE, "GET", "HEAD", "POST")
 def remove_page(request: HtmxRequest, access: Access, membership_id: int) -> HttpResponse:
     """Say what becomes of somebody who is removed; then remove them."""
-    membership = _find(access, membership_id)
+    context = _ask_about(request, access, membership_id)
     if request.method != "POST":
-        is_self = membership.user_id == request.user.pk
-        context = {"access": access, "here": "members", "membership": membership}
-        return render(request, "workspaces/remove_member.html", {**context, "is_self": is_self})
+        return render(request, "workspaces/remove_member.html", context)
     try:
         username = remove_member(access.workspace, membership_id, actor=access.actor)
     except Membership.DoesNotExist:
@@ -167,19 +170,20 @@ def remove_page(request: HtmxRequest, access: Access, membership_id: int) -> Htt
         messages.error(request, str(error))
     else:
         messages.success(request, f"{username} is no longer in {access.workspace.name}.")
-        if membership.user_id == request.user.pk:
+        if context["is_self"]:
             return redirect("home")
-    return redirect("members", access.workspace.slug)
+    return redirect(context["next"])
 
 
 @workspace_page(Permission.MANAGE_PEOPLE, "GET", "HEAD", "POST")
 @never_cache
 def password_link_page(request: HtmxRequest, access: Access, membership_id: int) -> HttpResponse:
     """Make a link by which a member sets a new password, and show it, or say why there is none."""
-    membership = _find(access, membership_id)
-    context: dict[str, Any] = {"access": access, "here": "members", "membership": membership}
+    context = _ask_about(request, access, membership_id)
     status = 200
-    obstacle = find_obstacle(access.workspace, membership.user, actor=access.actor)
+    obstacle = find_obstacle(access.workspace, context["membership"].user, actor=access.actor)
+    if request.method != "POST" and not obstacle:
+        return render(request, "workspaces/make_password_link.html", context)
     if request.method == "POST":
         try:
             user, token = make_password_link(access.workspace, membership_id, actor=access.actor)
@@ -188,9 +192,9 @@ def password_link_page(request: HtmxRequest, access: Access, membership_id: int)
             obstacle, status = str(error), 409
         except Membership.DoesNotExist:
             messages.error(request, _GONE)
-            return redirect("members", access.workspace.slug)
+            return redirect(context["next"])
     context |= {"obstacle": obstacle, "has_mail": settings.HAS_MAIL}
-    return render(request, "workspaces/make_password_link.html", context, status=status)
+    return render(request, "workspaces/new_password_link.html", context, status=status)
 
 
 @workspace_page(Permission.MANAGE_PEOPLE, "POST")
@@ -207,11 +211,19 @@ def withdraw_page(request: HtmxRequest, access: Access, invitation_id: int) -> H
 _GONE = "Somebody else has removed this member in the meantime."
 
 
-def _find(access: Access, membership_id: int) -> Membership:
+def _ask_about(request: HtmxRequest, access: Access, membership_id: int) -> dict[str, Any]:
+    """Return what a question about a member shows, and where it leads back to."""
     try:
-        return find_member(access.workspace, membership_id)
+        membership = find_member(access.workspace, membership_id)
     except Membership.DoesNotExist as error:
         raise Http404 from error
+    return {
+        "access": access,
+        "here": "members",
+        "membership": membership,
+        "is_self": membership.user_id == request.user.pk,
+        "next": read_next(request, reverse("members", args=[access.workspace.slug])),
+    }
 
 
 def _list(
@@ -235,7 +247,6 @@ def _list(
         "members": page,
         "query_problems": query.list_problems(),
         "next_after": page[-1].user.username if has_more else "",
-        "roles": list(Role),
         "form": form,
         "made": made,
     }

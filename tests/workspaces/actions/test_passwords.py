@@ -90,7 +90,7 @@ def test_an_admin_of_another_workspace_cannot_take_over_somebody_who_joined_it(
     acme: Workspace, globex: Workspace, alice: User, bob: User, mallory: User
 ) -> None:
     add_member(globex, bob, Role.MEMBER, actor=SYSTEM)
-    said = "bob is in another workspace too, and whoever sets a password could act there as well."
+    said = "bob is in another workspace too, and a new password would give access there as well."
     assert refuse_link(globex, bob, MALLORY) == said
     # Neither side can.
     assert refuse_link(acme, bob, ALICE) == said

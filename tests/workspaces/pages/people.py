@@ -49,21 +49,31 @@ def _open_as_member(workspace: Workspace, path: str) -> Page:
     return Browser(client).open(path)
 
 
+def _ask(admin: Browser, username: str, what: str) -> Page:
+    """Choose something in the menu of a member."""
+    member = Membership.objects.get(workspace__slug="acme", user__username=username)
+    menu = admin.open(MEMBERS).by_id(f"member-{member.id}")
+    return admin.open(menu.find_with_text("a", what)["href"])
+
+
+def _change_role(admin: Browser, workspace: Workspace, status: int = 200) -> Page:
+    _add(workspace, "bob")
+    page = _ask(admin, "bob", "Change role…")
+    return admin.press("Change role", status, role=None) if status != 200 else page
+
+
 def _ask_to_remove(admin: Browser, workspace: Workspace) -> Page:
     _add(workspace, "bob")
-    admin.open(MEMBERS)
-    return admin.follow("Remove bob")
+    return _ask(admin, "bob", "Remove…")
 
 
 def _leave(admin: Browser) -> Page:
-    admin.open(MEMBERS)
-    return admin.follow("Leave")
+    return _ask(admin, "alice", "Leave…")
 
 
 def _ask_for_link(admin: Browser, workspace: Workspace) -> Page:
     _add(workspace, "bob")
-    admin.open(MEMBERS)
-    return admin.follow("Password link for bob")
+    return _ask(admin, "bob", "Password link…")
 
 
 def _make_link(admin: Browser, workspace: Workspace) -> Page:
@@ -115,6 +125,8 @@ PEOPLE_PAGES: dict[str, Callable[[Browser, Workspace], Page]] = {
     "members, member": lambda _, workspace: _open_as_member(workspace, MEMBERS),
     "members, invited": lambda admin, _: _send_invitation(admin),
     "members, error": lambda admin, _: _send_invitation(admin, 422, invitee="", role=None),
+    "change role": _change_role,
+    "change role, error": lambda admin, workspace: _change_role(admin, workspace, 422),
     "remove member": _ask_to_remove,
     "leave": lambda admin, _: _leave(admin),
     "password link": _ask_for_link,

@@ -16,7 +16,7 @@ def test_somebody_in_no_workspace_is_told_what_to_do(
 ) -> None:
     page = Browser(sign_in(User.objects.create_user("carol"))).open("/")
     assert page.heading == "Workspaces"
-    assert "You are in no workspace yet. Ask an admin to add you" in page.main.text
+    assert "You are in no workspace yet Ask an admin of one to invite you." in page.main.text
     assert "manage.py add_member acme carol --role admin" in page.find("pre").text
 
 
@@ -33,8 +33,8 @@ def test_somebody_in_several_workspaces_chooses(
     page = admin.open("/")
     assert page.redirects == []
     assert [item.text for item in page.main.find_all("li")] == [
-        "Acme acme, you are admin",
-        "Globex globex, you are auditor",
+        "Acme acme Admin",
+        "Globex globex Auditor",
     ]
     assert admin.follow("Globex").heading == "Globex"
 

@@ -115,7 +115,7 @@ def test_an_invitation_that_ends_while_somebody_signs_in_is_not_continued(
 def test_somebody_with_an_address_says_whether_it_is_theirs(dana: Browser, link: str) -> None:
     User.objects.filter(username="dana").update(email="dana@example.org")
     page = dana.open(link)
-    assert "Whoever reads its mail can set a new password for your account" in page.main.text
+    assert "Everyone who reads its mail can set a new password for your account" in page.main.text
     box = page.by_id("own-email")
     assert (box["type"], box.get("checked")) == ("checkbox", None)
     assert page.find(**{"for": "own-email"}).text == "dana@example.org is my e-mail address"
@@ -321,7 +321,7 @@ def test_what_is_worth_nothing_is_answered_alike(
             page = browser.open(path, 404)
             assert page.heading == "Invitation"
             assert page.main.find_all("p")[0].text == (
-                "This invitation is not valid any more. Ask for a new one."
+                "This invitation is no longer valid. Ask for a new one."
             )
         answer = signed_in.client.post(path, {"join_as": "mallory"})
         assert answer.status_code == 404

@@ -4,6 +4,7 @@ import smtplib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core import mail
@@ -41,6 +42,12 @@ def table(page: Page, number: int = 0) -> list[list[str]]:
         [cell.text for cell in row.walk() if cell.tag in ("td", "th")]
         for row in body.find_all("tr")
     ]
+
+
+def ask(browser: Browser, what: str, *, of: User) -> Page:
+    """Choose something in the menu of a member."""
+    menu = browser.open(MEMBERS).by_id(f"member-{number_of(of)}")
+    return browser.open(menu.find_with_text("a", what)["href"])
 
 
 def send_invitation(
@@ -112,36 +119,39 @@ def test_a_hostile_name_is_shown_as_text(admin: Browser, bob: User) -> None:
 
 
 def test_an_admin_changes_a_role(admin: Browser, bob: User) -> None:
-    admin.open(MEMBERS)
-    page = admin.press("Change the role of bob", role="auditor")
-    assert page.banners == ["bob is auditor now."]
+    page = ask(admin, "Change role…", of=bob)
+    assert page.heading == "Change the role of bob?"
+    assert page.find("input", name="role", checked=True)["value"] == "member"
+    page = admin.press("Change role", role="auditor")
+    assert page.banners == ["bob is now auditor."]
     assert Membership.objects.get(user=bob).role == "auditor"
-    assert page.by_id(f"role-{number_of(bob)}").find("option", selected=True)["value"] == "auditor"
+    assert [row[:2] for row in table(page)] == [["alice you", "Admin"], ["bob", "Auditor"]]
 
 
 @pytest.mark.parametrize("role", ["", "owner", "ADMIN", "a\0b"])
 def test_a_role_that_is_not_there_changes_nothing(admin: Browser, bob: User, role: str) -> None:
-    admin.open(MEMBERS)
+    ask(admin, "Change role…", of=bob)
     with nothing_written():
-        page = admin.press("Change the role of bob", role=role)
-    assert page.banners == ["Nothing was changed: choose one of the roles."]
+        page = admin.press("Change role", 422, role=role)
+    assert read_errors(page)
+    assert "Choose a role." in page.main.text
 
 
-def test_the_last_admin_is_told_why_they_stay(admin: Browser, bob: User) -> None:
+def test_the_last_admin_is_told_why_they_stay(admin: Browser, alice: User, bob: User) -> None:
     last = ["alice is the last admin of acme. Make somebody else an admin first."]
-    admin.open(MEMBERS)
+    ask(admin, "Change role…", of=alice)
     with nothing_written():
-        assert admin.press("Change the role of alice", role="member").banners == last
-        admin.follow("Leave")
+        assert admin.press("Change role", role="member").banners == last
+        ask(admin, "Leave…", of=alice)
         assert admin.press("Leave").banners == last
 
 
 def test_an_admin_who_steps_back_still_sees_the_members(admin: Browser, alice: User) -> None:
     dana = User.objects.create_user("dana")
     add_member(Workspace.objects.get(), dana, Role.ADMIN, actor=SYSTEM)
-    admin.open(MEMBERS)
-    page = admin.press("Change the role of alice", role="member")
-    assert page.banners == ["alice is member now."]
+    ask(admin, "Change role…", of=alice)
+    page = admin.press("Change role", role="member")
+    assert page.banners == ["alice is now member."]
     assert page.main.find_all("form") == []
 
 
@@ -168,10 +178,9 @@ def test_an_admin_removes_somebody_who_is_out_at_once(
     admin: Browser, member: Browser, bob: User
 ) -> None:
     member.open("/acme/")
-    admin.open(MEMBERS)
-    page = admin.follow("Remove bob")
+    page = ask(admin, "Remove…", of=bob)
     assert page.heading == "Remove bob from Acme?"
-    assert "bob may no longer pull, push or see anything here" in page.main.text
+    assert "bob can no longer pull, push or see anything here" in page.main.text
     assert "stay locked, and the lock log keeps what they did" in page.main.text
     page = admin.press("Remove")
     assert page.banners == ["bob is no longer in Acme."]
@@ -182,8 +191,7 @@ def test_an_admin_removes_somebody_who_is_out_at_once(
 def test_who_leaves_is_led_to_the_start_page(admin: Browser, alice: User) -> None:
     dana = User.objects.create_user("dana")
     add_member(Workspace.objects.get(), dana, Role.ADMIN, actor=SYSTEM)
-    admin.open(MEMBERS)
-    assert admin.follow("Leave").heading == "Leave Acme?"
+    assert ask(admin, "Leave…", of=alice).heading == "Leave Acme?"
     page = admin.press("Leave")
     assert page.heading == "Workspaces"
     assert page.banners == ["alice is no longer in Acme."]
@@ -192,6 +200,19 @@ def test_who_leaves_is_led_to_the_start_page(admin: Browser, alice: User) -> Non
 def test_looking_at_the_question_removes_nobody(admin: Browser, bob: User) -> None:
     with nothing_written():
         admin.open(f"{MEMBERS}{number_of(bob)}/remove/")
+
+
+def test_every_question_leads_back_to_the_page_of_the_list_that_it_came_from(
+    admin: Browser, alice: User, bob: User
+) -> None:
+    place = f"{MEMBERS}?after=alice"
+    number = number_of(bob)
+    for action in ("role", "password-link", "remove"):
+        page = admin.open(f"{MEMBERS}{number}/{action}/?next={quote(place)}")
+        assert page.main.find_with_text("a", "Cancel")["href"] == place
+    assert admin.press("Remove").path == place
+    page = admin.open(f"{MEMBERS}{number_of(alice)}/role/?next=//evil.example/")
+    assert page.main.find_with_text("a", "Cancel")["href"] == MEMBERS
 
 
 def test_members_of_another_workspace_are_not_found(
@@ -211,7 +232,7 @@ def test_members_of_another_workspace_are_not_found(
 def test_an_invitation_shows_its_link_this_once(admin: Browser, alice: User) -> None:
     page = send_invitation(admin, "dana", "auditor")
     path = read_link(page)
-    assert "it is shown this once" in page.main.text
+    assert "it is shown only once" in page.main.text
     assert page.focused_id == "secret-link"
     invitation = find_invitation(path.split("/")[2])
     assert (invitation.invitee, invitation.role, invitation.invited_by) == (
@@ -267,7 +288,7 @@ def test_an_invitation_is_withdrawn(admin: Browser) -> None:
     path = read_link(send_invitation(admin, "dana"))
     page = admin.press("Withdraw the invitation of dana")
     assert page.banners == ["The invitation of dana is withdrawn: its link is void."]
-    assert "Nobody is invited at the moment." in page.main.text
+    assert "There are no open invitations." in page.main.text
     admin.open(path, 404)
     assert LockEvent.objects.get(kind="invitation.withdrawn").actor == "alice"
 
@@ -275,7 +296,7 @@ def test_an_invitation_is_withdrawn(admin: Browser) -> None:
 def test_what_has_expired_is_not_listed(admin: Browser) -> None:
     send_invitation(admin, "dana")
     Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert "Nobody is invited at the moment." in admin.open(MEMBERS).main.text
+    assert "There are no open invitations." in admin.open(MEMBERS).main.text
 
 
 def test_invitations_of_another_workspace_are_not_found(
@@ -365,10 +386,9 @@ def test_a_workspaces_name_is_plain_text_in_a_mail(
 
 
 def test_an_admin_makes_a_password_link(admin: Browser, bob: User) -> None:
-    admin.open(MEMBERS)
     with nothing_written():
-        page = admin.follow("Password link for bob")
-    assert page.heading == "Password link for bob"
+        page = ask(admin, "Password link…", of=bob)
+    assert page.heading == "Make a password link for bob?"
     page = admin.press("Make a password link")
     path = read_link(page)
     token = path.split("/")[4]

@@ -11,7 +11,7 @@ from workspaces.models import User, Workspace
 from workspaces.throttles import SIGN_IN_PER_NAME_AND_ADDRESS
 
 SIGN_IN = "/accounts/login/"
-WRONG = "The user name or the password is not right."
+WRONG = "The user name or the password is wrong."
 
 
 @pytest.fixture

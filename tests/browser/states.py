@@ -1,0 +1,338 @@
+"""Every page in every state, as data.
+
+`test_states.py` examines them, and `tests.screenshots` draws them. A new page or state is a line
+here; what it shows may need some data in `world.py`. A state may
+change something, but nothing that another one shows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from unittest.mock import patch
+
+from django.db import OperationalError
+from django.test import override_settings
+from playwright.sync_api import Page
+
+from packages_site.guides import GUIDES
+
+Do = Callable[[Page], object]
+
+ALICE, BOB, OLGA, NINA, STRANGER = "alice", "bob", "olga", "nina", ""
+SETTINGS = "settings/packages/containers/"
+PATIENCE_MS = 10_000
+
+
+def stay(page: Page) -> None:
+    """Leave the page as it opened."""
+
+
+def press(button: str, typed: Mapping[str, str] = MappingProxyType({})) -> Do:
+    """Return what fills fields, and presses a button that leads to another page."""
+
+    def do(page: Page) -> None:
+        fill(typed)(page)
+        with page.expect_navigation():
+            page.get_by_role("button", name=button, exact=True).first.click()
+
+    return do
+
+
+def fill(typed: Mapping[str, str]) -> Do:
+    """Return what fills fields, by their labels."""
+
+    def do(page: Page) -> None:
+        for label, value in typed.items():
+            page.get_by_label(label, exact=True).fill(value)
+
+    return do
+
+
+def click(selector: str) -> Do:
+    """Return what clicks the first such element."""
+    return lambda page: page.locator(selector).first.click()
+
+
+def choose(label: str) -> Do:
+    """Return what checks a radio or a checkbox."""
+    return lambda page: page.get_by_label(label, exact=True).check()
+
+
+def then(*steps: Do) -> Do:
+    """Return what does these, one after the other."""
+
+    def do(page: Page) -> None:
+        for step in steps:
+            step(page)
+
+    return do
+
+
+def wait_for(selector: str) -> Do:
+    """Return what waits until there is such an element."""
+    return lambda page: page.locator(selector).first.wait_for(timeout=PATIENCE_MS)
+
+
+@dataclass(frozen=True)
+class State:
+    """A page in a state: who opens which address, and what they do there."""
+
+    name: str
+    path: str
+    who: str = ALICE
+    do: Do = stay
+    status: int = 200
+    settings: dict[str, Any] = field(default_factory=dict)
+    # What raises OperationalError, or anything else, while the page is made.
+    broken: str = ""
+    error: type[Exception] = RuntimeError
+    # What the page and all that it loads may weigh on the wire.
+    max_bytes: int = 60_000
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Let the site be as the state has it."""
+        with override_settings(**self.settings):
+            if not self.broken:
+                yield
+                return
+            with patch(self.broken, side_effect=self.error("broken on purpose")):
+                yield
+
+
+def _age_version(page: Page) -> None:
+    """Let the form be about settings from before somebody else's change."""
+    page.locator("input[name=version]").evaluate("field => { field.value = 0; }")
+
+
+_TRY = then(
+    choose("Some tags are protected"),
+    fill({"Sample tags": "v1.2.0\nnightly\nno tag"}),
+    wait_for("mark"),
+)
+_ADVISE = then(
+    fill({"Sample tags": "1.0.0+5"}),
+    lambda page: page.get_by_label("RE2 pattern").first.fill("v1.*, v2.*"),
+    wait_for("#tester-result .advice"),
+)
+_MAIL = {"HAS_MAIL": True}
+
+
+def _download(page: Page) -> None:
+    with page.expect_download():
+        page.get_by_role("button", name="Download", exact=True).click()
+    page.get_by_text("Done: ").wait_for()
+
+
+def _choose_nothing(page: Page) -> None:
+    page.locator("input[type=radio]:checked").evaluate("radio => { radio.checked = false; }")
+
+
+STATES = (
+    # Signing in, and one's own account.
+    State("sign-in", "/accounts/login/", STRANGER),
+    State("sign-in-needed", "/acme/", STRANGER),
+    State(
+        "sign-in-wrong",
+        "/accounts/login/",
+        STRANGER,
+        press("Sign in", {"User name": "alice", "Password": "wrong"}),
+    ),
+    State("forgotten-password", "/accounts/forgot/", STRANGER, settings=_MAIL),
+    State(
+        "forgotten-password-error",
+        "/accounts/forgot/",
+        STRANGER,
+        press("Mail me a link", {"E-mail address": "x"}),
+        422,
+        _MAIL,
+    ),
+    State("forgotten-password-without-mail", "/accounts/forgot/", STRANGER),
+    State("new-password", "{password_link}", STRANGER),
+    State("new-password-error", "{password_link}", STRANGER, press("Set the password"), 422),
+    State("new-password-not-valid", "/accounts/password/x/y/", STRANGER, status=404),
+    State("invitation", "/invitations/{invitation}/", STRANGER),
+    State(
+        "invitation-error",
+        "/invitations/{invitation}/",
+        STRANGER,
+        press("Make an account and join"),
+        422,
+    ),
+    State("invitation-signed-in", "/invitations/{invitation}/", NINA),
+    State("invitation-already-in", "/invitations/{invitation}/", ALICE),
+    State("invitation-not-valid", "/invitations/x/", STRANGER, status=404),
+    State("account", "/accounts/"),
+    State("account-without-workspace", "/accounts/", NINA),
+    State("account-error", "/accounts/", do=press("Change password"), status=422),
+    State("account-menu", "/acme/", do=click(".who")),
+    State("workspaces", "/"),
+    State("workspaces-none", "/", NINA),
+    # A workspace.
+    State("overview", "/acme/"),
+    State("overview-member", "/acme/", BOB),
+    State("overview-empty", "/fresh/"),
+    State("overview-many", "/crowd/"),
+    State("overview-suspended", "/paused/"),
+    State("repositories", "/acme/repositories/"),
+    State("repositories-member", "/acme/repositories/", BOB),
+    State("repositories-empty", "/fresh/repositories/"),
+    State("repositories-many", "/crowd/repositories/"),
+    State("repositories-none", "/acme/repositories/?q=nothing"),
+    State("repositories-error", "/acme/repositories/?visibility=secret"),
+    State(
+        "visibility-error",
+        "/acme/repositories/acme/api/visibility/",
+        do=then(_choose_nothing, press("Save")),
+        status=422,
+    ),
+    State("visibility-long", "/crowd/repositories/{long_repository}/visibility/"),
+    State("visibility", "/acme/repositories/acme/api/visibility/"),
+    State("repository", "/acme/repositories/acme/api/"),
+    State("repository-member", "/acme/repositories/acme/api/", BOB),
+    State("repository-many", "/crowd/repositories/{long_repository}/"),
+    State("moved", "/acme/lock-log/{changed}/moved/"),
+    State("tag", "/acme/repositories/acme/api:v1.2.0/"),
+    State("tag-member", "/acme/repositories/acme/api:v1.2.0/", BOB),
+    State("tag-long", "/crowd/repositories/{long_repository}:{long_tag}/"),
+    State("tag-unknown", "/acme/repositories/acme/api:other/"),
+    State("tag-on-a-day", "/acme/repositories/acme/api:v1.2.0/?on={today}"),
+    State("tag-on-a-day-error", "/acme/repositories/acme/api:v1.2.0/?on=yesterday&time=x"),
+    State("locked-tags", "/acme/locked-tags/"),
+    State("locked-tags-member", "/acme/locked-tags/", BOB),
+    State("locked-tags-auditor", "/acme/locked-tags/", OLGA),
+    State("locked-tags-empty", "/fresh/locked-tags/"),
+    State("locked-tags-many", "/crowd/locked-tags/"),
+    State("locked-tags-suspended", "/paused/locked-tags/"),
+    State("locked-tags-filtered", "/acme/locked-tags/?state=suspended"),
+    State("locked-tags-none", "/acme/locked-tags/?q=nothing"),
+    State("delete-locked-tag", "/acme/locked-tags/{locked}/delete/"),
+    State(
+        "delete-locked-tag-error",
+        "/acme/locked-tags/{locked}/delete/",
+        do=press("Delete"),
+        status=422,
+    ),
+    State("delete-suspended-tag", "/acme/locked-tags/{suspended}/delete/"),
+    State("release-locked-tag", "/acme/locked-tags/{locked}/release/"),
+    State("free-name", "/acme/locked-tags/{reserved}/delete/"),
+    State("drop-claim", "/acme/locked-tags/{claimed}/delete/"),
+    # The lock log.
+    State("lock-log", "/acme/lock-log/"),
+    State("lock-log-member", "/acme/lock-log/", BOB),
+    State("lock-log-empty", "/fresh/lock-log/?kind=push.refused"),
+    State("lock-log-many", "/crowd/lock-log/"),
+    State("lock-log-error", "/acme/lock-log/?kind=x&since=x"),
+    State("lock-log-end", "/acme/lock-log/?before=000000000000"),
+    State("event-refused", "/acme/lock-log/{refused}"),
+    State("event-refused-member", "/acme/lock-log/{refused}", BOB),
+    State("event-settings", "/acme/lock-log/{changed}"),
+    State("checkpoint", "/acme/lock-log/checkpoint/", OLGA),
+    State("export", "/acme/lock-log/export/", OLGA),
+    State("export-done", "/acme/lock-log/export/", OLGA, _download),
+    State("export-error", "/acme/lock-log/export/download/?since=x", OLGA, status=422),
+    # Settings.
+    State("container-settings", f"/acme/{SETTINGS}"),
+    State("container-settings-member", f"/acme/{SETTINGS}", BOB),
+    State("container-settings-new", f"/fresh/{SETTINGS}"),
+    State("container-settings-many", f"/crowd/{SETTINGS}"),
+    State("container-settings-suspended", f"/paused/{SETTINGS}"),
+    State("container-settings-tested", f"/acme/{SETTINGS}", do=_TRY),
+    State(
+        "container-settings-exceptions",
+        f"/vault/{SETTINGS}",
+        do=then(fill({"Sample tags": "v1"}), wait_for("#tester-result li")),
+    ),
+    State("container-settings-advice", f"/acme/{SETTINGS}", do=_ADVISE),
+    State(
+        "container-settings-error",
+        f"/fresh/{SETTINGS}",
+        do=then(choose("Some tags are protected"), press("Save")),
+        status=422,
+    ),
+    State(
+        "container-settings-conflict",
+        f"/acme/{SETTINGS}",
+        do=then(_age_version, choose("All tags are protected"), press("Save")),
+        status=409,
+    ),
+    State(
+        "container-settings-suspend",
+        f"/acme/{SETTINGS}",
+        do=then(choose("No tags are protected"), press("Save")),
+        status=409,
+    ),
+    State("members", "/acme/settings/members/"),
+    State("members-member", "/acme/settings/members/", BOB),
+    State("members-alone", "/fresh/settings/members/"),
+    State("members-many", "/crowd/settings/members/"),
+    State("members-error", "/acme/settings/members/", do=press("Invite"), status=422),
+    State(
+        "members-invited",
+        "/paused/settings/members/",
+        do=press("Invite", {"Name or e-mail address": "dana"}),
+    ),
+    State("change-role", "/acme/settings/members/{bob}/role/"),
+    State("member-menu", "/acme/settings/members/", do=click("td .icon-button")),
+    State(
+        "remove-member-dialog",
+        "/acme/settings/members/",
+        do=then(
+            click("tr:nth-child(2) .icon-button"),
+            click(".menu:popover-open .danger"),
+            wait_for("dialog"),
+        ),
+    ),
+    State("remove-member", "/acme/settings/members/{carol}/remove/"),
+    State("leave", "/acme/settings/members/{alice}/remove/"),
+    State("make-password-link", "/acme/settings/members/{olga}/password-link/"),
+    State("make-password-link-refused", "/acme/settings/members/{bob}/password-link/"),
+    State(
+        "make-password-link-made",
+        "/acme/settings/members/{olga}/password-link/",
+        do=press("Make a password link"),
+    ),
+    State("access-tokens", "/acme/settings/access-tokens/"),
+    State("access-tokens-auditor", "/acme/settings/access-tokens/", OLGA),
+    State("access-tokens-empty", "/fresh/settings/access-tokens/"),
+    State("access-tokens-many", "/crowd/settings/access-tokens/"),
+    State(
+        "access-tokens-error",
+        "/acme/settings/access-tokens/",
+        do=press("Create access token"),
+        status=422,
+    ),
+    State(
+        "access-token-created-long",
+        "/paused/settings/access-tokens/",
+        do=then(fill({"Name": "it's " + "w" * 95}), choose("Audit"), press("Create access token")),
+    ),
+    State(
+        "access-token-created",
+        "/paused/settings/access-tokens/",
+        do=then(fill({"Name": "ci"}), choose("Pull"), press("Create access token")),
+    ),
+    State("revoke-access-token", "/acme/settings/access-tokens/{token}/revoke/"),
+    State("workspace-settings", "/acme/settings/"),
+    State("workspace-settings-member", "/acme/settings/", BOB),
+    State("packages-settings", "/acme/settings/packages/"),
+    # Everything else.
+    State("guides", "/docs/", STRANGER),
+    *(State(f"guide-{name}", f"/docs/{name}/", STRANGER) for name in GUIDES),
+    State("api-reference", "/api/v1/docs", max_bytes=150_000),
+    State("error-not-found", "/nowhere/", status=404),
+    State("error-not-found-in-workspace", "/acme/nowhere/", status=404),
+    State("error-not-allowed", "/acme/locked-tags/{locked}/delete/", BOB, status=403),
+    State(
+        "error-of-our-own", "/acme/", status=500, broken="immutability.pages.overview.read_policy"
+    ),
+    State(
+        "error-no-database",
+        "/acme/",
+        status=503,
+        broken="immutability.pages.overview.read_policy",
+        error=OperationalError,
+    ),
+)

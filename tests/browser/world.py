@@ -1,0 +1,242 @@
+"""The workspaces, people and tags that the pages of `states.py` show: little, much, and nothing."""
+
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.utils import timezone
+
+from containers.models import Repository
+from containers.models import Tag as TagRecord
+from containers.names import MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest, RepositoryName, TagName
+from immutability.models import LockedTag
+from immutability.policy.patterns import MAX_PATTERN_LENGTH
+from immutability.policy.protection import (
+    MAX_RULE_NAME_LENGTH,
+    MAX_RULES_PER_WORKSPACE,
+    LockState,
+    PolicyException,
+    PolicyRule,
+    Protection,
+)
+from immutability.push.check import PushCheck, check_push
+from immutability.push.plan import PushQuestion
+from tests.conftest import AA, BB, CC, SEMVER, make_member, protect_workspace
+from tests.immutability.making import land, make_lock, put_in_flight
+from workspaces.access import SYSTEM, Actor, ActorKind, Role, Scope
+from workspaces.actions.access_tokens import create_access_token
+from workspaces.actions.invitations import invite
+from workspaces.actions.members import add_member
+from workspaces.actions.passwords import make_password_link
+from workspaces.actions.workspaces import create_workspace
+from workspaces.log.append import Event, append_events
+from workspaces.log.kinds import EventKind
+from workspaces.log.models import LockEvent
+from workspaces.log.seal import seal_events
+from workspaces.mail import make_password_link_address
+from workspaces.models import (
+    MAX_INVITEE_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_USERNAME_LENGTH,
+    AccessToken,
+    Membership,
+    User,
+    Workspace,
+)
+
+LOCKS_OF_CROWD = 300
+MEMBERS_OF_CROWD = 20
+TOKENS_OF_CROWD = 12
+REPOSITORIES_OF_CROWD = 20
+
+_ALICE = Actor("alice", ActorKind.PERSON)
+_DANA = Actor("dana", ActorKind.PERSON)
+_RULES = (
+    SEMVER,
+    PolicyRule("Release candidates", r"^v\d+\.\d+\.\d+-rc\.\d+$"),
+    PolicyRule("Production", "^prod-"),
+)
+
+
+def make_world() -> dict[str, object]:
+    """Make it, and return what the addresses of `states.py` name in braces.
+
+    Acme has something of everything, Crowd as much as fits, and Fresh nothing. No setting covers
+    the locks of Paused, and Vault has exceptions. Alice is admin of all, and Nina is in none.
+    """
+    acme = create_workspace("acme", "Acme", actor=SYSTEM)
+    alice = make_member(acme, "alice", Role.ADMIN)
+    bob = make_member(acme, "bob", Role.MEMBER)
+    make_member(acme, "olga", Role.AUDITOR)
+    User.objects.create_user("nina", "nina@example.org")
+    carol = User.objects.create_user("carol")
+    _fill_acme(acme)
+    crowd = create_workspace("crowd", _stretch("Crowd", MAX_NAME_LENGTH), actor=SYSTEM)
+    add_member(crowd, alice, Role.ADMIN, actor=SYSTEM)
+    _fill_crowd(crowd)
+    for slug, name in (("fresh", "Fresh"), ("paused", "Paused"), ("vault", "Vault")):
+        add_member(create_workspace(slug, name, actor=SYSTEM), alice, Role.ADMIN, actor=SYSTEM)
+    _fill_paused(Workspace.objects.get(slug="paused"))
+    protect_workspace(
+        Workspace.objects.get(slug="vault"), Protection.ALL, exceptions=_make_exceptions()
+    )
+    # In a second workspace, so that no admin of one alone may make a password link.
+    add_member(crowd, bob, Role.MEMBER, actor=SYSTEM)
+    add_member(acme, carol, Role.MEMBER, actor=SYSTEM)
+    while seal_events():
+        pass
+    return _name_what_there_is(acme, alice)
+
+
+def _name_what_there_is(acme: Workspace, alice: User) -> dict[str, object]:
+    """Return the numbers and secrets that addresses have in them."""
+    locks = {row.state: row.id for row in LockedTag.objects.filter(workspace=acme).order_by("-id")}
+    members = dict(Membership.objects.filter(workspace=acme).values_list("user__username", "id"))
+    events = {
+        row.kind: row.ref for row in LockEvent.objects.filter(workspace="acme").order_by("id")
+    }
+    for_dana = invite(acme, "dana@example.org", Role.AUDITOR, inviter=alice, actor=_ALICE)
+    path_of_link = urlsplit(
+        make_password_link_address(*make_password_link(acme, members["carol"], actor=_ALICE))
+    ).path
+    return {
+        **locks,
+        "suspended": LockedTag.objects.get(workspace=acme, tag="latest").id,
+        **members,
+        "refused": events[EventKind.PUSH_REFUSED],
+        "changed": events[EventKind.SETTINGS_CHANGED],
+        "invitation": for_dana,
+        "password_link": path_of_link,
+        "token": AccessToken.objects.filter(workspace=acme).latest("id").id,
+        "long_repository": _long_repository(0),
+        "long_tag": _long_tag(0),
+        "today": f"{timezone.now():%Y-%m-%d}",
+    }
+
+
+def _fill_acme(acme: Workspace) -> None:
+    protect_workspace(acme, Protection.SOME, *_RULES)
+    for name in ("acme/api", "acme/web", "acme/tools/build"):
+        Repository.objects.create(workspace=acme, name=name, is_public=name == "acme/web")
+    for number in range(4):
+        _push(acme, "acme/api", f"v1.{number}.0", AA)
+    for tag in ("v1.2.0", "v1.2.0", "v1.3.0"):
+        _push(acme, "acme/api", tag, BB)
+    for number, state in enumerate(LockState):
+        make_lock(acme, f"v2.0.{number}", state, BB, rule_name=SEMVER.name)
+    put_in_flight(LockedTag.objects.get(workspace=acme, state="claimed"), write_is_external=True)
+    make_lock(acme, "latest", digest=CC, repository="acme/web", rule_name="An earlier rule")
+    land(acme, BB, "latest", timezone.now() - timedelta(days=3))
+    create_access_token(acme, "ci", [Scope.PULL, Scope.PUSH], actor=_ALICE)
+    create_access_token(acme, "registry", [Scope.REGISTRY], actor=_ALICE)
+    create_access_token(acme, "auditors", [Scope.AUDIT], actor=_ALICE)
+
+
+def _push(workspace: Workspace, repository: str, tag: str, digest: str) -> None:
+    """Let a registry ask about a push of dana's."""
+    place = (workspace, RepositoryName(repository), (TagName(tag),), Digest(digest))
+    check = PushCheck(PushQuestion(*place, is_check=True))
+    check_push(check, actor=_DANA, registry=None)
+
+
+def _fill_paused(paused: Workspace) -> None:
+    protect_workspace(paused, Protection.ALL)
+    for number in range(12):
+        _push(paused, "paused/api", f"v1.{number}.0", AA)
+    protect_workspace(paused, Protection.NONE)
+
+
+def _fill_crowd(crowd: Workspace) -> None:
+    rules = [
+        PolicyRule(
+            _stretch(f"Rule {number}", MAX_RULE_NAME_LENGTH),
+            f"^v{number}" + "[a-z.-]*" * ((MAX_PATTERN_LENGTH - 3) // 8),
+        )
+        for number in range(MAX_RULES_PER_WORKSPACE)
+    ]
+    protect_workspace(crowd, Protection.SOME, *rules)
+    Repository.objects.bulk_create(
+        Repository(workspace=crowd, name=_long_repository(number), is_public=number % 9 == 0)
+        for number in range(REPOSITORIES_OF_CROWD)
+    )
+    for number in range(MEMBERS_OF_CROWD):
+        name = _stretch(f"person-{number}", MAX_USERNAME_LENGTH, "-")
+        add_member(crowd, User.objects.create_user(name), Role.MEMBER, actor=SYSTEM)
+    for number in range(TOKENS_OF_CROWD):
+        name = _stretch(f"pipeline {number}", MAX_NAME_LENGTH)
+        create_access_token(crowd, name, list(Scope), actor=SYSTEM)
+    AccessToken.objects.filter(workspace=crowd, name__contains="1").update(
+        expires_at=timezone.now() - timedelta(days=1)
+    )
+    invitee = "x" * (MAX_INVITEE_LENGTH - len("@example.org")) + "@example.org"
+    alice = User.objects.get(username="alice")
+    invite(crowd, invitee, Role.AUDITOR, inviter=alice, actor=_ALICE)
+    _lock_many(crowd, rules)
+
+
+def _make_exceptions() -> tuple[PolicyException, ...]:
+    return (
+        *(PolicyException(f"Exception {number}", f"^{number}$") for number in range(5)),
+        PolicyException("x" * MAX_RULE_NAME_LENGTH, f"({'a' * (MAX_PATTERN_LENGTH - 2)})"),
+        PolicyException("Any", "v*"),
+    )
+
+
+def _lock_many(crowd: Workspace, rules: list[PolicyRule]) -> None:
+    """Lock tags with the longest names that there can be, and let pushes of them be refused."""
+    now = timezone.now()
+    records = TagRecord.objects.bulk_create(
+        TagRecord(
+            workspace=crowd,
+            repository=_long_repository(number % REPOSITORIES_OF_CROWD),
+            name=_long_tag(number),
+            digest=AA,
+            shown_at=now,
+        )
+        for number in range(LOCKS_OF_CROWD)
+    )
+    pushed_by = _stretch("someone", MAX_USERNAME_LENGTH, "-")
+    LockedTag.objects.bulk_create(
+        LockedTag(
+            workspace=crowd,
+            record=record,
+            repository=record.repository,
+            tag=record.name,
+            state=LockState.LOCKED,
+            digest=AA,
+            rule_name=rules[number % len(rules)].name,
+            settings_version=1,
+            pushed_by=pushed_by,
+            pushed_by_kind=ActorKind.PERSON,
+        )
+        for number, record in enumerate(records)
+    )
+    events = [
+        Event(
+            EventKind.PUSH_REFUSED,
+            crowd.slug,
+            record.repository,
+            record.name,
+            digest=BB,
+            other_digest=AA,
+            rule_name=rules[0].name,
+            rule_pattern=rules[0].pattern,
+            settings_version=1,
+        )
+        for record in records
+    ]
+    with transaction.atomic():
+        append_events(events, actor=Actor(pushed_by, ActorKind.PERSON))
+
+
+def _stretch(text: str, length: int, between: str = " ") -> str:
+    """Return a text of this length that begins with `text`, of words that can be broken."""
+    return f"{text}{between}{f'rather{between}long{between}' * length}"[:length].rstrip()
+
+
+def _long_repository(number: int) -> str:
+    return _stretch(f"crowd/services-{number}", MAX_REPOSITORY_LENGTH, "-").rstrip("-")
+
+
+def _long_tag(number: int) -> str:
+    return f"v{number % MAX_RULES_PER_WORKSPACE}.{number}-".ljust(MAX_TAG_LENGTH, "n")
