@@ -23,7 +23,7 @@ check: .venv/dev  ## Lint, types, imports, templates, migrations, deployment set
 	@tests/check
 
 screenshots: .venv/dev  ## Draw every page in every state, light and dark, wide and narrow, into FOLDER
-	@requirements/debian chromium fonts-dejavu-core
+	@requirements/debian chromium-headless-shell fonts-dejavu-core
 	@$(BIN)/python -m tests.screenshots "$(FOLDER)"
 
 lock: .venv/dev  ## Pin the dependencies of pyproject.toml again

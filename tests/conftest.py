@@ -6,7 +6,6 @@ Alice is admin of acme, Bob a member, Olga its auditor; Mallory is admin of anot
 import gc
 import os
 import re
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from immutability.policy.drafts import Draft
 from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 from immutability.reading import read_policy
 from packages_site.data_dir import make_missing_files
+from tests.services.chromium import find_chromium
 from tests.services.tables import empty_tables
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
@@ -319,9 +319,9 @@ def protect() -> Callable[..., Policy]:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of Debian's Chromium."""
-    path = shutil.which("chromium")
+    path = find_chromium()
     if path is None:
-        skip_or_fail("Debian's chromium")
+        skip_or_fail("Debian's chromium-headless-shell")
     return str(path)
 
 

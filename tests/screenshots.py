@@ -8,7 +8,6 @@ It starts what it needs: Chromium, and a site with a database of its own.
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from django.core.management import call_command
 from django.db import connections
 from django.test.utils import override_settings
 from playwright.sync_api import Error, Page, ViewportSize, sync_playwright
+
+from tests.services.chromium import find_chromium
 
 if TYPE_CHECKING:
     from tests.browser.states import State
@@ -53,9 +54,9 @@ def main() -> int:
 @contextmanager
 def open_site() -> Iterator["Visitors"]:
     """Start a site, with its data, and Chromium before it."""
-    chromium = shutil.which("chromium")
+    chromium = find_chromium()
     if chromium is None:
-        raise SystemExit("taglock: install Debian's chromium")
+        raise SystemExit("taglock: install Debian's chromium-headless-shell")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         os.environ |= {
