@@ -185,7 +185,7 @@ def _fill_orchard(orchard: Workspace) -> None:
             actor = actors[number % len(actors)]
             _push(orchard, repository, tag, _digest(repository, tag), actor)
             _record(orchard, repository, tag, now - timedelta(hours=7 * (len(tags) - number)))
-    _save(orchard, Protection.NONE)
+    _save(orchard, Protection.NONE, *_SEVEN_RULES)
     _save(orchard, Protection.SOME, *_SEVEN_RULES)
     # All of it was answered.
     TagRecord.objects.filter(workspace=orchard).update(stray_until=None, stray_digest="")
