@@ -143,6 +143,7 @@ def _open_effects(page: Page) -> None:
         each.click()
 
 
+_SELECT = then(choose("orchard/api:v1.0.0"), choose("orchard/api:v1.1.0"))
 _CHOOSE = then(
     choose("orchard/worker:v1.0.0"), choose("orchard/worker:v1.1.0"), press("Delete tags…")
 )
@@ -227,6 +228,8 @@ STATES = (
     State("repository-in-use", "/orchard/repositories/orchard/api/"),
     State("repository-filtered", "/orchard/repositories/orchard/api/?q=v1.1&state=locked"),
     State("repository-none", "/acme/repositories/acme/api/?q=nothing"),
+    State("repository-error", "/acme/repositories/acme/api/?state=x&sort=x"),
+    State("repository-selected", "/orchard/repositories/orchard/api/", do=_SELECT),
     State("repository-member", "/acme/repositories/acme/api/", BOB),
     State("repository-many", "/crowd/repositories/{long_repository}/"),
     State("moved", "/acme/lock-log/{changed}/moved/"),
