@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 import tempfile
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,8 +32,13 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 THEMES = ("light", "dark")
 # Of README.md: a state, and how much of it is shown.
 README: dict[str, tuple[str, ViewportSize]] = {
-    "container-settings": ("container-settings-tested", {"width": 1280, "height": 900})
+    "container-settings": ("container-settings-effects", {"width": 1280, "height": 900}),
+    "repository": ("repository-in-use", {"width": 1280, "height": 620}),
+    "lock-log": ("lock-log-in-use", {"width": 1280, "height": 620}),
+    "overview": ("overview-in-use", {"width": 1280, "height": 620}),
 }
+# A third of what a PNG of these pages weighs, and no difference that one sees.
+README_FORMAT, README_QUALITY = "webp", 80
 
 
 def main() -> int:
@@ -120,7 +126,7 @@ def draw_state(visitors: "Visitors", state: "State", folder: Path) -> None:
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": HEIGHT})
             for theme in THEMES:
-                draw(page, folder / f"{state.name}-{width}-{theme}.png", theme, is_whole=True)
+                draw(page, folder / f"{state.name}-{width}-{theme}.png", theme)
         page.close()
 
 
@@ -133,14 +139,22 @@ def draw_readme(visitors: "Visitors") -> None:
         with states[name].in_force():
             page, _ = visitors.open(states[name])
             page.set_viewport_size(size)
-            draw(page, IMAGES / f"{picture}.png", "light", is_whole=False)
+            write_picture(page, IMAGES / f"{picture}.{README_FORMAT}")
             page.close()
 
 
-def draw(page: Page, file: Path, theme: str, *, is_whole: bool) -> None:
-    """Draw what is to be seen of a page, or all that can be scrolled to."""
+def write_picture(page: Page, file: Path) -> None:
+    """Draw what is to be seen of a page into a small file."""
+    session = page.context.new_cdp_session(page)
+    options = {"format": README_FORMAT, "quality": README_QUALITY}
+    drawn = session.send("Page.captureScreenshot", options)
+    file.write_bytes(b64decode(drawn["data"]))
+
+
+def draw(page: Page, file: Path, theme: str) -> None:
+    """Draw all of a page that can be scrolled to."""
     page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-    if is_whole and (size := page.viewport_size):
+    if size := page.viewport_size:
         # What sticks to an edge of the window is drawn once, at that edge of the page.
         height = page.evaluate("document.documentElement.scrollHeight")
         page.set_viewport_size({"width": size["width"], "height": height})

@@ -107,16 +107,49 @@ def _age_version(page: Page) -> None:
     page.locator("input[name=version]").evaluate("field => { field.value = 0; }")
 
 
-_TRY = then(
-    choose("Some tags are protected"),
-    fill({"Sample tags": "v1.2.0\nnightly\nno tag"}),
-    wait_for("mark"),
-)
+def press_in_place(button: str, shows: str) -> Do:
+    """Return what presses a button that changes a part of the page, until there is `shows`."""
+
+    def do(page: Page) -> None:
+        page.get_by_role("button", name=button, exact=True).last.click()
+        page.locator(shows).first.wait_for(timeout=PATIENCE_MS)
+
+    return do
+
+
+def _change_seen(page: Page) -> None:
+    """Let one of the chosen tags have been seen with another image than it has."""
+    page.locator("input[name=tag]").first.evaluate(
+        "field => { field.value = field.value.replace(/sha256:.*/, `sha256:${'e'.repeat(64)}`); }"
+    )
+
+
+_ALL_CHECKED = wait_for("#preview-checked:text('checked')")
+_TRY = then(fill({"Tags to try": "v1.2.0\nprod-4\nlatest\nno tag"}), wait_for("mark"), _ALL_CHECKED)
 _ADVISE = then(
-    fill({"Sample tags": "1.0.0+5"}),
-    lambda page: page.get_by_label("RE2 pattern").first.fill("v1.*, v2.*"),
+    fill({"Tags to try": "1.0.0+5", "RE2 pattern of rule 1": "v1.*, v2.*"}),
     wait_for("#tester-result .advice"),
 )
+# No tag is covered any more that the seventh rule locked, and others are.
+_EDIT = then(
+    fill({"Tags to try": "v1.2.0\nmain\nnightly-20261128", "RE2 pattern of rule 7": "^main$"}),
+    wait_for("mark"),
+    wait_for("#preview :text('would have been refused')"),
+)
+
+
+def _open_effects(page: Page) -> None:
+    for each in page.locator("#preview summary").all():
+        each.click()
+
+
+_SELECT = then(choose("orchard/api:v1.0.0"), choose("orchard/api:v1.1.0"))
+_CHOOSE = then(
+    choose("orchard/worker:v1.0.0"), choose("orchard/worker:v1.1.0"), press("Delete tags…")
+)
+_REASON = "Reason (recorded in the lock log) required"
+# Nobody answers there, and no page above waits for it.
+_REGISTRY = {"REGISTRY_URL": "http://127.0.0.1:1"}
 _MAIL = {"HAS_MAIL": True}
 
 
@@ -172,6 +205,7 @@ STATES = (
     State("workspaces-none", "/", NINA),
     # A workspace.
     State("overview", "/acme/"),
+    State("overview-in-use", "/orchard/"),
     State("overview-member", "/acme/", BOB),
     State("overview-empty", "/fresh/"),
     State("overview-many", "/crowd/"),
@@ -184,13 +218,18 @@ STATES = (
     State("repositories-error", "/acme/repositories/?visibility=secret"),
     State(
         "visibility-error",
-        "/acme/repositories/acme/api/visibility/",
+        "/acme/repositories/acme/api/-/visibility/",
         do=then(_choose_nothing, press("Save")),
         status=422,
     ),
-    State("visibility-long", "/crowd/repositories/{long_repository}/visibility/"),
-    State("visibility", "/acme/repositories/acme/api/visibility/"),
+    State("visibility-long", "/crowd/repositories/{long_repository}/-/visibility/"),
+    State("visibility", "/acme/repositories/acme/api/-/visibility/"),
     State("repository", "/acme/repositories/acme/api/"),
+    State("repository-in-use", "/orchard/repositories/orchard/api/"),
+    State("repository-filtered", "/orchard/repositories/orchard/api/?q=v1.1&state=locked"),
+    State("repository-none", "/acme/repositories/acme/api/?q=nothing"),
+    State("repository-error", "/acme/repositories/acme/api/?state=x&sort=x"),
+    State("repository-selected", "/orchard/repositories/orchard/api/", do=_SELECT),
     State("repository-member", "/acme/repositories/acme/api/", BOB),
     State("repository-many", "/crowd/repositories/{long_repository}/"),
     State("moved", "/acme/lock-log/{changed}/moved/"),
@@ -200,6 +239,21 @@ STATES = (
     State("tag-unknown", "/acme/repositories/acme/api:other/"),
     State("tag-on-a-day", "/acme/repositories/acme/api:v1.2.0/?on={today}"),
     State("tag-on-a-day-error", "/acme/repositories/acme/api:v1.2.0/?on=yesterday&time=x"),
+    State("tag-sharing", "/acme/repositories/acme/api:v1.3.0/"),
+    State("delete-tag", "/orchard/repositories/orchard/api:main/delete/", settings=_REGISTRY),
+    State("change-tags", "/orchard/repositories/orchard/worker/", do=_CHOOSE),
+    State(
+        "change-tags-error",
+        "/orchard/repositories/orchard/worker/",
+        do=then(_CHOOSE, press("Delete 2 tags")),
+        status=422,
+    ),
+    State(
+        "changed-tags",
+        "/orchard/repositories/orchard/worker/",
+        do=then(_CHOOSE, _change_seen, press("Delete 2 tags", {_REASON: "Built by mistake"})),
+    ),
+    State("tag-menu", "/orchard/repositories/orchard/api/", do=click("td .icon-button")),
     State("locked-tags", "/acme/locked-tags/"),
     State("locked-tags-member", "/acme/locked-tags/", BOB),
     State("locked-tags-auditor", "/acme/locked-tags/", OLGA),
@@ -221,6 +275,7 @@ STATES = (
     State("drop-claim", "/acme/locked-tags/{claimed}/delete/"),
     # The lock log.
     State("lock-log", "/acme/lock-log/"),
+    State("lock-log-in-use", "/orchard/lock-log/"),
     State("lock-log-member", "/acme/lock-log/", BOB),
     State("lock-log-empty", "/fresh/lock-log/?kind=push.refused"),
     State("lock-log-many", "/crowd/lock-log/"),
@@ -243,25 +298,36 @@ STATES = (
     State(
         "container-settings-exceptions",
         f"/vault/{SETTINGS}",
-        do=then(fill({"Sample tags": "v1"}), wait_for("#tester-result li")),
+        do=then(fill({"Tags to try": "v1\n4\nlatest"}), wait_for("mark"), _ALL_CHECKED),
+    ),
+    State("container-settings-rules", f"/orchard/{SETTINGS}", do=_TRY),
+    State("container-settings-effects", f"/orchard/{SETTINGS}", do=_EDIT),
+    State(
+        "container-settings-effects-open",
+        f"/orchard/{SETTINGS}",
+        do=then(_EDIT, _open_effects),
     ),
     State("container-settings-advice", f"/acme/{SETTINGS}", do=_ADVISE),
     State(
         "container-settings-error",
         f"/fresh/{SETTINGS}",
-        do=then(choose("Some tags are protected"), press("Save")),
+        do=then(choose("Some tags are protected"), press_in_place("Save", ".summary")),
         status=422,
     ),
     State(
         "container-settings-conflict",
         f"/acme/{SETTINGS}",
-        do=then(_age_version, choose("All tags are protected"), press("Save")),
+        do=then(
+            _age_version,
+            choose("All tags are protected"),
+            press_in_place("Save", ".conflict"),
+        ),
         status=409,
     ),
     State(
         "container-settings-suspend",
-        f"/acme/{SETTINGS}",
-        do=then(choose("No tags are protected"), press("Save")),
+        f"/orchard/{SETTINGS}",
+        do=then(_EDIT, press_in_place("Save", ".question")),
         status=409,
     ),
     State("members", "/acme/settings/members/"),
@@ -313,6 +379,15 @@ STATES = (
         "access-token-created",
         "/paused/settings/access-tokens/",
         do=then(fill({"Name": "ci"}), choose("Pull"), press("Create access token")),
+    ),
+    State(
+        "access-token-created-limited",
+        "/paused/settings/access-tokens/",
+        do=then(
+            fill({"Name": "deploys", "Only these repositories": "api-*\nteam/**"}),
+            choose("Push-only"),
+            press("Create access token"),
+        ),
     ),
     State("revoke-access-token", "/acme/settings/access-tokens/{token}/revoke/"),
     State("workspace-settings", "/acme/settings/"),

@@ -1,15 +1,13 @@
-"""The container settings page in a real browser: live tester, keyboard, dialog."""
+"""The container settings page in a real browser: live tester, keyboard."""
 
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
-from rest_framework.test import APIClient
 
-from immutability.models import LockedTag
 from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.conftest import AA, CACHES, LATEST, SEMVER
+from tests.conftest import CACHES, LATEST, SEMVER
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -73,28 +71,6 @@ def test_the_tester_still_follows_after_rules_were_added_and_removed(
     expect(page.locator("#rules-heading")).to_be_focused()
 
 
-def test_the_page_can_be_used_with_the_keyboard_alone(
-    acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
-) -> None:
-    page = signed_in_page(alice)
-    page.goto(SETTINGS)
-    page.locator("#protection-none").focus()
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    expect(page.locator("#protection-some")).to_be_checked()
-    for _ in range(10):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id") == "rule-name-1":
-            break
-    page.keyboard.type("Release versions")
-    page.keyboard.press("Tab")
-    page.keyboard.type(SEMVER.pattern)
-    # Enter in a field saves, as in any form.
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("status").first).to_contain_text("Saved")
-    assert read_policy(acme).rules == (SEMVER,)
-
-
 def test_enter_in_the_tester_never_saves(
     acme: Workspace, alice: User, signed_in_page: Callable[..., Page]
 ) -> None:
@@ -149,37 +125,6 @@ def test_everything_works_without_javascript(
     page.get_by_role("button", name="Save", exact=True).last.click()
     expect(page.get_by_role("status").first).to_contain_text("Saved")
     assert read_policy(acme).rules == (SEMVER,)
-
-
-def test_an_admin_deletes_a_locked_tag_in_a_dialog(
-    acme: Workspace,
-    alice: User,
-    registry: APIClient,
-    protect: Callable[..., Policy],
-    signed_in_page: Callable[..., Page],
-) -> None:
-    protect(acme, Protection.ALL)
-    _push(registry, "v1.2.0", AA)
-    page = signed_in_page(alice)
-    page.goto("/acme/locked-tags/")
-    link = page.get_by_role("link", name="Delete")
-    link.focus()
-    page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(dialog).to_have_count(0)
-    expect(link).to_be_focused()
-    page.keyboard.press("Enter")
-    dialog.get_by_label("Reason").fill("published by mistake")
-    dialog.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("status").first).to_contain_text("is deleted")
-    assert LockedTag.objects.get().state == "reserved"
-
-
-def _push(registry: APIClient, tag: str, digest: str) -> None:
-    body = {"repository": "acme/api", "tag": tag, "digest": digest, "actor": "dana"}
-    assert registry.post("/api/v1/check-push", body, format="json").status_code == 200
 
 
 def test_a_suggestion_is_used_with_the_keyboard_alone(

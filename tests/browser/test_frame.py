@@ -39,13 +39,16 @@ def test_the_menu_of_the_account_closes_by_escape_and_by_a_click_outside(
 
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
-def test_the_header_is_one_row(page: Page, width: int) -> None:
+def test_the_header_is_one_row_and_nothing_has_to_be_scrolled_sideways(
+    page: Page, width: int
+) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(SETTINGS)
     header = page.locator("header").bounding_box()
     assert header is not None
     assert header["height"] <= 56
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert page.locator(".tabs ul").evaluate("tabs => tabs.scrollWidth - tabs.clientWidth") <= 0
 
 
 def test_on_a_phone_everything_is_in_the_menu(page: Page) -> None:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from immutability.policy.protection import Policy, Protection
+from tests.browser.keyboard import press, tab_to
 from tests.conftest import SEMVER
 from tests.immutability.core import Core
 from tests.immutability.making import land
@@ -50,15 +51,6 @@ def slow_export(monkeypatch: pytest.MonkeyPatch) -> None:
         return write(*args)
 
     monkeypatch.setattr(export_module, "write_events", write_slowly)
-
-
-def tab_to(page: Page, selector: str) -> None:
-    """Press Tab until what `selector` finds has the focus."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            return
-    pytest.fail(f"the keyboard does not get to {selector}")
 
 
 @pytest.mark.usefixtures("slow_export")
@@ -104,66 +96,37 @@ def test_the_log_is_searched_exported_and_signed_with_the_keyboard_alone(
 ) -> None:
     page = signed_in_page(olga)
     page.goto(LOG)
-    tab_to(page, "#id_q")
+    tab_to(page.locator("#id_q"))
     page.keyboard.type("API:v1.0.0")
     page.keyboard.press("Enter")
     page.wait_for_url("**/lock-log/?*")
     expect(page.locator(".story-row")).to_have_count(2)
-    tab_to(page, "a.chip[href*='group=refused']")
-    page.keyboard.press("Enter")
+    press(page.locator("a.chip[href*='group=refused']").first)
     page.wait_for_url("**group=refused**")
     expect(page.locator(".story-row")).to_have_count(1)
-    tab_to(page, ".more-filters summary")
-    page.keyboard.press("Enter")
-    tab_to(page, "#id_tag")
+    press(page.locator(".more-filters summary").first)
+    tab_to(page.locator("#id_tag"))
     page.keyboard.type("v1.0.0")
     page.keyboard.press("Enter")
     page.wait_for_url("**tag=v1.0.0**")
-    tab_to(page, "a[href*='/export/']")
-    page.keyboard.press("Enter")
+    press(page.locator("a[href*='/export/']").first)
     page.wait_for_url("**/export/?*")
     expect(page.locator("#id_tag")).to_have_value("v1.0.0")
     expect(page.locator("#id_q")).to_have_value("API:v1.0.0")
-    tab_to(page, "[name=format]")
+    tab_to(page.locator("[name=format]").first)
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("CSV: a table for a spreadsheet")).to_be_checked()
-    tab_to(page, "main button")
+    tab_to(page.locator("main button").first)
     with page.expect_download() as download:
         page.keyboard.press("Enter")
     assert download.value.suggested_filename.endswith(".csv")
-    tab_to(page, "main a[href$='/checkpoint/']")
-    page.keyboard.press("Enter")
+    press(page.locator("main a[href$='/checkpoint/']").first)
     page.wait_for_url("**/checkpoint/")
     made = Checkpoint.objects.count()
-    tab_to(page, "main button")
-    page.keyboard.press("Enter")
+    press(page.locator("main button").first)
     # The export has made one a moment ago.
     expect(page.get_by_role("status").first).to_contain_text("still says what is there")
     assert Checkpoint.objects.count() == made
-
-
-def test_who_turned_it_off_and_what_moved_is_found_from_the_log(
-    history: Workspace,
-    olga: User,
-    protect: Callable[..., Policy],
-    signed_in_page: Callable[..., Page],
-) -> None:
-    protect(history, Protection.NONE, SEMVER)
-    core = Core(history, RegistryDouble(), protect)
-    core.push("v1.0.0", image=image("two"))
-    page = signed_in_page(olga)
-    page.goto(f"{LOG}?group=settings")
-    row = page.locator(".story-row").first
-    expect(row).to_contain_text("Taglock turned protection off: Some tags → No tags")
-    tab_to(page, ".story-more summary")
-    page.keyboard.press("Enter")
-    # What moved is fetched into the row.
-    expect(row.locator("tbody tr")).to_have_count(1)
-    expect(row.locator("tbody tr")).to_contain_text("acme/api:v1.0.0")
-    time_title = row.locator("time[data-local]").last.get_attribute("title") or ""
-    assert " UTC = " in time_title
-    row.get_by_role("link", name="Details").click()
-    expect(page.locator(".moved-flush tbody tr")).to_have_count(1)
 
 
 def test_the_checkpoint_is_downloaded(
@@ -185,7 +148,7 @@ def test_what_a_tag_pointed_at_is_asked_with_the_keyboard_alone(
 ) -> None:
     page = signed_in_page(olga)
     page.goto(TAG)
-    tab_to(page, "#id_on")
+    tab_to(page.locator("#id_on"))
     page.keyboard.type("03012020")
     page.keyboard.press("Enter")
     expect(page.locator("#pointed")).to_contain_text("not known. The first record of the tag is of")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.keyboard import press
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -16,17 +17,6 @@ def _registry(settings: Any) -> None:
     settings.REGISTRY_URL = "http://registry.internal:5000"
 
 
-def press_link(page: Page, name: str) -> None:
-    """Go to a link with the keyboard, and follow it."""
-    link = page.get_by_role("link", name=name, exact=True).first
-    for _ in range(30):
-        page.keyboard.press("Tab")
-        if link.evaluate("element => element === document.activeElement"):
-            page.keyboard.press("Enter")
-            return
-    raise AssertionError(f"no number of tabs leads to {name}")
-
-
 @pytest.mark.parametrize("has_javascript", [True, False])
 def test_the_announced_way_leads_to_container_settings_by_keyboard(
     acme: Workspace, alice: User, signed_in_page: Callable[..., Page], *, has_javascript: bool
@@ -34,7 +24,7 @@ def test_the_announced_way_leads_to_container_settings_by_keyboard(
     page = signed_in_page(alice, java_script_enabled=has_javascript)
     page.goto("/acme/")
     for name in ("Settings", "Workspace settings", "Packages", "Container settings"):
-        press_link(page, name)
+        press(page.get_by_role("link", name=name, exact=True).first)
         page.wait_for_load_state()
     expect(page.get_by_role("heading", name="Immutable tags")).to_be_visible()
 
@@ -44,5 +34,5 @@ def test_an_error_leads_back_into_the_workspace_by_keyboard(
 ) -> None:
     page = signed_in_page(alice)
     page.goto("/acme/nowhere/")
-    press_link(page, "Go to the overview of Acme")
+    press(page.get_by_role("link", name="Go to the overview of Acme"))
     page.wait_for_url("**/acme/")

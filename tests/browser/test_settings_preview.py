@@ -1,6 +1,5 @@
 """Container settings beside what they do, in a real browser: sight, bar, leaving, failing."""
 
-import gzip
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -9,9 +8,8 @@ from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
 from containers.models import Tag as TagRecord
-from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
+from immutability.policy.protection import Policy, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.browser.looks import examine
 from tests.conftest import AA, BB, SEMVER, protect_workspace
 from tests.immutability.making import land, make_lock
 from workspaces.models import User, Workspace
@@ -19,7 +17,6 @@ from workspaces.models import User, Workspace
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 SETTINGS = "/acme/settings/packages/containers/"
-MAX_BYTES = 60_000
 SEVEN = tuple(PolicyRule(f"Rule {number}", rf"^v{number}\.\d+$") for number in range(1, 8))
 
 
@@ -84,22 +81,6 @@ def test_what_saving_changes_follows_what_is_typed(acme: Workspace, page: Page) 
     page.locator("#preview summary").first.press("Enter")
     expect(page.get_by_role("link", name="acme/api:v1.1")).to_be_visible()
     assert read_policy(acme).rules == SEVEN
-
-
-def test_saving_asks_first_and_then_says_what_it_changed(acme: Workspace, page: Page) -> None:
-    page.locator("#rule-pattern-1").fill("^main$")
-    _save(page)
-    question = page.locator(".question")
-    expect(question).to_be_focused()
-    expect(question).to_contain_text("Suspend 3 locks?")
-    question.get_by_role("button", name="Cancel").press("Enter")
-    expect(question).to_have_count(0)
-    expect(page.locator("#rule-pattern-1")).to_have_value("^main$")
-    _save(page)
-    page.get_by_role("button", name="Suspend 3 locks and save").press("Enter")
-    banner = page.locator(".banner")
-    expect(banner).to_contain_text("Saved: Some tags are protected. 1 rule edited. 3 locks")
-    expect(page.locator("#unsaved")).to_contain_text("All is saved")
 
 
 def test_the_newest_tags_are_tried_at_a_press(page: Page) -> None:
@@ -176,43 +157,3 @@ def test_a_conflict_shows_both_versions(acme: Workspace, page: Page) -> None:
     table = page.locator(".conflict")
     expect(table).to_be_visible()
     expect(table.locator("tr.differs")).to_have_count(3)
-    examine(page)
-
-
-def test_the_page_looks_right_in_every_state(acme: Workspace, page: Page) -> None:
-    page.get_by_label("Tags to try").fill("v7.1\nmain\nno tag\n" + "v" * 128)
-    page.locator("#rule-pattern-1").fill("main")
-    expect(page.locator("#rule-covers-1")).to_have_text("1 tag")
-    for summary in page.locator("#preview summary").all():
-        summary.click()
-    examine(page)
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.get_by_role("button", name="Add an exception").or_(
-        page.get_by_label("All tags are protected")
-    ).first.check()
-    page.get_by_role("button", name="Add an exception").click()
-    examine(page)
-    page.keyboard.press("Escape")
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.get_by_label("No tags are protected").check()
-    _save(page)
-    expect(page.locator(".question")).to_be_visible()
-    examine(page)
-
-
-def test_a_first_visit_weighs_little(page: Page) -> None:
-    protect_workspace(
-        Workspace.objects.get(),
-        Protection.SOME,
-        *SEVEN,
-        exceptions=tuple(PolicyException(f"E{n}", f"^e{n}$") for n in range(7)),
-    )
-    sizes: dict[str, int] = {}
-    page.on(
-        "response",
-        lambda response: sizes.update({response.url: len(gzip.compress(response.body()))}),
-    )
-    page.goto(SETTINGS)
-    page.wait_for_load_state("networkidle")
-    assert len(sizes) > 5
-    assert sum(sizes.values()) <= MAX_BYTES, sizes

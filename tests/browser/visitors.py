@@ -1,4 +1,4 @@
-"""Whoever looks at the pages of `states.py`: a browser each, which stays open from page to page."""
+"""The people who look at the pages of `states.py`: a browser each, open from page to page."""
 
 from collections.abc import Mapping
 
@@ -63,5 +63,10 @@ def _sign_in(context: BrowserContext, who: str, url: str) -> None:
 def _keep_document(response: Response, answers: list[Response]) -> None:
     is_redirect = 300 <= response.status < 400
     is_download = response.headers.get("content-disposition", "").startswith("attachment")
-    if response.request.is_navigation_request() and not is_redirect and not is_download:
+    request = response.request
+    # htmx sends a form in place of the browser, and the page stays.
+    is_page = request.is_navigation_request() or (
+        request.method == "POST" and response.url == request.frame.url
+    )
+    if is_page and not is_redirect and not is_download:
         answers.append(response)

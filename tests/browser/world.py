@@ -1,6 +1,7 @@
 """The workspaces, people and tags that the pages of `states.py` show: little, much, and nothing."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 from django.db import transaction
@@ -9,7 +10,9 @@ from django.utils import timezone
 from containers.models import Repository
 from containers.models import Tag as TagRecord
 from containers.names import MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest, RepositoryName, TagName
+from immutability.actions.save_settings import save_container_settings
 from immutability.models import LockedTag
+from immutability.policy.drafts import Draft
 from immutability.policy.patterns import MAX_PATTERN_LENGTH
 from immutability.policy.protection import (
     MAX_RULE_NAME_LENGTH,
@@ -21,6 +24,7 @@ from immutability.policy.protection import (
 )
 from immutability.push.check import PushCheck, check_push
 from immutability.push.plan import PushQuestion
+from immutability.reading import read_policy
 from tests.conftest import AA, BB, CC, SEMVER, make_member, protect_workspace
 from tests.immutability.making import land, make_lock, put_in_flight
 from workspaces.access import SYSTEM, Actor, ActorKind, Role, Scope
@@ -56,13 +60,35 @@ _RULES = (
     PolicyRule("Release candidates", r"^v\d+\.\d+\.\d+-rc\.\d+$"),
     PolicyRule("Production", "^prod-"),
 )
+_SEVEN_RULES = (
+    *_RULES,
+    PolicyRule("Calendar releases", r"^20\d\d\.\d\d"),
+    PolicyRule("Staging", "^staging-"),
+    PolicyRule("Hotfixes", "^hotfix-"),
+    PolicyRule("Nightly builds", r"^nightly-\d{8}$"),
+)
+_ORCHARD = {
+    "orchard/api": (
+        *(f"v1.{number}.0" for number in range(14)),
+        *(f"v2.0.0-rc.{number}" for number in range(1, 4)),
+        *(f"nightly-202611{day}" for day in range(20, 29)),
+        "prod-eu",
+        "prod-us",
+        "hotfix-login",
+        "main",
+        "latest",
+    ),
+    "orchard/web": ("2026.09", "2026.10", "2026.11", "staging-1", "main", "buildcache"),
+    "orchard/worker": ("v1.0.0", "v1.1.0", "v1.2.0", "main"),
+}
 
 
 def make_world() -> dict[str, object]:
     """Make it, and return what the addresses of `states.py` name in braces.
 
-    Acme has something of everything, Crowd as much as fits, and Fresh nothing. No setting covers
-    the locks of Paused, and Vault has exceptions. Alice is admin of all, and Nina is in none.
+    Acme has something of everything, Crowd as much as fits, and Fresh nothing. Orchard is in daily
+    use, with seven rules. No setting covers the locks of Paused, and Vault has exceptions.
+    Alice is admin of all, and Nina is in none.
     """
     acme = create_workspace("acme", "Acme", actor=SYSTEM)
     alice = make_member(acme, "alice", Role.ADMIN)
@@ -74,8 +100,14 @@ def make_world() -> dict[str, object]:
     crowd = create_workspace("crowd", _stretch("Crowd", MAX_NAME_LENGTH), actor=SYSTEM)
     add_member(crowd, alice, Role.ADMIN, actor=SYSTEM)
     _fill_crowd(crowd)
-    for slug, name in (("fresh", "Fresh"), ("paused", "Paused"), ("vault", "Vault")):
+    for slug, name in (
+        ("fresh", "Fresh"),
+        ("orchard", "Orchard"),
+        ("paused", "Paused"),
+        ("vault", "Vault"),
+    ):
         add_member(create_workspace(slug, name, actor=SYSTEM), alice, Role.ADMIN, actor=SYSTEM)
+    _fill_orchard(Workspace.objects.get(slug="orchard"))
     _fill_paused(Workspace.objects.get(slug="paused"))
     protect_workspace(
         Workspace.objects.get(slug="vault"), Protection.ALL, exceptions=_make_exceptions()
@@ -130,13 +162,65 @@ def _fill_acme(acme: Workspace) -> None:
     create_access_token(acme, "ci", [Scope.PULL, Scope.PUSH], actor=_ALICE)
     create_access_token(acme, "registry", [Scope.REGISTRY], actor=_ALICE)
     create_access_token(acme, "auditors", [Scope.AUDIT], actor=_ALICE)
+    limits = ["api-*", "team/**"]
+    create_access_token(acme, "deploys", [Scope.PUSH_ONLY], actor=_ALICE, repositories=limits)
 
 
-def _push(workspace: Workspace, repository: str, tag: str, digest: str) -> None:
-    """Let a registry ask about a push of dana's."""
+def _push(
+    workspace: Workspace, repository: str, tag: str, digest: str, actor: Actor = _DANA
+) -> None:
+    """Let a registry ask about a push."""
     place = (workspace, RepositoryName(repository), (TagName(tag),), Digest(digest))
     check = PushCheck(PushQuestion(*place, is_check=True))
-    check_push(check, actor=_DANA, registry=None)
+    check_push(check, actor=actor, registry=None)
+
+
+def _fill_orchard(orchard: Workspace) -> None:
+    _save(orchard, Protection.SOME, *_SEVEN_RULES[:3])
+    _save(orchard, Protection.SOME, *_SEVEN_RULES)
+    actors = (_DANA, Actor("ci", ActorKind.TOKEN), _ALICE)
+    now = timezone.now()
+    for repository, tags in _ORCHARD.items():
+        for number, tag in enumerate(tags):
+            actor = actors[number % len(actors)]
+            _push(orchard, repository, tag, _digest(repository, tag), actor)
+            _record(orchard, repository, tag, now - timedelta(hours=7 * (len(tags) - number)))
+    _save(orchard, Protection.NONE, *_SEVEN_RULES)
+    _save(orchard, Protection.SOME, *_SEVEN_RULES)
+    # All of it was answered.
+    TagRecord.objects.filter(workspace=orchard).update(stray_until=None, stray_digest="")
+    for tag in ("v1.12.0", "v1.13.0", "v1.13.0", "prod-eu"):
+        _push(orchard, "orchard/api", tag, _digest("another", tag))
+    for hours in (50, 26, 2):
+        at = now - timedelta(hours=hours)
+        land(orchard, _digest("main", str(hours)), "main", at, repository="orchard/api")
+
+
+def _save(workspace: Workspace, protection: Protection, *rules: PolicyRule) -> None:
+    """Save settings, as alice."""
+    save_container_settings(
+        workspace,
+        Draft(protection, rules),
+        expected_version=read_policy(workspace).version,
+        may_suspend_locks=True,
+        actor=_ALICE,
+    )
+
+
+def _digest(*names: str) -> str:
+    return f"sha256:{sha256(repr(names).encode()).hexdigest()}"
+
+
+def _record(workspace: Workspace, repository: str, tag: str, at: datetime) -> None:
+    """Let the inventory have a tag, pushed at a time."""
+    digest = _digest(repository, tag)
+    TagRecord.objects.update_or_create(
+        workspace=workspace,
+        repository=repository,
+        name=tag,
+        defaults={"digest": digest, "pushed_at": at, "shown_at": at},
+    )
+    land(workspace, digest, tag, at, repository=repository)
 
 
 def _fill_paused(paused: Workspace) -> None:
