@@ -7,26 +7,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.keyboard import choose, press, type_into
 from workspaces.models import Membership, User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 MEMBERS = "/acme/settings/members/"
 PASSWORD = "correct horse battery"
-MAX_STOPS = 40
-
-
-def tab_to(page: Page, text: str) -> None:
-    """Press Tab until what has the focus is named `text`."""
-    name = (
-        "(document.activeElement.labels?.[0] ?? document.activeElement)"
-        ".textContent.replace(/\\s+/g, ' ').trim()"
-    )
-    for _ in range(MAX_STOPS):
-        page.keyboard.press("Tab")
-        if page.evaluate(name) == text:
-            return
-    raise AssertionError(f"the keyboard does not reach {text!r}")
 
 
 def test_somebody_is_invited_and_joins_with_the_keyboard_alone(
@@ -38,10 +25,8 @@ def test_somebody_is_invited_and_joins_with_the_keyboard_alone(
 ) -> None:
     page = signed_in_page(alice)
     page.goto(MEMBERS)
-    tab_to(page, "Name or e-mail address")
-    page.keyboard.type("dana")
-    tab_to(page, "Member")
-    page.keyboard.press("ArrowDown")
+    type_into(page.get_by_label("Name or e-mail address"), "dana")
+    choose(page.get_by_label("Auditor"))
     page.keyboard.press("Enter")
     link = page.get_by_label("Link of the invitation")
     # The link has the focus, ready to be selected and copied.
@@ -50,10 +35,8 @@ def test_somebody_is_invited_and_joins_with_the_keyboard_alone(
 
     page = open_page(base_url=live_server.url)
     page.goto(path)
-    tab_to(page, "User name")
-    page.keyboard.type("dana")
-    tab_to(page, "Password")
-    page.keyboard.type(PASSWORD)
+    type_into(page.get_by_label("User name"), "dana")
+    type_into(page.get_by_label("Password", exact=True), PASSWORD)
     page.keyboard.press("Tab")
     page.keyboard.type("something else")
     # The browser says where this form comes from though the page hides its address.
@@ -75,19 +58,15 @@ def test_a_role_is_changed_and_somebody_removed_with_the_keyboard_alone(
 ) -> None:
     page = signed_in_page(alice)
     page.goto(MEMBERS)
-    tab_to(page, "Actions for bob")
-    page.keyboard.press("Enter")
-    tab_to(page, "Change role…")
-    page.keyboard.press("Enter")
+    press(page.get_by_role("button", name="Actions for bob"))
+    press(page.get_by_role("link", name="Change role…"))
     dialog = page.get_by_role("dialog", name="Change the role of bob?")
     expect(dialog.get_by_label("Member")).to_be_focused()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_have_text("bob is now auditor.")
-    tab_to(page, "Actions for bob")
-    page.keyboard.press("Enter")
-    tab_to(page, "Remove…")
-    page.keyboard.press("Enter")
+    press(page.get_by_role("button", name="Actions for bob"))
+    press(page.get_by_role("link", name="Remove…"))
     dialog = page.get_by_role("dialog", name="Remove bob from Acme?")
     expect(dialog.get_by_role("link", name="Cancel")).to_be_focused()
     page.keyboard.press("Shift+Tab")

@@ -7,24 +7,13 @@ from playwright.sync_api import Page, expect
 
 from containers.models import Repository as KnownRepository
 from containers.visibility import find_public
+from tests.browser.keyboard import choose, press
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 REPOSITORIES = "/acme/repositories/"
 VISIBILITY = "/acme/repositories/acme/api/-/visibility/"
-
-
-def tab_to(page: Page, text: str) -> None:
-    """Press Tab until what reads `text`, or is labelled so, has the focus."""
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        read = page.evaluate(
-            "(document.activeElement.labels?.[0] ?? document.activeElement).innerText"
-        )
-        if " ".join(read.split()) == text:
-            return
-    pytest.fail(f"Tab does not come to {text!r}")
 
 
 @pytest.mark.parametrize("java_script_enabled", [True, False])
@@ -38,18 +27,13 @@ def test_a_repository_is_made_public_with_the_keyboard_alone(
     KnownRepository.objects.create(workspace=acme, name="acme/api")
     page = signed_in_page(alice, java_script_enabled=java_script_enabled)
     page.goto("/acme/")
-    tab_to(page, "Repositories")
-    page.keyboard.press("Enter")
+    press(page.get_by_role("link", name="Repositories", exact=True).first)
     page.wait_for_url(f"**{REPOSITORIES}")
-    tab_to(page, "Change visibility acme/api")
-    page.keyboard.press("Enter")
+    press(page.get_by_role("link", name="Change visibility acme/api"))
     page.wait_for_url(f"**{VISIBILITY}?next=*")
-    tab_to(page, "Private")
-    page.keyboard.press("ArrowDown")
-    expect(page.get_by_label("Public")).to_be_checked()
+    choose(page.get_by_label("Public"))
     assert find_public(["acme/api"]) == set()
-    tab_to(page, "Save")
-    page.keyboard.press("Enter")
+    press(page.get_by_role("button", name="Save"))
     page.wait_for_url(f"**{REPOSITORIES}")
     expect(page.get_by_role("status").first).to_contain_text("acme/api is public")
     assert find_public(["acme/api"]) == {"acme/api"}
