@@ -21,7 +21,7 @@ from workspaces.log.kinds import EventKind
 # Why a lock ends, and why a name is locked again, as the lock log says it.
 ANOTHER_IMAGE = "another image was pushed while the tag was not protected"
 DELETED_UNPROTECTED = "the tag was deleted while it was not protected"
-NOT_THERE = "the registry does not have the tag any more"
+NOT_THERE = "the registry no longer has the tag"
 SHOWS_ANOTHER = "the registry shows another image"
 CAME_BACK = "the image of the reserved name came back"
 

@@ -252,7 +252,7 @@ def _split(name: str, value: str, schemes: tuple[str, ...], example: str) -> Spl
         raise BadSettingError(f"{name} must begin with {begins}, such as {example}")
     _check_encoded(name, parts)
     if not (_NAME.fullmatch(host) or _is_ipv6(host)):
-        raise BadSettingError(f"{name} has no good host: write one like {example}")
+        raise BadSettingError(f"{name} has an invalid host: write one like {example}")
     if port == 0 or parts.netloc.endswith(":"):
         raise BadSettingError(f"{name}: the port must be from 1 to 65535, as in {example}")
     return parts

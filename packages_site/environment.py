@@ -190,7 +190,7 @@ def make_log_key_file(path: Path, public_url: str) -> None:
     except ValueError as error:
         # Not what is wrong with it: it is a secret.
         raise BadSettingError(
-            f"LOG_KEY_FILE: {path} is no key of the lock log: put the right file back, or name "
+            f"LOG_KEY_FILE: {path} is not a key of the lock log: put the right file back, or name "
             "another"
         ) from error
 
@@ -332,7 +332,7 @@ def _check_mail(environment: Environment) -> None:
             )
     if environment.email_from and not _is_one_mail_address(environment.email_from):
         raise BadSettingError(
-            "EMAIL_FROM is no address: write one like Taglock <taglock@example.org>"
+            "EMAIL_FROM is not an address: write one like Taglock <taglock@example.org>"
         )
 
 

@@ -45,8 +45,8 @@ Taglock is ready.
              choose "Some tags are protected", add the rule "Release versions" with the pattern
              ^v\\d+\\.\\d+\\.\\d+$  and save.
 {pushing}
-A registry without the gate asks before each push. The first push locks the tag; the same image
-again is unchanged; another image is refused, with a link to its event in the lock log:
+Without the gate, a registry calls the API before each push. The first push locks the tag; the same
+image again changes nothing; another image is refused, with a link to its event in the lock log:
 
 {locking}
 
@@ -58,7 +58,7 @@ Ask before you build, and change nothing:
 
 {asking}
 
-Everything that happened stands in the lock log. Verify it, in Taglock's own folder:
+The lock log has everything that happened. Verify it, in Taglock's own folder:
 
 {verifying}
 
@@ -79,7 +79,7 @@ is refused; a tag that no rule matches stays mutable:
 {pushes}
 
 A member does not delete a locked tag; alice, an admin, does. Its name stays reserved: the other
-image is refused, and the deleted one may come back:
+image is refused, and the deleted one can come back:
 
 {deletes}
 """

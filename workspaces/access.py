@@ -40,7 +40,7 @@ class Scope(StrEnum):
 _SCOPE_HINTS = {
     Scope.PULL: "pull images",
     Scope.PUSH: "pull, push, and delete what is not protected",
-    Scope.PUSH_ONLY: "pull and push, but delete nothing",
+    Scope.PUSH_ONLY: "pull and push, but not delete",
     Scope.REGISTRY: "ask before pushes and deletes, and lock tags; for registries",
     Scope.AUDIT: "read settings, locked tags and the lock log",
     Scope.ADMIN: "change settings, locks and access tokens; delete locked tags",
@@ -165,13 +165,13 @@ def describe_excess(
     held = set(giver_scopes).union(*(_INCLUDED.get(scope, ()) for scope in giver_scopes))
     if missing := [scope.value for scope in scopes if scope.value not in held]:
         return (
-            "An access token gives no more than it has, and this one has not the scope "
+            "An access token can give only scopes that it has itself. Missing: "
             f"{', '.join(missing)}."
         )
     if giver_expires_at is not None and (expires_at is None or expires_at > giver_expires_at):
         return (
-            "An access token gives nothing for longer than it is valid itself: choose an expiry "
-            f"not after {giver_expires_at.isoformat().replace('+00:00', 'Z')}."
+            "An access token cannot give access for longer than it is valid itself: choose an "
+            f"expiry no later than {giver_expires_at.isoformat().replace('+00:00', 'Z')}."
         )
     return None
 

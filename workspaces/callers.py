@@ -97,8 +97,8 @@ _DENIALS = {
         "Only admins of the workspace can make a repository public or private."
     ),
     Permission.CHECK: (
-        'Checks that lock tags need an access token with the scope "registry". Anybody in the '
-        'workspace may ask with "dry_run": true.'
+        'Checks that lock tags need an access token with the scope "registry". Anyone in the '
+        'workspace can ask with "dry_run": true.'
     ),
 }
 

@@ -37,7 +37,7 @@ class RepositorySerializer(serializers.Serializer[object]):
 
     name = serializers.CharField(help_text='The full name, like "acme/api".')
     is_public = serializers.BooleanField(
-        help_text="Whether anybody may pull from it without signing in."
+        help_text="Whether anyone can pull from it without signing in."
     )
     created_at = serializers.DateTimeField()
     last_pushed_at = serializers.DateTimeField(allow_null=True)
@@ -62,13 +62,13 @@ class ListQuerySerializer(StrictSerializer):
         help_text="Text in the name.",
     )
     is_public = serializers.BooleanField(
-        default=None, help_text="Public ones or private ones alone."
+        default=None, help_text="Only public or only private repositories."
     )
     after = ReferenceField(
         parse_repository,
         default=None,
         allow_blank=True,
-        help_text="Only repositories behind this name.",
+        help_text="Only repositories after this name.",
     )
     limit = serializers.IntegerField(
         default=REPOSITORIES_PER_PAGE,

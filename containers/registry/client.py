@@ -378,7 +378,7 @@ def _read_descriptor(answer: RegistryAnswer, reference: TagName | Digest, size: 
     try:
         named = parse_digest(answer.digest) if answer.digest else None
     except InvalidReferenceError as error:
-        raise RegistryUnavailableError(f"its digest is none: {error.message}") from error
+        raise RegistryUnavailableError(f"its digest is not valid: {error.message}") from error
     digest = reference if isinstance(reference, Digest) else named
     if digest is None:
         if media_type not in MANIFEST_MEDIA_TYPES:
@@ -393,7 +393,9 @@ def _compute_digest(like: Digest, body: bytes) -> Digest:
     """Return the digest of `body` by the algorithm of `like`. Raises RegistryUnavailableError."""
     algorithm = _algorithm(like)
     if algorithm not in _HASHES:
-        raise RegistryUnavailableError(f"its digest is by {algorithm}, which is not known here")
+        raise RegistryUnavailableError(
+            f"its digest is by {algorithm}, which Taglock does not support"
+        )
     return Digest(f"{algorithm}:{_HASHES[algorithm](body).hexdigest()}")
 
 

@@ -69,4 +69,4 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidJsonError(f"not JSON: {name} is no number")
+    raise InvalidJsonError(f"not JSON: {name} is not a number")

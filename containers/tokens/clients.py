@@ -60,12 +60,12 @@ def log_in(username: str, password: str, origin: Origin) -> Login:
         if token is None or not _is_named(token, username):
             # Afterwards, so that what is right gets in, whoever shares its address.
             count_call(TOKEN_LOGINS_PER_ADDRESS, counted_address(origin.address))
-            raise BadCredentialsError("This access token is not valid, or not of this name.")
+            raise BadCredentialsError("This access token is not valid, or has another name.")
         return Login(Caller(CallerKind.ACCESS_TOKEN, token.id, username), token)
     user = verify_password(username, password, origin)
     if user is None:
         raise BadCredentialsError(
-            "The user name or the password is not right. The user name of an access token is "
+            "The user name or the password is wrong. The user name of an access token is "
             "<workspace>+<name>."
         )
     return Login(Caller(CallerKind.PERSON, user.id, user.username))

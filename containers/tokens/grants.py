@@ -45,7 +45,7 @@ def parse_scopes(texts: Iterable[str]) -> dict[RepositoryName, frozenset[str]]:
     """
     scopes = [scope for text in texts for scope in text.split(" ") if scope]
     if len(scopes) > MAX_SCOPES:
-        raise TooManyScopesError(f"Ask for {MAX_SCOPES} scopes at most, not {len(scopes)}.")
+        raise TooManyScopesError(f"Ask for {MAX_SCOPES} or fewer scopes, not {len(scopes)}.")
     asked: dict[RepositoryName, frozenset[str]] = {}
     for scope in scopes:
         kind, _, rest = scope.partition(":")

@@ -110,7 +110,7 @@ class KeyFolder:
         if trusted.exists() and not current.exists():
             # A new key would be one that no registry believes, and nobody would be told why.
             raise KeyFileError(
-                f"{current} is lost, and registries believe no other key. Put it back from a "
+                f"{current} is lost, and registries trust no other key. Put it back from a "
                 f"backup; or remove {trusted} too, run manage.py migrate, which makes a new key, "
                 "and restart every registry"
             )

@@ -75,7 +75,7 @@ def _give_token(request: HttpRequest) -> HttpResponse:
     asked = request.POST if request.method == "POST" else request.GET
     # Another registry's service is not ours to speak for.
     if asked.get("service", SERVICE) != SERVICE:
-        raise _BadRequestError(f'This is the token service of "{SERVICE}" alone.')
+        raise _BadRequestError(f'This token service is only for "{SERVICE}".')
     scopes = parse_scopes(asked.getlist("scope"))
     credentials = (
         _read_password_grant(asked)
@@ -108,7 +108,7 @@ def _read_password_grant(form: QueryDict) -> tuple[str, str]:
 
 
 def _refuse_method() -> HttpResponse:
-    answer = _error(405, "UNSUPPORTED", "Ask by GET or by POST.")
+    answer = _error(405, "UNSUPPORTED", "Use GET or POST.")
     answer["Allow"] = ", ".join(_METHODS)
     return answer
 

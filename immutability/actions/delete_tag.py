@@ -135,12 +135,12 @@ def _require_shown(shown: UnlockedTag) -> None:
     if is_covered and not shown.is_covered:
         raise ConflictError(f"{shown} is protected now; nothing was changed.")
     if shown.is_covered and not is_covered:
-        raise ConflictError(f"{shown} is not protected any more; nothing was changed.")
+        raise ConflictError(f"{shown} is no longer protected; nothing was changed.")
     digest = TagRecord.objects.values_list("digest", flat=True).get(
         workspace=shown.workspace, repository=shown.repository.name, name=shown.tag.name
     )
     if digest != shown.digest.value:
-        raise ConflictError(f"{shown} has changed meanwhile; nothing was changed.")
+        raise ConflictError(f"{shown} has changed in the meantime; nothing was changed.")
     lock = _find_locks(shown).first()
     # What covers the tag may have locked it meanwhile, to the image that was shown.
     if lock is not None and not (is_covered and lock.digest == shown.digest.value):

@@ -54,7 +54,7 @@ class LockChange:
             refuse_state(row)
         if self.expected_digest and row.digest != self.expected_digest:
             now = Digest(row.digest).short
-            raise ConflictError(f"This lock is now of another image, {now}; nothing was changed.")
+            raise ConflictError(f"This lock is now for another image, {now}; nothing was changed.")
 
 
 @dataclass

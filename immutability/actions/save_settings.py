@@ -101,7 +101,7 @@ def save_container_settings(
 ) -> Policy:
     """Save `draft` in place of the settings at `expected_version`, and return the new policy.
 
-    In force for the very next push. The locks that this suspends or resumes are counted before, by
+    In force for the next push. The locks that this suspends or resumes are counted before, by
     what is saved then; a lock that is made meanwhile counts as made before. Where there are more
     than MAX_COUNTED_AT_ONCE, they are counted in the background, for an event of its own. A draft
     of what is saved already changes nothing: the policy keeps its version. Raises
@@ -137,7 +137,7 @@ def save_container_settings(
 
 
 def _describe_same_names(kind: PatternKind) -> DraftProblem:
-    message = f"Two {kind.plural} have names that the database takes for the same. Change one."
+    message = f"Two {kind.plural} have names that the database treats as the same. Change one."
     return DraftProblem(message, kind.plural, kind=kind)
 
 

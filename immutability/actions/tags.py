@@ -177,7 +177,7 @@ def change_tag(change: TagsChange, chosen: ChosenTag, registry: RegistryClient |
     policy = read_policy(change.workspace)
     tag = find_tag(change.workspace, chosen.repository, chosen.tag, policy)
     if tag is None:
-        raise ConflictError("There is no such tag any more; nothing was changed.")
+        raise ConflictError("This tag no longer exists; nothing was changed.")
     if tag.status != chosen.status:
         raise ConflictError(f"It is now {tag.status}; nothing was changed.")
     if change.action not in find_actions(tag, has_registry=registry is not None):

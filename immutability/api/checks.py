@@ -52,16 +52,16 @@ class CheckPushSerializer(StrictSerializer):
         required=False,
         min_length=1,
         max_length=MAX_TAGS_PER_CHECK,
-        help_text="In place of tag: all of them are allowed, or none.",
+        help_text="Instead of tag: either all of them are allowed, or none.",
     )
     digest = ReferenceField(parse_digest, required=False, help_text="May be left out in a dry run.")
     current_digest = ReferenceField(
         parse_digest,
         required=False,
         allow_null=True,
-        help_text="What your registry has under the tag, read within the last minute; null for "
-        "nothing. Left out: the connected registry is asked; without one, it is what the last "
-        "allowed check put there.",
+        help_text="What your registry has under the tag, read within the last minute; null if it "
+        "has nothing. If you omit it, Taglock asks the connected registry or, without one, "
+        "assumes what the last allowed check set.",
     )
     actor = PlainTextField(
         required=False,
@@ -75,22 +75,22 @@ class CheckPushSerializer(StrictSerializer):
     idempotency_key = PlainTextField(
         required=False,
         max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
-        help_text="Your own name for a two-phase push. Asking again with it gets the same claim.",
+        help_text="Your own name for a two-phase push. The same key returns the same claim.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Refuse what the fields alone cannot."""
         if ("tag" in attrs) == ("tags" in attrs):
-            raise ValidationError({"tag": ["Write either tag or tags."]})
+            raise ValidationError({"tag": ["Send either tag or tags."]})
         if "digest" not in attrs and not attrs["dry_run"]:
-            raise ValidationError({"digest": ["Write the digest; only a dry run can do without."]})
+            raise ValidationError({"digest": ["Send the digest. Only a dry run can omit it."]})
         if attrs.get("current_digest") is not None and len(attrs.get("tags", ())) > 1:
             raise ValidationError(
                 {"current_digest": ["With several tags, check those that exist one by one."]}
             )
         if "idempotency_key" in attrs and (not attrs["two_phase"] or attrs["dry_run"]):
             raise ValidationError(
-                {"idempotency_key": ["Only a check with two_phase, and no dry run, takes a key."]}
+                {"idempotency_key": ["Send a key only with two_phase, and not in a dry run."]}
             )
         return attrs
 
@@ -104,15 +104,15 @@ class CheckDeleteSerializer(StrictSerializer):
     actor = PlainTextField(
         required=False,
         max_length=MAX_ACTOR_LENGTH,
-        help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
-        "name: no admin.",
+        help_text="The user name of the person who is deleting. Without a name, or with one that "
+        "is not in the workspace, the delete is not an admin's.",
     )
     dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require exactly one of tag and digest."""
         if ("tag" in attrs) == ("digest" in attrs):
-            raise ValidationError({"tag": ["Write either tag or digest."]})
+            raise ValidationError({"tag": ["Send either tag or digest."]})
         return attrs
 
 

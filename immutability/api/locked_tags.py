@@ -80,8 +80,8 @@ class LockedTagListSerializer(serializers.Serializer[object]):
     results = LockedTagWithStateSerializer(many=True)
     next = serializers.CharField(
         allow_null=True,
-        help_text="The address of the next page, or null. Where there are many locks, a page may "
-        "have fewer than it could, or none: the next one goes on with older ones.",
+        help_text="The address of the next page, or null. If there are many locks, a page can be "
+        "short or even empty: continue with the next one.",
     )
 
 
@@ -109,7 +109,7 @@ class ListQuerySerializer(StrictSerializer):
     before = serializers.IntegerField(
         default=0,
         min_value=0,
-        help_text="Only locks behind this id: lower ones, or higher ones with the oldest first.",
+        help_text="Only locks after this id: lower ids, or higher ids if sorted oldest first.",
     )
     limit = serializers.IntegerField(
         default=LOCKED_TAGS_PER_PAGE,
@@ -220,7 +220,7 @@ class LockedTagView(APIView):
         access = find_access(request, slug)
         access.require(Permission.MANAGE_LOCKED_TAGS)
         if not isinstance(request.data, dict):
-            raise ValidationError("Write a JSON object, or no body.")
+            raise ValidationError("Send a JSON object or no body.")
         require_known_parameters(request, DeleteSerializer().fields)
         asked = DeleteSerializer(data={**request.query_params.dict(), **request.data})
         asked.is_valid(raise_exception=True)

@@ -121,7 +121,7 @@ class SaveSettingsSerializer(SettingsSerializer):
     """Container settings to save."""
 
     suspend_locks = serializers.BooleanField(
-        default=False, help_text="Save even where that suspends locks."
+        default=False, help_text="Save even if that suspends locks."
     )
 
 
@@ -152,7 +152,7 @@ class TestSerializer(StrictSerializer):
     protection = serializers.ChoiceField(
         _PROTECTIONS,
         required=False,
-        help_text='Left out: "some" with rules, "all" with exceptions alone, else as saved.',
+        help_text='Default: "some" with rules, "all" with only exceptions, otherwise as saved.',
     )
     protect_signature_tags = serializers.BooleanField(required=False)
 
@@ -187,7 +187,7 @@ class SampleResultSerializer(serializers.Serializer[object]):
     exception = serializers.CharField(
         allow_null=True, help_text="The exception that leaves the tag mutable."
     )
-    problem = serializers.CharField(allow_null=True, help_text="Why it is no tag at all.")
+    problem = serializers.CharField(allow_null=True, help_text="Why it is not a valid tag.")
     matches = RuleMatchSerializer(many=True)
     exception_matches = ExceptionMatchSerializer(many=True)
 
@@ -259,7 +259,7 @@ class RefusedPushesSerializer(serializers.Serializer[object]):
     """Pushes of newly covered tags that would have been refused."""
 
     count = serializers.IntegerField()
-    is_exact = serializers.BooleanField(help_text="False: there are at least so many.")
+    is_exact = serializers.BooleanField(help_text="False: there are at least this many.")
     since = serializers.DateTimeField()
     examples = PastPushSerializer(many=True)
 
@@ -269,7 +269,7 @@ class PreviewSerializer(serializers.Serializer[object]):
 
     version = serializers.IntegerField(help_text="The version of the saved settings.")
     is_exact = serializers.BooleanField(
-        help_text="Whether every tag was checked. False: each count is at least so many."
+        help_text="Whether every tag was checked. False: each count is a lower bound."
     )
     checked_tags = serializers.IntegerField()
     locked = EffectSerializer(help_text="Tags that have an image and no lock, and become locked.")
@@ -468,8 +468,8 @@ def _expected_version(request: Request, saved: Policy) -> int:
         raise Problem(
             428,
             "if_match_required",
-            "Send the ETag of the settings that you have read as If-Match, so that nobody's "
-            "change is overwritten unseen.",
+            "Send the ETag of the settings that you have read as If-Match, so that you don't "
+            "overwrite someone else's change.",
         )
     if header.strip() == "*":
         return saved.version
@@ -483,7 +483,7 @@ def _stale(version: int) -> Problem:
     return Problem(
         412,
         "settings_changed",
-        f"Somebody else has saved these settings: they are at version {version} now. Read them "
+        f"Someone else has saved these settings: they are now at version {version}. Read them "
         "again, then send your change.",
         members={"version": version},
         headers={"ETag": f'"{version}"'},

@@ -73,7 +73,8 @@ def _show(request: HtmxRequest, access: Access) -> HttpResponse:
         policy = read_policy(access.workspace)
         return _render(request, access, SettingsForm.from_policy(policy), {"policy": policy})
     messages.warning(
-        request, "You were signed out, so nothing was saved. What you typed is here: save it again."
+        request,
+        "You were signed out, so nothing was saved. What you typed is still here: save it again.",
     )
     return _render(request, access, SettingsForm.from_post(typed))
 
@@ -105,7 +106,7 @@ def _save(
         question = _make_question(preview, error)
         return _render(request, access, form, {"question": question}, status=409)
     if policy.version == form.version:
-        messages.info(request, "There was nothing to save: these settings are in force already.")
+        messages.info(request, "Nothing to save: these settings are already in force.")
     else:
         messages.success(request, _describe_save(access, before, policy))
     if request.htmx:
@@ -132,7 +133,7 @@ def _describe_save(access: Access, before: Policy, after: Policy) -> str:
     ]
     sentences = [f"Saved: {after.protection.label}", changed, ", ".join(moved)]
     said = [f"{each[:1].upper()}{each[1:]}." for each in sentences if each]
-    return f"{' '.join(said)} In force for the very next push."
+    return f"{' '.join(said)} In force for the next push."
 
 
 def _make_question(preview: SettingsPreview, error: LocksWouldSuspendError) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class DeleteForm(ReasonForm):
     """What becomes of the name."""
 
     name_after = forms.ChoiceField(
-        label="What becomes of the name?",
+        label="What happens to the name?",
         widget=forms.RadioSelect,
         choices=[
             (NameAfter.RESERVE.value, "Reserve it: only the same image can come back"),
@@ -75,8 +75,8 @@ class DeleteForm(ReasonForm):
         ],
         initial=NameAfter.RESERVE.value,
         error_messages={
-            "required": "Choose what becomes of the name.",
-            "invalid_choice": "Choose what becomes of the name.",
+            "required": "Choose what happens to the name.",
+            "invalid_choice": "Choose what happens to the name.",
         },
     )
     field_order = ["name_after", "reason"]
@@ -89,7 +89,7 @@ class DeleteForm(ReasonForm):
 
 _AFTERWARDS = {
     NameAfter.RESERVE.value: "An admin can free the name later.",
-    NameAfter.FREE.value: "What pulls this tag may then get another image.",
+    NameAfter.FREE.value: "Anything that pulls this tag can then get another image.",
 }
 
 
@@ -161,7 +161,7 @@ def delete_unlocked_page(
     place = parse_tag_place(access, repository, tag)
     found = find_tag(access.workspace, *place, read_policy(access.workspace))
     if found is None:
-        return _say_gone(request, access, "This tag is gone already.")
+        return _say_gone(request, access, "This tag is already gone.")
     if found.lock is not None and request.method != "POST":
         there = reverse("delete-locked-tag", args=[access.workspace.slug, found.lock.id])
         return redirect(f"{there}?{urlencode({'next': _read_next(request, access)})}")
@@ -199,7 +199,7 @@ def _read_chosen(request: HtmxRequest, place: tuple[RepositoryName, TagName]) ->
     try:
         chosen = parse_chosen(request.POST.get("chosen", ""))
     except InvalidReferenceError as error:
-        raise BadRequest("This is no tag.") from error
+        raise BadRequest("This is not a tag.") from error
     # A tag with a lock has a question of its own, with a reason.
     if (chosen.repository, chosen.tag) != place or chosen.status not in (MUTABLE, COVERED):
         raise BadRequest("This is not the tag of this page.")

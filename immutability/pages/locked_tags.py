@@ -147,5 +147,5 @@ def _describe(page: LockedTagPage, sort: LockSort) -> str:
     order = "latest first" if sort is LockSort.NEWEST else "oldest first"
     shown = f"{count} tag{'' if count == 1 else 's'}, {order}"
     if not page.is_whole:
-        return f"{shown}; others are looked through on the next page"
+        return f"{shown}; the search continues on the next page"
     return f"{shown}, with more on the next page" if page.next_before else shown

@@ -206,7 +206,7 @@ class PatternList:
         if row is None:
             if not self.can_add:
                 self.error = (
-                    f"There are {self.kind.max_count} {self.kind.plural} already. Remove one to "
+                    f"There are already {self.kind.max_count} {self.kind.plural}. Remove one to "
                     "add another."
                 )
                 self.takes_focus = True

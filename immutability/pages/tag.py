@@ -45,7 +45,7 @@ class MomentForm(FilterForm):
         """Refuse a day that has not come yet, and a time of no day."""
         on = self.cleaned_data.get("on")
         if on and on > timezone.now().date():
-            self.add_error("on", "That day has not come yet.")
+            self.add_error("on", "That day is in the future.")
         if self.cleaned_data.get("time") and not on and not self.has_error("on"):
             self.add_error("on", "Choose a day.")
 

@@ -56,7 +56,7 @@ class Pattern:
         except re2.error as error:
             raise PatternError(explain(text, _reason_of(error))) from error
         except UnicodeEncodeError as error:
-            raise PatternError("The pattern has a character that is no valid Unicode.") from error
+            raise PatternError("The pattern has a character that is not valid Unicode.") from error
         self.text = text
 
     def find(self, tag: str) -> Match | None:

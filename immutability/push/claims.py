@@ -48,4 +48,4 @@ def _settle(claim: Claim, result: Result, outcome: Claim.Outcome, actor: Actor) 
     if not still_open.update(outcome=outcome):
         claim.refresh_from_db(fields=["outcome"])
         if claim.outcome != outcome:
-            raise ConflictError(f"This claim has ended already: it was {claim.outcome}.")
+            raise ConflictError(f"This claim has already ended: it was {claim.outcome}.")

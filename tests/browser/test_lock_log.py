@@ -188,7 +188,9 @@ def test_what_a_tag_pointed_at_is_asked_with_the_keyboard_alone(
     tab_to(page, "#id_on")
     page.keyboard.type("03012020")
     page.keyboard.press("Enter")
-    expect(page.locator("#pointed")).to_contain_text("not known. The first record of the tag is of")
+    expect(page.locator("#pointed")).to_contain_text(
+        "not known. The first record of the tag is from"
+    )
 
 
 def test_local_times_are_in_the_titles_and_what_is_shown_stays_utc(

@@ -50,7 +50,7 @@ def create_access_token(
     if repositories and (problem := _describe_bad_limit(workspace, scopes, repositories)):
         raise ValidationError({"repositories": problem})
     if expires_at is not None and expires_at <= timezone.now():
-        raise ValidationError({"expires_at": "This time is over: choose one to come."})
+        raise ValidationError({"expires_at": "This time is in the past. Choose a later one."})
     if actor.kind is ActorKind.TOKEN or giver is not None:
         _check_giver(workspace, giver, scopes, expires_at)
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -100,7 +100,7 @@ def describe_bad_token_name(name: str) -> str | None:
         return "Remove the spaces before and after the name."
     if ":" in name:
         # RFC 7617, section 2.
-        return "Remove the colon: a user name, which the name becomes part of, ends there."
+        return "Remove the colon: the name becomes part of a user name, and a colon ends those."
     return None
 
 
@@ -121,14 +121,14 @@ def _lock_and_check(workspace: Workspace | None, actor: Actor) -> None:
     if workspace is not None:
         lock_people(workspace, by=actor)
     elif actor.kind is not ActorKind.SYSTEM:
-        raise PermissionDenied("The operator alone manages access tokens for every workspace.")
+        raise PermissionDenied("Only the operator manages access tokens for every workspace.")
 
 
 def _describe_bad_scopes(workspace: Workspace | None, scopes: list[Scope]) -> str | None:
     if not scopes:
         return "Choose at least one scope."
     if workspace is None and scopes != [Scope.REGISTRY]:
-        return 'An access token for every workspace has the scope "registry" alone.'
+        return 'An access token for every workspace can only have the scope "registry".'
     return None
 
 
@@ -139,8 +139,8 @@ def _describe_bad_limit(
         return "An access token for every workspace cannot be limited to repositories."
     if whole := [scope.value for scope in scopes if scope not in LIMITABLE_SCOPES]:
         return (
-            f"The scope {whole[0]} is for the whole workspace. Limit a token to repositories that "
-            f"has no other scopes than {', '.join(sorted(LIMITABLE_SCOPES))}."
+            f"The scope {whole[0]} is for the whole workspace. To limit a token to repositories, "
+            f"give it no other scopes than {', '.join(sorted(LIMITABLE_SCOPES))}."
         )
     return describe_bad_globs(workspace.slug, repositories)
 

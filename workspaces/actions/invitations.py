@@ -20,7 +20,9 @@ from workspaces.text import find_bad_character
 INVITATION_LIFE_DAYS = 7
 MAX_OPEN_INVITATIONS_PER_WORKSPACE = 100
 
-NAME_TAKEN = "There is an account of this name already. Sign in if it is yours, or take another."
+NAME_TAKEN = (
+    "This user name is already taken. Sign in if the account is yours, or choose another name."
+)
 
 
 class InvalidInvitationError(Exception):
@@ -32,7 +34,7 @@ class AlreadyMemberError(Exception):
 
     def __init__(self, role: Role) -> None:
         super().__init__(
-            f"You are in this workspace already, as {role.value}. Ask an admin of it to change "
+            f"You are already in this workspace, as {role.value}. Ask an admin of it to change "
             "your role."
         )
         self.role = role
@@ -178,20 +180,20 @@ def _use_up(invitation: Invitation) -> None:
 
 def _check_invitee(workspace: Workspace, invitee: str) -> None:
     if Membership.objects.filter(workspace=workspace, user__username=invitee.lower()).exists():
-        raise ValidationError({"invitee": f"{invitee} is in this workspace already."})
+        raise ValidationError({"invitee": f"{invitee} is already in this workspace."})
     invited = list(list_open_invitations(workspace).values_list("invitee", flat=True))
     if invitee.casefold() in {each.casefold() for each in invited}:
         raise ValidationError(
             {
-                "invitee": f"{invitee} is invited already. Withdraw that invitation first if you "
+                "invitee": f"{invitee} is already invited. Withdraw that invitation first if you "
                 "need a new link."
             }
         )
     if len(invited) >= MAX_OPEN_INVITATIONS_PER_WORKSPACE:
         raise ValidationError(
             {
-                "invitee": f"There are {len(invited)} open invitations, which is the most. "
-                "Withdraw one that nobody needs."
+                "invitee": f"There are {len(invited)} open invitations, the maximum. Withdraw one "
+                "that is no longer needed."
             }
         )
 

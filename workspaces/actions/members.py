@@ -14,7 +14,7 @@ class LastAdminError(Exception):
 
     def __init__(self, workspace: Workspace, username: str) -> None:
         super().__init__(
-            f"{username} is the last admin of {workspace.slug}. Make somebody else an admin first."
+            f"{username} is the last admin of {workspace.slug}. Make someone else an admin first."
         )
 
 

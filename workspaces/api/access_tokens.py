@@ -52,7 +52,7 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
     user_name = serializers.CharField(
         allow_null=True,
         read_only=True,
-        help_text="What registry clients send as user name: <workspace>+<name>.",
+        help_text="The user name that registry clients send: <workspace>+<name>.",
     )
     every_workspace = serializers.SerializerMethodField(
         help_text="Whether it is for every workspace: the operator manages it."
@@ -87,7 +87,7 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
 class NewAccessTokenSerializer(AccessTokenSerializer):
     """For the schema: what creation answers, and nothing else does."""
 
-    secret = serializers.CharField(help_text="Shown this once, and kept nowhere.")
+    secret = serializers.CharField(help_text="Shown only once, and not stored.")
 
     class Meta(AccessTokenSerializer.Meta):
         fields = [*AccessTokenSerializer.Meta.fields, "secret"]
@@ -105,7 +105,7 @@ class AccessTokenListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    revoked = serializers.BooleanField(default=False, help_text="List those that were revoked too.")
+    revoked = serializers.BooleanField(default=False, help_text="List revoked tokens, too.")
     before = serializers.IntegerField(
         default=0, min_value=0, help_text="Only tokens with a lower id."
     )
@@ -127,7 +127,7 @@ class CreateSerializer(StrictSerializer):
         default=list,
         max_length=MAX_GLOBS_PER_TOKEN,
         help_text="Limit it to these repositories. Write names within the workspace, with * for "
-        "any characters but a slash and ** for any characters: api-*, team/**. Only with the "
+        "any characters except a slash and ** for any characters: api-*, team/**. Only with the "
         f"scopes {', '.join(sorted(LIMITABLE_SCOPES))}.",
     )
 

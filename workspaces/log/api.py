@@ -77,7 +77,7 @@ class EventListSerializer(serializers.Serializer[object]):
 
     results = EventSerializer(many=True)
     next = serializers.CharField(
-        allow_null=True, help_text="The address of the next page, of older events, or null."
+        allow_null=True, help_text="The address of the next page (older events), or null."
     )
     previous = serializers.CharField(
         allow_null=True, help_text="The address of the page of newer events, or null."
@@ -113,7 +113,7 @@ _FILTERS = [
     _text("repository", 'The full name, like "acme/api".'),
     _text("tag"),
     OpenApiParameter("kind", enum=[kind.value for kind in EventKind]),
-    _text("actor", "Who it was: the name alone."),
+    _text("actor", "The name of who did it."),
     _text("rule", "The name of a rule."),
     _text("digest", "A digest, or its first characters."),
     _text("ref", "The ref of one event."),

@@ -70,15 +70,15 @@ def parse_statement(text: str) -> Statement:
     lines = text.removesuffix("\n").split("\n")
     time = _TIME.fullmatch(lines[3]) if len(lines) == 4 else None
     if time is None or not lines[0] or not _SEQUENCE.fullmatch(lines[1]):
-        raise BadNoteError("it is signed, but it is no checkpoint of a lock log")
+        raise BadNoteError("it is signed, but it is not a checkpoint of a lock log")
     try:
         hashed = base64.b64decode(lines[2], validate=True).hex()
         moment = datetime.fromisoformat(time[1])
     except (binascii.Error, ValueError) as error:
-        raise BadNoteError(f"it is signed, but it is no checkpoint: {error}") from error
+        raise BadNoteError(f"it is signed, but it is not a checkpoint: {error}") from error
     statement = Statement(lines[0], int(lines[1]), hashed, moment)
     if statement.to_text() != text:
-        raise BadNoteError("it is signed, but it is not written as checkpoints are")
+        raise BadNoteError("it is signed, but it is not in the form of a checkpoint")
     return statement
 
 

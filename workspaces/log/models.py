@@ -92,7 +92,7 @@ class EventOrigin(models.Model):
 
 
 class EventRepeat(models.Model):
-    """How often an event was met again within its hour."""
+    """How often an event happened again within its hour."""
 
     workspace = models.CharField(max_length=63)
     fingerprint = models.CharField(max_length=64)

@@ -37,12 +37,12 @@ class Places:
             slugs = [place.slug for place in self._taken]
             if slug in slugs:
                 raise TooManyExportsError(
-                    "An export of this log is under way already. Try again when it has ended."
+                    "An export of this log is already running. Try again when it has finished."
                 )
             if len(slugs) >= MAX_EXPORTS_AT_ONCE:
                 raise TooManyExportsError(
-                    f"{MAX_EXPORTS_AT_ONCE} exports are under way already. Try again when one has "
-                    "ended."
+                    f"{MAX_EXPORTS_AT_ONCE} exports are already running. Try again when one has "
+                    "finished."
                 )
             place = Place(slug)
             self._taken.add(place)

@@ -169,7 +169,7 @@ def _drift_found(event: Happened) -> Sentence:
 
 def _repeats_counted(event: Happened) -> Sentence:
     count = _number(event, "count") or 0
-    before, after = _REPEATED.get(_text(event, "kind"), ("", " was met again"))
+    before, after = _REPEATED.get(_text(event, "kind"), ("", " happened again"))
     times = _plural(count, "more time")
     return Sentence((Part(before), _tag(event), Part(f"{after} {times} within the hour")))
 
@@ -229,7 +229,7 @@ def _describe_list(changes: Sequence[PatternChange], noun: str) -> str:
         if (number := sum(each.what == verb for each in changes))
     ]
     if not counts:
-        return f" put the {noun}s in another order"
+        return f" reordered the {noun}s"
     return f" changed the {noun}s ({', '.join(counts)})"
 
 

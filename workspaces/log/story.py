@@ -190,7 +190,7 @@ def _repeatable(events: Sequence[LockEvent]) -> list[LockEvent]:
 
 
 def _read_running_counts(events: Sequence[LockEvent]) -> dict[int, int]:
-    """Return how often each event was met again in an hour that is not counted yet, by id."""
+    """Return how often each event happened again in an hour that is not counted yet, by id."""
     ids = [event.id for event in _repeatable(events)]
     if not ids:
         return {}

@@ -14,7 +14,7 @@ def add_expiry_option(parser: CommandParser) -> None:
         "--expires-in-days",
         type=int,
         metavar="DAYS",
-        help="How long it is valid. Left out: until it is revoked.",
+        help="How long it is valid. Default: until it is revoked.",
     )
 
 

@@ -40,7 +40,7 @@ class AccessTokenForm(forms.Form):
     name = forms.CharField(
         max_length=MAX_NAME_LENGTH,
         help_text="What uses it, such as ci or build server.",
-        error_messages={"required": "Write a name."},
+        error_messages={"required": "Enter a name."},
     )
     scopes = forms.MultipleChoiceField(
         label="What it may do",
@@ -91,11 +91,11 @@ class AccessTokenForm(forms.Form):
             return
         if day is None:
             if expiry == ON_A_DATE:
-                self.add_error("expires_on", "Write the last day on which it is valid.")
+                self.add_error("expires_on", "Enter the last day on which it is valid.")
         elif expiry != ON_A_DATE:
-            self.add_error("expiry", "Choose On a date, or take the date away.")
+            self.add_error("expiry", "Choose On a date, or remove the date.")
         elif day < timezone.now().date():
-            self.add_error("expires_on", "This day is over: choose one to come.")
+            self.add_error("expires_on", "This day is in the past. Choose a later one.")
 
     def read_expiry(self) -> datetime | None:
         """Return when the token of a valid form expires; None for never."""

@@ -88,12 +88,14 @@ def _change(
     if isinstance(form, ChangePasswordForm):
         password = form.cleaned_data["password"]
         change_password(verified, password, actor=actor, how="by its owner")
-        done = "Your password is changed. You are signed out everywhere but here."
+        done = "Your password is changed. You are signed out everywhere else."
     else:
         email = form.cleaned_data["email"]
         change_email(verified, email, actor=actor)
         done = (
-            f"Your e-mail address is {email} now." if email else "You have no e-mail address now."
+            f"Your e-mail address is now {email}."
+            if email
+            else "You no longer have an e-mail address."
         )
     # Verifying may have hashed the password anew, too: this session goes on.
     update_session_auth_hash(request, verified)

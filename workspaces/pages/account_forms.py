@@ -41,7 +41,7 @@ def make_current_password_field() -> PasswordField:
     return PasswordField(
         "Current password",
         "current-password",
-        error_messages={"required": "Type your current password."},
+        error_messages={"required": "Enter your current password."},
     )
 
 
@@ -51,7 +51,7 @@ class NewPasswordForm(forms.Form):
     password = PasswordField(
         "New password",
         "new-password",
-        help_text="At least 8 characters. No common password, and nothing like your name.",
+        help_text="At least 8 characters. Not a common password, and nothing like your name.",
         error_messages={"required": "Choose a password."},
     )
     repeated = PasswordField(
@@ -69,7 +69,7 @@ class NewPasswordForm(forms.Form):
         password = self.cleaned_data.get("password")
         repeated = self.cleaned_data.get("repeated")
         if password and repeated and password != repeated:
-            self.add_error("repeated", "This is not the password above. Type both again.")
+            self.add_error("repeated", "The passwords do not match. Enter both again.")
         if password:
             try:
                 validate_password(password, self.user)
@@ -145,6 +145,6 @@ class ForgottenPasswordForm(forms.Form):
         label="E-mail address",
         max_length=MAX_EMAIL_LENGTH,
         widget=forms.EmailInput({"autocomplete": "email"}),
-        help_text="The one of your account.",
-        error_messages={"required": "Write your e-mail address."},
+        help_text="The address in your account.",
+        error_messages={"required": "Enter your e-mail address."},
     )

@@ -84,9 +84,7 @@ def _make(request: HtmxRequest, slug: str) -> None:
     if made is None:
         messages.error(request, "No event is sealed yet. Try again in a moment.")
     elif made == before:
-        messages.success(
-            request, f"The checkpoint of event {made.sequence} still says what is there."
-        )
+        messages.success(request, f"The checkpoint of event {made.sequence} is still up to date.")
     else:
         messages.success(request, f"The checkpoint of event {made.sequence} is made.")
 

@@ -43,7 +43,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         404,
         "not_found",
         "Page not found",
-        "There is no such page, or you are not in the workspace that it belongs to.",
+        "This page does not exist, or you are not in its workspace.",
         is_in_workspace=True,
     )
 
@@ -76,8 +76,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(error, OperationalError | InterfaceError):
         return _not_now(
             request,
-            "The database cannot be used at the moment. Try again in a few seconds, and look "
-            "whether what you changed was saved.",
+            "The database cannot be used at the moment. Try again in a few seconds, and check "
+            "whether your change was saved.",
         )
     if isinstance(error, BusyError):
         return _not_now(request, str(error))

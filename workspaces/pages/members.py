@@ -44,9 +44,9 @@ from workspaces.throttles import INVITATIONS_PER_WORKSPACE, TooManyCallsError, c
 MEMBERS_PER_PAGE = 100
 
 _ROLE_HINTS = {
-    Role.MEMBER: "Pulls and pushes images, and sees settings and what happened to tags.",
-    Role.AUDITOR: "Reads everything, the whole lock log too. Pulls images and pushes none.",
-    Role.ADMIN: "Does all of that, and changes settings, locked tags, people and access tokens.",
+    Role.MEMBER: "Can pull and push images, and see the settings and what happened to tags.",
+    Role.AUDITOR: "Can read everything, including the whole lock log. Can pull images. Can't push.",
+    Role.ADMIN: "Can do all of that, and change settings, locked tags, people and access tokens.",
 }
 
 
@@ -204,11 +204,13 @@ def withdraw_page(request: HtmxRequest, access: Access, invitation_id: int) -> H
         invitee = withdraw_invitation(access.workspace, invitation_id, actor=access.actor)
     except Invitation.DoesNotExist as error:
         raise Http404 from error
-    messages.success(request, f"The invitation of {invitee} is withdrawn: its link is void.")
+    messages.success(
+        request, f"The invitation of {invitee} is withdrawn: its link no longer works."
+    )
     return redirect("members", access.workspace.slug)
 
 
-_GONE = "Somebody else has removed this member in the meantime."
+_GONE = "Someone else has removed this member in the meantime."
 
 
 def _ask_about(request: HtmxRequest, access: Access, membership_id: int) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def test_an_eighth_rule_is_not_added_and_the_page_says_why(admin: Browser, actio
     assert response.status_code == 200
     page = admin.press(PRODUCTION, **SEVEN)
     assert rules_of(page) == list(zip(*SEVEN.values(), strict=True))
-    assert page.by_id("rules-error").text == "There are 7 rules already. Remove one to add another."
+    assert page.by_id("rules-error").text == "There are already 7 rules. Remove one to add another."
     assert page.focused_id == "rules-heading"
 
 

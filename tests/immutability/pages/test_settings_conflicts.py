@@ -57,7 +57,7 @@ def test_a_save_over_somebody_elses_is_noticed_and_saves_nothing(
     with nothing_written():
         page = admin.press("Save", 409, protection="some", rule_name="A", rule_pattern="a")
     alert = page.main.find(role="alert")
-    assert alert.find("h2").text == "Somebody else saved these settings while you were editing"
+    assert alert.find("h2").text == "Someone else saved these settings while you were editing"
     assert "carol saved version 1 at" in alert.text
     assert alert.find("time")["datetime"]
     assert compare(page) == {

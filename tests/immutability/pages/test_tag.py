@@ -69,7 +69,7 @@ def test_each_status_is_said_in_words(
 
 @pytest.mark.parametrize(
     ("pusher", "said"),
-    [("dana", "dana"), ("", "not known: the registry had it already")],
+    [("dana", "dana"), ("", "not known: the registry already had it")],
 )
 def test_who_pushed_what_was_there_is_told_where_it_is_known(
     protected: Workspace, member: Browser, pusher: str, said: str
@@ -114,7 +114,7 @@ def story(acme: Workspace) -> Workspace:
 @pytest.mark.parametrize(
     ("on", "time", "said", "digest"),
     [
-        ("2020-02-28", "", "not known. The first record of the tag is of 2020-03-01 12:30", ""),
+        ("2020-02-28", "", "not known. The first record of the tag is from 2020-03-01 12:30", ""),
         ("2020-03-01", "", "was the last that was pushed, 2020-03-01 12:30 UTC", AA),
         ("2020-03-01", "12:29", "not known.", ""),
         # The page shows minutes: whoever types one means all of it.

@@ -158,7 +158,7 @@ def test_a_member_keeps_their_role_and_leaves_the_invitation(
     with nothing_written(), pytest.raises(AlreadyMemberError) as caught:
         accept(secret, dana)
     assert str(caught.value) == (
-        f"You are in this workspace already, as {role.value}. Ask an admin of it to change your "
+        f"You are already in this workspace, as {role.value}. Ask an admin of it to change your "
         "role."
     )
     assert find_invitation(secret).invitee == "somebody"

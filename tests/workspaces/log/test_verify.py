@@ -111,13 +111,13 @@ def test_an_altered_hash_is_found(sealed: list[LockEvent], verify: Verify) -> No
 def test_an_event_that_was_given_a_new_id_is_found(sealed: list[LockEvent], verify: Verify) -> None:
     with without_triggers():
         LockEvent.objects.filter(id=sealed[2].id).update(id=sealed[4].id + 100)
-    assert "event 3 was removed: its seal is there, and it is not" in verify()
+    assert "event 3 was removed: its seal exists, but the event does not" in verify()
 
 
 def test_a_removed_event_is_found(sealed: list[LockEvent], verify: Verify) -> None:
     with without_triggers():
         LockEvent.objects.filter(id=sealed[2].id)._raw_delete("default")
-    assert verify() == ["event 3 was removed: its seal is there, and it is not"]
+    assert verify() == ["event 3 was removed: its seal exists, but the event does not"]
 
 
 def test_a_removed_event_with_its_seal_is_found(sealed: list[LockEvent], verify: Verify) -> None:

@@ -30,7 +30,7 @@ def test_admins_and_auditors_make_a_checkpoint(
     request: pytest.FixtureRequest, acme: Workspace, role: str
 ) -> None:
     browser: Browser = request.getfixturevalue(role)
-    assert browser.open(PAGE).find(class_="empty").text.startswith("There is no checkpoint yet.")
+    assert browser.open(PAGE).find(class_="empty").text.startswith("No checkpoint yet.")
     page = browser.press("Make a checkpoint now")
     made = Checkpoint.objects.get()
     assert page.banners == [f"The checkpoint of event {made.sequence} is made."]
@@ -105,7 +105,7 @@ def test_a_press_makes_one_where_something_happened_and_the_latest_is_shown(
     admin.press("Make a checkpoint now")
     page = admin.press("Make a checkpoint now")
     first = Checkpoint.objects.get()
-    assert page.banners == [f"The checkpoint of event {first.sequence} still says what is there."]
+    assert page.banners == [f"The checkpoint of event {first.sequence} is still up to date."]
     with transaction.atomic():
         append_event(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1"), actor=SYSTEM)
     page = admin.press("Make a checkpoint now")

@@ -115,7 +115,9 @@ def test_an_invitation_that_ends_while_somebody_signs_in_is_not_continued(
 def test_somebody_with_an_address_says_whether_it_is_theirs(dana: Browser, link: str) -> None:
     User.objects.filter(username="dana").update(email="dana@example.org")
     page = dana.open(link)
-    assert "Everyone who reads its mail can set a new password for your account" in page.main.text
+    assert (
+        "Anyone who reads mail sent there can set a new password for your account" in page.main.text
+    )
     box = page.by_id("own-email")
     assert (box["type"], box.get("checked")) == ("checkbox", None)
     assert page.find(**{"for": "own-email"}).text == "dana@example.org is my e-mail address"
@@ -257,7 +259,7 @@ def test_a_member_leaves_the_invitation_to_whom_it_is_for(
 ) -> None:
     browser: Browser = request.getfixturevalue(who)
     page = browser.open(link)
-    said = f"You are in this workspace already, as {who}."
+    said = f"You are already in this workspace, as {who}."
     assert said in page.main.text
     assert page.main.find_all("button") == []
     name = page.find(class_="who").text
