@@ -59,7 +59,7 @@ class BadSettingError(Exception):
 def parse_site_url(name: str, value: str, example: str, *, is_public: bool) -> str:
     """Return `http(s)://host[:port]` in lower case, without a port that is the default.
 
-    A public address is one that browsers send: its host can stand in the header `Host`.
+    A public address is one that browsers send: its host can appear in the header `Host`.
     """
     parts = _split(name, value, ("http", "https"), example)
     rest = value.split("://", 1)[1].removeprefix(parts.netloc)
@@ -74,7 +74,7 @@ def parse_site_url(name: str, value: str, example: str, *, is_public: bool) -> s
 
 
 def bracket(host: str) -> str:
-    """Return a host as it stands in addresses and in the header `Host`."""
+    """Return a host as it appears in addresses and in the header `Host`."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -142,7 +142,7 @@ def parse_database_url(value: str) -> dict[str, Any]:
 
 
 def check_folder(name: str, path: Path) -> None:
-    """Refuse a path that is, or leads through, something that is no folder."""
+    """Refuse a path that is, or leads through, something other than a folder."""
     nearest = next(each for each in (path, *path.parents) if os.path.exists(each))
     if not nearest.is_dir():
         raise BadSettingError(f"{name}: {path} must be a folder, and {nearest} is a file")
@@ -228,7 +228,7 @@ def _ask_libpq(info: dict[str, str]) -> str:
     message = connection.error_message.decode(errors="replace").partition("\n")[0]
     connection.finish()
     if message.startswith(("invalid port number", "invalid integer value")):
-        # What stands in its place may be a piece of a password.
+        # What is in its place may be part of a password.
         return "the port must be a number from 1 to 65535, such as 5432"
     if not _BAD_VALUE.match(message):
         return ""
@@ -267,7 +267,7 @@ def _check_encoded(name: str, parts: SplitResult) -> None:
 
 
 def _read_options(name: str, query: str) -> dict[str, str]:
-    """Return the options of an address. Raises BadSettingError where one is there twice."""
+    """Return the options of an address. Raises BadSettingError if one is there twice."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:

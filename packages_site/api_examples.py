@@ -83,7 +83,7 @@ PROBLEMS = {
     ),
     "not_authenticated": Problem(
         401,
-        "No access token was sent, and nobody is signed in.",
+        "No access token was sent, and no one is signed in.",
         "Authentication credentials were not provided.",
     ),
     "authentication_failed": Problem(
@@ -131,7 +131,7 @@ PROBLEMS = {
     ),
     "settings_changed": Problem(
         412,
-        "Somebody else saved the settings since you read them.",
+        "Someone else saved the settings since you read them.",
         "Someone else has saved these settings: they are now at version 5. Read them again, then "
         "send your change.",
     ),

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 def keep_answers_private(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware that lets nobody but the browser keep an answer, nor show it without asking.
+    """Middleware that lets only the browser keep an answer, nor show it without asking.
 
     Answers that say themselves how they may be kept stay as they are. Static files never get here.
     """

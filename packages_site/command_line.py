@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
 
 def find_problem(arguments: list[str]) -> str:
-    """Return why a command cannot run on this database, and what to do; nothing where it can."""
+    """Return why a command cannot run on this database, and what to do; nothing if it can."""
     command, options = arguments[1] if len(arguments) > 1 else "help", set(arguments[2:])
     if options & _HELP or command in WITHOUT_DATABASE or command not in get_commands():
         return ""

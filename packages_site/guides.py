@@ -81,7 +81,7 @@ def read_guide(name: str) -> Guide:
     html = parser.renderer.render(body, parser.options, {})
     for plain, scrollable in _SCROLLABLE:
         html = html.replace(plain, scrollable)
-    # The files are the project's own: nobody else's HTML is in them.
+    # The files are the project's own: no one else's HTML is in them.
     return Guide(title, mark_safe(html), sections)  # noqa: S308
 
 

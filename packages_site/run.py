@@ -32,7 +32,7 @@ from packages_site.supervisor import Supervisor
 BIN = Path(sys.executable).parent
 READY_SECONDS = 60
 SITE_THREADS = 8
-# A process that runs the gate alone needs little of what pages need.
+# A process that only runs the gate needs little of what pages need.
 GATE_SETTINGS = {"DJANGO_SETTINGS_MODULE": "packages_site.gate_settings"}
 CHECKED_REPOSITORY = "acme/web"
 
@@ -88,7 +88,7 @@ image is refused, and the deleted one can come back:
 def make_welcome(url: str, token_file: Path, data_dir: Path, images: list[Path]) -> str:
     """Return what is printed when the site is ready: commands that run as printed.
 
-    `images` are the OCI layouts to push; none where there is no registry to push to.
+    `images` are the OCI layouts to push; none if there is no registry to push to.
     """
     a, b = "sha256:" + 64 * "a", "sha256:" + 64 * "b"
     dana = {"actor": "dana"}

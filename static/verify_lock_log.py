@@ -142,7 +142,7 @@ def _read_time(text: str) -> datetime:
 
 
 def _decode(text: str) -> bytes:
-    """Return what base64 text encodes; nothing where it is not written as it should be."""
+    """Return what base64 text encodes; nothing if it is not written as it should be."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -100,8 +100,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 SCOPE_PERMISSIONS: dict[Scope, frozenset[Permission]] = {
     Scope.PULL: frozenset({Permission.PULL}),
-    # Whoever may push may overwrite what is not protected, and clients that sign or attach delete
-    # the list that they replace: so it deletes what no lock holds.
+    # Anyone who can push can overwrite what is not protected, and clients that sign or attach
+    # delete the list that they replace: so it deletes what no lock holds.
     Scope.PUSH: frozenset({Permission.ASK, Permission.PULL, Permission.PUSH, Permission.DELETE}),
     Scope.PUSH_ONLY: frozenset({Permission.ASK, Permission.PULL, Permission.PUSH}),
     Scope.REGISTRY: frozenset({Permission.ASK, Permission.CHECK}),
@@ -193,7 +193,7 @@ def describe_actor(name: str, kind: str) -> str:
     """Return how an actor is shown, everywhere: nothing but a person is shown by a bare name.
 
     `dana` is a person, `token "ci"` an access token, `dana via the registry` whom a registry named,
-    and `Taglock` the system. Empty where nobody is known.
+    and `Taglock` the system. Empty where no one is known.
     """
     if not name:
         return ""
@@ -233,7 +233,7 @@ class Actor:
 
     @property
     def shown_name(self) -> str:
-        """How the actor is shown; kept where there is no place for the kind."""
+        """How the actor is shown; kept where there is not a place for the kind."""
         return describe_actor(self.name, self.kind)
 
 

@@ -24,7 +24,7 @@ from rest_framework.serializers import (
     Serializer,
 )
 
-from workspaces.callers import UnknownWorkspaceError
+from workspaces.caller_access import UnknownWorkspaceError
 from workspaces.json_response import UTF8JsonResponse
 from workspaces.text import describe_bad_character
 from workspaces.throttles import TooManyCallsError
@@ -161,7 +161,7 @@ class AlwaysJSON(DefaultContentNegotiation):
 
 
 class StrictSerializer(Serializer[Any]):
-    """Refuses fields that it does not know: a misspelt "dry_run" must not lock a tag."""
+    """Refuses fields that it does not know: a misspelled "dry_run" must not lock a tag."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated fields."""

@@ -1,4 +1,4 @@
-"""Read what somebody types or pastes into a search box for tags. No Django.
+"""Read what someone types or pastes into a search box for tags. No Django.
 
 Whatever Taglock, registries and their clients print of an image can be pasted: a reference with or
 without the registry's address, a digest or its beginning, an address, a whole refusal.
@@ -54,12 +54,12 @@ class TagSearch:
 
     @property
     def repository_end(self) -> str:
-        """How the repository's name ends; empty where `name` does not say."""
+        """How the repository's name ends; empty if `name` does not say."""
         return self.name.rpartition(":")[0]
 
     @property
     def tag_start(self) -> str:
-        """How the tag begins; empty where `name` does not say."""
+        """How the tag begins; empty if `name` does not say."""
         _, colon, tag = self.name.rpartition(":")
         return tag if colon else ""
 
@@ -115,7 +115,7 @@ def _parse_word(word: str) -> TagSearch:
 
 
 def _find_reference(word: str) -> TagSearch | None:
-    """Read a word of a sentence or a command; None where it need not be an image or a digest."""
+    """Read a word of a sentence or a command; None if it need not be an image or a digest."""
     if address := _parse_address(word):
         return address
     if word.lower().startswith(("http://", "https://")):
@@ -144,7 +144,7 @@ def _read_host(word: str) -> str:
 
 
 def _parse_digest(text: str) -> str:
-    """Return how a digest begins; empty where the text is none."""
+    """Return how a digest begins; empty if the text is none."""
     found = _WITH_ALGORITHM.fullmatch(_without_cut(text))
     return f"{found[1]}:{found[2]}".lower() if found else ""
 

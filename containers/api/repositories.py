@@ -26,7 +26,7 @@ from containers.repositories import (
 )
 from containers.visibility import set_public
 from workspaces.access import Permission
-from workspaces.callers import Access, find_access
+from workspaces.caller_access import Access, find_access
 from workspaces.problems import StrictSerializer, TextField, TruthField
 from workspaces.queries import read_query
 from workspaces.text import quote

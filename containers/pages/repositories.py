@@ -22,7 +22,7 @@ from containers.repositories import (
 )
 from containers.visibility import set_public
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
 from workspaces.queries import FilterForm

@@ -40,8 +40,8 @@ def parse_scopes(texts: Iterable[str]) -> dict[RepositoryName, frozenset[str]]:
     """Parse what a client asks for: `repository:<name>:<actions>`, several with spaces between.
 
     A name may hold colons in other registries, so a scope is split at its first and its last one.
-    `*` asks for every action. What is no scope of a repository, or names none that there can be, is
-    left out: nothing is granted for it. Raises TooManyScopesError.
+    `*` asks for every action. Anything that is not the scope of a possible repository is left out:
+    nothing is granted for it. Raises TooManyScopesError.
     """
     scopes = [scope for text in texts for scope in text.split(" ") if scope]
     if len(scopes) > MAX_SCOPES:

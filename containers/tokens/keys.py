@@ -4,7 +4,7 @@ The folder holds
 
 - `current.pem`: the private key that signs, and its certificate;
 - `next.pem`: the same of the key that will sign next, while keys are being changed;
-- `trusted.pem`: the certificates that registry and gate believe. The registry's `rootcertbundle`.
+- `trusted.pem`: the certificates that registry and gate trust. The registry's `rootcertbundle`.
 
 Files appear whole or not at all, and every step can be taken again after a crash. Processes read a
 file anew when it has changed, so that only the registry, which reads its bundle once, is restarted.
@@ -87,7 +87,7 @@ class KeyFolder:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # The registry may be somebody else on this machine: it reads the bundle in there.
+            # The registry may be someone else on this machine: it reads the bundle in there.
             self.folder.chmod(0o711)
             if not is_there:
                 draft = self._write_draft(_make_key())
@@ -108,7 +108,7 @@ class KeyFolder:
         if current.exists() and trusted.exists():
             return
         if trusted.exists() and not current.exists():
-            # A new key would be one that no registry believes, and nobody would be told why.
+            # No registry would trust a new key, and no one would know why.
             raise KeyFileError(
                 f"{current} is lost, and registries trust no other key. Put it back from a "
                 f"backup; or remove {trusted} too, run manage.py migrate, which makes a new key, "
@@ -137,7 +137,7 @@ class KeyFolder:
         (self.folder / NEXT).replace(self.folder / CURRENT)
 
     def retire_old_keys(self) -> None:
-        """Step 3: believe the current key alone. Tokens of the old one are refused from now on.
+        """Step 3: trust only the current key. Tokens of the old one are refused from now on.
 
         Raises KeyFileError while a next key is waiting.
         """
@@ -154,7 +154,7 @@ class KeyFolder:
             for name in names
         ]
         self._write(TRUSTED, b"".join(certificates))
-        # Certificates are no secret, and the registry may be somebody else on this machine.
+        # Certificates are no secret, and the registry may be someone else on this machine.
         (self.folder / TRUSTED).chmod(0o644)
 
     def _write(self, name: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Sign and read the tokens that registry and gate believe: JWTs, ES256 alone. No Django."""
+"""Sign and read the tokens that registry and gate trust: JWTs, only ES256. No Django."""
 
 import secrets
 import time

@@ -20,7 +20,7 @@ from containers.tokens.grants import TooManyScopesError, parse_scopes
 from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import KeyFileError
 from containers.tokens.tokens import SERVICE, TOKEN_SECONDS, sign_token
-from workspaces.callers import read_origin
+from workspaces.caller_access import read_origin
 from workspaces.json_response import UTF8JsonResponse
 from workspaces.problems import RETRY_AFTER_SECONDS
 from workspaces.throttles import (
@@ -44,7 +44,7 @@ def issue_token(request: HttpRequest) -> HttpResponse:
     GET carries the credentials by HTTP Basic, or none; POST is OAuth's password grant (RFC 6749,
     section 4.3), as containerd and buildkit send it. What may not be done is left out, without an
     error: the registry refuses it, and names what is missing. Whatever is answered is JSON that
-    clients can read, and kept by nobody.
+    clients can read, and kept by no one.
     """
     try:
         answer = _give_token(request) if request.method in _METHODS else _refuse_method()
@@ -82,7 +82,7 @@ def _give_token(request: HttpRequest) -> HttpResponse:
         if request.method == "POST"
         else read_basic(request.headers.get("Authorization", ""))
     )
-    # Before anything is hashed. By the name as it is sent: nobody knows yet whose it is.
+    # Before anything is hashed. By the name as it is sent: no one knows yet whose it is.
     subject = ("login", credentials[0]) if credentials else ("address",)
     count_call(TOKENS_PER_CALLER, *subject, counted_address(origin.address))
     login = log_in(*credentials, origin) if credentials else NO_LOGIN

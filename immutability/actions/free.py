@@ -28,7 +28,7 @@ class _StaleLookError(TryAgainError):
 def free_name(change: LockChange, registry: RegistryClient | None) -> None:
     """Free a reserved name, if the registry does not have the tag.
 
-    Raises what `change_lock` raises, and ConflictError where the name is not reserved, or the
+    Raises what `change_lock` raises, and ConflictError if the name is not reserved, or the
     registry has the tag.
     """
     for _ in range(_MAX_LOOKS - 1):

@@ -1,4 +1,4 @@
-"""The questions of a registry: may this push, or this delete, go ahead?"""
+"""The questions of a registry: can this push, or this delete, go ahead?"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from immutability.policy.protection import DeleteOutcome, Outcome
 from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.push.plan import PushQuestion
 from workspaces.access import Actor, ActorKind, Permission
-from workspaces.callers import Access, find_access, identify_caller, is_admin_name
+from workspaces.caller_access import Access, find_access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
 from workspaces.problems import (
     BoundedListField,
@@ -79,7 +79,7 @@ class CheckPushSerializer(StrictSerializer):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what the fields alone cannot."""
+        """Refuse what a single field cannot."""
         if ("tag" in attrs) == ("tags" in attrs):
             raise ValidationError({"tag": ["Send either tag or tags."]})
         if "digest" not in attrs and not attrs["dry_run"]:
@@ -117,7 +117,7 @@ class CheckDeleteSerializer(StrictSerializer):
 
 
 class TagAnswerSerializer(serializers.Serializer[object]):
-    """What becomes of one tag."""
+    """What happens to one tag."""
 
     tag = serializers.CharField()
     outcome = serializers.ChoiceField([outcome.value for outcome in Outcome])
@@ -154,7 +154,7 @@ class CheckPushAnswerSerializer(serializers.Serializer[object]):
 
 
 class DeleteTagAnswerSerializer(serializers.Serializer[object]):
-    """What becomes of one tag of a delete."""
+    """What happens to one tag of a delete."""
 
     tag = serializers.CharField()
     outcome = serializers.ChoiceField([outcome.value for outcome in DeleteOutcome])
@@ -170,7 +170,7 @@ class CheckDeleteAnswerSerializer(serializers.Serializer[object]):
 
 
 class CheckPushView(APIView):
-    """May this push go ahead? Any status but 200 means: not decided, so refuse the push."""
+    """Can this push go ahead? Any status other than 200 means undecided: refuse the push."""
 
     @extend_schema(
         operation_id="check_push",
@@ -210,7 +210,7 @@ class CheckPushView(APIView):
 
 
 class CheckDeleteView(APIView):
-    """May this delete go ahead? Any status but 200 means: not decided, so refuse the delete."""
+    """Can this delete go ahead? Any status other than 200 means undecided: refuse the delete."""
 
     @extend_schema(
         operation_id="check_delete",
@@ -243,16 +243,16 @@ class CheckDeleteView(APIView):
 
 
 def count_check(request: Request) -> None:
-    """Count a check, whatever comes of it. Raises TooManyCallsError where there were too many."""
+    """Count a check, whatever comes of it. Raises TooManyCallsError if there were too many."""
     token = request.auth
     is_registry = isinstance(token, AccessToken) and (Permission.CHECK in token.permissions)
     count_call(CHECKS_PER_TOKEN if is_registry else ASKING_PER_CALLER, identify_caller(request))
 
 
 def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
-    """Return the decision. Raises Problem 503 where there is none: never a guess.
+    """Return the decision. Raises Problem 503 if there is none: never a guess. And 409 if an
 
-    And 409 where an idempotency key stands for something else.
+    idempotency key was used for something else.
     """
     try:
         return decide()

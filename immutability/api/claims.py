@@ -16,7 +16,7 @@ from immutability.errors import ConflictError
 from immutability.models import Claim
 from immutability.push.claims import abandon_claim, confirm_claim
 from workspaces.access import Actor, Permission
-from workspaces.callers import UnknownWorkspaceError, find_access
+from workspaces.caller_access import UnknownWorkspaceError, find_access
 from workspaces.problems import Problem
 from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
@@ -49,7 +49,7 @@ class ConfirmClaimView(APIView):
 
 
 class AbandonClaimView(APIView):
-    """The push came to nothing."""
+    """The push failed."""
 
     @extend_schema(
         operation_id="abandon_claim",

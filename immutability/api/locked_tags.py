@@ -33,7 +33,7 @@ from immutability.locked_tags import (
 from immutability.models import LockedTag
 from immutability.reading import read_policy
 from workspaces.access import Permission
-from workspaces.callers import Access, find_access
+from workspaces.caller_access import Access, find_access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
 from workspaces.problems import OneOfField, PlainTextField, Problem, StrictSerializer, TextField
@@ -133,7 +133,7 @@ class ReasonField(PlainTextField):
 
 
 class DeleteSerializer(StrictSerializer):
-    """What becomes of the name, and why."""
+    """What happens to the name, and why."""
 
     name = OneOfField(
         [each.value for each in NameAfter],
@@ -215,7 +215,7 @@ class LockedTagView(APIView):
     def delete(self, request: Request, slug: str, lock_id: int) -> Response:
         """Delete a locked tag, free a reserved name, or drop a claim.
 
-        Both parameters may stand in the query or in a JSON body.
+        Both parameters may be in the query or in a JSON body.
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_LOCKED_TAGS)

@@ -28,7 +28,7 @@ from immutability.repository_tags import (
     parse_place,
 )
 from workspaces.access import Permission, describe_actor
-from workspaces.callers import find_access
+from workspaces.caller_access import find_access
 from workspaces.problems import OneOfField, StrictSerializer, TextField
 from workspaces.queries import read_query
 from workspaces.search import MAX_SEARCH_LENGTH, parse_search
@@ -52,7 +52,7 @@ class TagSerializer(serializers.Serializer[object]):
     locked_tag_id = serializers.IntegerField(allow_null=True)
     locked_at = serializers.DateTimeField(allow_null=True)
     rule_name = serializers.CharField(
-        allow_null=True, help_text="The rule that locked it; empty where all tags are protected."
+        allow_null=True, help_text="The rule that locked it; empty if all tags are protected."
     )
 
 

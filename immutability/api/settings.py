@@ -48,7 +48,7 @@ from immutability.policy.tester import (
 from immutability.preview import MAX_EXAMPLES, SettingsPreview, preview_settings
 from immutability.reading import read_policy
 from workspaces.access import Permission
-from workspaces.callers import find_access, identify_caller
+from workspaces.caller_access import find_access, identify_caller
 from workspaces.problems import Problem, StrictSerializer, TextField
 from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
@@ -58,7 +58,7 @@ _PROTECTIONS = [protection.value for protection in Protection]
 
 
 class PatternListSerializer(serializers.ListSerializer[Any]):
-    """A list of rules or of exceptions. Where there are too many, none of them is looked at."""
+    """A list of rules or of exceptions. If there are too many, none of them is looked at."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         """Return the validated rules or exceptions."""
@@ -87,7 +87,7 @@ class ExceptionSerializer(RuleSerializer):
 
 
 class WarningSerializer(serializers.Serializer[object]):
-    """Something to know about settings that can be used all the same.
+    """Something to know about settings that can still be used.
 
     It is about one rule or one exception, or about neither.
     """
@@ -139,7 +139,7 @@ class SampleTagsField(serializers.ListField):
 
 
 class TestSerializer(StrictSerializer):
-    """Sample tags, to be tried on the saved rules and exceptions or on these."""
+    """Sample tags, to test with the saved rules and exceptions or with these."""
 
     tags = SampleTagsField(
         child=TextField(allow_blank=True),
@@ -307,7 +307,7 @@ class ContainerSettingsView(APIView):
         responses=SettingsSerializer,
     )
     def put(self, request: Request, slug: str) -> Response:
-        """Save the settings. 428 without If-Match, 412 where somebody else saved since.
+        """Save the settings. 428 without If-Match, 412 where someone else saved since.
 
         Saving what is saved already changes nothing and keeps the version. A rule or an exception
         that no tag can match is refused with the code "matches_no_tag".

@@ -32,7 +32,7 @@ from immutability.preview import SettingsPreview, find_newest_tags, preview_sett
 from immutability.reading import read_policy
 from immutability.reconcile.jobs import find_count, find_inventory
 from workspaces.access import Permission
-from workspaces.callers import Access, identify_caller
+from workspaces.caller_access import Access, identify_caller
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 from workspaces.pages.access import HtmxRequest, workspace_page
@@ -101,7 +101,7 @@ def _save(
     except LocksWouldSuspendError as error:
         preview = preview_settings(access.workspace, form.to_draft())
         if preview.change.is_exact and not preview.change.count(Effect.SUSPENDED):
-            # Saving looks at the newest locks alone, and this at all of them.
+            # Saving only looks at the newest locks, and this at all of them.
             return _save(request, access, form, may_suspend_locks=True)
         question = _make_question(preview, error)
         return _render(request, access, form, {"question": question}, status=409)
@@ -181,7 +181,7 @@ def _render(
 
 
 def _find_adoption(access: Access, saved: Policy) -> Job | None:
-    """Return how far the locking of what was there already is; None where nothing is protected."""
+    """Return how far the locking of what was there already is; None if nothing is protected."""
     if saved.protection is Protection.NONE:
         return None
     return find_inventory(access.workspace)

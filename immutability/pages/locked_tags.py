@@ -30,7 +30,7 @@ from immutability.policy.protection import Protection, cover
 from immutability.reading import read_policy
 from immutability.repository_tags import TAG_STATUSES, ListedTag
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
 from workspaces.search import MAX_SEARCH_LENGTH, TagSearch, parse_search

@@ -26,7 +26,7 @@ from immutability.repository_tags import (
     parse_place,
 )
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm
 from workspaces.search import MAX_SEARCH_LENGTH, parse_search

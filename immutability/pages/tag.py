@@ -17,7 +17,7 @@ from immutability.policy.protection import cover
 from immutability.reading import read_policy
 from immutability.repository_tags import find_sharing, find_tag
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.query import RefField
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField

@@ -132,7 +132,7 @@ _CAUSES = (
 
 
 def _find_cause(pattern: str, analysis: Analysis, kind: PatternKind) -> str:
-    """Return why no tag matches, or "" where there is more than one reason."""
+    """Return why no tag matches, or "" if there is more than one reason."""
     if analysis.automaton is None or analysis.tree is None:
         return ""
     if has_variable(pattern):
@@ -197,7 +197,7 @@ _FOREIGN = (
 
 
 def _read_literal(pattern: str, leaf: Leaf) -> str:
-    """Return the character that `leaf` stands for, also where it stands in brackets, or ""."""
+    """Return the character that `leaf` stands for, also in brackets, or ""."""
     in_brackets = re.fullmatch(r"\[([^\\])\]", pattern[leaf.start : leaf.end])
     return in_brackets[1] if in_brackets else leaf.literal
 

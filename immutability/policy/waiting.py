@@ -1,4 +1,4 @@
-"""What somebody reads who has to wait: what for, and for how long. No Django."""
+"""What someone reads who has to wait: what for, and for how long. No Django."""
 
 import math
 from datetime import UTC, datetime

@@ -182,7 +182,7 @@ def finish_repository(
     """Note that a repository was read wholly, once each of its tags has been.
 
     Tags that are still unknown are looked at once more, some at most. Where one stays unknown, the
-    repository is not noted as read: nobody may take its tag for absent. Raises
+    repository is not noted as read: no one may take its tag for absent. Raises
     RegistryUnavailableError.
     """
     tags = _find_unknown_tags(workspace, repository, MAX_TAGS_TRIED_AGAIN)
@@ -203,7 +203,7 @@ def require_listed(
 ) -> None:
     """Return if the records have every tag that the registry has in a repository.
 
-    Otherwise one page of the registry's tags is read. Raises TryAgainError where that is not all:
+    Otherwise one page of the registry's tags is read. Raises TryAgainError if that is not all:
     the job reads the rest.
     """
     is_listed = RepositoryRow.objects.filter(
@@ -256,7 +256,7 @@ def _describe_progress(workspace: Workspace, repository: RepositoryName) -> str:
 def _find_unknown_tags(
     workspace: Workspace, repository: RepositoryName, at_most: int
 ) -> list[TagName]:
-    """Return tags of which nothing is known: never shown, and nothing promised."""
+    """Return unknown tags: never shown, and nothing promised."""
     rows = TagRecord.objects.filter(
         workspace=workspace, repository=repository.name, shown_at__isnull=True, lock__isnull=True
     )

@@ -1,4 +1,4 @@
-"""Background work stands in rows: any worker may do the next piece, and no message is needed."""
+"""Background work is kept in rows: any worker can do the next piece, without a message."""
 
 import uuid
 from datetime import timedelta
@@ -59,13 +59,13 @@ def ask_for_counts(workspace: Workspace, saved: LockEvent) -> None:
 
 
 def find_count(workspace: Workspace) -> Job | None:
-    """Return how far the counting of locks for the latest save is; None where none are counted."""
+    """Return how far the counting of locks for the latest save is; None if none are counted."""
     counts = Job.objects.filter(workspace=workspace, kind=Job.Kind.COUNT, done_at=None)
     return counts.order_by("id").last()
 
 
 def find_inventory(workspace: Workspace) -> Job | None:
-    """Return how far the reading of what the registry has is; None where it was never begun."""
+    """Return how far the registry has been read; None if that was never started."""
     return Job.objects.filter(workspace=workspace, kind=Job.Kind.INVENTORY).first()
 
 
@@ -108,11 +108,11 @@ def take_lease(job: Job) -> bool:
 
 
 def write_progress(job: Job, **changes: object) -> None:
-    """Write how far the job is. Raises LostLeaseError where somebody else has it."""
+    """Write how far the job is. Raises LostLeaseError if someone else has it."""
     if not Job.objects.filter(id=job.id, lease=job.lease).update(**changes):
         raise LostLeaseError
 
 
 def give_back_lease(job: Job) -> None:
-    """Leave the rest for the next time. Raises LostLeaseError where somebody else has it."""
+    """Leave the rest for the next time. Raises LostLeaseError if someone else has it."""
     write_progress(job, lease=None, expires_at=Now())

@@ -175,7 +175,7 @@ def _delete_again(record: TagRecord, row: LockedTag, registry: RegistryClient) -
 
 
 def _begin(record: TagRecord, row: LockedTag, kind: WriteKind) -> Write | None:
-    """Put the write in flight if the tag is still as it was read; None where it is not."""
+    """Put the write in flight if the tag is still as it was read; None if it is not."""
     repository, digest = RepositoryName(record.repository), Digest(row.digest)
     needed = sorted(find_descendants(record.workspace, repository, {digest}))
     write = writes.new_write(kind, digest if kind is WriteKind.PUSH else None)

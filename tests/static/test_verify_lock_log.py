@@ -1,4 +1,4 @@
-"""The verifier that anybody can download, run as they would run it: a process, without Taglock."""
+"""The verifier that anyone can download, run as they would run it: a process, without Taglock."""
 
 import json
 import subprocess

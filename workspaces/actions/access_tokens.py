@@ -33,11 +33,11 @@ def create_access_token(
     repositories: Collection[str] = (),
     giver: AccessToken | None = None,
 ) -> str:
-    """Create an access token and return its secret, which is shown this once and kept nowhere.
+    """Create an access token and return its secret, which is shown only once and not stored.
 
     Without a workspace it is for all of them; only the operator makes one. `repositories` are globs
     of those that it is limited to; of none, it is for all of the workspace. `giver` is the access
-    token that asks for it, where one does: it gives no more than it has. Raises PermissionDenied
+    token that asks for it, if there is one: it can't give more than it has. Raises PermissionDenied
     otherwise, also where the actor is no longer an admin, and ValidationError with the fields
     `name`, `scopes`, `repositories` and `expires_at`.
     """
@@ -79,7 +79,7 @@ def revoke_access_token(workspace: Workspace | None, token_id: int, *, actor: Ac
     """Revoke an access token of the workspace, or of all workspaces, and return it.
 
     A second time changes and records nothing. Raises AccessToken.DoesNotExist, and
-    PermissionDenied where the actor is no admin any more, or where somebody else than the operator
+    PermissionDenied if the actor is no longer an admin, or where someone else than the operator
     revokes one of all workspaces.
     """
     _lock_and_check(workspace, actor)
@@ -113,9 +113,9 @@ def hash_token(secret: str) -> str:
 
 
 def _lock_and_check(workspace: Workspace | None, actor: Actor) -> None:
-    """Raise PermissionDenied where `actor` may not make or revoke access tokens at this moment.
+    """Raise PermissionDenied if `actor` may not make or revoke access tokens at this moment.
 
-    Making and revoking follow one another, and what people do to each other: nobody who was removed
+    Making and revoking follow one another, and what people do to each other: no one who was removed
     leaves a token behind, and no revoked token another one.
     """
     if workspace is not None:
@@ -151,9 +151,9 @@ def _check_giver(
     scopes: list[Scope],
     expires_at: datetime | None,
 ) -> None:
-    """Raise PermissionDenied where an access token would give more than it has.
+    """Raise PermissionDenied if an access token would give more than it has.
 
-    It is read anew: a revocation of the giver comes either before, and refuses this, or after, and
+    It is read again: a revocation of the giver comes either before, and refuses this, or after, and
     finds the new token in the list.
     """
     held = AccessToken.objects.filter(

@@ -25,7 +25,7 @@ from workspaces.actions.access_tokens import (
     hash_token,
     revoke_access_token,
 )
-from workspaces.callers import find_access
+from workspaces.caller_access import find_access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken
 from workspaces.problems import (
     BoundedListField,

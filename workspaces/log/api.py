@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from workspaces.access import ActorKind, Permission
-from workspaces.callers import find_access
+from workspaces.caller_access import find_access
 from workspaces.log.current import NothingSealedError, current_checkpoint
 from workspaces.log.export import (
     RETRY_AFTER_SECONDS,
@@ -212,7 +212,7 @@ class LockEventView(APIView):
 
 
 def _unavailable(error: Exception) -> Problem:
-    """Return the answer that says: not now. A file's path is for the operator alone."""
+    """Return the answer that says: not now. Only the operator may see a file's path."""
     if isinstance(error, KeyFileError):
         logger.error("%s", error)
         detail = "The lock log's key cannot be read, so nothing can be signed. Tell an operator."
@@ -223,7 +223,7 @@ def _unavailable(error: Exception) -> Problem:
 
 
 def _address(request: Request, **place: str) -> str | None:
-    """Return the address of the page at a place, or None where there is no such place."""
+    """Return the address of the page at a place, or None if there is no such place."""
     if not any(place.values()):
         return None
     query = {

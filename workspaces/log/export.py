@@ -15,7 +15,7 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.canonical import FIRST_PREVIOUS_HASH, to_document
 from workspaces.log.current import current_checkpoint
 from workspaces.log.keys import verifier_key
@@ -85,7 +85,7 @@ class Matches:
 
 
 class ExportStream:
-    """The bytes of one export. Whoever takes them closes it, whether or not all were taken."""
+    """The bytes of one export. The consumer closes it, whether or not it took them all."""
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ def _find_matches(slug: str, checkpoint: Checkpoint, form: LogFilterForm) -> Mat
 
 
 def _begin_row(access: Access, export_id: UUID | None, total: int) -> LogExport:
-    """Return the row that the page asks for; an id that is somebody else's gets a new one."""
+    """Return the row that the page asks for; an id that is someone else's gets a new one."""
     slug, actor = access.workspace.slug, access.actor.name
     if export_id is not None:
         same = LogExport.objects.filter(id=export_id)

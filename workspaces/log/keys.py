@@ -1,4 +1,4 @@
-"""The key that signs checkpoints, and the former ones, which what they signed needs for ever."""
+"""The key that signs checkpoints, and the former ones, which what they signed needs forever."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Signed notes: text with a signature that anybody can check who has the verifier key.
+"""Signed notes: text with a signature that anyone can check who has the verifier key.
 
 The form is that of https://c2sp.org/signed-note, with Ed25519; no Django.
 """
@@ -23,7 +23,7 @@ class BadNoteError(ValueError):
 
 
 class BadKeyError(ValueError):
-    """A text is no key of the kind that is wanted. One line says why, and shows nothing of it."""
+    """A text is not a key of the expected kind. One line says why, and shows nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def parse_verifier_key(text: str) -> VerifierKey:
 def open_note(note: str, keys: list[VerifierKey]) -> str:
     """Return the text of a note that one of `keys` has signed.
 
-    Raises BadNoteError where the form is wrong, where none of the keys has signed it, and where
+    Raises BadNoteError if the form is wrong, where none of the keys has signed it, and where
     the signature of one of them is false.
     """
     text, lines = _split_note(note)

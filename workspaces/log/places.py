@@ -18,10 +18,10 @@ class Place:
 
 
 class Places:
-    """Those that are taken: one of each workspace, and so many in all.
+    """The places in use: one per workspace, and a limited number in all. They are held weakly: an
 
-    They are held weakly: a place that nobody has any more is free, also where the answer that it
-    was taken for came to nothing before a server could close it.
+    abandoned place is free, also where the answer that it
+    was taken for failed before a server could close it.
     """
 
     def __init__(self) -> None:
@@ -49,6 +49,6 @@ class Places:
             return place
 
     def give_back(self, place: Place) -> None:
-        """Let somebody else have it."""
+        """Let someone else have it."""
         with self._lock:
             self._taken.discard(place)

@@ -157,7 +157,7 @@ def _group(events: Sequence[LockEvent]) -> Iterator[list[LockEvent]]:
 
 
 def _group_key(event: LockEvent) -> tuple[object, ...] | None:
-    """Return what is the same for all events of one row, or None where it has a row of its own.
+    """Return what is the same for all events of one row, or None if it has a row of its own.
 
     A row shows its time to the minute, so that is the same too.
     """

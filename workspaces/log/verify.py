@@ -1,6 +1,6 @@
-"""Verify a workspace's log: that nothing in it was changed, removed, or put in later.
+"""Verify a workspace's log: that nothing in it was changed, removed or inserted later. It trusts
 
-Nothing that was computed before is believed. The memory that it takes does not grow with the log.
+nothing that was computed before. The memory that it takes does not grow with the log.
 """
 
 from collections.abc import Iterator
@@ -238,7 +238,7 @@ class Verification:
         self.unsealed = missing.count()
         for event in _iterate(missing.filter(at__lt=Now() - UNSEALED_AFTER)):
             yield f"event {event.ref} of {format_time(event.at)} is not sealed"
-        # A seal of another chain keeps it from this one, and shows nobody that it was put in.
+        # A seal of another chain keeps it from this one, and hides that it was inserted.
         for event in _iterate(events.filter(Exists(seal.exclude(workspace=self.slug)))):
             yield f"event {event.ref} of {format_time(event.at)} is sealed in another chain"
 

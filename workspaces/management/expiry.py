@@ -21,7 +21,7 @@ def add_expiry_option(parser: CommandParser) -> None:
 def read_expiry(days: int | None) -> datetime | None:
     """Return when something ends that lasts for `days` from now; None for never.
 
-    Raises CommandError where that is not 1 to MAX_EXPIRY_DAYS days.
+    Raises CommandError if that is not 1 to MAX_EXPIRY_DAYS days.
     """
     if days is None:
         return None

@@ -13,7 +13,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from workspaces.access import Permission
-from workspaces.callers import Access, find_access
+from workspaces.caller_access import Access, find_access
 
 P = ParamSpec("P")
 
@@ -47,7 +47,7 @@ def workspace_page(
 ) -> Callable[[PageView[P]], Callable[..., HttpResponseBase]]:
     """Make a view a page of the workspace that its address names, for who has `permission`.
 
-    The view gets the caller's access in place of the slug. `methods` are GET and HEAD unless
+    The view gets the caller's access instead of the slug. `methods` are GET and HEAD unless
     given. Strangers are answered 404, members without the permission 403.
     """
 

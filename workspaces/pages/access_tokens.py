@@ -22,7 +22,7 @@ from workspaces.actions.access_tokens import (
     hash_token,
     revoke_access_token,
 )
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
@@ -170,7 +170,7 @@ def revoke_page(request: HtmxRequest, access: Access, token_id: int) -> HttpResp
 
 
 def _create(access: Access, form: AccessTokenForm) -> str | None:
-    """Return the secret of the token that a form makes; None where the form says why not."""
+    """Return the secret of the token that a form makes; None if the form says why not."""
     if not form.is_valid():
         return None
     try:

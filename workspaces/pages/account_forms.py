@@ -26,7 +26,7 @@ class PasswordField(forms.CharField):
 
 
 def make_email_field() -> forms.EmailField:
-    """Return the field for somebody's own e-mail address, which nobody has to give."""
+    """Return the field for someone's own e-mail address, which no one has to give."""
     return forms.EmailField(
         label="E-mail address",
         required=False,
@@ -37,7 +37,7 @@ def make_email_field() -> forms.EmailField:
 
 
 def make_current_password_field() -> PasswordField:
-    """Return the field for the password that somebody has."""
+    """Return the field for the password that someone has."""
     return PasswordField(
         "Current password",
         "current-password",
@@ -79,14 +79,14 @@ class NewPasswordForm(forms.Form):
 
 
 class ChangePasswordForm(NewPasswordForm):
-    """A new password, for whoever knows the current one. The view looks whether they do."""
+    """A new password, for someone who knows the current one. The view checks that they do."""
 
     current_password = make_current_password_field()
     field_order = ["current_password", "password", "repeated"]
 
 
 class ChangeEmailForm(forms.Form):
-    """Another e-mail address, for whoever knows the password. The view looks whether they do."""
+    """Another e-mail address, for someone who knows the password. The view checks that they do."""
 
     email = make_email_field()
     current_password = make_current_password_field()
@@ -95,8 +95,8 @@ class ChangeEmailForm(forms.Form):
 class NewAccountForm(NewPasswordForm):
     """A new account: a name, a password, and perhaps an e-mail address.
 
-    With a `refusal`, which is set before anything is looked at, the form says that alone of the
-    name, and not whether somebody has it.
+    With a `refusal`, which is set before anything is looked at, the form says only that about the
+    name, and not whether it is taken.
     """
 
     refusal = ""
@@ -118,7 +118,7 @@ class NewAccountForm(NewPasswordForm):
         self.fields["repeated"].label = "Password again"
 
     def clean_username(self) -> str:
-        """Refuse a name that somebody has."""
+        """Refuse a name that someone has."""
         if self.refusal:
             raise ValidationError(self.refusal)
         username: str = self.cleaned_data["username"]

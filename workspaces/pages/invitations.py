@@ -22,7 +22,7 @@ from workspaces.actions.invitations import (
     find_invitation,
     find_invitation_by_hash,
 )
-from workspaces.callers import read_origin
+from workspaces.caller_access import read_origin
 from workspaces.mail import is_mail_address
 from workspaces.models import Invitation, Membership, User
 from workspaces.pages.account_forms import NewAccountForm
@@ -34,8 +34,8 @@ from workspaces.throttles import (
     counted_address,
 )
 
-# In the session of somebody who signs in first: the hash, by which the invitation is found, and not
-# the secret, which would then stand in the database, or in the address of the sign-in page.
+# In the session of someone who signs in first: the hash, by which the invitation is found, and not
+# the secret, which would then be in the database, or in the address of the sign-in page.
 _SESSION_KEY = "invitation"
 
 
@@ -72,7 +72,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 @never_cache
 @_keep_secret
 def continue_invitation(request: HttpRequest) -> HttpResponse:
-    """Go on with the invitation that somebody opened before they signed in."""
+    """Go on with the invitation that someone opened before they signed in."""
     try:
         return _open(request, find_invitation_by_hash(request.session.get(_SESSION_KEY, "")))
     except InvalidInvitationError:

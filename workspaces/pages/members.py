@@ -21,7 +21,7 @@ from workspaces.actions.invitations import (
 )
 from workspaces.actions.members import LastAdminError, change_role, find_member, remove_member
 from workspaces.actions.passwords import NoPasswordLinkError, find_obstacle, make_password_link
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.mail import (
     is_mail_address,
     mail_invitation,
@@ -88,9 +88,9 @@ class MembersQueryForm(FilterForm):
 @workspace_page(Permission.VIEW_PEOPLE, "GET", "HEAD", "POST")
 @never_cache
 def members(request: HtmxRequest, access: Access) -> HttpResponse:
-    """List the people of the workspace; for admins, invite somebody.
+    """List the people of the workspace; for admins, invite someone.
 
-    A new link stands in the answer to the POST itself: kept for the page after a redirect, in a
+    A new link is in the answer to the POST itself: kept for the page after a redirect, in a
     session, it could be read in the database. A reload sends the form again, and is told that this
     person is invited already.
     """
@@ -158,7 +158,7 @@ def change_role_page(request: HtmxRequest, access: Access, membership_id: int) -
 
 @workspace_page(Permission.MANAGE_PEOPLE, "GET", "HEAD", "POST")
 def remove_page(request: HtmxRequest, access: Access, membership_id: int) -> HttpResponse:
-    """Say what becomes of somebody who is removed; then remove them."""
+    """Say what happens to someone who is removed; then remove them."""
     context = _ask_about(request, access, membership_id)
     if request.method != "POST":
         return render(request, "workspaces/remove_member.html", context)

@@ -96,7 +96,7 @@ def actor(name: str, kind: str) -> str:
 
 @register.simple_tag
 def query(**parameters: str) -> str:
-    """Return a query string of these parameters alone."""
+    """Return a query string of only these parameters."""
     return urlencode(parameters)
 
 

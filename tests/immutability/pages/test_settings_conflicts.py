@@ -1,4 +1,4 @@
-"""Saving over somebody else's change, and saving what would suspend locks: the page asks first."""
+"""Saving over someone else's change, and saving what would suspend locks: the page asks first."""
 
 import re
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def compare(page: Page) -> dict[str, tuple[str, str, bool]]:
     return lines
 
 
-# Somebody else saved meanwhile.
+# Someone else saved meanwhile.
 
 
 def test_a_save_over_somebody_elses_is_noticed_and_saves_nothing(

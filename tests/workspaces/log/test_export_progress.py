@@ -12,7 +12,7 @@ from tests.workspaces.log.conftest import Write
 from tests.workspaces.log.exporting import access_of, ask, read
 from workspaces.access import SYSTEM, Role
 from workspaces.actions.workspaces import create_workspace
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log import export as export_module
 from workspaces.log.export import (
     ExportStream,

@@ -35,7 +35,7 @@ from workspaces.log.seal import seal_events
 from workspaces.log.verify import Verification
 from workspaces.models import AccessToken, Membership, User, Workspace
 
-# What stands in an event's place once somebody has altered it.
+# What stands in an event's place once someone has altered it.
 OTHER: dict[str, Any] = {
     "ref": "AAAAAAAAAAAA",
     "at": F("at") - timedelta(microseconds=1000),

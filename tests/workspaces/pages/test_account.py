@@ -1,4 +1,4 @@
-"""Somebody's own account, a forgotten password, and what a password link opens."""
+"""Someone's own account, a forgotten password, and what a password link opens."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

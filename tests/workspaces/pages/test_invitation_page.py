@@ -34,7 +34,7 @@ def stranger() -> Browser:
 
 @pytest.fixture
 def dana(db: None, sign_in: Callable[[User], Client]) -> Browser:
-    """The browser of somebody with an account and no workspace."""
+    """The browser of someone with an account and no workspace."""
     return Browser(sign_in(User.objects.create_user("dana", password="demo")))
 
 
@@ -250,7 +250,7 @@ def test_too_many_tries_learn_nothing_more_about_names(
     assert not User.objects.filter(username="nobody").exists()
 
 
-# Somebody who is in the workspace already.
+# Someone who is in the workspace already.
 
 
 @pytest.mark.parametrize("who", ["admin", "member", "auditor"])
