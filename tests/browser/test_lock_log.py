@@ -138,7 +138,7 @@ def test_the_log_is_searched_exported_and_signed_with_the_keyboard_alone(
     tab_to(page, "main button")
     page.keyboard.press("Enter")
     # The export has made one a moment ago.
-    expect(page.get_by_role("status").first).to_contain_text("still says what is there")
+    expect(page.get_by_role("status").first).to_contain_text("is still up to date")
     assert Checkpoint.objects.count() == made
 
 

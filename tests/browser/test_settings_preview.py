@@ -99,7 +99,7 @@ def test_saving_asks_first_and_then_says_what_it_changed(acme: Workspace, page: 
     page.get_by_role("button", name="Suspend 3 locks and save").press("Enter")
     banner = page.locator(".banner")
     expect(banner).to_contain_text("Saved: Some tags are protected. 1 rule edited. 3 locks")
-    expect(page.locator("#unsaved")).to_contain_text("All is saved")
+    expect(page.locator("#unsaved")).to_contain_text("All changes saved")
 
 
 def test_the_newest_tags_are_tried_at_a_press(page: Page) -> None:
@@ -162,7 +162,7 @@ def test_a_session_that_is_over_loses_nothing(acme: Workspace, page: Page) -> No
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill("demo")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.locator(".banner")).to_contain_text("What you typed is here")
+    expect(page.locator(".banner")).to_contain_text("What you typed is still here")
     expect(page.locator("#rule-name-7")).to_have_value("Renamed")
     _save(page)
     expect(page.locator(".banner")).to_contain_text("Saved")

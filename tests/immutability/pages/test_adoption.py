@@ -23,10 +23,10 @@ def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
 @pytest.mark.parametrize(
     ("progress", "said"),
     [
-        ({}, "Waiting for the worker to lock them in the background. Look again"),
+        ({}, "Waiting for the worker to lock them in the background. Refresh"),
         (
             {"looked_at_count": 40, "adopted_count": 3},
-            "Being locked in the background: 40 tags looked at so far, 3 locked. Look again",
+            "Locking in the background: 40 tags checked so far, 3 locked. Refresh",
         ),
         (
             {"looked_at_count": 41, "adopted_count": 1, "done_at": Now()},

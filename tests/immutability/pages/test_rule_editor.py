@@ -295,7 +295,7 @@ def test_each_row_says_what_it_is_beside_what_is_saved(
 ) -> None:
     protect(acme, Protection.SOME, *(PolicyRule(name, name.lower()) for name in "ABC"))
     page = admin.open(SETTINGS)
-    assert page.by_id("unsaved").text.startswith("All is saved")
+    assert page.by_id("unsaved").text.startswith("All changes saved")
     assert page.find_all(class_="unsaved-dot") == []
     page = admin.press("Try", rule_name=["A", "B", "D"], rule_pattern=["a", "bb", "d"])
     assert [page.by_id(f"rule-change-{n}").text for n in (1, 2, 3)] == ["", "Edited", "New"]

@@ -218,7 +218,7 @@ def test_an_admin_token_gives_nothing_for_longer_than_it_is_valid(acme: Workspac
     end = datetime(2999, 1, 1, tzinfo=UTC)
     secret = create_access_token(acme, "root", [Scope.ADMIN], actor=SYSTEM, expires_at=end)
     client, heir = client_with(secret), {"scopes": ["admin"]}
-    said = "choose an expiry not after 2999-01-01T00:00:00Z"
+    said = "choose an expiry no later than 2999-01-01T00:00:00Z"
     assert_refused(client, said, **heir, expires_at="2999-01-01T00:00:01Z")
     assert_refused(client, said, **heir, expires_at=None)
     assert_refused(client, said, **heir, expires_at="2999-01-01T00:00:00-00:01")

@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_named(write: Write, log_files: Path) -> None:
     write(1)
     missing = log_files / "missing.note"
     assert str(missing) in refuse("verify_lock_log", "acme", "--checkpoint", str(missing))
-    assert "--key is no verifier key" in refuse("verify_lock_log", "acme", "--key", "nonsense")
+    assert "--key is not a verifier key" in refuse("verify_lock_log", "acme", "--key", "nonsense")
 
 
 def test_a_log_that_outlived_its_workspace_can_be_verified(acme: Workspace, write: Write) -> None:

@@ -115,10 +115,10 @@ def test_one_workspace_takes_one_place_and_leaves_the_other_to_others(
     write(1, "initech")
     theirs, third = access_of(globex, Role.AUDITOR), access_of(initech, Role.AUDITOR)
     stream = begin_export(auditor, ask())
-    with pytest.raises(TooManyExportsError, match="An export of this log is under way already"):
+    with pytest.raises(TooManyExportsError, match="An export of this log is already running"):
         begin_export(auditor, ask())
     other = begin_export(theirs, ask())
-    with pytest.raises(TooManyExportsError, match="2 exports are under way already"):
+    with pytest.raises(TooManyExportsError, match="2 exports are already running"):
         begin_export(third, ask())
     assert LogExport.objects.count() == 2
     stream.close()

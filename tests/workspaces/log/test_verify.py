@@ -80,7 +80,7 @@ def test_without_a_checkpoint_it_says_what_that_means(
 ) -> None:
     verification = Verification("acme")
     assert list(verification.run(read_known_keys(), [])) == []
-    assert "a log that was rewritten as a whole would not show" in verification.describe()
+    assert "a log that was completely rewritten cannot be detected" in verification.describe()
 
 
 # Single rows.

@@ -140,7 +140,7 @@ def test_a_new_password_ends_every_other_session(alice: User, bob: User) -> None
         ({"password": "short", "repeated": "short"}, "password", "too short"),
         ({"password": "x" * 1025, "repeated": "x" * 1025}, "password", "at most 1024"),
         ({"password": "a\0" * 8, "repeated": "a\0" * 8}, "password", "Null characters"),
-        ({"repeated": "another one"}, "repeated", "This is not the password above."),
+        ({"repeated": "another one"}, "repeated", "The passwords do not match."),
     ],
     ids=lambda value: ascii(value)[:60],
 )
