@@ -33,7 +33,7 @@ _SIGNATURE_TAG = re.compile(
 
 
 class InvalidReferenceError(ValueError):
-    """A text is no repository name, tag or digest. `code` is the OCI error code."""
+    """A text is not a repository name, tag or digest. `code` is the OCI error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

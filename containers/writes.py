@@ -24,7 +24,7 @@ from containers.registry.client import (
 )
 from workspaces.models import Workspace
 
-# Longer than a sender can be at work on a write. After it, anyone may send it again.
+# Longer than a sender can work on a write. After it, anyone may send it again.
 WRITE_LEASE = timedelta(seconds=1.5 * UPSTREAM_DEADLINE_SECONDS)
 # Longer than a write can linger between Taglock and the registry, counted from when it left.
 STRAY_LIFE = timedelta(minutes=15)

@@ -114,7 +114,7 @@ def _adapt(token: Token) -> None:
 
 
 def _find_address(link: str) -> str:
-    """Return where a link of a file in docs/ leads from a page, or "" to a file that is no page."""
+    """Return where a link of a file in docs/ leads from a page, or "" if that is not a page."""
     if link.startswith(("https://", "#")):
         return link
     match = _LINK_TO_GUIDE.match(link)

@@ -51,7 +51,7 @@ def find_free_ports(count: int) -> list[int]:
 def registry_command(data_dir: Path, port: int, keys: KeyFolder, public_url: str) -> str:
     """Write the registry's configuration, and return the command that runs it.
 
-    It believes tokens that are signed with `keys`, and sends clients to `public_url` for them.
+    It trusts tokens that are signed with `keys`, and sends clients to `public_url` for them.
     """
     keys.make_first_key()
     config = data_dir / "registry.yml"
@@ -142,8 +142,8 @@ def _quote_for_nginx(path: Path) -> str:
 
 def _gate_servers(ports: list[int]) -> str:
     """List the gates; if there are several, one that does not answer is skipped for a while."""
-    heed = "max_fails=1 fail_timeout=2s" if len(ports) > 1 else "max_fails=0"
-    return " ".join(f"server 127.0.0.1:{port} {heed};" for port in ports)
+    retry = "max_fails=1 fail_timeout=2s" if len(ports) > 1 else "max_fails=0"
+    return " ".join(f"server 127.0.0.1:{port} {retry};" for port in ports)
 
 
 def _find(program: str) -> str | None:

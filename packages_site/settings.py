@@ -114,7 +114,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["NAME"] = make_sqlite_uri(_database["NAME"])
 else:
     # The pool lives in each process. DISABLE_SERVER_SIDE_CURSORS lets a pooler in transaction
-    # mode stand in between. Every decision is made for READ COMMITTED, whatever the server's
+    # mode come in between. Every decision is made for READ COMMITTED, whatever the server's
     # default is. Options of the address, such as sslmode, are kept. The hot path's statements are
     # prepared: planning one again takes longer than running it.
     _database["OPTIONS"] = {
@@ -153,7 +153,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# Of a password link. Who waits longer asks for another.
+# Of a password link. After that, ask for another.
 PASSWORD_RESET_TIMEOUT = 24 * 60 * 60
 
 HAS_MAIL = bool(ENVIRONMENT.email_url)

@@ -159,8 +159,7 @@ def describe_excess(
 ) -> str | None:
     """Return a sentence about what an access token cannot give to another, or None.
 
-    A token gives no scope that it has not, and none for longer than it lives itself. An expiry of
-    None is never.
+    A token can't give a scope that it lacks, or outlive itself. An expiry of None is never.
     """
     held = set(giver_scopes).union(*(_INCLUDED.get(scope, ()) for scope in giver_scopes))
     if missing := [scope.value for scope in scopes if scope.value not in held]:
@@ -193,7 +192,7 @@ def describe_actor(name: str, kind: str) -> str:
     """Return how an actor is shown, everywhere: nothing but a person is shown by a bare name.
 
     `dana` is a person, `token "ci"` an access token, `dana via the registry` whom a registry named,
-    and `Taglock` the system. Empty where no one is known.
+    and `Taglock` the system. Empty if no one is known.
     """
     if not name:
         return ""
@@ -233,7 +232,7 @@ class Actor:
 
     @property
     def shown_name(self) -> str:
-        """How the actor is shown; kept where there is not a place for the kind."""
+        """How the actor is shown; kept where there is no field for the kind."""
         return describe_actor(self.name, self.kind)
 
 

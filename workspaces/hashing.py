@@ -18,7 +18,7 @@ _own = threading.local()
 
 @contextmanager
 def hash_in_turn() -> Iterator[None]:
-    """Wait until fewer hashes than may be are under way. Raises BusyError if it takes long.
+    """Wait until there is room for another hash. Raises BusyError if that takes long.
 
     Within it, a thread has its turn already.
     """

@@ -1,8 +1,7 @@
 """Globs that limit an access token to some repositories of its workspace. No Django.
 
-A glob is about names within the workspace: in acme, `api-*` matches acme/api-web. `*` stands for
-any characters except a slash, `**` for any characters; each may stand for none. All else stands for
-itself.
+A glob is about names within the workspace: in acme, `api-*` matches acme/api-web. `*` matches any
+characters except a slash, `**` any characters; both can match none. Everything else matches itself.
 """
 
 import re

@@ -28,7 +28,7 @@ def verify_password(username: str, password: str, origin: Origin) -> User | None
     """Return the active person whose name and password these are, or None.
 
     Both may be any text. Failures are counted by name and address, whether or not anyone has the
-    name; a name that is too long for anyone is no guess, and not counted. Raises
+    name; a name that is too long for anyone is not a guess, and not counted. Raises
     TooManyCallsError if there were too many, and BusyError, which is one, where too many wait to
     be verified; then nothing was verified.
 

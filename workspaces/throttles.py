@@ -325,7 +325,7 @@ def forget_leases() -> None:
 def _spend_leased_permit(limit: Limit, key: str) -> None:
     if _spend_from_pot(limit, key):
         return
-    # The lock is not held meanwhile: with a database that hangs, no one waits for anyone else.
+    # The lock is not held here: with a database that hangs, no one waits for anyone else.
     # Threads that find the pot empty at the same moment take a lease each.
     moment, permits = _take_permits(limit, key)
     if permits:

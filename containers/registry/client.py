@@ -38,7 +38,7 @@ _MAX_REASONS = 3
 _CHUNK_BYTES = 64 * 1024
 _PAGE_SIZE = 100
 _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
-# 401 means that the registry does not believe Taglock's own token. That is for an operator to mend,
+# 401 means that the registry does not trust Taglock's own token. That is for an operator to mend,
 # and says nothing of an earlier sending of the same write.
 _INDEFINITE = frozenset({401, 408, 425, 429})
 # No connection was made, so nothing has left.

@@ -91,7 +91,7 @@ class ManifestFacts:
 
 
 class UnreadableManifestError(ValueError):
-    """The bytes are no manifest that can be read: what it refers to is not known."""
+    """The bytes are not a readable manifest: what it refers to is not known."""
 
 
 def read_manifest(body: bytes, media_type: str) -> ManifestFacts:

@@ -22,7 +22,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class InvalidJsonError(ValueError):
-    """The bytes are no JSON, or JSON that libraries read differently. The message says why."""
+    """The bytes are not JSON, or JSON that libraries read differently. The message says why."""
 
 
 def parse_json(body: bytes) -> Any:

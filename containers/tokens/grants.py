@@ -12,7 +12,7 @@ MAX_SCOPES = 100
 
 
 class TooManyScopesError(Exception):
-    """More is asked for than any push needs. The message says how much may be."""
+    """The request is for more than any push needs. The message says how much may be."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ The folder holds
 - `trusted.pem`: the certificates that registry and gate trust. The registry's `rootcertbundle`.
 
 Files appear whole or not at all, and every step can be taken again after a crash. Processes read a
-file anew when it has changed, so that only the registry, which reads its bundle once, is restarted.
+file again when it has changed, so only the registry, which reads its bundle once, is restarted.
 """
 
 import base64
@@ -40,7 +40,7 @@ class KeyFileError(Exception):
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A key whose tokens are believed. `id`, its thumbprint (RFC 7638), says which one it is."""
+    """A key whose tokens are trusted. `id`, its thumbprint (RFC 7638), says which one it is."""
 
     id: str
     public_key: ec.EllipticCurvePublicKey = field(compare=False)
@@ -65,7 +65,7 @@ class KeyFolder:
 
     @property
     def trusted_file(self) -> Path:
-        """The certificates that a registry is to believe."""
+        """The certificates that a registry should trust."""
         return self.folder / TRUSTED
 
     def read_signing_key(self) -> SigningKey:
@@ -74,7 +74,7 @@ class KeyFolder:
         return self._read_file(CURRENT, _parse_signing_key)
 
     def read_trusted_keys(self) -> dict[str, TrustedKey]:
-        """Return the keys whose tokens are believed, by their ids. Raises KeyFileError."""
+        """Return the keys whose tokens are trusted, by their ids. Raises KeyFileError."""
         self.require_first_key()
         return self._read_file(TRUSTED, _parse_trusted_keys)
 
@@ -120,7 +120,7 @@ class KeyFolder:
         )
 
     def prepare_next_key(self) -> None:
-        """Step 1 of a change: make the next key, and believe both. Registries restart after it.
+        """Step 1 of a change: make the next key, and trust both. Registries restart after it.
 
         Raises KeyFileError.
         """
@@ -130,7 +130,7 @@ class KeyFolder:
         self._trust(CURRENT, NEXT)
 
     def use_next_key(self) -> None:
-        """Step 2: sign with the next key. The old one is still believed. Raises KeyFileError."""
+        """Step 2: sign with the next key. The old one is still trusted. Raises KeyFileError."""
         if not (self.folder / NEXT).exists():
             raise KeyFileError("there is no next key: prepare one first, and restart the registry")
         self._trust(CURRENT, NEXT)

@@ -23,7 +23,7 @@ MAX_TOKEN_LENGTH = 16 * 1024
 MAX_TOKENS_KEPT = 512
 _ALGORITHM = "ES256"
 _CALLER = "taglock_caller"
-# What reading a text raises that is no token, or one of another form.
+# What reading raises for a text that is not a token of this form.
 _NO_TOKEN_OF_OURS = (
     jwt.PyJWTError,
     ValueError,

@@ -34,7 +34,7 @@ _METHODS = ("GET", "HEAD", "POST")
 
 
 class _BadRequestError(Exception):
-    """The request is none that the specification knows. The message says why."""
+    """The specification has no such request. The message says why."""
 
 
 @csrf_exempt
@@ -43,8 +43,8 @@ def issue_token(request: HttpRequest) -> HttpResponse:
 
     GET carries the credentials by HTTP Basic, or none; POST is OAuth's password grant (RFC 6749,
     section 4.3), as containerd and buildkit send it. What may not be done is left out, without an
-    error: the registry refuses it, and names what is missing. Whatever is answered is JSON that
-    clients can read, and kept by no one.
+    error: the registry refuses it, and names what is missing. Every answer is JSON that clients can
+    read, and is never cached.
     """
     try:
         answer = _give_token(request) if request.method in _METHODS else _refuse_method()

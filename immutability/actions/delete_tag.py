@@ -142,7 +142,7 @@ def _require_shown(shown: UnlockedTag) -> None:
     if digest != shown.digest.value:
         raise ConflictError(f"{shown} has changed in the meantime; nothing was changed.")
     lock = _find_locks(shown).first()
-    # What covers the tag may have locked it meanwhile, to the image that was shown.
+    # What covers the tag may have locked it in the meantime, to the image that was shown.
     if lock is not None and not (is_covered and lock.digest == shown.digest.value):
         refuse_state(lock)
 

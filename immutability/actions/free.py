@@ -17,7 +17,7 @@ from immutability.look import TakenLook, look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState
 
-# How often the registry is looked at again because the tag's record has changed meanwhile.
+# How often the registry is looked at again because the tag's record has changed in the meantime.
 _MAX_LOOKS = 3
 
 

@@ -65,7 +65,7 @@ class AbandonClaimView(APIView):
 
 
 def _find_claim(request: Request, claim_id: UUID) -> tuple[Claim, Actor]:
-    """Return the claim. What the caller has nothing to do with is as unknown as what never was."""
+    """Return the claim. Other callers' claims are as unknown as claims that never existed."""
     unknown = Http404(f'There is no claim "{claim_id}".')
     claim = Claim.objects.select_related("workspace").filter(id=claim_id).first()
     if claim is None:

@@ -432,7 +432,7 @@ def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
 
 
 def _refuse(problems: list[DraftProblem]) -> Problem | ValidationError:
-    """Return the answer to a draft that cannot be saved: of one kind of problem, with its code."""
+    """Return the answer to a draft that cannot be saved: one kind of problem, with its code."""
     if any(problem.code is not ProblemCode.MATCHES_NO_TAG for problem in problems):
         return ValidationError(_to_errors(problems))
     errors = [

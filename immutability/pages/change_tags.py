@@ -1,4 +1,4 @@
-"""Change several tags at once: ask, change each by itself, and say what happened to each."""
+"""Change several tags at once: ask, change each by itself, and report on each."""
 
 from typing import Any
 

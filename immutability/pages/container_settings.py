@@ -195,7 +195,7 @@ _OPTIONS = (
 
 
 def _describe_newer(access: Access, form: SettingsForm, policy: Policy) -> dict[str, Any]:
-    """Say who saved what meanwhile, and how it differs from what is typed."""
+    """Say who saved what in the meantime, and how it differs from what is typed."""
     row = ContainerSettings.objects.filter(workspace=access.workspace).first()
     return {
         "policy": policy,

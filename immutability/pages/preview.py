@@ -64,7 +64,7 @@ class ShownPreview:
 
     @property
     def said(self) -> str:
-        """The preview in a sentence, for who does not see it change."""
+        """The preview in a sentence, for those who can't see it change."""
         said = [f"{each.number} {each.what} {each.rule}".strip() for each in self.effects]
         return "; ".join(said) or ("Saving changes no tag and no lock" if self.preview else "")
 
@@ -91,7 +91,7 @@ class ShownPreview:
 
 @workspace_page(Permission.CHANGE_SETTINGS, "POST")
 def preview_page(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Answer the live preview. What is wrong is an answer too, with status 200."""
+    """Answer the live preview. An error is an answer, too, with status 200."""
     form = SettingsForm.from_post(request.POST)
     shown = run_preview(form, access, identify_caller(request))
     context = {"access": access, "form": form, "shown": shown, "is_live": True}

@@ -42,7 +42,7 @@ class MomentForm(FilterForm):
     push = IdField()
 
     def clean(self) -> None:
-        """Refuse a day that has not come yet, and a time of no day."""
+        """Refuse a day in the future, and a time without a day."""
         on = self.cleaned_data.get("on")
         if on and on > timezone.now().date():
             self.add_error("on", "That day is in the future.")
@@ -72,7 +72,7 @@ class MomentForm(FilterForm):
 
 @workspace_page(Permission.VIEW_TAG_EVENTS)
 def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) -> HttpResponse:
-    """Tell the whole story of a tag. One that nothing is known of is a page too, that says so."""
+    """Tell the whole story of a tag. An unknown tag has a page, too, that says so."""
     where, name = parse_tag_place(access, repository, tag)
     policy = read_policy(access.workspace)
     found = find_tag(access.workspace, where, name, policy)

@@ -146,7 +146,7 @@ def _decide_in_flight(record: RecordFacts, lock: Lock | None, digest: Digest) ->
 def _decide_without_lock(
     coverage: Coverage, record: RecordFacts, digest: Digest, look: Look | None
 ) -> PushDecision:
-    """Lock what is there already, if anything is; the push is decided by that lock."""
+    """Lock what is already there, if anything; that lock then decides the push."""
     stray = record.stray
     if stray and stray.digest != digest:
         return PushDecision(Step.WAIT, coverage, stray=stray)

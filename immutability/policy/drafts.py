@@ -60,7 +60,7 @@ class ProblemCode(StrEnum):
     MATCHES_NO_TAG = "matches_no_tag"
 
 
-# What only saving refuses: rules may be tried before they are of use.
+# What only saving refuses: rules can be tested before they are useful.
 NOT_YET_USEFUL = (ProblemCode.NO_RULES, ProblemCode.MATCHES_NO_TAG)
 
 

@@ -117,7 +117,7 @@ def _state(facts: LockFacts) -> str:
 
 
 def _protection(coverage: Coverage | None) -> str:
-    """Return by what the tag is protected now."""
+    """Return what protects the tag now."""
     if coverage is None:
         return ""
     if coverage.rule is not None:

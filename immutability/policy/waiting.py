@@ -1,4 +1,4 @@
-"""What someone reads who has to wait: what for, and for how long. No Django."""
+"""What to tell someone who has to wait: what for, and how long. No Django."""
 
 import math
 from datetime import UTC, datetime

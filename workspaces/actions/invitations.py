@@ -148,7 +148,7 @@ def accept_invitation(
 def accept_with_new_account(found: Invitation, user: User, *, origin: Origin) -> Membership:
     """Make the account `user`, which is not saved yet, and let it into the workspace: both or none.
 
-    Raises InvalidInvitationError, and ValidationError if the account will not do.
+    Raises InvalidInvitationError, and ValidationError if the account is not valid.
     """
     find_invitation_by_hash(found.secret_hash)
     user.full_clean(exclude=["password"])

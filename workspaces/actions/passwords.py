@@ -24,8 +24,8 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
 
     What a link was made for is part of its token. Someone who has joined another workspace since
     is another workspace's member too, and no link that one admin made may open her account then.
-    So is who could have made it: an admin who was demoted or removed, or whose account was switched
-    off, takes along every link that she still has.
+    So are those who could have made it: an admin who was demoted or removed, or whose account was
+    switched off, takes every open link along.
     """
 
     key_salt = "workspaces.actions.passwords.PasswordLinkTokens"
@@ -35,7 +35,7 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
         return user is not None and user.is_active and super().check_token(user, token)
 
     def _make_hash_value(self, user: User, timestamp: int) -> str:
-        # Ids of memberships and not of workspaces: who left and came back is not as before.
+        # Ids of memberships, not of workspaces: leaving and coming back makes a difference.
         memberships = sorted(user.memberships.values_list("id", flat=True))
         admins = sorted(
             Membership.objects.filter(

@@ -79,7 +79,7 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
         return token.workspace_id is None
 
     def to_representation(self, token: AccessToken) -> dict[str, Any]:
-        """Return what is told of the token: not when others use one of every workspace."""
+        """Return what to say about the token: not when others use one for every workspace."""
         told: dict[str, Any] = super().to_representation(token)
         return told if token.workspace_id else {**told, "last_used_at": None}
 
@@ -169,7 +169,7 @@ class AccessTokenListView(APIView):
         responses={201: NewAccessTokenSerializer},
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Create an access token. The secret is in this answer and in no other.
+        """Create an access token. Only this answer has the secret.
 
         An access token can only give the scopes that it has, and for no longer than it is valid.
         """
@@ -219,7 +219,7 @@ class AccessTokenView(APIView):
     def delete(self, request: Request, slug: str, token_id: int) -> Response:
         """Revoke an access token. A second time changes nothing.
 
-        One for every workspace is the operator's to revoke, and answered as unknown here.
+        Only the operator can revoke one for every workspace; here it is unknown.
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_ACCESS_TOKENS)

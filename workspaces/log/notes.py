@@ -19,7 +19,7 @@ _MAX_SIGNATURES = 16
 
 
 class BadNoteError(ValueError):
-    """A note has not the form of one, or no known key has signed it. One line says why."""
+    """A note does not have the right form, or no known key has signed it. One line says why."""
 
 
 class BadKeyError(ValueError):
@@ -28,7 +28,7 @@ class BadKeyError(ValueError):
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """The public half of a key, with the name that stands in its signatures."""
+    """The public half of a key, with the name that its signatures have."""
 
     name: str
     public_bytes: bytes
@@ -82,7 +82,7 @@ class SigningKey:
 
 
 def make_signing_key(name: str) -> SigningKey:
-    """Return a new key. `name` has neither blanks nor a plus sign: raises BadKeyError."""
+    """Return a new key. Raises BadKeyError if `name` has blanks or a plus sign."""
     _check_name(name)
     return SigningKey(name, Ed25519PrivateKey.generate().private_bytes_raw())
 

@@ -1,4 +1,4 @@
-"""How many exports a process writes at once: each takes a thread and a connection all the while."""
+"""How many exports a process writes at once: each uses a thread and a connection."""
 
 from threading import Lock
 from weakref import WeakSet
@@ -49,6 +49,6 @@ class Places:
             return place
 
     def give_back(self, place: Place) -> None:
-        """Let someone else have it."""
+        """Free it for someone else."""
         with self._lock:
             self._taken.discard(place)

@@ -48,7 +48,7 @@ _INDEXED_TEXT = re.compile(r"[^\W_]{3}|[^\W_]{2}[\W_]|[\W_][^\W_]")
 
 
 class RefField(forms.RegexField):
-    """The ref of an event; small letters will do."""
+    """The ref of an event; lower case works, too."""
 
     def __init__(self, **options: Any) -> None:
         message = f"A reference has {REF_LENGTH} letters and digits."

@@ -266,7 +266,7 @@ def _settle(after_id: int, last_id: int) -> bool:
     first_young = young.values_list("id", flat=True).first()
     if first_young is not None:
         events = events.filter(id__lt=first_young)
-    # The last one that was seen, not the one before the young: that id may be under way.
+    # The last one that was seen, not the one before the young: that id may be in flight.
     settled_id = events.aggregate(last=Max("id"))["last"]
     if settled_id is not None:
         SealProgress.objects.filter(id=_PROGRESS_ID, settled_id__lt=settled_id).update(

@@ -1,4 +1,4 @@
-"""Someone's own account: password, e-mail address, workspaces; and the way back in."""
+"""Your own account: password, e-mail address, workspaces; and the way back in."""
 
 from typing import Any
 

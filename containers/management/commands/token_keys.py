@@ -40,7 +40,7 @@ class Command(BaseCommand):
             step(keys)
             current = keys.read_signing_key().id
             for key in keys.read_trusted_keys().values():
-                role = "signs and is trusted" if key.id == current else "is believed"
+                role = "signs and is trusted" if key.id == current else "is trusted"
                 self.stdout.write(f"{key.id}  {role}, until {key.expires_at:%Y-%m-%d}")
         except (KeyFileError, OSError) as error:
             raise CommandError(str(error)) from error
