@@ -189,6 +189,7 @@ _OF_ONE_CALL = {
         "settings_changed",
         "if_match_required",
     ),
+    "preview_container_settings": ("matches_no_tag",),
     "list_locked_tags": ("NAME_INVALID",),
     "delete_locked_tag": ("wrong_state",),
     "release_locked_tag": ("wrong_state",),

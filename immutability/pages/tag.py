@@ -27,15 +27,14 @@ class MomentForm(FilterForm):
     """A day, or a moment of it: what did the tag point at then? And the place in its history."""
 
     on = forms.DateField(
-        label="On (UTC)",
+        label="Day (UTC)",
         required=False,
         input_formats=["%Y-%m-%d"],
         widget=forms.DateInput({"type": "date"}),
-        help_text="the end of that day",
         error_messages={"invalid": "Enter a day like 2026-05-01."},
     )
     time = forms.TimeField(
-        required=False, widget=forms.TimeInput({"type": "time", "step": "1"}), help_text="optional"
+        required=False, widget=forms.TimeInput({"type": "time", "step": "1"}), help_text="or the end of the day"
     )
 
     before = RefField(widget=forms.HiddenInput)
