@@ -58,7 +58,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Sent:
-    """What happened to one request, with the registry's answer where it gave a whole one."""
+    """What happened to one request, with the registry's answer if it was complete."""
 
     result: Result
     answer: RegistryAnswer | None = None
@@ -75,7 +75,7 @@ def read_clock() -> float:
 
 @dataclass(frozen=True)
 class Inserted:
-    """The rows that a hold has just inserted: it has them already."""
+    """The rows that a hold has just inserted: it already holds them."""
 
     manifests: Mapping[Digest, Manifest] = field(default_factory=dict)
     records: Mapping[TagName, TagRecord] = field(default_factory=dict)

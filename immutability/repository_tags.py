@@ -223,7 +223,7 @@ def find_tag(
 def find_tags_named(
     workspace: Workspace, chosen: Iterable[tuple[RepositoryName, TagName]], policy: Policy
 ) -> dict[tuple[RepositoryName, TagName], ListedTag]:
-    """Return these tags, of any repositories; without those that there are not.
+    """Return these tags, of any repositories; without those that don't exist.
 
     Raises PatternError or PatternEvaluationError.
     """

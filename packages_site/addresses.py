@@ -1,4 +1,4 @@
-"""Addresses that an operator sets: each is checked whole, and a bad one is told in one line.
+"""Addresses that an operator sets: each is checked completely, and a bad one gets one line.
 
 No message shows an address, since it may hold a password.
 """
@@ -48,7 +48,7 @@ _DATABASE_NUMBERS = {
     "keepalives_interval": (0, 1_000_000),
     "tcp_user_timeout": (0, 999_999_999),
 }
-# What libpq says of values before it connects. What follows is about a server, and is not asked.
+# What libpq says about values before it connects. Anything later is about a server.
 _BAD_VALUE = re.compile(r"invalid |could not match |weak ")
 
 

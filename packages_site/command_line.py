@@ -1,7 +1,7 @@
 """The command line of manage.py: a command runs on a database that is there and migrated.
 
 Otherwise it ends with one line that says what to do. Opening a database makes none (settings.py),
-so a command that is started with the wrong settings changes nothing.
+so a command with the wrong settings changes nothing.
 """
 
 import sys

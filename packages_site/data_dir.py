@@ -1,6 +1,6 @@
 """The keys and the database that Taglock makes: `migrate` and `make run` do, and nothing else.
 
-So a command that is started with other settings than the site's makes no second installation.
+So a command with other settings than the site's doesn't create a second installation.
 """
 
 import shlex

@@ -1,4 +1,4 @@
-"""Log lines that tell no secret, and that clients can neither forge nor make long.
+"""Log lines without secrets, which clients can neither forge nor make long.
 
 Some addresses are secrets: anyone who has one can sign in.
 """

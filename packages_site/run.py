@@ -218,7 +218,7 @@ def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: b
     `registry_url` names another, a registry. Without an edge, the site itself listens on `port`.
     """
     supervisor = Supervisor()
-    # On a machine of one's own, running as root is nothing to warn of.
+    # On your own machine, running as root needs no warning.
     env = {**os.environ, "PYTHONWARNINGS": "ignore"}
     site_port = port
     if is_whole:
@@ -267,7 +267,7 @@ def is_taken(port: int) -> bool:
 
 
 def is_answering(url: str, method: str) -> bool:
-    """Whether what stands behind an address answers, if only to refuse."""
+    """Whether something answers at an address, even with a refusal."""
     request = urllib.request.Request(url, method=method)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=2):  # noqa: S310

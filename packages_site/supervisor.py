@@ -1,6 +1,6 @@
 """Runs the processes of `make run`, and starts again each one that ends.
 
-A process that ends takes no other one with it. Whatever it leaves behind is killed first, such as
+A process that ends doesn't end the others. Anything that it leaves behind is killed first, such as
 workers that still hold its port.
 """
 
@@ -55,7 +55,7 @@ class Supervisor:
     def __init__(self) -> None:
         self._parts: list[_Part] = []
         self._is_stopping = False
-        # Where the supervisor itself is killed, its processes are told to stop.
+        # If the supervisor itself is killed, its processes are told to stop.
         setpriv = shutil.which("setpriv")
         self._prefix = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 

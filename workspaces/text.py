@@ -1,4 +1,4 @@
-"""What text a person or a client may hand in. No Django: models, forms and API share it."""
+"""Which text a person or a client may send. No Django: models, forms and API share it."""
 
 import unicodedata
 

@@ -71,7 +71,7 @@ class TooManyCallsError(Exception):
 class BusyError(TooManyCallsError):
     """The process has as much to do as it can take on: no one called too often, but all together.
 
-    Answered like a limit that is reached.
+    Answered like a reached limit.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ SIGN_IN_PER_NAME_AND_ADDRESS = Limit(
 SIGN_IN_PER_NAME = Limit("sign-in per name", calls=50, seconds=3600, counted=_SIGN_IN)
 # This stops someone who tries one password on many names.
 SIGN_IN_PER_ADDRESS = Limit("sign-in per address", calls=100, seconds=15 * 60, counted=_SIGN_IN)
-# No limit that anyone meets: who signed in from which address within this hour.
+# Not a real limit: this notes who signed in from which address within this hour.
 SIGNED_IN = Limit("signed in", calls=1, seconds=3600)
 # No one guesses an access token. This is for programs that keep using an expired one.
 TOKEN_LOGINS_PER_ADDRESS = Limit(
@@ -102,7 +102,7 @@ TOKEN_LOGINS_PER_ADDRESS = Limit(
 PASSWORD_LINKS_PER_ADDRESS = Limit(
     "password links per address", calls=10, seconds=3600, counted="password links"
 )
-# From wherever they are asked for: nobody's mailbox is flooded.
+# From any address: this keeps mailboxes from being flooded.
 PASSWORD_LINKS_PER_EMAIL = Limit(
     "password links per e-mail address", calls=3, seconds=3600, counted="password links"
 )
@@ -155,8 +155,8 @@ def count_call(limit: Limit, *subject: str) -> None:
 def require_open(limit: Limit, *subject: str) -> None:
     """Raise TooManyCallsError if the window has no call left for `subject`. Nothing is counted.
 
-    For limits without a lease, of calls that are known only afterwards to count. Those that are
-    under way at the same time may exceed the limit.
+    For limits without a lease, of calls that are known only afterwards to count. Calls at the same
+    time may exceed the limit.
     """
     moment, count = _read_count(limit, _hash_subject(limit, subject))
     if count >= limit.calls:

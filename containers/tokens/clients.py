@@ -36,12 +36,12 @@ PERMISSION_OF: Mapping[str, Permission] = {
 
 
 class BadCredentialsError(Exception):
-    """User name and password do not belong together. The message is for people."""
+    """User name and password do not match. The message is for people."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """Who has just logged in, and the access token that they did it with."""
+    """Who has just logged in, and with which access token."""
 
     caller: Caller
     token: AccessToken | None = None
@@ -107,7 +107,7 @@ def grant(
 
 
 def _find_permissions(login: Login, slugs: Collection[str]) -> dict[str, frozenset[Permission]]:
-    """Return what the caller may do in those of these workspaces that they are of."""
+    """Return what the caller may do in those of these workspaces that they belong to."""
     if login.caller.kind is CallerKind.PERSON:
         roles = sql.find_roles(login.caller.id, sorted(slugs))
         return {slug: ROLE_PERMISSIONS[Role(role)] for slug, role in roles.items()}

@@ -110,8 +110,8 @@ def sign_token(
 def read_token(text: str, keys: KeyFolder) -> Claims:
     """Return what a token says. Raises InvalidTokenError, and KeyFileError.
 
-    A token that comes again is not verified again, but it must be valid still: its key trusted, its
-    time not over.
+    A token that was seen before is not verified again, but it must still be valid: its key trusted,
+    its time not over.
     """
     if len(text) > MAX_TOKEN_LENGTH:
         raise InvalidTokenError("longer than any token of ours")

@@ -73,7 +73,7 @@ def issue_token(request: HttpRequest) -> HttpResponse:
 def _give_token(request: HttpRequest) -> HttpResponse:
     origin = read_origin(request)
     asked = request.POST if request.method == "POST" else request.GET
-    # Another registry's service is not ours to speak for.
+    # This is not the token service of other registries.
     if asked.get("service", SERVICE) != SERVICE:
         raise _BadRequestError(f'This token service is only for "{SERVICE}".')
     scopes = parse_scopes(asked.getlist("scope"))

@@ -34,7 +34,9 @@ class MomentForm(FilterForm):
         error_messages={"invalid": "Enter a day like 2026-05-01."},
     )
     time = forms.TimeField(
-        required=False, widget=forms.TimeInput({"type": "time", "step": "1"}), help_text="or the end of the day"
+        required=False,
+        widget=forms.TimeInput({"type": "time", "step": "1"}),
+        help_text="or the end of the day",
     )
 
     before = RefField(widget=forms.HiddenInput)

@@ -53,7 +53,7 @@ def reconcile_record(record_id: int, registry: RegistryClient | None) -> bool:
 
 
 def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
-    """Look once the stray can land no more: what the registry shows is the truth."""
+    """Look once the stray can no longer land: what the registry shows is the truth."""
     look = None
     if registry is not None:
         look = look_at_tag(RepositoryName(record.repository), TagName(record.name), registry)

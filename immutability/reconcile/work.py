@@ -56,7 +56,7 @@ def run_jobs(
             continue
         except RegistryUnavailableError as error:
             logger.warning("inventory of %s: no answer (%s)", job.workspace.slug, error)
-            # The others would hear no more than this one.
+            # The others would get no answer, either.
             break
     return done
 

@@ -40,7 +40,7 @@ _SESSION_KEY = "invitation"
 
 
 def _keep_secret(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Tell no other page, and no server's log of referrers, the address of this one.
+    """Keep this page's address from other pages and from servers' referrer logs.
 
     Not "no-referrer": by that, browsers say of the page's own forms that they come from nowhere,
     and a form from nowhere is refused.
@@ -92,7 +92,7 @@ def _join(request: HttpRequest, user: User, found: Invitation) -> HttpResponse:
     context: dict[str, Any] = {"invitation": found}
     if membership is not None:
         context["problem"] = str(AlreadyMemberError(Role(membership.role)))
-    # Who agreed to join is who the page named, not who has signed in in another window since.
+    # The person who agreed to join is the one on the page, not one who signed in elsewhere since.
     is_agreed = request.method == "POST" and request.POST.get("join_as") == user.username
     if is_agreed and membership is None:
         actor = Actor(user.username, ActorKind.PERSON, read_origin(request))

@@ -122,7 +122,7 @@ def members(request: HtmxRequest, access: Access) -> HttpResponse:
 def _hand_over(request: HtmxRequest, access: Access, invitee: str, link: str) -> HttpResponse:
     """Mail the link, or show it where it cannot be mailed.
 
-    Not both: an address that the admin can answer for as well proves nothing.
+    Not both: an address that the admin can also answer for proves nothing.
     """
     is_unsent = False
     if settings.HAS_MAIL and is_mail_address(invitee):
@@ -136,7 +136,7 @@ def _hand_over(request: HtmxRequest, access: Access, invitee: str, link: str) ->
 
 @workspace_page(Permission.MANAGE_PEOPLE, "GET", "HEAD", "POST")
 def change_role_page(request: HtmxRequest, access: Access, membership_id: int) -> HttpResponse:
-    """Ask which role a member gets; then give it to them."""
+    """Ask for a member's new role; then set it."""
     context = _ask_about(request, access, membership_id)
     membership = context["membership"]
     sent = request.POST if request.method == "POST" else None

@@ -102,7 +102,7 @@ def query(**parameters: str) -> str:
 
 @register.filter
 def ticks(value: str) -> SafeString:
-    """Show what stands between backticks as code."""
+    """Show text between backticks as code."""
     parts = value.split("`")
     return format_html_join(
         "",
