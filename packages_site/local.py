@@ -1,6 +1,6 @@
-"""The parts around the site on your own machine: registry and edge. Each gets a configuration in
+"""The parts around the site on your own machine: registry and edge.
 
-the data folder and runs in the foreground, only on loopback.
+Each gets a configuration in the data folder and runs in the foreground, only on loopback.
 """
 
 import getpass

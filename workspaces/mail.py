@@ -68,10 +68,10 @@ def mail_password_links(address: str, *, actor: Actor) -> None:
 
 
 def mail_requested_links() -> None:
-    """Send the requested password links, once, for a few seconds at most. The worker that deletes a
+    """Send the requested password links, once, for a few seconds at most.
 
-    request's row answers it. One whose worker dies in the middle is lost, and one
-    that has waited for REQUEST_LIFE is not answered: in both cases someone has asked again.
+    The worker that deletes a request's row answers it. One whose worker dies in the middle is lost,
+    and one that has waited for REQUEST_LIFE is not answered: in both cases someone has asked again.
     """
     ends_at = time.monotonic() + RUN_SECONDS
     while time.monotonic() < ends_at:

@@ -33,7 +33,7 @@ BUSY_SECONDS = 5
 # Of one provider's customer, who could come from any of them.
 _CUSTOMER_PREFIX_LENGTH = 64
 # Far more callers than are busy within a minute; only then check which are gone.
-_MANY_POTS = 10_000
+_MANY_BUCKETS = 10_000
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ def _describe_wait(seconds: int) -> str:
 
 
 @dataclass
-class _Pot:
+class _Bucket:
     """The permits of one subject in one window. `is_last`: the database has no more of them."""
 
     window: int
@@ -312,27 +312,27 @@ class _Pot:
     is_last: bool = False
 
 
-_pots: dict[str, _Pot] = {}
+_buckets: dict[str, _Bucket] = {}
 _pots_lock = threading.Lock()
 
 
 def forget_leases() -> None:
     """Let the permits lapse that this process has taken and not spent."""
     with _pots_lock:
-        _pots.clear()
+        _buckets.clear()
 
 
 def _spend_leased_permit(limit: Limit, key: str) -> None:
     if _spend_from_pot(limit, key):
         return
     # The lock is not held here: with a database that hangs, no one waits for anyone else.
-    # Threads that find the pot empty at the same moment take a lease each.
+    # Threads that find the bucket empty at the same moment take a lease each.
     moment, permits = _take_permits(limit, key)
     if permits:
         _fill_pot(key, moment, permits - 1)
         return
     _fill_pot(key, moment, 0, is_last=True)
-    # Another thread may have filled the pot in between; what it took is for everyone.
+    # Another thread may have filled the bucket in between; what it took is for everyone.
     if not _spend_from_pot(limit, key):
         raise TooManyCallsError(limit, moment.seconds_left)
 
@@ -340,32 +340,32 @@ def _spend_leased_permit(limit: Limit, key: str) -> None:
 def _spend_from_pot(limit: Limit, key: str) -> bool:
     """Spend a permit that is there already. Raises TooManyCallsError if there are no more."""
     with _pots_lock:
-        pot = _pots.get(key)
-        seconds_left = pot.ends_at - time.monotonic() if pot else 0
-        if pot is None or seconds_left <= 0:
+        bucket = _buckets.get(key)
+        seconds_left = bucket.ends_at - time.monotonic() if bucket else 0
+        if bucket is None or seconds_left <= 0:
             return False
-        if pot.permits:
-            pot.permits -= 1
+        if bucket.permits:
+            bucket.permits -= 1
             return True
-        if pot.is_last:
+        if bucket.is_last:
             raise TooManyCallsError(limit, seconds_left)
         return False
 
 
 def _fill_pot(key: str, moment: _Moment, permits: int, *, is_last: bool = False) -> None:
-    """Add permits of the window of `moment`. Those of a window before the pot's own lapse."""
+    """Add permits of the window of `moment`. Those of a window before the bucket's own lapse."""
     with _pots_lock:
-        pot = _pots.get(key)
-        if pot is None or pot.window < moment.window:
+        bucket = _buckets.get(key)
+        if bucket is None or bucket.window < moment.window:
             _drop_ended_pots()
-            pot = _pots[key] = _Pot(moment.window, moment.ends_at)
-        if pot.window == moment.window:
-            pot.permits += permits
-            pot.is_last = pot.is_last or is_last
+            bucket = _buckets[key] = _Bucket(moment.window, moment.ends_at)
+        if bucket.window == moment.window:
+            bucket.permits += permits
+            bucket.is_last = bucket.is_last or is_last
 
 
 def _drop_ended_pots() -> None:
-    if len(_pots) > _MANY_POTS:
+    if len(_buckets) > _MANY_BUCKETS:
         now = time.monotonic()
-        for key in [key for key, pot in _pots.items() if pot.ends_at <= now]:
-            del _pots[key]
+        for key in [key for key, bucket in _buckets.items() if bucket.ends_at <= now]:
+            del _buckets[key]

@@ -250,9 +250,9 @@ def count_check(request: Request) -> None:
 
 
 def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
-    """Return the decision. Raises Problem 503 if there is none: never a guess. And 409 if an
+    """Return the decision. Raises Problem 503 if there is none: never a guess.
 
-    idempotency key was used for something else.
+    And 409 if an idempotency key was used for something else.
     """
     try:
         return decide()

@@ -80,9 +80,9 @@ class Tester:
 
 @workspace_page(Permission.CHANGE_SETTINGS, "POST")
 def try_patterns(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Answer the live tester. An invalid pattern is an answer, too, with status 200. So is "too
+    """Answer the live tester. An invalid pattern is an answer, too, with status 200.
 
-    many tests". The answer also says what of the form is not saved.
+    So is "too many tests". The answer also says what of the form is not saved.
     """
     form = SettingsForm.from_post(request.POST)
     saved = read_policy(access.workspace)

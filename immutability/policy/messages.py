@@ -14,10 +14,10 @@ _CANNOT_DELETE = "cannot be deleted because the tag is immutable"
 
 @dataclass(frozen=True)
 class LockFacts:
-    """What to say about the conflicting lock. Empty text means: not known. `coverage` is what
+    """What to say about the conflicting lock. Empty text means: not known.
 
-    covers the tag now, or None to leave that out. `pushed_by` and
-    `deleted_by` are as they are shown.
+    `coverage` is what covers the tag now, or None to leave that out. `pushed_by` and `deleted_by`
+    are as they are shown.
     """
 
     workspace: str

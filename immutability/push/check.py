@@ -125,9 +125,10 @@ def _read(check: PushCheck, registry: RegistryClient | None) -> PushPlan:
 def end_strays(
     records: Iterable[TagRecord], now: datetime, registry: RegistryClient | None
 ) -> bool:
-    """End the strays that can no longer land; return whether that has changed anything. A registry
+    """End the strays that can no longer land; return whether that has changed anything.
 
-    that hangs takes half a minute for each: after a few seconds, no further one is started.
+    A registry that hangs takes half a minute for each: after a few seconds, no further one is
+    started.
     """
     over = [each.id for each in records if each.stray_until and each.stray_until <= now]
     ends_at = time.monotonic() + MAX_WAIT_SECONDS
@@ -140,9 +141,9 @@ def end_strays(
 
 
 def _prefer_told(check: PushCheck, plan: PushPlan, registry: RegistryClient | None) -> PushPlan:
-    """Without a registry to look at, use what the caller says about a tag that has no lock. A
+    """Without a registry to look at, use what the caller says about a tag that has no lock.
 
-    record then only says what was allowed last. None of this is saved.
+    A record then only says what was allowed last. None of this is saved.
     """
     if registry is not None or check.current is NOT_TOLD:
         return plan

@@ -46,9 +46,9 @@ class _Save:
 
 
 def run_counts(seconds: float = RUN_SECONDS) -> int:
-    """Continue counting, for about this long; return for how many saves it is done. What cannot be
+    """Continue counting, for about this long; return for how many saves it is done.
 
-    counted is tried again later.
+    What cannot be counted is tried again later.
     """
     ends_at = time.monotonic() + seconds
     due = Job.objects.filter(kind=Job.Kind.COUNT, done_at__isnull=True, expires_at__lte=Now())

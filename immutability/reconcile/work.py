@@ -35,9 +35,9 @@ _END = "~"
 def run_jobs(
     registry: RegistryClient, seconds: float = RUN_SECONDS, workspace: Workspace | None = None
 ) -> int:
-    """Work on open jobs, of one workspace or of all, for about this long. Returns how many jobs are
+    """Work on open jobs, of one workspace or of all, for about this long.
 
-    done. What the registry gives no answer to is left for the next time.
+    Returns how many jobs are done. What the registry gives no answer to is left for the next time.
     """
     ends_at = time.monotonic() + seconds
     begin_missing()

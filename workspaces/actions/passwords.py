@@ -15,8 +15,7 @@ class NoPasswordLinkError(Exception):
 
 
 class InvalidLinkError(Exception):
-    """A password link is used up or has expired, or the person's workspaces or their admins have
-    changed."""
+    """A password link is used up or expired, or the workspaces or admins of its person changed."""
 
 
 class PasswordLinkTokens(PasswordResetTokenGenerator):

@@ -20,10 +20,10 @@ from workspaces.log.export import (
     ExportForm,
     export_log,
 )
+from workspaces.log.export_slots import TooManyExportsError
 from workspaces.log.keys import KeyFileError, verifier_key
 from workspaces.log.kinds import EventKind, KindGroup
 from workspaces.log.models import REF_LENGTH, Checkpoint, LockEvent
-from workspaces.log.places import TooManyExportsError
 from workspaces.log.query import (
     EVENTS_PER_PAGE,
     MAX_EVENTS_PER_PAGE,

@@ -33,7 +33,7 @@ RUN_SECONDS = 5.0
 # After this long, the database cuts off a sealer that hangs, and another one continues.
 HUNG_AFTER_SECONDS = 30
 # Where more wait, how many is no longer the question; every page of the log counts them.
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 # Most events that are committed out of order are so few ids behind the newest one. The rest is
 # found by looking through everything that is not settled, which costs more, and is done less often.
 _NEAR_IDS = 1000
@@ -123,13 +123,13 @@ def sweep() -> int:
 def count_unsealed(slug: str) -> Unsealed:
     """Return how many events of a workspace no seal covers yet, and when the oldest one was.
 
-    Counts the first MOST_COUNTED of them. Leaves out what was committed much later than it was
+    Counts the first MAX_COUNTED of them. Leaves out what was committed much later than it was
     written; that is sealed within a minute.
     """
     unsealed = _unsealed(_find_start()).filter(workspace=slug)
-    found = unsealed[: MOST_COUNTED + 1].aggregate(count=Count("id"), oldest_at=Min("at"))
-    count = min(found["count"], MOST_COUNTED)
-    return Unsealed(count, found["oldest_at"], is_more=found["count"] > MOST_COUNTED)
+    found = unsealed[: MAX_COUNTED + 1].aggregate(count=Count("id"), oldest_at=Min("at"))
+    count = min(found["count"], MAX_COUNTED)
+    return Unsealed(count, found["oldest_at"], is_more=found["count"] > MAX_COUNTED)
 
 
 def _find_start() -> int:

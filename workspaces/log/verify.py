@@ -1,6 +1,6 @@
-"""Verify a workspace's log: that nothing in it was changed, removed or inserted later. It trusts
+"""Verify a workspace's log: that nothing in it was changed, removed or inserted later.
 
-nothing that was computed before. The memory that it takes does not grow with the log.
+It trusts nothing that was computed before. The memory that it takes does not grow with the log.
 """
 
 from collections.abc import Iterator

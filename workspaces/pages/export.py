@@ -16,9 +16,9 @@ from workspaces.log.export import (
     ExportForm,
     export_log,
 )
+from workspaces.log.export_slots import TooManyExportsError
 from workspaces.log.keys import KeyFileError
 from workspaces.log.models import LogExport
-from workspaces.log.places import TooManyExportsError
 from workspaces.log.rows import ExportFormat
 from workspaces.log.seal import count_unsealed
 from workspaces.pages.access import HtmxRequest, workspace_page

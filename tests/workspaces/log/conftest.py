@@ -103,7 +103,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_export_is_left() -> Iterator[None]:
     """Every export gives its place back."""
     yield
-    assert len(export._places) == 0
+    assert len(export._slots) == 0
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from workspaces.log.export import (
     export_log,
     forget_exports,
 )
+from workspaces.log.export_slots import MAX_EXPORTS_AT_ONCE, TooManyExportsError
 from workspaces.log.models import LogExport
-from workspaces.log.places import MAX_EXPORTS_AT_ONCE, TooManyExportsError
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.usefixtures("no_export_is_left")

@@ -161,7 +161,7 @@ def test_where_another_process_is_sealing_for_the_first_time_it_says_to_try_agai
 def test_of_very_many_unsealed_events_it_says_that_there_are_more(
     acme: Workspace, admin: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "MOST_COUNTED", 2)
+    monkeypatch.setattr(seal, "MAX_COUNTED", 2)
     with transaction.atomic():
         events = [Event(EventKind.TAG_LOCKED, "acme", "acme/api", f"v{n}") for n in range(3)]
         append_events(events, actor=SYSTEM)

@@ -194,10 +194,10 @@ def test_an_empty_export_is_done_and_its_bar_is_full(acme: Workspace, admin: Bro
 @pytest.fixture
 def no_place() -> Iterator[None]:
     """Two exports of others are under way."""
-    places = [export_module._places.take(slug) for slug in ("globex", "initech")]
+    places = [export_module._slots.take(slug) for slug in ("globex", "initech")]
     yield
     for place in places:
-        export_module._places.give_back(place)
+        export_module._slots.give_back(place)
 
 
 @pytest.mark.usefixtures("no_place")
