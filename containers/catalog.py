@@ -15,7 +15,7 @@ from containers.names import (
 )
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 
-# A registry that never stops naming further pages is not followed for ever.
+# A registry that never stops returning pages is not followed forever.
 MAX_PAGES = 100_000
 
 Item = TypeVar("Item")

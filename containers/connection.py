@@ -17,14 +17,14 @@ _TOKEN_KEPT_SECONDS = TOKEN_SECONDS // 2
 
 
 def find_registry() -> RegistryClient | None:
-    """Return the client of the registry at REGISTRY_URL, or None where none is set."""
+    """Return the client of the registry at REGISTRY_URL, or None if none is set."""
     return _client(settings.REGISTRY_URL) if settings.REGISTRY_URL else None
 
 
 def release_database() -> None:
     """Give the database connection back to its pool, before something else is waited for.
 
-    Within a transaction it stays, and where there is no pool there is nothing to give back.
+    Within a transaction it stays, and if there is no pool there is nothing to give back.
     """
     if connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()

@@ -14,7 +14,7 @@ def record_manifest(
 ) -> None:
     """Keep what a manifest lists, within the caller's transaction.
 
-    Its row comes first: who holds that adds to the list.
+    Its row comes first: its holder adds to the list.
     """
     row = describe(workspace, repository, digest, facts)
     Manifest.objects.bulk_create(

@@ -24,7 +24,7 @@ class Repository(models.Model):
         Workspace, models.CASCADE, related_name="repositories", db_index=False
     )
     name = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
-    # Whoever wants may pull, without signing in.
+    # Anyone can pull, without signing in.
     is_public = models.BooleanField(db_default=False, default=False)
     created_at = models.DateTimeField(db_default=Now())
     # When every tag that the registry has in it was last read into records; null: never wholly.
@@ -63,7 +63,7 @@ class Tag(models.Model):
         max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default=""
     )
     write_begun_at = models.DateTimeField(null=True)
-    # After this it is not sent any more.
+    # After this it is no longer sent.
     write_expires_at = models.DateTimeField(null=True)
     # The write of a two-phase check: only its caller or an admin ends it.
     write_is_external = models.BooleanField(default=False, db_default=False)

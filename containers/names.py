@@ -26,14 +26,14 @@ _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 # image's digest, and rewrite them: cosign with a suffix, OCI 1.1 clients without. The latter take
 # an algorithm, a hyphen, and the digest's encoded part cut to 64 characters (distribution-spec,
 # "Referrers Tag Schema"). Only algorithms that registries know: any other word before a hyphen may
-# be somebody's own tag, such as release-<commit>.
+# be someone's own tag, such as release-<commit>.
 _SIGNATURE_TAG = re.compile(
     r"(?:sha384|sha512|blake3)-[0-9a-f]{64}|sha256-[0-9a-f]{64}(?:\.(?:sig|att|sbom))?", re.ASCII
 )
 
 
 class InvalidReferenceError(ValueError):
-    """A text is no repository name, tag or digest. `code` is the OCI error code."""
+    """A text is not a repository name, tag or digest. `code` is the OCI error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

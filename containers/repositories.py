@@ -17,7 +17,7 @@ MAX_REPOSITORIES_PER_PAGE = 200
 
 @dataclass(frozen=True)
 class RepositoryQuery:
-    """What to look for: text in the name, and public ones or private ones alone."""
+    """What to look for: text in the name, and only public or only private ones."""
 
     text: str = ""
     is_public: bool | None = None
@@ -64,7 +64,7 @@ def find_repositories(
 
 
 def find_repository(workspace: Workspace, repository: RepositoryName) -> ListedRepository | None:
-    """Return one repository of the workspace, or None where it has none of this name."""
+    """Return one repository of the workspace, or None if it has none of this name."""
     if repository.workspace != workspace.slug:
         return None
     row = KnownRepository.objects.filter(workspace=workspace, name=repository.name).first()

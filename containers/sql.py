@@ -160,7 +160,7 @@ def find_descendants(workspace_id: int, repository: str, digests: Sequence[str])
 def lock_tags_of_write(write_id: UUID) -> tuple[list[TagRecord], datetime | None]:
     """Lock the records that name a write in flight, in order of their tags' names.
 
-    Returns them with the database's time, or None where there are none.
+    Returns them with the database's time, or None if there are none.
     """
     rows = fetch(
         f"SELECT {TAGS.columns}, {now()} FROM {TAGS.name} WHERE write_id = %s "

@@ -1,4 +1,4 @@
-"""Which repositories anybody may pull from without signing in, and who made them so."""
+"""Which repositories anyone may pull from without signing in, and who made them so."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -24,9 +24,10 @@ def set_public(
 ) -> bool:
     """Make a repository public or private, and return whether that changed anything.
 
-    The repository need not be there yet: a name can be opened before its first push. In force for
-    the next token that is asked for. Raises ForeignRepositoryError, and PermissionDenied where the
-    actor is no admin any more; both change nothing.
+    The repository need not exist yet: a name can be made public before its first push. It takes
+    effect with the next token that is requested. Raises
+    ForeignRepositoryError, and PermissionDenied if the actor is no longer an admin; both change
+    nothing.
     """
     if repository.workspace != workspace.slug:
         raise ForeignRepositoryError(f"{repository} is not a repository of {workspace}")
@@ -59,7 +60,7 @@ def set_public(
 
 
 def find_public(names: Iterable[str]) -> set[str]:
-    """Return those of `names`, full names of repositories, that anybody may pull from.
+    """Return those of `names`, full names of repositories, that anyone may pull from.
 
     One query, however many. A name that is not a workspace's repository is never public.
     """
@@ -71,7 +72,7 @@ def find_public(names: Iterable[str]) -> set[str]:
         name__in={repository.name for repository in asked},
         is_public=True,
     ).values_list("workspace__slug", "name")
-    # A row counts for its own workspace alone: no other can publish a name with it.
+    # A row counts only for its own workspace: no other can publish a name with it.
     return {name for slug, name in rows if RepositoryName(name).workspace == slug}
 
 

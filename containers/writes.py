@@ -24,7 +24,7 @@ from containers.registry.client import (
 )
 from workspaces.models import Workspace
 
-# Longer than a sender can be at work on a write. After it, anybody may send it again.
+# Longer than a sender can work on a write. After it, anyone may send it again.
 WRITE_LEASE = timedelta(seconds=1.5 * UPSTREAM_DEADLINE_SECONDS)
 # Longer than a write can linger between Taglock and the registry, counted from when it left.
 STRAY_LIFE = timedelta(minutes=15)
@@ -33,7 +33,7 @@ TAKE_OVER_AFTER = timedelta(seconds=5)
 
 
 class RecordMovedError(Exception):
-    """What was read before the hold is not there any more: read again, decide again."""
+    """What was read before the hold is gone: read again, decide again."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Write:
 
 
 class Result(StrEnum):
-    """What became of one request to the registry."""
+    """What happened to one request to the registry."""
 
     LANDED = "landed"
     REFUSED = "refused"
@@ -58,7 +58,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of one request, with the registry's answer where it gave a whole one."""
+    """What happened to one request, with the registry's answer if it was complete."""
 
     result: Result
     answer: RegistryAnswer | None = None
@@ -66,7 +66,7 @@ class Sent:
 
 
 def read_clock() -> float:
-    """Return seconds of a clock that never jumps, and goes on while the machine is suspended."""
+    """Return seconds of a clock that never jumps or stops, even while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -75,7 +75,7 @@ def read_clock() -> float:
 
 @dataclass(frozen=True)
 class Inserted:
-    """The rows that a hold has just inserted: it has them already."""
+    """The rows that a hold has just inserted: it already holds them."""
 
     manifests: Mapping[Digest, Manifest] = field(default_factory=dict)
     records: Mapping[TagName, TagRecord] = field(default_factory=dict)
@@ -114,7 +114,7 @@ def insert_missing(
 
 
 def require_inserted(inserted: Inserted, digest: Digest) -> None:
-    """Raise RecordMovedError where somebody else has inserted this manifest."""
+    """Raise RecordMovedError if someone else has inserted this manifest."""
     if digest not in inserted.manifests:
         raise RecordMovedError("the manifest has become known")
 
@@ -125,7 +125,7 @@ def lock_manifests(
     digests: Collection[Digest],
     inserted: Inserted = Inserted(),
 ) -> dict[Digest, Manifest]:
-    """Lock these manifests, in order, and return them. Raises RecordMovedError where one is gone.
+    """Lock these manifests, in order, and return them. Raises RecordMovedError if one is gone.
 
     A push and a delete that need the same manifest follow one another.
     """
@@ -160,7 +160,7 @@ def lock_records(
 ) -> dict[TagName, TagRecord]:
     """Lock the records of these tags, in order of their names, and return them.
 
-    Raises RecordMovedError where one has no row yet.
+    Raises RecordMovedError if one has no row yet.
     """
     held = {tag: inserted.records[tag] for tag in tags if tag in inserted.records}
     names = sorted(tag.name for tag in tags if tag not in held)
@@ -214,7 +214,7 @@ def begin_write(
 
 
 def save_record(record: TagRecord, now: datetime) -> None:
-    """Write a held record that has changed: its revision says so to everybody who has looked."""
+    """Write a held record that has changed: its revision says so to everyone who has looked."""
     record.revision += 1
     record.changed_at = now
     sql.update_tag(record)
@@ -236,7 +236,7 @@ def begin_delete(write: Write, manifest: Manifest, now: datetime) -> None:
 
 
 def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
-    """Call the registry once, if the write may still leave, and say what became of it."""
+    """Call the registry once, if the write may still leave, and say what happened to it."""
     release_database()
     if read_clock() > write.sent_by:
         return Sent(Result.NOT_SENT, why="Taglock was delayed too long to send it")
@@ -261,9 +261,9 @@ def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
 
 
 def lock_records_of(write: Write) -> tuple[list[TagRecord], datetime | None]:
-    """Lock the records that still name this write, in order; nobody else settles it.
+    """Lock the records that still name this write, in order; no one else settles it.
 
-    Returns them with the database's time, or None where there are none.
+    Returns them with the database's time, or None if there are none.
     """
     return sql.lock_tags_of_write(write.id)
 
@@ -303,7 +303,7 @@ def shown_waits_until(
 ) -> datetime | None:
     """Return until when an open delete may take a tag that a look has shown; None without one.
 
-    Raises RecordMovedError where its manifest is not among the held ones.
+    Raises RecordMovedError if its manifest is not among the held ones.
     """
     if shown not in manifests:
         raise RecordMovedError("the manifest under the tag is not held")
@@ -386,7 +386,7 @@ def has_open_delete(manifest: Manifest, now: datetime) -> bool:
 
 
 def open_delete_ends(manifest: Manifest, now: datetime) -> datetime | None:
-    """Return when the last open delete of this manifest is over; None where none is open."""
+    """Return when the last open delete of this manifest is over; None if none is open."""
     ends = [manifest.stray_until] if manifest.stray_until else []
     if manifest.delete_id is not None and manifest.delete_expires_at is not None:
         ends.append(manifest.delete_expires_at + STRAY_LIFE)

@@ -20,7 +20,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class TagAnswer:
-    """What becomes of one tag of a push. `locked_digest` is None where nothing holds the tag.
+    """What happens to one tag of a push. `locked_digest` is None where nothing holds the tag.
 
     `rule` covers the tag, and `exception` leaves it mutable.
     """
@@ -55,7 +55,7 @@ _BY_WEIGHT = (
 
 @dataclass(frozen=True)
 class PushAnswer:
-    """What becomes of a push: all of its tags, or none."""
+    """What happens to a push: all of its tags, or none."""
 
     tags: tuple[TagAnswer, ...]
     refusal: Refusal | None = None
@@ -72,7 +72,7 @@ class PushAnswer:
 
 @dataclass(frozen=True)
 class DeleteTagAnswer:
-    """What becomes of one tag of a delete."""
+    """What happens to one tag of a delete."""
 
     tag: TagName
     outcome: DeleteOutcome
@@ -81,7 +81,7 @@ class DeleteTagAnswer:
 
 @dataclass(frozen=True)
 class DeleteAnswer:
-    """What becomes of a delete: all of the tags that it takes, or none."""
+    """What happens to a delete: all of the tags that it takes, or none."""
 
     tags: tuple[DeleteTagAnswer, ...]
     refusal: Refusal | None = None

@@ -58,7 +58,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """What somebody does first, and whether it is done."""
+    """What someone does first, and whether it is done."""
 
     is_connected: bool
     is_protected: bool

@@ -1,4 +1,4 @@
-"""What keeps a question from being answered. A refusal is a value, never one of these."""
+"""Why a question could not be answered. A refusal is a value, never one of these."""
 
 
 class TryAgainError(Exception):

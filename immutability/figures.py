@@ -10,7 +10,7 @@ from workspaces.models import Workspace
 
 # Of more locks than these, the newest ones are matched with the rules.
 MAX_MATCHED = 1_000
-# Counting stops where the rules have taken so long: seven bad ones take 15 ms a tag.
+# Counting stops after the rules have taken this long: seven bad ones take 15 ms per tag.
 MAX_MATCH_SECONDS = 0.2
 
 

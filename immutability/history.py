@@ -32,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Place:
-    """How far down somebody has read: the last event shown, by ref, and the last push, by id."""
+    """How far someone has read: the last event shown, by ref, and the last push, by id."""
 
     ref: str = ""
     push_id: int = 0

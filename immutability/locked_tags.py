@@ -1,8 +1,8 @@
-"""Find locked tags, for page and API. A lock's status follows from the policy of this moment.
+"""Find locked tags, for page and API. A lock's status follows from the current policy.
 
-However many locks there are, a page costs about as much as the first: it looks through so many of
-the newest locks, and then asks the database's index for all that match. Where that finds too many,
-or there is no such index (SQLite), the page has what was found so far and says where to go on.
+However many locks there are, a page costs about as much as the first: it searches a limited number
+of the newest locks, and then asks the database's index for all that match. If that finds too many,
+or there is no such index (SQLite), the page has what was found so far and says where to continue.
 """
 
 import json
@@ -28,7 +28,7 @@ LOCK_STATUSES = (*(state.value for state in LockState), SUSPENDED)
 
 # How many of the newest locks a page looks through for a filter.
 MAX_SCANNED = 10_000
-# How many locks an index may find, and they are still put in order and shown from the newest.
+# Up to so many locks from an index are sorted and shown newest first.
 MAX_FOUND = 5_000
 # How many tags are matched with the rules, for a page of one status.
 MAX_CHECKED = 2_000
@@ -73,7 +73,7 @@ class LockedTagPage:
 
     It is 0 at the end.
 
-    `is_whole` is false where the page might have more, had it looked on: the next page does.
+    `is_whole` is false where the page might have more: the next page does.
     """
 
     locks: list[tuple[LockedTag, str]]
@@ -152,7 +152,7 @@ def _can_have_status(policy: Policy, status: str) -> bool:
 
 
 def _narrow(scope: QuerySet[LockedTag], query: LockedTagQuery) -> QuerySet[LockedTag] | None:
-    """Return those of `scope` that match; None where all do, but for what the policy says."""
+    """Return those of `scope` that match; None if all do, but for what the policy says."""
     wanted = scope
     if query.search != EVERYTHING:
         wanted = wanted.filter(_to_condition(query.search))
@@ -242,7 +242,7 @@ class _Picker:
         self.is_whole = True
 
     def stop_behind(self, lock_id: int) -> None:
-        """Let the next page go on behind this id: this one does not look further."""
+        """Let the next page continue after this id: this one stops here."""
         self.next_before = lock_id
         self.is_whole = False
 

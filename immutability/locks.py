@@ -21,7 +21,7 @@ from workspaces.log.kinds import EventKind
 # Why a lock ends, and why a name is locked again, as the lock log says it.
 ANOTHER_IMAGE = "another image was pushed while the tag was not protected"
 DELETED_UNPROTECTED = "the tag was deleted while it was not protected"
-NOT_THERE = "the registry does not have the tag any more"
+NOT_THERE = "the registry no longer has the tag"
 SHOWS_ANOTHER = "the registry shows another image"
 CAME_BACK = "the image of the reserved name came back"
 
@@ -116,7 +116,7 @@ def come_to_nothing(
 
     Where another write may still land that has to end first. Of a delete, only another delete: a
     push of the locked image leaves the lock as it was. Until then what was refused is not sent
-    again; what never left is, so that nobody waits for the end of the other write.
+    again; what never left is, so that no one waits for the end of the other write.
     """
     if row.state not in (LockState.CLAIMED, LockState.DELETING):
         return
@@ -129,7 +129,7 @@ def come_to_nothing(
 
 
 def take_back(row: LockedTag) -> LockedTag | None:
-    """A claim, or a delete, came to nothing: go back to the lock it replaced; return that."""
+    """A claim, or a delete, failed: go back to the lock it replaced; return that."""
     if row.replaced is None:
         row.delete()
         return None
@@ -223,7 +223,7 @@ def keep(row: LockedTag) -> dict[str, Any]:
 
 
 def _find_pusher(record: TagRecord, digest: Digest) -> Actor:
-    """Return who pushed this image under the tag last; nobody where none passed Taglock."""
+    """Return who pushed this image under the tag last; no one where none passed Taglock."""
     push = (
         Push.objects.filter(
             workspace=record.workspace_id,

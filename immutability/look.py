@@ -35,7 +35,7 @@ class TakenLook:
 
 
 def look_at_tag(repository: RepositoryName, tag: TagName, registry: RegistryClient) -> Look:
-    """Return what the registry has under a tag. Raises TryAgainError where it does not say."""
+    """Return what the registry has under a tag. Raises TryAgainError if it does not say."""
     found = head_manifest(repository, tag, registry)
     return Look(found.digest if found else None)
 
@@ -43,9 +43,9 @@ def look_at_tag(repository: RepositoryName, tag: TagName, registry: RegistryClie
 def head_manifest(
     repository: RepositoryName, reference: TagName | Digest, registry: RegistryClient
 ) -> Descriptor | None:
-    """Return what the registry has under a tag or digest; None where it says that it has nothing.
+    """Return what the registry has under a tag or digest; None if it says that it has nothing.
 
-    Raises TryAgainError where it does not say.
+    Raises TryAgainError if it does not say.
     """
     return _ask(lambda: registry.head_manifest(repository, reference))
 
@@ -53,9 +53,9 @@ def head_manifest(
 def fetch_manifest(
     repository: RepositoryName, digest: Digest, registry: RegistryClient
 ) -> FetchedManifest | None:
-    """Fetch a manifest by its digest; None where the registry says that it has none.
+    """Fetch a manifest by its digest; None if the registry says that it has none.
 
-    Raises TryAgainError where it does not say.
+    Raises TryAgainError if it does not say.
     """
     return _ask(lambda: registry.fetch_manifest(repository, digest))
 
@@ -68,8 +68,8 @@ def learn_lists(
 ) -> set[Digest]:
     """Fetch the manifests whose lists are not known, to any depth; return those it cannot read.
 
-    What the registry does not have lists nothing. Raises TryAgainError where the registry does not
-    say, or where there are too many.
+    What the registry does not have lists nothing. Raises TryAgainError if the registry does not
+    say, or if there are too many.
     """
     absent: set[Digest] = set()
     unreadable: set[Digest] = set()

@@ -143,8 +143,8 @@ class LockedTag(models.Model):
     deleted_at = models.DateTimeField(null=True)
     # Why an admin deletes, for the event once the delete has landed.
     delete_reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
-    # What a claim, or a delete, goes back to where it comes to nothing: the columns of the lock
-    # that it replaces, or null where there was no lock.
+    # What a claim, or a delete, goes back to where it fails: the columns of the lock
+    # that it replaces, or null if there was no lock.
     replaced = models.JSONField(null=True)
     # The registry refused to point, or to delete, while an earlier write of the tag may still land.
     refused_at = models.DateTimeField(null=True)
@@ -216,7 +216,7 @@ class LockedTag(models.Model):
 
     @property
     def shown_deleter(self) -> str:
-        """Who deleted the tag, as people are shown it; empty where nobody did."""
+        """Who deleted the tag, as people are shown it; empty if no one did."""
         return describe_actor(self.deleted_by, self.deleted_by_kind) if self.deleted_by else ""
 
     def to_facts(self, workspace: str, coverage: Coverage | None = None) -> LockFacts:

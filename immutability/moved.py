@@ -24,7 +24,7 @@ from workspaces.models import Workspace
 MOVES_PER_PAGE = 50
 # How many pushes, and how many locks that ended, a page looks through.
 MAX_SCANNED = 1_000
-# A page stops where its rules have taken so long: seven bad ones take 15 ms a tag.
+# A page stops after its rules have taken this long: seven bad ones take 15 ms per tag.
 MAX_MATCH_SECONDS = 1.0
 
 
@@ -42,7 +42,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Place:
-    """How far somebody has read: the last push and the last event that were looked at, by id."""
+    """How far someone has read: the last push and the last event that were looked at, by id."""
 
     push_id: int = 0
     event_id: int = 0
@@ -52,8 +52,8 @@ class Place:
 class MovedPage:
     """Some moves, oldest first; `following` is where the next page begins, if there is one.
 
-    `until` is when the next change of settings was saved, or None. Where `is_whole` is false, the
-    page might have more, had it looked on: the next page does.
+    `until` is when the next change of settings was saved, or None. If `is_whole` is false, the
+    page might have more: the next page does.
     """
 
     moves: list[Move]
@@ -75,7 +75,7 @@ class _Found:
 class _Shift:
     """The policies before and after a change of settings.
 
-    Raises KeyError, TypeError, ValueError or AttributeError where an event does not have them.
+    Raises KeyError, TypeError, ValueError or AttributeError if an event does not have them.
     """
 
     def __init__(self, saved: LockEvent) -> None:
@@ -99,7 +99,7 @@ def find_moved(
     """Return one page of what moved from the change `saved` to the next one, oldest first.
 
     Of tags that the settings before it covered, and those after it did not. A tag's first push is
-    no move. `saved` is an event of kind settings.changed. Raises PatternError or
+    not a move. `saved` is an event of kind settings.changed. Raises PatternError or
     PatternEvaluationError.
     """
     until = _find_end(workspace, saved)
@@ -138,7 +138,7 @@ def _find_end(workspace: Workspace, saved: LockEvent) -> datetime | None:
 
 
 def _find_cut(pushes: list[Push], ends: list[LockEvent], shift: _Shift) -> datetime | None:
-    """Return up to when the page looks, or None where it looks at all there is.
+    """Return up to when the page looks, or None if it looks at all there is.
 
     Where more was left out than is read, or where the rules take too long. What happened at one
     moment is looked at together.

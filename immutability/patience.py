@@ -39,7 +39,7 @@ class WaitSlots:
 
 @dataclass
 class Patience:
-    """How long one request goes on waiting: MAX_WAIT_SECONDS, and only while it has a slot."""
+    """How long one request keeps waiting: MAX_WAIT_SECONDS, and only while it has a slot."""
 
     slots: WaitSlots
     ends_at: float = field(default_factory=lambda: time.monotonic() + MAX_WAIT_SECONDS)
@@ -53,7 +53,7 @@ class Patience:
         return time.monotonic() >= self.ends_at
 
     def may_reconcile(self) -> bool:
-        """Whether this request may reconcile: once, and again while it goes on waiting."""
+        """Whether this request may reconcile: once, and again while it keeps waiting."""
         is_first = self.reconcile_at == 0.0
         if not is_first and (self.is_over or time.monotonic() < self.reconcile_at):
             return False
@@ -86,7 +86,7 @@ class Patience:
 class NotYet:
     """Something else has to end first, or what was read has changed: read again.
 
-    `refusal` is the answer where it takes too long, and `records` are those to be reconciled.
+    `refusal` is the answer if it takes too long, and `records` are the ones to reconcile.
     """
 
     refusal: Refusal | None = None
@@ -100,7 +100,7 @@ def always_allowed() -> None:
 def wait_for(
     work: Callable[[], Answer | NotYet], registry: RegistryClient, slots: WaitSlots
 ) -> Answer | Refusal:
-    """Call `work` until it has an answer, some seconds at most; return that.
+    """Call `work` until it has an answer, a few seconds at most; return that.
 
     What others left behind on the tags that it waits for is finished, if that is possible. Raises
     TryAgainError where too much changes at once, and what `work` raises.

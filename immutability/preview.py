@@ -1,4 +1,4 @@
-"""What saving a draft would do: to the tags that are known, and to pushes like those of late.
+"""What saving a draft would do: to the tags that are known, and to recent pushes.
 
 Nothing is held and nothing is kept: each preview reads the tags of this moment.
 """
@@ -65,7 +65,7 @@ class RefusedPushes:
 class SettingsPreview:
     """What saving would do to the tags, with some of each group, and to the pushes since then.
 
-    The pushes are those of newly covered tags; where `are_pushes_exact` is false, there may be
+    The pushes are those of newly covered tags; if `are_pushes_exact` is false, there may be
     more. They come in order of their number.
     """
 
@@ -84,7 +84,7 @@ def preview_settings(
 ) -> SettingsPreview:
     """Say what saving `draft`, in which nothing is wrong, would do at this moment.
 
-    Raises PatternError or PatternEvaluationError where a rule cannot be evaluated.
+    Raises PatternError or PatternEvaluationError if a rule cannot be evaluated.
     """
     before, now = read_policy_and_time(workspace)
     after = draft.to_policy(before.version)

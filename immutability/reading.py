@@ -19,7 +19,7 @@ def read_policy(workspace: Workspace) -> Policy:
 def read_policy_and_time(workspace: Workspace) -> tuple[Policy, datetime]:
     """Return the policy and the database's time, in one statement, so that all of it agrees.
 
-    Nothing is kept between calls: a saved change is in force for the very next push.
+    Nothing is kept between calls: a saved change is in force for the next push.
     """
     return sql.read_policy(workspace.pk)
 

@@ -1,4 +1,4 @@
-"""Record a refusal, and word what the registry relays to the client."""
+"""Record a refusal, and phrase what the registry relays to the client."""
 
 from datetime import datetime
 
@@ -35,13 +35,13 @@ MAX_TAGS_NAMED = 10
 def record_refused_push(
     row: LockedTag, outcome: Outcome, pushed: Digest, workspace: Workspace, *, actor: Actor
 ) -> str:
-    """Record that `row` stood in the way of a push, and return the event's ref."""
+    """Record that `row` refused a push, and return the event's ref."""
     reason = "the name is reserved" if outcome is Outcome.RESERVED else "the tag is locked"
     return _record(EventKind.PUSH_REFUSED, row, workspace, reason, pushed.value, actor)
 
 
 def record_refused_delete(row: LockedTag, workspace: Workspace, *, actor: Actor) -> str:
-    """Record that `row` stood in the way of a delete, and return the event's ref."""
+    """Record that `row` refused a delete, and return the event's ref."""
     reason = "only admins may delete a locked tag"
     return _record(EventKind.DELETE_REFUSED, row, workspace, reason, "", actor)
 
@@ -59,7 +59,7 @@ def relay_refused_push(
     link = _link(facts, ref)
     message = describe_refused_push(outcome, facts, pushed, link)
     detail = {
-        # Programs read words too: a reserved name is not there, so nothing of it is immutable.
+        # Programs read words, too: a reserved name has no tag, so nothing of it is immutable.
         "reason": "TAG_RESERVED" if outcome is Outcome.RESERVED else "TAG_IMMUTABLE",
         "state": outcome.value,
         **_lock_detail(facts, ref, link),
@@ -148,8 +148,8 @@ def relay_wait(
 ) -> Refusal:
     """Return the answer to a push or delete that has to wait: not decided, so nothing was done.
 
-    `tag` is what it waits for, with its lock and the stray in the way; without one it waits for the
-    delete of a manifest, which can land no more after `until`.
+    `tag` is what it waits for, with its lock and the conflicting stray; without one it waits for
+    the delete of a manifest, which can no longer land after `until`.
     """
     if tag is None:
         message = describe_open_delete(repository.name, until, now)

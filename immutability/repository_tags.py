@@ -1,7 +1,8 @@
 """Find the tags of a repository, for page and API: those that the registry has, and those of locks.
 
-However many there are, a page costs about as much as the first: it looks through so many tags in
-the order of the page, and says where to go on. What an index finds at once is not looked for.
+However many there are, a page costs about as much as the first: it searches a limited number of
+tags in the page's order, and says where to continue. If an index finds them at once, there is no
+search.
 """
 
 import re
@@ -77,7 +78,7 @@ class Place:
 
 
 def parse_place(text: str, sort: TagSort) -> Place | None:
-    """Return the place that an address names; None where it names none. Raises ValueError."""
+    """Return the place that an address names; None if it names none. Raises ValueError."""
     if not text:
         return None
     if sort is TagSort.NAME:
@@ -104,7 +105,7 @@ class TagQuery:
 
 @dataclass(frozen=True)
 class ListedTag:
-    """A tag as page and API list it, with its lock and its last push where there are any."""
+    """A tag as page and API list it, with its lock and its last push if there are any."""
 
     record: TagRecord
     lock: LockedTag | None
@@ -133,7 +134,7 @@ class ListedTag:
 class TagPage:
     """Some tags. `next_place` is where the next page begins, None at the end.
 
-    `is_whole` is false where the page might have more, had it looked on: the next page does.
+    `is_whole` is false where the page might have more: the next page does.
     """
 
     tags: list[ListedTag]
@@ -211,7 +212,7 @@ def count_tags(
 def find_tag(
     workspace: Workspace, repository: RepositoryName, tag: TagName, policy: Policy
 ) -> ListedTag | None:
-    """Return one tag; None where the registry does not have it and nothing holds its name.
+    """Return one tag; None if the registry does not have it and nothing holds its name.
 
     Raises PatternError or PatternEvaluationError.
     """
@@ -222,7 +223,7 @@ def find_tag(
 def find_tags_named(
     workspace: Workspace, chosen: Iterable[tuple[RepositoryName, TagName]], policy: Policy
 ) -> dict[tuple[RepositoryName, TagName], ListedTag]:
-    """Return these tags, of any repositories; without those that there are not.
+    """Return these tags, of any repositories; without those that don't exist.
 
     Raises PatternError or PatternEvaluationError.
     """
@@ -404,7 +405,7 @@ def _to_name_test(repository: RepositoryName, name: str) -> Callable[[str], bool
 
 
 def _can_have_status(state: str, status: str) -> bool:
-    """Whether a tag can have a status, by its lock alone: rules take longer to ask."""
+    """Whether a tag can have a status, judging only by its lock: asking the rules takes longer."""
     if status in (MUTABLE, COVERED):
         return not state
     return state == status or (status == SUSPENDED and bool(state))

@@ -29,7 +29,7 @@ def settle_push(
     actor: Actor = SYSTEM,
     is_known_there: bool = False,
 ) -> bool:
-    """Write down what became of each tag's request; return whether all were this write's still.
+    """Record what happened to each tag's request; return whether all still belonged to this write.
 
     Landed: the claim, or the reserved name of this image, is locked. Refused or not sent: the claim
     goes back to what it replaced, unless a stray may still land: then what was not sent is sent
@@ -62,7 +62,7 @@ def settle_push(
 
 
 def _record_push(record: TagRecord, row: LockedTag | None, digest: str, actor: Actor) -> None:
-    """Keep that a push landed, and who began it: the reconciler finishes what others began."""
+    """Record that a push landed, and who began it: the reconciler finishes what others began."""
     name, kind = actor.name, actor.kind
     if row is not None and row.digest == digest and row.state == LockState.CLAIMED:
         name, kind = row.pushed_by, ActorKind(row.pushed_by_kind)
@@ -78,7 +78,7 @@ def settle_delete(
     *,
     actor: Actor = SYSTEM,
 ) -> bool:
-    """Write down what became of a delete; return whether the write was still in flight.
+    """Record what happened to a delete; return whether the write was still in flight.
 
     Landed: the name that an admin deleted is reserved. Refused or not sent: the lock is what it was
     before, unless a stray may still land. No answer: the write is a stray. A delete by digest takes

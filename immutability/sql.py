@@ -229,7 +229,7 @@ def find_tags_by_name(
 
 @dataclass(frozen=True)
 class PastPush:
-    """A push that landed. `before` is what the push before it brought; None where there is none."""
+    """A push that landed. `before` is what the push before it brought; None if there is none."""
 
     repository: str
     tag: str

@@ -1,4 +1,4 @@
-"""Background work. What is due stands in the database; a message only says that it is time."""
+"""Background work. The database knows what is due; a message only says that it is time."""
 
 from celery import shared_task
 

@@ -1,4 +1,4 @@
-"""Addresses that an operator sets: each is checked whole, and a bad one is told in one line.
+"""Addresses that an operator sets: each is checked completely, and a bad one gets one line.
 
 No message shows an address, since it may hold a password.
 """
@@ -48,7 +48,7 @@ _DATABASE_NUMBERS = {
     "keepalives_interval": (0, 1_000_000),
     "tcp_user_timeout": (0, 999_999_999),
 }
-# What libpq says of values before it connects. What follows is about a server, and is not asked.
+# What libpq says about values before it connects. Anything later is about a server.
 _BAD_VALUE = re.compile(r"invalid |could not match |weak ")
 
 
@@ -59,7 +59,7 @@ class BadSettingError(Exception):
 def parse_site_url(name: str, value: str, example: str, *, is_public: bool) -> str:
     """Return `http(s)://host[:port]` in lower case, without a port that is the default.
 
-    A public address is one that browsers send: its host can stand in the header `Host`.
+    A public address is one that browsers send: its host can appear in the header `Host`.
     """
     parts = _split(name, value, ("http", "https"), example)
     rest = value.split("://", 1)[1].removeprefix(parts.netloc)
@@ -74,7 +74,7 @@ def parse_site_url(name: str, value: str, example: str, *, is_public: bool) -> s
 
 
 def bracket(host: str) -> str:
-    """Return a host as it stands in addresses and in the header `Host`."""
+    """Return a host as it appears in addresses and in the header `Host`."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -142,7 +142,7 @@ def parse_database_url(value: str) -> dict[str, Any]:
 
 
 def check_folder(name: str, path: Path) -> None:
-    """Refuse a path that is, or leads through, something that is no folder."""
+    """Refuse a path that is, or leads through, something other than a folder."""
     nearest = next(each for each in (path, *path.parents) if os.path.exists(each))
     if not nearest.is_dir():
         raise BadSettingError(f"{name}: {path} must be a folder, and {nearest} is a file")
@@ -228,7 +228,7 @@ def _ask_libpq(info: dict[str, str]) -> str:
     message = connection.error_message.decode(errors="replace").partition("\n")[0]
     connection.finish()
     if message.startswith(("invalid port number", "invalid integer value")):
-        # What stands in its place may be a piece of a password.
+        # What is in its place may be part of a password.
         return "the port must be a number from 1 to 65535, such as 5432"
     if not _BAD_VALUE.match(message):
         return ""
@@ -252,7 +252,7 @@ def _split(name: str, value: str, schemes: tuple[str, ...], example: str) -> Spl
         raise BadSettingError(f"{name} must begin with {begins}, such as {example}")
     _check_encoded(name, parts)
     if not (_NAME.fullmatch(host) or _is_ipv6(host)):
-        raise BadSettingError(f"{name} has no good host: write one like {example}")
+        raise BadSettingError(f"{name} has an invalid host: write one like {example}")
     if port == 0 or parts.netloc.endswith(":"):
         raise BadSettingError(f"{name}: the port must be from 1 to 65535, as in {example}")
     return parts
@@ -267,7 +267,7 @@ def _check_encoded(name: str, parts: SplitResult) -> None:
 
 
 def _read_options(name: str, query: str) -> dict[str, str]:
-    """Return the options of an address. Raises BadSettingError where one is there twice."""
+    """Return the options of an address. Raises BadSettingError if one is there twice."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:

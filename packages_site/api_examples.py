@@ -83,7 +83,7 @@ PROBLEMS = {
     ),
     "not_authenticated": Problem(
         401,
-        "No access token was sent, and nobody is signed in.",
+        "No access token was sent, and no one is signed in.",
         "Authentication credentials were not provided.",
     ),
     "authentication_failed": Problem(
@@ -108,15 +108,15 @@ PROBLEMS = {
         'There is no workspace "globex" that you have access to.',
     ),
     "not_found": Problem(
-        404, "What the path names is not there.", "This workspace has no such locked tag."
+        404, "What the path names does not exist.", "This workspace has no such locked tag."
     ),
     "idempotency_key_used": Problem(
         409,
-        "The key stands for another push, or its claim has ended.",
+        "The key was used for another push, or its claim has ended.",
         "This idempotency_key was used for another push. Use a new one.",
     ),
     "claim_ended": Problem(
-        409, "The claim ended in another way.", "This claim has ended already: it was abandoned."
+        409, "The claim ended in another way.", "This claim has already ended: it was abandoned."
     ),
     "locks_would_suspend": Problem(
         409,
@@ -126,13 +126,13 @@ PROBLEMS = {
     ),
     "wrong_state": Problem(
         409,
-        "The lock's state allows no such change.",
+        "The lock's state does not allow this change.",
         "This lock is now reserved; nothing was changed.",
     ),
     "settings_changed": Problem(
         412,
-        "Somebody else saved the settings since you read them.",
-        "Somebody else has saved these settings: they are at version 5 now. Read them again, then "
+        "Someone else saved the settings since you read them.",
+        "Someone else has saved these settings: they are now at version 5. Read them again, then "
         "send your change.",
     ),
     "too_large": Problem(
@@ -145,13 +145,13 @@ PROBLEMS = {
     ),
     "if_match_required": Problem(
         428,
-        "There is no `If-Match`.",
-        "Send the ETag of the settings that you have read as If-Match, so that nobody's change is "
-        "overwritten unseen.",
+        "`If-Match` is missing.",
+        "Send the ETag of the settings that you have read as If-Match, so that you don't "
+        "overwrite someone else's change.",
     ),
     "too_many_calls": Problem(
         429,
-        "There were too many calls; `Retry-After` says when to call again.",
+        "Too many calls; `Retry-After` says when to call again.",
         "Too many calls. Try again in 12 seconds.",
     ),
     "undecided": Problem(
@@ -171,7 +171,7 @@ PROBLEMS = {
     "too_many_exports": Problem(
         503,
         "Another export is running.",
-        "An export of this log is under way already. Try again when it has ended.",
+        "An export of this log is already running. Try again when it has finished.",
     ),
 }
 

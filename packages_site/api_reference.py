@@ -81,7 +81,7 @@ class Group:
 
 @require_safe
 def api_reference(request: HttpRequest) -> HttpResponse:
-    """Show every call of the API. It is the same page for everybody."""
+    """Show every call of the API. It is the same page for everyone."""
     context = {
         "groups": list_groups(),
         "base": f"{settings.PUBLIC_URL}/api/v1",

@@ -1,4 +1,4 @@
-"""What is kept of answers on their way."""
+"""What may be cached of answers."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 def keep_answers_private(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Middleware that lets nobody but the browser keep an answer, nor show it without asking.
+    """Middleware that lets only the browser cache an answer, and only with revalidation.
 
     Answers that say themselves how they may be kept stay as they are. Static files never get here.
     """

@@ -1,4 +1,4 @@
-"""The Celery application. A message only says "look": what is to be done stands in the database.
+"""The Celery application. A message only says "look": the database knows what there is to do.
 
 With REDIS_URL, a scheduler sends messages to workers. Without, the scheduler runs the tasks itself.
 """
@@ -30,7 +30,7 @@ def _start_as_site_and_gate_do(**_: object) -> None:
 
 @worker_init.connect
 def _refuse_without_broker(**_: object) -> None:
-    """A worker without a broker would wait for ever."""
+    """A worker without a broker would wait forever."""
     if not settings.ENVIRONMENT.redis_url:
         raise SystemExit(
             "taglock: no worker is needed without REDIS_URL: `celery beat` does the work itself. "

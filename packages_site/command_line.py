@@ -1,7 +1,7 @@
 """The command line of manage.py: a command runs on a database that is there and migrated.
 
 Otherwise it ends with one line that says what to do. Opening a database makes none (settings.py),
-so a command that is started with the wrong settings changes nothing.
+so a command with the wrong settings changes nothing.
 """
 
 import sys
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
 
 def find_problem(arguments: list[str]) -> str:
-    """Return why a command cannot run on this database, and what to do; nothing where it can."""
+    """Return why a command cannot run on this database, and what to do; nothing if it can."""
     command, options = arguments[1] if len(arguments) > 1 else "help", set(arguments[2:])
     if options & _HELP or command in WITHOUT_DATABASE or command not in get_commands():
         return ""

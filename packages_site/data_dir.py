@@ -1,6 +1,6 @@
 """The keys and the database that Taglock makes: `migrate` and `make run` do, and nothing else.
 
-So a command that is started with other settings than the site's makes no second installation.
+So a command with other settings than the site's doesn't create a second installation.
 """
 
 import shlex
@@ -18,7 +18,7 @@ from packages_site.environment import make_log_key_file, read_or_make_secret_key
 def make_missing_files() -> None:
     """Make the keys that are missing, and the file of the SQLite database.
 
-    Raises OSError, BadSettingError or KeyFileError where something cannot be written.
+    Raises OSError, BadSettingError or KeyFileError if something cannot be written.
     """
     settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
     if not _has_secret_key():
@@ -32,14 +32,14 @@ def make_missing_files() -> None:
 
 
 def find_sqlite_file() -> Path | None:
-    """Return the file of the database; None where it is no file."""
+    """Return the file of the database; None if it is not a file."""
     name = str(connection.settings_dict["NAME"])
     path = read_sqlite_uri(name)
     return Path(path) if connection.vendor == "sqlite" and path != name else None
 
 
 def describe_missing_secret_key() -> str:
-    """Return what to do where there is no secret key; nothing where there is one."""
+    """Return what to do if there is no secret key; nothing if there is one."""
     if _has_secret_key():
         return ""
     return (
@@ -49,7 +49,7 @@ def describe_missing_secret_key() -> str:
 
 
 def require_secret_key() -> None:
-    """End the process, with one line, where there is no secret key."""
+    """End the process, with one line, if there is no secret key."""
     if problem := describe_missing_secret_key():
         raise SystemExit(f"taglock: {problem}")
 

@@ -1,6 +1,6 @@
 """How databases are opened: SQLite only where it is there, PostgreSQL with limited patience.
 
-A server that hangs must not hold pushes for ever.
+A server that hangs must not hold pushes forever.
 """
 
 import select

@@ -1,4 +1,4 @@
-"""Demo data, for a site on this machine alone: two workspaces, four people, one registry token."""
+"""Demo data, only for a site on this machine: two workspaces, four people, one registry token."""
 
 import os
 from pathlib import Path

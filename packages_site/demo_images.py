@@ -1,4 +1,4 @@
-"""Two small OCI images in the data folder, to be pushed by any client that reads OCI layouts.
+"""Two small OCI images in the data folder, for any client that can push OCI layouts.
 
 Source: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """

@@ -139,9 +139,9 @@ def parse_email_url(value: str) -> MailServer:
 
 
 def read_secret_key(data_dir: Path) -> str:
-    """Return the key kept in the data folder; nothing where there is none.
+    """Return the key kept in the data folder; nothing if there is none.
 
-    Raises BadSettingError where it cannot be read, or is too short.
+    Raises BadSettingError if it cannot be read, or is too short.
     """
     path = data_dir / "secret-key"
     try:
@@ -163,7 +163,7 @@ def read_secret_key(data_dir: Path) -> str:
 def read_or_make_secret_key(data_dir: Path) -> str:
     """Return the key kept in the data folder, made on first use and readable by its owner alone.
 
-    Raises BadSettingError where it cannot be read or made.
+    Raises BadSettingError if it cannot be read or made.
     """
     path = data_dir / "secret-key"
     try:
@@ -177,9 +177,9 @@ def read_or_make_secret_key(data_dir: Path) -> str:
 
 
 def make_log_key_file(path: Path, public_url: str) -> None:
-    """Make the key that signs checkpoints of the lock log, named after the site, where none is.
+    """Make the key that signs checkpoints of the lock log, named after the site, if there is none.
 
-    Raises BadSettingError where it cannot be made, or where what is there is no such key.
+    Raises BadSettingError if it cannot be made, or if the file is not such a key.
     """
     try:
         if not path.exists():
@@ -190,7 +190,7 @@ def make_log_key_file(path: Path, public_url: str) -> None:
     except ValueError as error:
         # Not what is wrong with it: it is a secret.
         raise BadSettingError(
-            f"LOG_KEY_FILE: {path} is no key of the lock log: put the right file back, or name "
+            f"LOG_KEY_FILE: {path} is not a key of the lock log: put the right file back, or name "
             "another"
         ) from error
 
@@ -332,7 +332,7 @@ def _check_mail(environment: Environment) -> None:
             )
     if environment.email_from and not _is_one_mail_address(environment.email_from):
         raise BadSettingError(
-            "EMAIL_FROM is no address: write one like Taglock <taglock@example.org>"
+            "EMAIL_FROM is not an address: write one like Taglock <taglock@example.org>"
         )
 
 

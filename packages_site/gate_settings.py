@@ -1,7 +1,7 @@
-"""Django's settings for processes that run the gate alone: what registry clients need, no more.
+"""Django's settings for processes that only run the gate: what registry clients need, no more.
 
 The gate reads no cookie, shows no page and takes no form. Its processes name this module in
-`DJANGO_SETTINGS_MODULE`; with `packages_site.settings` it works just the same, and does more for
+`DJANGO_SETTINGS_MODULE`; with `packages_site.settings` it works the same, but does more work for
 each push.
 """
 

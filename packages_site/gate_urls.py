@@ -1,4 +1,4 @@
-"""The gate's addresses, for processes that run it alone."""
+"""The gate's addresses, for processes that only run the gate."""
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
@@ -10,7 +10,7 @@ from packages_site import health
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
-    # Everything that follows, were it nothing or a line feed.
+    # Everything that follows, even if it is nothing or a line feed.
     re_path(r"\Av2/(?P<path>[\s\S]*)\Z", gate, name="gate"),
 ]
 

@@ -81,7 +81,7 @@ def read_guide(name: str) -> Guide:
     html = parser.renderer.render(body, parser.options, {})
     for plain, scrollable in _SCROLLABLE:
         html = html.replace(plain, scrollable)
-    # The files are the project's own: nobody else's HTML is in them.
+    # The files are the project's own: no one else's HTML is in them.
     return Guide(title, mark_safe(html), sections)  # noqa: S308
 
 
@@ -114,7 +114,7 @@ def _adapt(token: Token) -> None:
 
 
 def _find_address(link: str) -> str:
-    """Return where a link of a file in docs/ leads from a page, or "" to a file that is no page."""
+    """Return where a link of a file in docs/ leads from a page, or "" if that is not a page."""
     if link.startswith(("https://", "#")):
         return link
     match = _LINK_TO_GUIDE.match(link)

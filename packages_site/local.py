@@ -1,6 +1,6 @@
-"""The parts that stand around the site on a machine of one's own: registry and edge.
+"""The parts around the site on your own machine: registry and edge.
 
-Each is written a configuration into the data folder and runs in the foreground, on loopback alone.
+Each gets a configuration in the data folder and runs in the foreground, only on loopback.
 """
 
 import getpass
@@ -37,7 +37,7 @@ def find_missing() -> list[str]:
 
 
 def find_free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody listens on."""
+    """Return loopback ports that no one listens on."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
@@ -51,7 +51,7 @@ def find_free_ports(count: int) -> list[int]:
 def registry_command(data_dir: Path, port: int, keys: KeyFolder, public_url: str) -> str:
     """Write the registry's configuration, and return the command that runs it.
 
-    It believes tokens that are signed with `keys`, and sends clients to `public_url` for them.
+    It trusts tokens that are signed with `keys`, and sends clients to `public_url` for them.
     """
     keys.make_first_key()
     config = data_dir / "registry.yml"
@@ -141,9 +141,9 @@ def _quote_for_nginx(path: Path) -> str:
 
 
 def _gate_servers(ports: list[int]) -> str:
-    """List the gates; of several, one that does not answer is left alone for a while."""
-    heed = "max_fails=1 fail_timeout=2s" if len(ports) > 1 else "max_fails=0"
-    return " ".join(f"server 127.0.0.1:{port} {heed};" for port in ports)
+    """List the gates; if there are several, one that does not answer is skipped for a while."""
+    retry = "max_fails=1 fail_timeout=2s" if len(ports) > 1 else "max_fails=0"
+    return " ".join(f"server 127.0.0.1:{port} {retry};" for port in ports)
 
 
 def _find(program: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Log lines that tell no secret, and that clients can neither forge nor make long.
+"""Log lines without secrets, which clients can neither forge nor make long.
 
 Some addresses are secrets: anyone who has one can sign in.
 """
@@ -7,7 +7,7 @@ import logging
 import re
 
 # An invitation or a password link, plain or within another address, up to the address's end. The
-# addresses on which admins withdraw invitations have numbers alone.
+# addresses on which admins withdraw invitations only have numbers.
 _SECRET = re.compile(
     r"(?P<place>(?:(?<!/members)/|%2F)(?:invitations|accounts(?:/|%2F)password)(?:/|%2F))[^\s\"'<>?&]+",
     re.IGNORECASE,

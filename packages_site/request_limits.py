@@ -45,7 +45,7 @@ def refuse_oversized_requests(get_response: Respond) -> Respond:
 
 
 def refuse_oversized_writes(get_response: Respond) -> Respond:
-    """The same where there is no page to show: every answer is an OCI error."""
+    """The same if there is no page to show: every answer is an OCI error."""
 
     def answer(request: HttpRequest, excess: _Excess) -> HttpResponse:
         return error_answer(excess.status, "SIZE_INVALID", excess.detail)

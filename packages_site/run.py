@@ -32,7 +32,7 @@ from packages_site.supervisor import Supervisor
 BIN = Path(sys.executable).parent
 READY_SECONDS = 60
 SITE_THREADS = 8
-# A process that runs the gate alone needs little of what pages need.
+# A process that only runs the gate needs little of what pages need.
 GATE_SETTINGS = {"DJANGO_SETTINGS_MODULE": "packages_site.gate_settings"}
 CHECKED_REPOSITORY = "acme/web"
 
@@ -45,8 +45,8 @@ Taglock is ready.
              choose "Some tags are protected", add the rule "Release versions" with the pattern
              ^v\\d+\\.\\d+\\.\\d+$  and save.
 {pushing}
-A registry without the gate asks before each push. The first push locks the tag; the same image
-again is unchanged; another image is refused, with a link to its event in the lock log:
+Without the gate, a registry calls the API before each push. The first push locks the tag; the same
+image again changes nothing; another image is refused, with a link to its event in the lock log:
 
 {locking}
 
@@ -58,7 +58,7 @@ Ask before you build, and change nothing:
 
 {asking}
 
-Everything that happened stands in the lock log. Verify it, in Taglock's own folder:
+The lock log has everything that happened. Verify it, in Taglock's own folder:
 
 {verifying}
 
@@ -79,7 +79,7 @@ is refused; a tag that no rule matches stays mutable:
 {pushes}
 
 A member does not delete a locked tag; alice, an admin, does. Its name stays reserved: the other
-image is refused, and the deleted one may come back:
+image is refused, and the deleted one can come back:
 
 {deletes}
 """
@@ -88,7 +88,7 @@ image is refused, and the deleted one may come back:
 def make_welcome(url: str, token_file: Path, data_dir: Path, images: list[Path]) -> str:
     """Return what is printed when the site is ready: commands that run as printed.
 
-    `images` are the OCI layouts to push; none where there is no registry to push to.
+    `images` are the OCI layouts to push; none if there is no registry to push to.
     """
     a, b = "sha256:" + 64 * "a", "sha256:" + 64 * "b"
     dana = {"actor": "dana"}
@@ -218,7 +218,7 @@ def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: b
     `registry_url` names another, a registry. Without an edge, the site itself listens on `port`.
     """
     supervisor = Supervisor()
-    # On a machine of one's own, running as root is nothing to warn of.
+    # On your own machine, running as root needs no warning.
     env = {**os.environ, "PYTHONWARNINGS": "ignore"}
     site_port = port
     if is_whole:
@@ -267,7 +267,7 @@ def is_taken(port: int) -> bool:
 
 
 def is_answering(url: str, method: str) -> bool:
-    """Whether what stands behind an address answers, if only to refuse."""
+    """Whether something answers at an address, even with a refusal."""
     request = urllib.request.Request(url, method=method)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=2):  # noqa: S310

@@ -1,4 +1,4 @@
-"""Session cookies that cannot be any."""
+"""Session cookies that cannot be valid."""
 
 from collections.abc import Callable
 

@@ -114,7 +114,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["NAME"] = make_sqlite_uri(_database["NAME"])
 else:
     # The pool lives in each process. DISABLE_SERVER_SIDE_CURSORS lets a pooler in transaction
-    # mode stand in between. Every decision is made for READ COMMITTED, whatever the server's
+    # mode come in between. Every decision is made for READ COMMITTED, whatever the server's
     # default is. Options of the address, such as sslmode, are kept. The hot path's statements are
     # prepared: planning one again takes longer than running it.
     _database["OPTIONS"] = {
@@ -126,7 +126,7 @@ else:
             "min_size": 1,
             "max_size": ENVIRONMENT.database_pool_size,
             "timeout": 5,
-            # How soon it tries anew, after an outage of any length.
+            # How soon it tries again, after an outage of any length.
             "reconnect_timeout": 2,
             "connection_class": PatientConnection,
         },
@@ -153,7 +153,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# Of a password link. Who waits longer asks for another.
+# Of a password link. After that, ask for another.
 PASSWORD_RESET_TIMEOUT = 24 * 60 * 60
 
 HAS_MAIL = bool(ENVIRONMENT.email_url)
@@ -165,7 +165,7 @@ if HAS_MAIL:
     EMAIL_HOST_PASSWORD = _mail_server.password
     EMAIL_USE_TLS = _mail_server.use_tls
     EMAIL_USE_SSL = _mail_server.use_ssl
-    # An admin who invites somebody waits for the mail server.
+    # An admin who invites someone waits for the mail server.
     EMAIL_TIMEOUT = 5
     DEFAULT_FROM_EMAIL = ENVIRONMENT.email_from
 
@@ -269,7 +269,7 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 # A message only says "look": one that has waited for an hour is worth nothing. Not less than that,
 # since a worker goes by its own clock, and those of two nodes may be minutes apart.
 _message_life = {"expires": 3600.0}
-# So what is done at a time of the day is done at each start too: a machine may be off at that time.
+# So what runs at a time of day also runs at each start: a machine may be off at that time.
 _long_ago = datetime(2000, 1, 1, tzinfo=UTC)
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "close-log-repeats": {
@@ -333,7 +333,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 }
 if ENVIRONMENT.redis_url:
     CELERY_BROKER_URL = ENVIRONMENT.redis_url
-    # A Redis that accepts and then hangs must not hold anybody for longer than this. A worker that
+    # A Redis that accepts and then hangs must not hold anyone for longer than this. A worker that
     # waits for messages on a connection that is dead notices within about ten seconds.
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
         "socket_timeout": 1.0,

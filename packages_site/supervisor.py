@@ -1,6 +1,6 @@
 """Runs the processes of `make run`, and starts again each one that ends.
 
-A process that ends takes no other one with it. Whatever it leaves behind is killed first, such as
+A process that ends doesn't end the others. Anything that it leaves behind is killed first, such as
 workers that still hold its port.
 """
 
@@ -55,7 +55,7 @@ class Supervisor:
     def __init__(self) -> None:
         self._parts: list[_Part] = []
         self._is_stopping = False
-        # Where the supervisor itself is killed, its processes are told to stop.
+        # If the supervisor itself is killed, its processes are told to stop.
         setpriv = shutil.which("setpriv")
         self._prefix = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
@@ -98,7 +98,7 @@ class Supervisor:
             part.starts_at = now + part.pause
 
     def _start(self, part: _Part) -> None:
-        # A group of its own: Ctrl-C in a terminal reaches this process alone, which then stops all.
+        # A group of its own: Ctrl-C in a terminal only reaches this process, which then stops all.
         part.process = subprocess.Popen(  # noqa: S603  (our own commands)
             [*self._prefix, "/bin/sh", "-c", part.command],
             env=dict(part.env),
@@ -139,7 +139,7 @@ class Supervisor:
                 self._say(line.decode(errors="backslashreplace").rstrip("\n"), name.ljust(width))
 
     def _say(self, text: str, who: str = "taglock") -> None:
-        # Where there is no longer anyone to read it, the processes go on all the same.
+        # If no one reads it anymore, the processes still keep running.
         with suppress(OSError):
             sys.stdout.write(f"{who} | {text}\n")
             sys.stdout.flush()

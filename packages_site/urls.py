@@ -14,7 +14,7 @@ from workspaces.log.api import CheckpointView, ExportView, LockEventView, LockLo
 
 
 class AnythingConverter(StringConverter):
-    """Everything that follows, were it nothing or a line feed: it is the gate's to answer."""
+    """Everything that follows, even if it is nothing or a line feed: the gate answers it."""
 
     regex = r"[\s\S]*"
 

@@ -89,9 +89,9 @@ def read_key(text: str) -> tuple[str, bytes, bytes]:
     key_id, _, encoded = rest.partition("+")
     key = _decode(encoded)
     if not name.isprintable() or " " in name or not name or len(key) != 33 or key[0] != 1:
-        raise BadInputError(f"{text[:80]!r} is no Ed25519 verifier key: name+ID+key")
+        raise BadInputError(f"{text[:80]!r} is not an Ed25519 verifier key: name+ID+key")
     if hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8] != key_id:
-        raise BadInputError(f"{text[:80]!r} is no verifier key: its ID is not that of the key")
+        raise BadInputError(f"{text[:80]!r} is not a verifier key: its ID is not that of the key")
     return name, bytes.fromhex(key_id), key[1:]
 
 
@@ -99,7 +99,7 @@ def open_note(note: str, keys: list[tuple[str, bytes, bytes]], name: str) -> Che
     """Return what a checkpoint says that one of `keys` has signed. Raises BadInputError."""
     text, separator, signatures = note.rpartition("\n\n")
     if not separator or not signatures.endswith("\n"):
-        raise BadInputError(f"{name} is no signed note")
+        raise BadInputError(f"{name} is not a signed note")
     text += "\n"
     known = {(key_name, key_id): public for key_name, key_id, public in keys}
     is_signed = False
@@ -108,7 +108,7 @@ def open_note(note: str, keys: list[tuple[str, bytes, bytes]], name: str) -> Che
         key_name, _, encoded = rest.partition(" ")
         signed = _decode(encoded)
         if dash != "—" or len(signed) <= 4:
-            raise BadInputError(f"{name} is no signed note: a signature has another form")
+            raise BadInputError(f"{name} is not a signed note: a signature has another form")
         public = known.get((key_name, signed[:4]))
         if public is None:
             continue
@@ -128,7 +128,7 @@ def _read_statement(text: str, name: str) -> Checkpoint:
         text,
     )
     if match is None:
-        raise BadInputError(f"{name} is signed, but it is no checkpoint of a lock log")
+        raise BadInputError(f"{name} is signed, but it is not a checkpoint of a lock log")
     return Checkpoint(name, match[2], int(match[3]), _decode(match[4]).hex(), _read_time(match[5]))
 
 
@@ -137,12 +137,12 @@ def _read_time(text: str) -> datetime:
         if _AT.fullmatch(text):
             return datetime.fromisoformat(text)
     except ValueError:
-        pass  # It has the form, and there is no such day.
+        pass  # It has the form, and no such day exists.
     raise BadInputError("a time is not written as it has to be")
 
 
 def _decode(text: str) -> bytes:
-    """Return what base64 text encodes; nothing where it is not written as it should be."""
+    """Return what base64 text encodes; nothing if it is not written as it should be."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -162,9 +162,9 @@ def read_line(line: bytes) -> dict[str, Any]:
             line, object_pairs_hook=_without_doubles, parse_float=_refuse, parse_constant=_refuse
         )
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"it is no JSON that can be verified: {str(error)[:200]}") from error
+        raise BadInputError(f"it is not JSON that can be verified: {str(error)[:200]}") from error
     if not isinstance(value, dict):
-        raise BadInputError("it is no JSON object")
+        raise BadInputError("it is not a JSON object")
     return value
 
 
@@ -194,7 +194,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(text: str) -> Any:
-    raise ValueError(f"{text[:20]} is no integer")
+    raise ValueError(f"{text[:20]} is not an integer")
 
 
 # The walk along the chain
@@ -243,14 +243,14 @@ def verify_export(
 def _check_form(event: dict[str, Any]) -> None:
     if event.keys() != FIELDS:
         odd = ", ".join(ascii(name) for name in sorted(event.keys() ^ FIELDS))[:200]
-        raise BadInputError(f"it is no event: these fields are missing, or are too many: {odd}")
+        raise BadInputError(f"it is not an event: these fields are missing, or are too many: {odd}")
     for name, form in (("workspace", _WORKSPACE), ("ref", _REF)):
         if not form.fullmatch(str(event[name])):
             raise BadInputError(f"it is no event: its {name} is not written as it has to be")
     if not all(_HASH.fullmatch(str(event[name])) for name in ("hash", "previous_hash")):
         raise BadInputError("it is no event: a hash is to be 64 hexadecimal digits")
     if type(event["sequence"]) is not int or event["sequence"] < 1:
-        raise BadInputError("it is no event: its sequence is no number of a place")
+        raise BadInputError("it is not an event: its sequence is not a positive number")
     _read_time(str(event["at"]))
 
 

@@ -266,7 +266,7 @@ def mallory(globex: Workspace) -> User:
 
 @pytest.fixture
 def sign_in() -> Callable[[User], Client]:
-    """Return a function that gives a browser-like client in which somebody is signed in."""
+    """Return a function that gives a browser-like client in which someone is signed in."""
 
     def sign_in(user: User) -> Client:
         client = Client()

@@ -368,7 +368,7 @@ def make_things(workspace: Workspace) -> Things:
 
 @dataclass(frozen=True)
 class Site:
-    """Two workspaces with something in them, and everybody who may call."""
+    """Two workspaces with something in them, and everyone who may call."""
 
     acme: Things
     globex: Things

@@ -680,7 +680,7 @@ def test_a_method_that_is_not_there_is_a_problem_too(caller: Client, address: st
     assert response.headers["Allow"]
 
 
-# Pages take what anybody types.
+# Pages take what anyone types.
 
 PAGE_FILTERS = [
     ("", "x"),

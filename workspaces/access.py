@@ -40,7 +40,7 @@ class Scope(StrEnum):
 _SCOPE_HINTS = {
     Scope.PULL: "pull images",
     Scope.PUSH: "pull, push, and delete what is not protected",
-    Scope.PUSH_ONLY: "pull and push, but delete nothing",
+    Scope.PUSH_ONLY: "pull and push, but not delete",
     Scope.REGISTRY: "ask before pushes and deletes, and lock tags; for registries",
     Scope.AUDIT: "read settings, locked tags and the lock log",
     Scope.ADMIN: "change settings, locks and access tokens; delete locked tags",
@@ -100,8 +100,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
 
 SCOPE_PERMISSIONS: dict[Scope, frozenset[Permission]] = {
     Scope.PULL: frozenset({Permission.PULL}),
-    # Whoever may push may overwrite what is not protected, and clients that sign or attach delete
-    # the list that they replace: so it deletes what no lock holds.
+    # Anyone who can push can overwrite what is not protected, and clients that sign or attach
+    # delete the list that they replace: so it deletes what no lock holds.
     Scope.PUSH: frozenset({Permission.ASK, Permission.PULL, Permission.PUSH, Permission.DELETE}),
     Scope.PUSH_ONLY: frozenset({Permission.ASK, Permission.PULL, Permission.PUSH}),
     Scope.REGISTRY: frozenset({Permission.ASK, Permission.CHECK}),
@@ -159,19 +159,18 @@ def describe_excess(
 ) -> str | None:
     """Return a sentence about what an access token cannot give to another, or None.
 
-    A token gives no scope that it has not, and none for longer than it lives itself. An expiry of
-    None is never.
+    A token can't give a scope that it lacks, or outlive itself. An expiry of None is never.
     """
     held = set(giver_scopes).union(*(_INCLUDED.get(scope, ()) for scope in giver_scopes))
     if missing := [scope.value for scope in scopes if scope.value not in held]:
         return (
-            "An access token gives no more than it has, and this one has not the scope "
+            "An access token can give only scopes that it has itself. Missing: "
             f"{', '.join(missing)}."
         )
     if giver_expires_at is not None and (expires_at is None or expires_at > giver_expires_at):
         return (
-            "An access token gives nothing for longer than it is valid itself: choose an expiry "
-            f"not after {giver_expires_at.isoformat().replace('+00:00', 'Z')}."
+            "An access token cannot give access for longer than it is valid itself: choose an "
+            f"expiry no later than {giver_expires_at.isoformat().replace('+00:00', 'Z')}."
         )
     return None
 
@@ -193,7 +192,7 @@ def describe_actor(name: str, kind: str) -> str:
     """Return how an actor is shown, everywhere: nothing but a person is shown by a bare name.
 
     `dana` is a person, `token "ci"` an access token, `dana via the registry` whom a registry named,
-    and `Taglock` the system. Empty where nobody is known.
+    and `Taglock` the system. Empty if no one is known.
     """
     if not name:
         return ""
@@ -233,7 +232,7 @@ class Actor:
 
     @property
     def shown_name(self) -> str:
-        """How the actor is shown; kept where there is no place for the kind."""
+        """How the actor is shown; kept where there is no field for the kind."""
         return describe_actor(self.name, self.kind)
 
 

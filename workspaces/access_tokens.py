@@ -35,8 +35,8 @@ class AccessTokenPage:
 def find_access_token(secret: str) -> AccessToken | None:
     """Return the access token of this secret, with its workspace, and note its use.
 
-    Returns None where there is none, or where it is revoked or has expired, by the database's
-    clock. Any text will do as `secret`. Raises no error where only the note fails.
+    Returns None if there is none, or where it is revoked or has expired, by the database's
+    clock. `secret` can be any text. Raises no error if only the note fails.
     """
     if len(secret) > MAX_SECRET_LENGTH:
         return None
@@ -47,7 +47,7 @@ def find_access_token(secret: str) -> AccessToken | None:
 
 
 def find_valid_token(token_id: int) -> AccessToken | None:
-    """Return the access token of this id, with its workspace, or None where it is not valid now."""
+    """Return the access token of this id, with its workspace, or None if it is not valid now."""
     return sql.find_token_by_id(token_id)
 
 
@@ -99,9 +99,9 @@ def _is_use_due(token: AccessToken) -> bool:
 
 
 def _note_use(token: AccessToken) -> None:
-    """Write down that the token is in use, unless somebody does at this moment.
+    """Write down that the token is in use, unless someone does at this moment.
 
-    Never worth a failed request, and a row that somebody else holds is not waited for.
+    Never worth a failed request, and a row that someone else holds is not waited for.
     """
     try:
         with transaction.atomic():

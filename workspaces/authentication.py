@@ -19,7 +19,7 @@ class AccessTokenAuthentication(BaseAuthentication):
     """Finds the access token of a request by the hash of its secret."""
 
     def authenticate(self, request: Request) -> tuple[TokenCaller, AccessToken] | None:
-        """Return the caller and token; None where the request carries no bearer token."""
+        """Return the caller and token; None if the request carries no bearer token."""
         scheme, _, rest = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None

@@ -18,7 +18,7 @@ _own = threading.local()
 
 @contextmanager
 def hash_in_turn() -> Iterator[None]:
-    """Wait until fewer hashes than may be are under way. Raises BusyError where it takes long.
+    """Wait until there is room for another hash. Raises BusyError if that takes long.
 
     Within it, a thread has its turn already.
     """
@@ -36,7 +36,7 @@ def hash_in_turn() -> Iterator[None]:
 
 
 class LimitedConcurrencyArgon2PasswordHasher(Argon2PasswordHasher):
-    """Argon2, in turn. Raises BusyError where there are too many to wait for."""
+    """Argon2, in turn. Raises BusyError if there are too many to wait for."""
 
     def encode(self, password: str, salt: str) -> str:
         """Return the hash of a password."""

@@ -49,5 +49,5 @@ class UTF8JSONRenderer(JSONRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the body; nothing where there is none."""
+        """Return the body; nothing if there is none."""
         return b"" if data is None else encode_json(data, self.encoder_class)

@@ -23,9 +23,9 @@ from workspaces.models import PasswordLinkRequest, User, Workspace
 
 logger = logging.getLogger(__name__)
 
-# Somebody who waits longer for a mail has asked again.
+# Someone who waits longer for a mail has asked again.
 REQUEST_LIFE = timedelta(hours=1)
-# A worker turns to something else after so long, and goes on with the rest next time.
+# After this long, a worker turns to something else, and continues next time.
 RUN_SECONDS = 10.0
 
 
@@ -68,10 +68,10 @@ def mail_password_links(address: str, *, actor: Actor) -> None:
 
 
 def mail_requested_links() -> None:
-    """Send what was asked for by those who forgot their password, once, for some seconds at most.
+    """Send the requested password links, once, for a few seconds at most.
 
-    Whoever deletes a request's row answers it. One whose worker dies in the middle is lost, and one
-    that has waited for REQUEST_LIFE is not answered: in both cases somebody has asked again.
+    The worker that deletes a request's row answers it. One whose worker dies in the middle is lost,
+    and one that has waited for REQUEST_LIFE is not answered: in both cases someone has asked again.
     """
     ends_at = time.monotonic() + RUN_SECONDS
     while time.monotonic() < ends_at:

@@ -1,4 +1,4 @@
-"""Workspaces, the people in them, their access tokens, and how often somebody called."""
+"""Workspaces, the people in them, their access tokens, and how often someone called."""
 
 from typing import ClassVar, Self
 
@@ -46,13 +46,13 @@ MAX_EMAIL_LENGTH = 254
 
 
 def validate_slug(slug: str) -> None:
-    """Raise ValidationError where `slug` cannot name a workspace."""
+    """Raise ValidationError if `slug` cannot name a workspace."""
     if problem := describe_bad_slug(slug):
         raise ValidationError(problem)
 
 
 def validate_plain_text(text: str) -> None:
-    """Raise ValidationError where `text` is blank, or has control characters or the like."""
+    """Raise ValidationError if `text` is blank, or has control characters or the like."""
     if not text.strip():
         raise ValidationError("Write something.")
     if problem := describe_bad_character(text):
@@ -112,9 +112,10 @@ class Membership(models.Model):
 
 
 class Invitation(models.Model):
-    """A place in a workspace for whoever opens its link first. The row goes when it is taken.
+    """A place in a workspace for the first person who opens its link.
 
-    Only the hash of the link's secret is kept. It is worth nothing once `invited_by` is no admin.
+    The row is deleted when it is taken. Only the hash of the link's secret is kept. It is invalid
+    once `invited_by` is not an admin.
     """
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="invitations")
@@ -182,7 +183,7 @@ class AccessToken(models.Model):
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        """What it may do; where it is limited, in its repositories alone."""
+        """What it may do; if it is limited, only in its repositories."""
         permissions = permissions_of_scopes(self.scopes)
         return permissions & REPOSITORY_PERMISSIONS if self.repositories else permissions
 
@@ -193,7 +194,7 @@ class AccessToken(models.Model):
 
     @property
     def user_name(self) -> str | None:
-        """What registry clients send as user name; None where the token is for all workspaces."""
+        """What registry clients send as user name; None if the token is for all workspaces."""
         return f"{self.workspace.slug}+{self.name}" if self.workspace else None
 
 
@@ -218,7 +219,7 @@ class CallCount(models.Model):
 
 
 class PasswordLinkRequest(models.Model):
-    """Somebody forgot a password. The worker mails links to this address, and deletes the row."""
+    """Someone forgot a password. The worker mails links to this address, and deletes the row."""
 
     email = models.CharField(max_length=MAX_EMAIL_LENGTH)
     address = models.CharField(max_length=64, blank=True)

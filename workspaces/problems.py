@@ -24,7 +24,7 @@ from rest_framework.serializers import (
     Serializer,
 )
 
-from workspaces.callers import UnknownWorkspaceError
+from workspaces.caller_access import UnknownWorkspaceError
 from workspaces.json_response import UTF8JsonResponse
 from workspaces.text import describe_bad_character
 from workspaces.throttles import TooManyCallsError
@@ -125,7 +125,7 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _is_too_deep(document: Any) -> bool:
-    """Whether lists and objects stand within each other more than MAX_JSON_DEPTH times."""
+    """Whether lists and objects are nested more than MAX_JSON_DEPTH times."""
     level = [document]
     for _ in range(MAX_JSON_DEPTH):
         level = [inner for value in level for inner in _list_inner(value)]
@@ -143,7 +143,7 @@ def _refuse_constant(name: str) -> None:
 
 
 class AlwaysJSON(DefaultContentNegotiation):
-    """JSON is what there is, whatever the Accept header says."""
+    """Answer in JSON, whatever the Accept header says."""
 
     def select_renderer(
         self,
@@ -161,7 +161,7 @@ class AlwaysJSON(DefaultContentNegotiation):
 
 
 class StrictSerializer(Serializer[Any]):
-    """Refuses fields that it does not know: a misspelt "dry_run" must not lock a tag."""
+    """Refuses fields that it does not know: a misspelled "dry_run" must not lock a tag."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the validated fields."""
@@ -221,7 +221,7 @@ class OneOfField(ChoiceField):
 
 
 class TruthField(BooleanField):
-    """JSON's true or false, and nothing that merely reads like one."""
+    """JSON's true or false, and nothing that only looks like one."""
 
     def to_internal_value(self, data: Any) -> bool:
         """Return the value. Raises ValidationError for anything else."""

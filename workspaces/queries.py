@@ -1,6 +1,6 @@
 """Read the query of an address: what it does not know, or cannot read, is refused and named.
 
-A filter that is misspelt must not find everything.
+A misspelled filter must not find everything.
 """
 
 from collections.abc import Collection, Mapping
@@ -35,7 +35,7 @@ def read_query(
 
 
 def require_known_parameters(request: Request, allowed: Collection[str]) -> None:
-    """Raise ValidationError where a call of the API has a parameter that cannot be read."""
+    """Raise ValidationError if a call of the API has a parameter that cannot be read."""
     if problems := find_odd_parameters(request.query_params, allowed):
         raise ValidationError(problems)
 

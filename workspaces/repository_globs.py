@@ -1,8 +1,7 @@
 """Globs that limit an access token to some repositories of its workspace. No Django.
 
-A glob is about names within the workspace: in acme, `api-*` matches acme/api-web. `*` stands for
-any characters but a slash, `**` for any characters; each may stand for none. All else stands for
-itself.
+A glob is about names within the workspace: in acme, `api-*` matches acme/api-web. `*` matches any
+characters except a slash, `**` any characters; both can match none. Everything else matches itself.
 """
 
 import re
@@ -41,7 +40,7 @@ def describe_bad_glob(slug: str, glob: str) -> str | None:
     if not _GLOB.fullmatch(glob):
         return (
             f"{quote(glob)} is not a repository: use lower-case letters, digits, dots, "
-            "underscores, hyphens and slashes, with * for any characters but a slash and ** for "
+            "underscores, hyphens and slashes, with * for any characters except a slash and ** for "
             "any characters."
         )
     if "***" in glob:
@@ -73,7 +72,7 @@ def matches(glob: str, name: str) -> bool:
 
 
 def _within_component(name: str, places: Collection[int]) -> set[int]:
-    """Return the places that any characters but a slash lead to from one of these."""
+    """Return the places that any characters except a slash lead to from one of these."""
     reached: set[int] = set()
     for place in places:
         at = place

@@ -1,7 +1,7 @@
-"""Read what somebody types or pastes into a search box for tags. No Django.
+"""Read what someone types or pastes into a search box for tags. No Django.
 
-Whatever Taglock, registries and their clients print of an image can be pasted: a reference with or
-without the registry's address, a digest or its beginning, an address, a whole refusal.
+Anything that Taglock, registries and their clients print of an image can be pasted: a reference
+with or without the registry's address, a digest or its beginning, an address, a whole refusal.
 """
 
 import re
@@ -42,8 +42,8 @@ _CUTS = ("…", "...")
 class TagSearch:
     """What to look for.
 
-    `name` is a part of "repository:tag", in which case does not count: what stands before a colon
-    ends the repository's name, and what stands behind it begins the tag. `digest` is how the digest
+    `name` is a part of "repository:tag", in which case does not count: text before a colon ends the
+    repository's name, and text after it begins the tag. `digest` is how the digest
     begins, with its algorithm. Both have to match, or, with `is_either`, one of them: hexadecimal
     digits may be a part of a name too. What is empty matches everything.
     """
@@ -54,12 +54,12 @@ class TagSearch:
 
     @property
     def repository_end(self) -> str:
-        """How the repository's name ends; empty where `name` does not say."""
+        """How the repository's name ends; empty if `name` does not say."""
         return self.name.rpartition(":")[0]
 
     @property
     def tag_start(self) -> str:
-        """How the tag begins; empty where `name` does not say."""
+        """How the tag begins; empty if `name` does not say."""
         _, colon, tag = self.name.rpartition(":")
         return tag if colon else ""
 
@@ -79,7 +79,7 @@ EVERYTHING = TagSearch()
 
 
 def parse_search(text: str) -> TagSearch:
-    """Return what a text looks for. What is nothing else is a part of a name."""
+    """Return what a text looks for. Anything else is a part of a name."""
     words = text.split()
     line = " ".join(words)
     if len(words) == 1:
@@ -115,7 +115,7 @@ def _parse_word(word: str) -> TagSearch:
 
 
 def _find_reference(word: str) -> TagSearch | None:
-    """Read a word of a sentence or a command; None where it need not be an image or a digest."""
+    """Read a word of a sentence or a command; None if it need not be an image or a digest."""
     if address := _parse_address(word):
         return address
     if word.lower().startswith(("http://", "https://")):
@@ -144,7 +144,7 @@ def _read_host(word: str) -> str:
 
 
 def _parse_digest(text: str) -> str:
-    """Return how a digest begins; empty where the text is none."""
+    """Return how a digest begins; empty if the text is not a digest."""
     found = _WITH_ALGORITHM.fullmatch(_without_cut(text))
     return f"{found[1]}:{found[2]}".lower() if found else ""
 

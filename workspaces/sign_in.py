@@ -27,9 +27,9 @@ MAX_PASSWORD_LENGTH = 1024
 def verify_password(username: str, password: str, origin: Origin) -> User | None:
     """Return the active person whose name and password these are, or None.
 
-    Both may be any text. Failures are counted by name and address, whether or not anybody has the
-    name; a name that is too long for anybody is no guess, and not counted. Raises
-    TooManyCallsError where there were too many, and BusyError, which is one, where too many wait to
+    Both may be any text. Failures are counted by name and address, whether or not anyone has the
+    name; a name that is too long for anyone is not a guess, and not counted. Raises
+    TooManyCallsError if there were too many, and BusyError, which is one, where too many wait to
     be verified; then nothing was verified.
 
     Right passwords count for nothing, however many arrive at once; so nothing is counted before it
@@ -64,12 +64,12 @@ def _find_verified(username: str, password: str) -> User | None:
 
 
 def _require_open(username: str, address: str) -> int | None:
-    """Raise TooManyCallsError where there were too many failures.
+    """Raise TooManyCallsError if there were too many failures.
 
     Returns how many windows ago a sign-in by name and address was noted last, or None.
 
-    Whoever signed in from the same address a short time ago is stopped by failures from there
-    alone: otherwise anybody could keep a person out, by guessing at the name from elsewhere.
+    Someone who signed in from the same address recently is only stopped by failures from there:
+    otherwise anyone could keep a person out by guessing from elsewhere.
     """
     require_open(SIGN_IN_PER_NAME_AND_ADDRESS, username, address)
     noted = windows_since_noted(SIGNED_IN, username, address)
@@ -88,7 +88,7 @@ def _count_failure(username: str, address: str) -> None:
 
 
 def _is_possible(username: str, password: str) -> bool:
-    """Whether anybody could have this name and password: hashing and database take them."""
+    """Whether anyone could have this name and password: hashing and database take them."""
     return (
         len(password) <= MAX_PASSWORD_LENGTH
         and not find_bad_character(username)

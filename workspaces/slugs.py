@@ -21,7 +21,7 @@ RESERVED_SLUGS = frozenset(
 
 
 def describe_bad_slug(slug: str) -> str | None:
-    """Return a sentence that says why `slug` cannot name a workspace, or None where it can."""
+    """Return a sentence that says why `slug` cannot name a workspace, or None if it can."""
     if len(slug) > MAX_SLUG_LENGTH:
         return f"A workspace's slug has at most {MAX_SLUG_LENGTH} characters."
     if not _SLUG.fullmatch(slug):

@@ -59,7 +59,7 @@ def find_person(username: str) -> User | None:
 
 
 def find_roles(user_id: int, slugs: Sequence[str]) -> dict[str, str]:
-    """Return the roles of an active person in those of these workspaces that they are of."""
+    """Return the roles of an active person in those of these workspaces that they belong to."""
     return dict(
         fetch(
             f"SELECT {_WORKSPACES.name}.slug, membership.role FROM {_WORKSPACES.name} "

@@ -1,4 +1,4 @@
-"""Background work. What is due stands in the database; a message only says that it is time."""
+"""Background work. The database knows what is due; a message only says that it is time."""
 
 import time
 from datetime import timedelta
@@ -29,7 +29,7 @@ def close_log_repeats() -> None:
 
 @shared_task(name="workspaces.seal_lock_log")
 def seal_lock_log() -> None:
-    """Seal what is new, for some seconds at most."""
+    """Seal what is new, for a few seconds at most."""
     ends_at = time.monotonic() + RUN_SECONDS
     while seal_events() and time.monotonic() < ends_at:
         pass
@@ -37,7 +37,7 @@ def seal_lock_log() -> None:
 
 @shared_task(name="workspaces.seal_late_events")
 def look_for_late_events() -> None:
-    """Seal what was committed long after it was written; once a day, look through everything."""
+    """Seal what was committed long after it was written; once a day, search through everything."""
     seal_late_events()
     sweep_if_due()
 
@@ -76,5 +76,5 @@ def mail_requested_links() -> None:
 
 @shared_task(name="workspaces.forget_old_counts")
 def forget_counts() -> None:
-    """Delete how often somebody called in the windows that have ended."""
+    """Delete how often someone called in the windows that have ended."""
     forget_old_counts()

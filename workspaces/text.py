@@ -1,4 +1,4 @@
-"""What text a person or a client may hand in. No Django: models, forms and API share it."""
+"""Which text a person or a client may send. No Django: models, forms and API share it."""
 
 import unicodedata
 
@@ -15,7 +15,7 @@ _MAX_DIGITS = 18
 def find_bad_character(text: str) -> str | None:
     """Return the first control character, lone surrogate or deceptive mark in `text`, as "U+000A".
 
-    Returns None where there is none.
+    Returns None if there is none.
     """
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") or character in _DECEPTIVE:
@@ -24,7 +24,7 @@ def find_bad_character(text: str) -> str | None:
 
 
 def describe_bad_character(text: str) -> str | None:
-    """Return a sentence about the first bad character in `text`, or None where there is none."""
+    """Return a sentence about the first bad character in `text`, or None if there is none."""
     found = find_bad_character(text)
     if found is None:
         return None

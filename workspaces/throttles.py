@@ -1,4 +1,4 @@
-"""How often somebody may call. Counted in the database, so the limits hold over all nodes together.
+"""How often someone may call. Counted in the database, so the limits hold over all nodes together.
 
 A limit has windows of fixed length, on the database's clock: those of nodes may differ. What is
 over the limit in one window is let through in the next.
@@ -32,8 +32,8 @@ BUSY_SECONDS = 5
 
 # Of one provider's customer, who could come from any of them.
 _CUSTOMER_PREFIX_LENGTH = 64
-# Far more callers than are busy within a minute; only then is it worth a look which are gone.
-_MANY_POTS = 10_000
+# Far more callers than are busy within a minute; only then check which are gone.
+_MANY_BUCKETS = 10_000
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class TooManyCallsError(Exception):
 
 
 class BusyError(TooManyCallsError):
-    """The process has as much to do as it can take on: nobody called too often, but all together.
+    """The process has as much to do as it can take on: no one called too often, but all together.
 
-    Answered like a limit that is reached.
+    Answered like a reached limit.
     """
 
     def __init__(self) -> None:
@@ -89,28 +89,28 @@ _SIGN_IN = "attempts to sign in"
 SIGN_IN_PER_NAME_AND_ADDRESS = Limit(
     "sign-in per name and address", calls=10, seconds=15 * 60, counted=_SIGN_IN
 )
-# Whoever guesses from many addresses is stopped by the name.
+# This stops someone who guesses from many addresses.
 SIGN_IN_PER_NAME = Limit("sign-in per name", calls=50, seconds=3600, counted=_SIGN_IN)
-# Whoever tries one password on many names is stopped by the address.
+# This stops someone who tries one password on many names.
 SIGN_IN_PER_ADDRESS = Limit("sign-in per address", calls=100, seconds=15 * 60, counted=_SIGN_IN)
-# No limit that anybody meets: who signed in from which address within this hour.
+# Not a real limit: this notes who signed in from which address within this hour.
 SIGNED_IN = Limit("signed in", calls=1, seconds=3600)
-# Nobody guesses an access token. This is for programs that go on with one that is over.
+# No one guesses an access token. This is for programs that keep using an expired one.
 TOKEN_LOGINS_PER_ADDRESS = Limit(
     "access token logins per address", calls=600, seconds=15 * 60, counted="wrong access tokens"
 )
 PASSWORD_LINKS_PER_ADDRESS = Limit(
     "password links per address", calls=10, seconds=3600, counted="password links"
 )
-# From wherever they are asked for: nobody's mailbox is flooded.
+# From any address: this keeps mailboxes from being flooded.
 PASSWORD_LINKS_PER_EMAIL = Limit(
     "password links per e-mail address", calls=3, seconds=3600, counted="password links"
 )
-# Whoever makes an account by an invitation learns which names are taken.
+# Making an account by an invitation shows which names are taken.
 ACCOUNTS_PER_ADDRESS = Limit(
     "accounts per address", calls=20, seconds=3600, counted="attempts to make an account"
 )
-# Each may be a mail to somebody who did not ask for it.
+# Each may be a mail to someone who did not ask for it.
 INVITATIONS_PER_WORKSPACE = Limit(
     "invitations per workspace", calls=100, seconds=3600, counted="invitations"
 )
@@ -126,7 +126,7 @@ CHECKS_PER_TOKEN = Limit(
     lease=lease_for(settings.CHECKS_PER_MINUTE),
     counted="checks",
 )
-# Of a user name from one address, or of an address where nobody signs in.
+# Of a user name from one address, or of an address where no one signs in.
 TOKENS_PER_CALLER = Limit(
     "tokens per caller",
     calls=settings.TOKENS_PER_MINUTE,
@@ -139,7 +139,7 @@ TOKENS_PER_CALLER = Limit(
 def count_call(limit: Limit, *subject: str) -> None:
     """Count one call of `subject`: its parts, in the order in which the limit is always asked.
 
-    Raises TooManyCallsError where the window has no call left; then nothing is counted. A database
+    Raises TooManyCallsError if the window has no call left; then nothing is counted. A database
     error goes up as it is. Best outside of a transaction: within one, others of the same subject
     wait for its end, and what it rolls back was not counted, though a lease would still be spent.
     """
@@ -153,10 +153,10 @@ def count_call(limit: Limit, *subject: str) -> None:
 
 
 def require_open(limit: Limit, *subject: str) -> None:
-    """Raise TooManyCallsError where the window has no call left for `subject`. Nothing is counted.
+    """Raise TooManyCallsError if the window has no call left for `subject`. Nothing is counted.
 
-    For limits without a lease, of calls that are known only afterwards to count. Those that are
-    under way at the same time may exceed the limit.
+    For limits without a lease, of calls that are known only afterwards to count. Calls at the same
+    time may exceed the limit.
     """
     moment, count = _read_count(limit, _hash_subject(limit, subject))
     if count >= limit.calls:
@@ -192,7 +192,7 @@ def counted_address(address: str) -> str:
 
 
 def forget_old_counts() -> int:
-    """Delete the counts that nobody asks for any more, in batches; return how many."""
+    """Delete the counts that are no longer needed, in batches; return how many."""
     ended = CallCount.objects.filter(
         window__lte=Now() - timedelta(seconds=KEPT_WINDOWS * LONGEST_WINDOW_SECONDS)
     ).order_by("window")
@@ -224,7 +224,7 @@ _WINDOW = {
     "postgresql": "to_timestamp(floor({clock} / %(seconds)s) * %(seconds)s)",
     "sqlite": "datetime(CAST({clock} / %(seconds)s AS INTEGER) * %(seconds)s, 'unixepoch')",
 }
-# One statement, so that nobody can come in between, whichever node they are on.
+# One statement, so that no one can come in between, whichever node they are on.
 _TAKE = """
     INSERT INTO workspaces_callcount AS counted (subject, "window", count)
     VALUES (%(subject)s, {window}, %(permits)s)
@@ -303,7 +303,7 @@ def _describe_wait(seconds: int) -> str:
 
 
 @dataclass
-class _Pot:
+class _Bucket:
     """The permits of one subject in one window. `is_last`: the database has no more of them."""
 
     window: int
@@ -312,60 +312,60 @@ class _Pot:
     is_last: bool = False
 
 
-_pots: dict[str, _Pot] = {}
+_buckets: dict[str, _Bucket] = {}
 _pots_lock = threading.Lock()
 
 
 def forget_leases() -> None:
     """Let the permits lapse that this process has taken and not spent."""
     with _pots_lock:
-        _pots.clear()
+        _buckets.clear()
 
 
 def _spend_leased_permit(limit: Limit, key: str) -> None:
     if _spend_from_pot(limit, key):
         return
-    # The lock is not held meanwhile: with a database that hangs, nobody waits for anybody else.
-    # Threads that find the pot empty at the same moment take a lease each.
+    # The lock is not held here: with a database that hangs, no one waits for anyone else.
+    # Threads that find the bucket empty at the same moment take a lease each.
     moment, permits = _take_permits(limit, key)
     if permits:
         _fill_pot(key, moment, permits - 1)
         return
     _fill_pot(key, moment, 0, is_last=True)
-    # Another thread may have filled the pot in between; what it took is for everybody.
+    # Another thread may have filled the bucket in between; what it took is for everyone.
     if not _spend_from_pot(limit, key):
         raise TooManyCallsError(limit, moment.seconds_left)
 
 
 def _spend_from_pot(limit: Limit, key: str) -> bool:
-    """Spend a permit that is there already. Raises TooManyCallsError where there are no more."""
+    """Spend a permit that is there already. Raises TooManyCallsError if there are no more."""
     with _pots_lock:
-        pot = _pots.get(key)
-        seconds_left = pot.ends_at - time.monotonic() if pot else 0
-        if pot is None or seconds_left <= 0:
+        bucket = _buckets.get(key)
+        seconds_left = bucket.ends_at - time.monotonic() if bucket else 0
+        if bucket is None or seconds_left <= 0:
             return False
-        if pot.permits:
-            pot.permits -= 1
+        if bucket.permits:
+            bucket.permits -= 1
             return True
-        if pot.is_last:
+        if bucket.is_last:
             raise TooManyCallsError(limit, seconds_left)
         return False
 
 
 def _fill_pot(key: str, moment: _Moment, permits: int, *, is_last: bool = False) -> None:
-    """Add permits of the window of `moment`. Those of a window before the pot's own lapse."""
+    """Add permits of the window of `moment`. Those of a window before the bucket's own lapse."""
     with _pots_lock:
-        pot = _pots.get(key)
-        if pot is None or pot.window < moment.window:
+        bucket = _buckets.get(key)
+        if bucket is None or bucket.window < moment.window:
             _drop_ended_pots()
-            pot = _pots[key] = _Pot(moment.window, moment.ends_at)
-        if pot.window == moment.window:
-            pot.permits += permits
-            pot.is_last = pot.is_last or is_last
+            bucket = _buckets[key] = _Bucket(moment.window, moment.ends_at)
+        if bucket.window == moment.window:
+            bucket.permits += permits
+            bucket.is_last = bucket.is_last or is_last
 
 
 def _drop_ended_pots() -> None:
-    if len(_pots) > _MANY_POTS:
+    if len(_buckets) > _MANY_BUCKETS:
         now = time.monotonic()
-        for key in [key for key, pot in _pots.items() if pot.ends_at <= now]:
-            del _pots[key]
+        for key in [key for key, bucket in _buckets.items() if bucket.ends_at <= now]:
+            del _buckets[key]

@@ -26,7 +26,7 @@ from containers.repositories import (
 )
 from containers.visibility import set_public
 from workspaces.access import Permission
-from workspaces.callers import Access, find_access
+from workspaces.caller_access import Access, find_access
 from workspaces.problems import StrictSerializer, TextField, TruthField
 from workspaces.queries import read_query
 from workspaces.text import quote
@@ -37,7 +37,7 @@ class RepositorySerializer(serializers.Serializer[object]):
 
     name = serializers.CharField(help_text='The full name, like "acme/api".')
     is_public = serializers.BooleanField(
-        help_text="Whether anybody may pull from it without signing in."
+        help_text="Whether anyone can pull from it without signing in."
     )
     created_at = serializers.DateTimeField()
     last_pushed_at = serializers.DateTimeField(allow_null=True)
@@ -62,13 +62,13 @@ class ListQuerySerializer(StrictSerializer):
         help_text="Text in the name.",
     )
     is_public = serializers.BooleanField(
-        default=None, help_text="Public ones or private ones alone."
+        default=None, help_text="Only public or only private repositories."
     )
     after = ReferenceField(
         parse_repository,
         default=None,
         allow_blank=True,
-        help_text="Only repositories behind this name.",
+        help_text="Only repositories after this name.",
     )
     limit = serializers.IntegerField(
         default=REPOSITORIES_PER_PAGE,

@@ -22,7 +22,7 @@ from containers.repositories import (
 )
 from containers.visibility import set_public
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
 from workspaces.queries import FilterForm
@@ -116,10 +116,10 @@ def visibility(request: HtmxRequest, access: Access, repository: str) -> HttpRes
 
 
 _DONE = {
-    (True, True): "is public: anybody can pull from it without signing in.",
+    (True, True): "is public: anyone can pull from it without signing in.",
     (False, True): "is private: only people and access tokens of the workspace can pull from it.",
-    (True, False): "is public already. Nothing was changed.",
-    (False, False): "is private already. Nothing was changed.",
+    (True, False): "is already public. Nothing was changed.",
+    (False, False): "is already private. Nothing was changed.",
 }
 
 

@@ -1,6 +1,6 @@
 """The registry behind the gate, over HTTP.
 
-Nothing is sent twice and no redirect is followed: a write that was sent is settled by whoever
+Nothing is sent twice and no redirect is followed: a write that was sent is settled by the code that
 announced it, never by a library. Every call has one total deadline.
 """
 
@@ -38,7 +38,7 @@ _MAX_REASONS = 3
 _CHUNK_BYTES = 64 * 1024
 _PAGE_SIZE = 100
 _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
-# 401 means that the registry does not believe Taglock's own token. That is for an operator to mend,
+# 401 means that the registry does not trust Taglock's own token. That is for an operator to mend,
 # and says nothing of an earlier sending of the same write.
 _INDEFINITE = frozenset({401, 408, 425, 429})
 # No connection was made, so nothing has left.
@@ -102,7 +102,7 @@ class RegistryAnswer:
 
     @property
     def error_codes(self) -> frozenset[str]:
-        """The OCI error codes in the body; empty where it is no OCI error."""
+        """The OCI error codes in the body; empty if it is no OCI error."""
         return frozenset(str(error["code"]) for error in _read_errors(self.body) if "code" in error)
 
     @property
@@ -120,7 +120,7 @@ class RegistryAnswer:
 def registry_reason(status: int, body: bytes) -> str:
     """Return "the registry answered 500 (MANIFEST_BLOB_UNKNOWN: blob unknown to registry)".
 
-    In the brackets stand the codes, messages and plain details of the OCI errors in `body`; without
+    The brackets have the codes, messages and plain details of the OCI errors in `body`; without
     any, there are no brackets. One line, without control characters, of bounded length.
     """
     errors = _read_errors(body)
@@ -176,9 +176,9 @@ class RegistryClient:
     def head_manifest(
         self, repository: RepositoryName, reference: TagName | Digest
     ) -> Descriptor | None:
-        """Return what the registry has under a tag or a digest; None where it says it has nothing.
+        """Return what the registry has under a tag or a digest; None if it says it has nothing.
 
-        Raises RegistryUnavailableError where it does not say.
+        Raises RegistryUnavailableError if it does not say.
         """
         with Deadline(self._deadline_seconds):
             answer = self.ask_manifest(repository, reference)
@@ -197,9 +197,9 @@ class RegistryClient:
     def fetch_manifest(
         self, repository: RepositoryName, reference: TagName | Digest
     ) -> FetchedManifest | None:
-        """Return a manifest; None where the registry says that it has none.
+        """Return a manifest; None if the registry says that it has none.
 
-        Raises RegistryUnavailableError where it does not say, and where it sends other bytes than
+        Raises RegistryUnavailableError if it does not say, and where it sends other bytes than
         those of the digest.
         """
         answer = self.get_manifest(repository, reference)
@@ -226,7 +226,7 @@ class RegistryClient:
         )
 
     def list_tags(self, repository: RepositoryName, at_most: int) -> list[str] | None:
-        """Return the repository's tags; None where there are more, or it does not say.
+        """Return the repository's tags; None if there are more, or it does not say.
 
         Raises RegistryUnavailableError.
         """
@@ -255,7 +255,7 @@ class RegistryClient:
     def page_repositories(self, after: str = "") -> tuple[list[str], bool]:
         """Return some names of repositories, in the registry's order, and whether there are more.
 
-        Raises RegistryUnavailableError where it does not say.
+        Raises RegistryUnavailableError if it does not say.
         """
         return self._page("/v2/_catalog", CATALOG_ACCESS, "repositories", after)
 
@@ -345,7 +345,7 @@ class RegistryClient:
 
 
 def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
-    """Raise RegistryUnavailableError for an answer of which nobody can tell whether it is whole."""
+    """Raise RegistryUnavailableError for an answer that may be incomplete."""
     if method == "HEAD" or response.status in (204, 304):
         return
     is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
@@ -378,7 +378,7 @@ def _read_descriptor(answer: RegistryAnswer, reference: TagName | Digest, size: 
     try:
         named = parse_digest(answer.digest) if answer.digest else None
     except InvalidReferenceError as error:
-        raise RegistryUnavailableError(f"its digest is none: {error.message}") from error
+        raise RegistryUnavailableError(f"its digest is not valid: {error.message}") from error
     digest = reference if isinstance(reference, Digest) else named
     if digest is None:
         if media_type not in MANIFEST_MEDIA_TYPES:
@@ -393,7 +393,9 @@ def _compute_digest(like: Digest, body: bytes) -> Digest:
     """Return the digest of `body` by the algorithm of `like`. Raises RegistryUnavailableError."""
     algorithm = _algorithm(like)
     if algorithm not in _HASHES:
-        raise RegistryUnavailableError(f"its digest is by {algorithm}, which is not known here")
+        raise RegistryUnavailableError(
+            f"its digest is by {algorithm}, which Taglock does not support"
+        )
     return Digest(f"{algorithm}:{_HASHES[algorithm](body).hexdigest()}")
 
 

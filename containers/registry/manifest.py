@@ -91,7 +91,7 @@ class ManifestFacts:
 
 
 class UnreadableManifestError(ValueError):
-    """The bytes are no manifest that can be read: what it refers to is not known."""
+    """The bytes are not a readable manifest: what it refers to is not known."""
 
 
 def read_manifest(body: bytes, media_type: str) -> ManifestFacts:
@@ -165,7 +165,9 @@ def _blobs_of(document: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     elif kind in _IMAGE_MEDIA_TYPES:
         raise UnreadableManifestError('"config" is missing')
     if not all(isinstance(blob, dict) for blob in blobs):
-        raise UnreadableManifestError('something in "config", "layers" or "blobs" is no descriptor')
+        raise UnreadableManifestError(
+            'something in "config", "layers" or "blobs" is not a descriptor'
+        )
     return blobs
 
 
@@ -186,5 +188,5 @@ def _digest_of(descriptor: Any) -> Digest:
     except InvalidReferenceError as error:
         raise UnreadableManifestError(error.message) from error
     if digest.value.partition(":")[0] not in _ALGORITHMS:
-        raise UnreadableManifestError(f"{digest} is by no algorithm that registries know")
+        raise UnreadableManifestError(f"{digest} uses an algorithm that registries do not know")
     return digest

@@ -22,7 +22,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class InvalidJsonError(ValueError):
-    """The bytes are no JSON, or JSON that libraries read differently. The message says why."""
+    """The bytes are not JSON, or JSON that libraries read differently. The message says why."""
 
 
 def parse_json(body: bytes) -> Any:
@@ -69,4 +69,4 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidJsonError(f"not JSON: {name} is no number")
+    raise InvalidJsonError(f"not JSON: {name} is not a number")

@@ -132,7 +132,7 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 def make_pool(address: SplitResult) -> urllib3.HTTPConnectionPool:
     """Return the connections to a server, for many threads.
 
-    They are used within a Deadline alone.
+    They are only used within a Deadline.
     """
     host, port = address.hostname or "", address.port
     if address.scheme != "https":

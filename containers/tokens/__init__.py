@@ -1,4 +1,4 @@
-"""The registry's token service: who may pull, push and delete, said in tokens that it believes.
+"""The registry's token service: who may pull, push and delete, said in tokens that it trusts.
 
 `grants.py` reads what is asked for, `keys.py` keeps the keys, `tokens.py` signs and reads tokens,
 `clients.py` knows who logs in and what they may do at this moment, `challenge.py` asks for a token,

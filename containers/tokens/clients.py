@@ -17,7 +17,7 @@ from workspaces.access import (
     Role,
 )
 from workspaces.access_tokens import find_access_token, find_valid_token
-from workspaces.callers import Access, find_persons_access, find_token_access
+from workspaces.caller_access import Access, find_persons_access, find_token_access
 from workspaces.models import AccessToken
 from workspaces.sign_in import verify_password
 from workspaces.throttles import TOKEN_LOGINS_PER_ADDRESS, count_call, counted_address
@@ -36,12 +36,12 @@ PERMISSION_OF: Mapping[str, Permission] = {
 
 
 class BadCredentialsError(Exception):
-    """User name and password do not belong together. The message is for people."""
+    """User name and password do not match. The message is for people."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """Who has just logged in, and the access token that they did it with."""
+    """Who has just logged in, and with which access token."""
 
     caller: Caller
     token: AccessToken | None = None
@@ -58,14 +58,14 @@ def log_in(username: str, password: str, origin: Origin) -> Login:
     if TOKEN_SEPARATOR in username:
         token = find_access_token(password)
         if token is None or not _is_named(token, username):
-            # Afterwards, so that what is right gets in, whoever shares its address.
+            # Afterwards, so that valid ones get in, even from a shared address.
             count_call(TOKEN_LOGINS_PER_ADDRESS, counted_address(origin.address))
-            raise BadCredentialsError("This access token is not valid, or not of this name.")
+            raise BadCredentialsError("This access token is not valid, or has another name.")
         return Login(Caller(CallerKind.ACCESS_TOKEN, token.id, username), token)
     user = verify_password(username, password, origin)
     if user is None:
         raise BadCredentialsError(
-            "The user name or the password is not right. The user name of an access token is "
+            "The user name or the password is wrong. The user name of an access token is "
             "<workspace>+<name>."
         )
     return Login(Caller(CallerKind.PERSON, user.id, user.username))
@@ -107,7 +107,7 @@ def grant(
 
 
 def _find_permissions(login: Login, slugs: Collection[str]) -> dict[str, frozenset[Permission]]:
-    """Return what the caller may do in those of these workspaces that they are of."""
+    """Return what the caller may do in those of these workspaces that they belong to."""
     if login.caller.kind is CallerKind.PERSON:
         roles = sql.find_roles(login.caller.id, sorted(slugs))
         return {slug: ROLE_PERMISSIONS[Role(role)] for slug, role in roles.items()}
@@ -117,7 +117,7 @@ def _find_permissions(login: Login, slugs: Collection[str]) -> dict[str, frozens
 
 
 def find_access_now(caller: Caller, repository: RepositoryName, origin: Origin) -> Access | None:
-    """Return what the caller of a token may now do in a repository; None where nothing.
+    """Return what the caller of a token may now do in a repository; None if nothing.
 
     A role that was taken away, or an access token that was revoked or is limited to other
     repositories, is worth nothing, however long the registry's token is valid.
@@ -135,7 +135,7 @@ def find_access_now(caller: Caller, repository: RepositoryName, origin: Origin) 
 def read_basic(header: str) -> tuple[str, str] | None:
     """Return user name and password of an `Authorization` header (RFC 7617); None for no such one.
 
-    Raises BadCredentialsError where it cannot be read.
+    Raises BadCredentialsError if it cannot be read.
     """
     scheme, _, encoded = header.partition(" ")
     if not header:

@@ -12,7 +12,7 @@ MAX_SCOPES = 100
 
 
 class TooManyScopesError(Exception):
-    """More is asked for than any push needs. The message says how much may be."""
+    """The request is for more than any push needs. The message says how much may be."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ def parse_scopes(texts: Iterable[str]) -> dict[RepositoryName, frozenset[str]]:
     """Parse what a client asks for: `repository:<name>:<actions>`, several with spaces between.
 
     A name may hold colons in other registries, so a scope is split at its first and its last one.
-    `*` asks for every action. What is no scope of a repository, or names none that there can be, is
-    left out: nothing is granted for it. Raises TooManyScopesError.
+    `*` asks for every action. Anything that is not the scope of a possible repository is left out:
+    nothing is granted for it. Raises TooManyScopesError.
     """
     scopes = [scope for text in texts for scope in text.split(" ") if scope]
     if len(scopes) > MAX_SCOPES:
-        raise TooManyScopesError(f"Ask for {MAX_SCOPES} scopes at most, not {len(scopes)}.")
+        raise TooManyScopesError(f"Ask for {MAX_SCOPES} or fewer scopes, not {len(scopes)}.")
     asked: dict[RepositoryName, frozenset[str]] = {}
     for scope in scopes:
         kind, _, rest = scope.partition(":")

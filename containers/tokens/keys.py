@@ -4,10 +4,10 @@ The folder holds
 
 - `current.pem`: the private key that signs, and its certificate;
 - `next.pem`: the same of the key that will sign next, while keys are being changed;
-- `trusted.pem`: the certificates that registry and gate believe. The registry's `rootcertbundle`.
+- `trusted.pem`: the certificates that registry and gate trust. The registry's `rootcertbundle`.
 
 Files appear whole or not at all, and every step can be taken again after a crash. Processes read a
-file anew when it has changed, so that only the registry, which reads its bundle once, is restarted.
+file again when it has changed, so only the registry, which reads its bundle once, is restarted.
 """
 
 import base64
@@ -40,7 +40,7 @@ class KeyFileError(Exception):
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A key whose tokens are believed. `id`, its thumbprint (RFC 7638), says which one it is."""
+    """A key whose tokens are trusted. `id`, its thumbprint (RFC 7638), says which one it is."""
 
     id: str
     public_key: ec.EllipticCurvePublicKey = field(compare=False)
@@ -65,7 +65,7 @@ class KeyFolder:
 
     @property
     def trusted_file(self) -> Path:
-        """The certificates that a registry is to believe."""
+        """The certificates that a registry should trust."""
         return self.folder / TRUSTED
 
     def read_signing_key(self) -> SigningKey:
@@ -74,7 +74,7 @@ class KeyFolder:
         return self._read_file(CURRENT, _parse_signing_key)
 
     def read_trusted_keys(self) -> dict[str, TrustedKey]:
-        """Return the keys whose tokens are believed, by their ids. Raises KeyFileError."""
+        """Return the keys whose tokens are trusted, by their ids. Raises KeyFileError."""
         self.require_first_key()
         return self._read_file(TRUSTED, _parse_trusted_keys)
 
@@ -87,7 +87,7 @@ class KeyFolder:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # The registry may be somebody else on this machine: it reads the bundle in there.
+            # The registry may be someone else on this machine: it reads the bundle in there.
             self.folder.chmod(0o711)
             if not is_there:
                 draft = self._write_draft(_make_key())
@@ -108,9 +108,9 @@ class KeyFolder:
         if current.exists() and trusted.exists():
             return
         if trusted.exists() and not current.exists():
-            # A new key would be one that no registry believes, and nobody would be told why.
+            # No registry would trust a new key, and no one would know why.
             raise KeyFileError(
-                f"{current} is lost, and registries believe no other key. Put it back from a "
+                f"{current} is lost, and registries trust no other key. Put it back from a "
                 f"backup; or remove {trusted} too, run manage.py migrate, which makes a new key, "
                 "and restart every registry"
             )
@@ -120,7 +120,7 @@ class KeyFolder:
         )
 
     def prepare_next_key(self) -> None:
-        """Step 1 of a change: make the next key, and believe both. Registries restart after it.
+        """Step 1 of a change: make the next key, and trust both. Registries restart after it.
 
         Raises KeyFileError.
         """
@@ -130,14 +130,14 @@ class KeyFolder:
         self._trust(CURRENT, NEXT)
 
     def use_next_key(self) -> None:
-        """Step 2: sign with the next key. The old one is still believed. Raises KeyFileError."""
+        """Step 2: sign with the next key. The old one is still trusted. Raises KeyFileError."""
         if not (self.folder / NEXT).exists():
             raise KeyFileError("there is no next key: prepare one first, and restart the registry")
         self._trust(CURRENT, NEXT)
         (self.folder / NEXT).replace(self.folder / CURRENT)
 
     def retire_old_keys(self) -> None:
-        """Step 3: believe the current key alone. Tokens of the old one are refused from now on.
+        """Step 3: trust only the current key. Tokens of the old one are refused from now on.
 
         Raises KeyFileError while a next key is waiting.
         """
@@ -154,7 +154,7 @@ class KeyFolder:
             for name in names
         ]
         self._write(TRUSTED, b"".join(certificates))
-        # Certificates are no secret, and the registry may be somebody else on this machine.
+        # Certificates are no secret, and the registry may be someone else on this machine.
         (self.folder / TRUSTED).chmod(0o644)
 
     def _write(self, name: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Sign and read the tokens that registry and gate believe: JWTs, ES256 alone. No Django."""
+"""Sign and read the tokens that registry and gate trust: JWTs, only ES256. No Django."""
 
 import secrets
 import time
@@ -23,7 +23,7 @@ MAX_TOKEN_LENGTH = 16 * 1024
 MAX_TOKENS_KEPT = 512
 _ALGORITHM = "ES256"
 _CALLER = "taglock_caller"
-# What reading a text raises that is no token, or one of another form.
+# What reading raises for a text that is not a token of this form.
 _NO_TOKEN_OF_OURS = (
     jwt.PyJWTError,
     ValueError,
@@ -110,8 +110,8 @@ def sign_token(
 def read_token(text: str, keys: KeyFolder) -> Claims:
     """Return what a token says. Raises InvalidTokenError, and KeyFileError.
 
-    A token that comes again is not verified again, but it must be valid still: its key trusted, its
-    time not over.
+    A token that was seen before is not verified again, but it must still be valid: its key trusted,
+    its time not over.
     """
     if len(text) > MAX_TOKEN_LENGTH:
         raise InvalidTokenError("longer than any token of ours")

@@ -20,7 +20,7 @@ from containers.tokens.grants import TooManyScopesError, parse_scopes
 from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import KeyFileError
 from containers.tokens.tokens import SERVICE, TOKEN_SECONDS, sign_token
-from workspaces.callers import read_origin
+from workspaces.caller_access import read_origin
 from workspaces.json_response import UTF8JsonResponse
 from workspaces.problems import RETRY_AFTER_SECONDS
 from workspaces.throttles import (
@@ -34,7 +34,7 @@ _METHODS = ("GET", "HEAD", "POST")
 
 
 class _BadRequestError(Exception):
-    """The request is none that the specification knows. The message says why."""
+    """The specification has no such request. The message says why."""
 
 
 @csrf_exempt
@@ -43,8 +43,8 @@ def issue_token(request: HttpRequest) -> HttpResponse:
 
     GET carries the credentials by HTTP Basic, or none; POST is OAuth's password grant (RFC 6749,
     section 4.3), as containerd and buildkit send it. What may not be done is left out, without an
-    error: the registry refuses it, and names what is missing. Whatever is answered is JSON that
-    clients can read, and kept by nobody.
+    error: the registry refuses it, and names what is missing. Every answer is JSON that clients can
+    read, and is never cached.
     """
     try:
         answer = _give_token(request) if request.method in _METHODS else _refuse_method()
@@ -73,16 +73,16 @@ def issue_token(request: HttpRequest) -> HttpResponse:
 def _give_token(request: HttpRequest) -> HttpResponse:
     origin = read_origin(request)
     asked = request.POST if request.method == "POST" else request.GET
-    # Another registry's service is not ours to speak for.
+    # This is not the token service of other registries.
     if asked.get("service", SERVICE) != SERVICE:
-        raise _BadRequestError(f'This is the token service of "{SERVICE}" alone.')
+        raise _BadRequestError(f'This token service is only for "{SERVICE}".')
     scopes = parse_scopes(asked.getlist("scope"))
     credentials = (
         _read_password_grant(asked)
         if request.method == "POST"
         else read_basic(request.headers.get("Authorization", ""))
     )
-    # Before anything is hashed. By the name as it is sent: nobody knows yet whose it is.
+    # Before anything is hashed. By the name as it is sent: no one knows yet whose it is.
     subject = ("login", credentials[0]) if credentials else ("address",)
     count_call(TOKENS_PER_CALLER, *subject, counted_address(origin.address))
     login = log_in(*credentials, origin) if credentials else NO_LOGIN
@@ -108,7 +108,7 @@ def _read_password_grant(form: QueryDict) -> tuple[str, str]:
 
 
 def _refuse_method() -> HttpResponse:
-    answer = _error(405, "UNSUPPORTED", "Ask by GET or by POST.")
+    answer = _error(405, "UNSUPPORTED", "Use GET or POST.")
     answer["Allow"] = ", ".join(_METHODS)
     return answer
 

@@ -42,7 +42,7 @@ _NOT_COVERED = (
 
 
 class NameAfter(StrEnum):
-    """What becomes of a deleted tag's name."""
+    """What happens to a deleted tag's name."""
 
     RESERVE = "reserve"
     FREE = "free"
@@ -54,8 +54,8 @@ def delete_locked_tag(
     """Delete a locked tag, free a reserved name, or drop a claim; return the lock that is left.
 
     With a registry the tag is deleted there; without one the admin does that. A suspended lock ends
-    with its tag. Raises LockedTag.DoesNotExist, PermissionRevokedError, ConflictError where the
-    lock's state or the registry does not allow it, and TryAgainError where something else has to
+    with its tag. Raises LockedTag.DoesNotExist, PermissionRevokedError, ConflictError if the
+    lock's state or the registry does not allow it, and TryAgainError if something else has to
     end first, or the registry gives no answer.
     """
     row = find_lock(change)
@@ -130,19 +130,19 @@ def delete_unlocked_tag(
 
 
 def _require_shown(shown: UnlockedTag) -> None:
-    """Raise ConflictError where the tag, which is held, is not what the admin was shown."""
+    """Raise ConflictError if the tag, which is held, is not what the admin was shown."""
     is_covered = cover(read_policy(shown.workspace), shown.tag).is_covered
     if is_covered and not shown.is_covered:
         raise ConflictError(f"{shown} is protected now; nothing was changed.")
     if shown.is_covered and not is_covered:
-        raise ConflictError(f"{shown} is not protected any more; nothing was changed.")
+        raise ConflictError(f"{shown} is no longer protected; nothing was changed.")
     digest = TagRecord.objects.values_list("digest", flat=True).get(
         workspace=shown.workspace, repository=shown.repository.name, name=shown.tag.name
     )
     if digest != shown.digest.value:
-        raise ConflictError(f"{shown} has changed meanwhile; nothing was changed.")
+        raise ConflictError(f"{shown} has changed in the meantime; nothing was changed.")
     lock = _find_locks(shown).first()
-    # What covers the tag may have locked it meanwhile, to the image that was shown.
+    # What covers the tag may have locked it in the meantime, to the image that was shown.
     if lock is not None and not (is_covered and lock.digest == shown.digest.value):
         refuse_state(lock)
 
@@ -228,7 +228,7 @@ class _Confirm:
 
 
 def _require_deletable(row: LockedTag, name_after: NameAfter, *, is_covered: bool) -> None:
-    """Raise ConflictError where the lock cannot be deleted, or the name cannot be reserved."""
+    """Raise ConflictError if the lock cannot be deleted, or the name cannot be reserved."""
     if row.state not in (LockState.LOCKED, LockState.RELEASED):
         refuse_state(row)
     if name_after is NameAfter.RESERVE and not is_covered:

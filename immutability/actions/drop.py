@@ -19,10 +19,10 @@ from workspaces.models import Workspace
 
 @transaction.atomic
 def drop_claim(workspace: Workspace, lock_id: int, reason: str, *, actor: Actor) -> None:
-    """End the write in flight of a two-phase check on an admin's word, on all of its tags.
+    """End the write in flight of a two-phase check, on all of its tags, because an admin says so.
 
     The write may still land: it becomes a stray, and its claims are decided once that is over.
-    Raises LockedTag.DoesNotExist, and ConflictError where there is no such write or its caller may
+    Raises LockedTag.DoesNotExist, and ConflictError if there is no such write or its caller may
     still begin to send it.
     """
     row = LockedTag.objects.select_related("record").get(workspace=workspace, id=lock_id)

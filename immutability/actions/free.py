@@ -17,7 +17,7 @@ from immutability.look import TakenLook, look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState
 
-# How often the registry is looked at again because the tag's record has changed meanwhile.
+# How often the registry is looked at again because the tag's record has changed in the meantime.
 _MAX_LOOKS = 3
 
 
@@ -28,7 +28,7 @@ class _StaleLookError(TryAgainError):
 def free_name(change: LockChange, registry: RegistryClient | None) -> None:
     """Free a reserved name, if the registry does not have the tag.
 
-    Raises what `change_lock` raises, and ConflictError where the name is not reserved, or the
+    Raises what `change_lock` raises, and ConflictError if the name is not reserved, or the
     registry has the tag.
     """
     for _ in range(_MAX_LOOKS - 1):

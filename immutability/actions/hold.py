@@ -21,8 +21,8 @@ from immutability.reading import read_policy_and_time, record_facts
 from immutability.reconcile.tag import reconcile_record
 from immutability.refuse import relay_wait
 from workspaces.access import Actor
+from workspaces.authorization import require_admin
 from workspaces.models import Workspace
-from workspaces.standing import require_admin
 
 Changed = TypeVar("Changed")
 
@@ -42,19 +42,19 @@ class LockChange:
     expected_digest: str = ""
 
     def confirm(self) -> None:
-        """Raise PermissionRevokedError where the actor is no longer an admin."""
+        """Raise PermissionRevokedError if the actor is no longer an admin."""
         try:
             require_admin(self.workspace, self.actor)
         except PermissionDenied as error:
             raise PermissionRevokedError(str(error)) from error
 
     def require_expected(self, row: LockedTag) -> None:
-        """Raise ConflictError where the lock is not what the admin was shown."""
+        """Raise ConflictError if the lock is not what the admin was shown."""
         if self.expected_state and row.state != self.expected_state:
             refuse_state(row)
         if self.expected_digest and row.digest != self.expected_digest:
             now = Digest(row.digest).short
-            raise ConflictError(f"This lock is now of another image, {now}; nothing was changed.")
+            raise ConflictError(f"This lock is now for another image, {now}; nothing was changed.")
 
 
 @dataclass
@@ -72,7 +72,7 @@ class HeldLock:
         return record_facts(self.record).stray
 
     def require_settled(self) -> None:
-        """Raise TryAgainError where a write, a claim, a delete or another image's stray is open."""
+        """Raise TryAgainError if a write, a claim, a delete or another image's stray is open."""
         stray = self.stray
         is_foreign = stray is not None and stray.digest != Digest(self.row.digest)
         if self.record.write_id is not None or self.row.state in (

@@ -14,7 +14,7 @@ def release_locked_tag(change: LockChange, registry: RegistryClient | None) -> L
 
     A tag that a check locked, and that the registry was never seen to have, is released from what
     the registry has. If that is nothing, there is no lock left and the name is free. Raises what
-    `change_lock` raises, and ConflictError where the tag is not locked.
+    `change_lock` raises, and ConflictError if the tag is not locked.
     """
 
     def release(held: HeldLock) -> LockedTag | None:

@@ -20,10 +20,10 @@ from immutability.policy.shift import (
 from immutability.reading import read_policy
 from immutability.reconcile.jobs import ask_for_counts, ask_for_inventory
 from workspaces.access import Actor
+from workspaces.authorization import require_admin
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
-from workspaces.standing import require_admin
 
 Row = TypeVar("Row", Rule, TagException)
 
@@ -37,7 +37,7 @@ class InvalidDraftError(Exception):
 
 
 class StaleSettingsError(Exception):
-    """Somebody else saved since; `current` is what they saved."""
+    """Someone else saved since; `current` is what they saved."""
 
     def __init__(self, current: Policy) -> None:
         super().__init__(f"the settings are now at version {current.version}")
@@ -45,9 +45,9 @@ class StaleSettingsError(Exception):
 
 
 class LocksWouldSuspendError(Exception):
-    """Saving would suspend locks, and nobody has agreed to that yet.
+    """Saving would suspend locks, and no one has agreed to that yet.
 
-    Where `is_exact` is false, only the newest locks were looked at: at least `count` would be. That
+    If `is_exact` is false, only the newest locks were looked at: at least `count` would be. That
     may be none: then some of the others might be.
     """
 
@@ -82,7 +82,7 @@ MAX_COUNTED_AT_ONCE = 1000
 class _Move:
     """How many locks a change of policy suspends and resumes; some names of the suspended tags.
 
-    Where `is_whole` is false, there are more locks than were looked at.
+    If `is_whole` is false, there are more locks than were looked at.
     """
 
     suspended: int = 0
@@ -99,10 +99,10 @@ def save_container_settings(
     may_suspend_locks: bool,
     actor: Actor,
 ) -> Policy:
-    """Save `draft` in place of the settings at `expected_version`, and return the new policy.
+    """Replace the settings at `expected_version` with `draft`, and return the new policy.
 
-    In force for the very next push. The locks that this suspends or resumes are counted before, by
-    what is saved then; a lock that is made meanwhile counts as made before. Where there are more
+    This takes effect for the next push. The locks that it suspends or resumes are counted before,
+    by what is saved then; a lock that is made meanwhile counts as made before. If there are more
     than MAX_COUNTED_AT_ONCE, they are counted in the background, for an event of its own. A draft
     of what is saved already changes nothing: the policy keeps its version. Raises
     InvalidDraftError, StaleSettingsError, and LocksWouldSuspendError unless `may_suspend_locks`;
@@ -137,7 +137,7 @@ def save_container_settings(
 
 
 def _describe_same_names(kind: PatternKind) -> DraftProblem:
-    message = f"Two {kind.plural} have names that the database takes for the same. Change one."
+    message = f"Two {kind.plural} have names that the database treats as the same. Change one."
     return DraftProblem(message, kind.plural, kind=kind)
 
 
@@ -197,7 +197,7 @@ def _write_patterns(
 def _compare(workspace: Workspace, before: Policy, after: Policy, *, is_agreed: bool) -> _Move:
     """Find the locks that `after` no longer covers, and those that it covers again.
 
-    Of the newest locks, where there are too many; of none, where there is nothing to ask for then.
+    Of the newest locks, if there are too many; of none, if there is nothing to ask for then.
     No lock is held.
     """
     if covers_the_same(before, after):

@@ -34,7 +34,7 @@ from workspaces.models import Workspace
 from workspaces.text import to_sentence
 
 MAX_TAGS_AT_ONCE = 50
-# After this no further tag is begun: whoever asked is still waiting for the answer.
+# After this, no further tag is started: the person is still waiting for the answer.
 MAX_SECONDS_AT_ONCE = 20
 
 GONE = "This lock has ended in the meantime."
@@ -125,7 +125,7 @@ class TagsChange:
 
 @dataclass(frozen=True)
 class TagResult:
-    """What became of one of the tags: `message` goes on where its name ends, or is a sentence."""
+    """What happened to one of the tags: `message` continues after its name, or is a sentence."""
 
     chosen: ChosenTag
     is_done: bool
@@ -135,7 +135,7 @@ class TagResult:
 def change_tags(
     change: TagsChange, chosen: Sequence[ChosenTag], registry: RegistryClient | None
 ) -> list[TagResult]:
-    """Change each of the tags by itself; return what became of each, in order.
+    """Change each of the tags by itself; return what happened to each, in order.
 
     One that cannot be changed leaves the others as they are. Raises PatternError or
     PatternEvaluationError.
@@ -171,13 +171,13 @@ def _change(change: TagsChange, chosen: ChosenTag, registry: RegistryClient | No
 def change_tag(change: TagsChange, chosen: ChosenTag, registry: RegistryClient | None) -> str:
     """Change one tag, and return what was done.
 
-    Raises LockedTag.DoesNotExist, PermissionRevokedError, ConflictError where the tag is not what
+    Raises LockedTag.DoesNotExist, PermissionRevokedError, ConflictError if the tag is not what
     it was when it was chosen or does not allow it, and TryAgainError.
     """
     policy = read_policy(change.workspace)
     tag = find_tag(change.workspace, chosen.repository, chosen.tag, policy)
     if tag is None:
-        raise ConflictError("There is no such tag any more; nothing was changed.")
+        raise ConflictError("This tag no longer exists; nothing was changed.")
     if tag.status != chosen.status:
         raise ConflictError(f"It is now {tag.status}; nothing was changed.")
     if change.action not in find_actions(tag, has_registry=registry is not None):

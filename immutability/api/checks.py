@@ -1,4 +1,4 @@
-"""The questions of a registry: may this push, or this delete, go ahead?"""
+"""The questions of a registry: can this push, or this delete, go ahead?"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from immutability.policy.protection import DeleteOutcome, Outcome
 from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.push.plan import PushQuestion
 from workspaces.access import Actor, ActorKind, Permission
-from workspaces.callers import Access, find_access, identify_caller, is_admin_name
+from workspaces.caller_access import Access, find_access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
 from workspaces.problems import (
     BoundedListField,
@@ -52,16 +52,16 @@ class CheckPushSerializer(StrictSerializer):
         required=False,
         min_length=1,
         max_length=MAX_TAGS_PER_CHECK,
-        help_text="In place of tag: all of them are allowed, or none.",
+        help_text="Instead of tag: either all of them are allowed, or none.",
     )
     digest = ReferenceField(parse_digest, required=False, help_text="May be left out in a dry run.")
     current_digest = ReferenceField(
         parse_digest,
         required=False,
         allow_null=True,
-        help_text="What your registry has under the tag, read within the last minute; null for "
-        "nothing. Left out: the connected registry is asked; without one, it is what the last "
-        "allowed check put there.",
+        help_text="What your registry has under the tag, read within the last minute; null if it "
+        "has nothing. If you omit it, Taglock asks the connected registry or, without one, "
+        "assumes what the last allowed check set.",
     )
     actor = PlainTextField(
         required=False,
@@ -75,22 +75,22 @@ class CheckPushSerializer(StrictSerializer):
     idempotency_key = PlainTextField(
         required=False,
         max_length=MAX_IDEMPOTENCY_KEY_LENGTH,
-        help_text="Your own name for a two-phase push. Asking again with it gets the same claim.",
+        help_text="Your own name for a two-phase push. The same key returns the same claim.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what the fields alone cannot."""
+        """Refuse what a single field cannot."""
         if ("tag" in attrs) == ("tags" in attrs):
-            raise ValidationError({"tag": ["Write either tag or tags."]})
+            raise ValidationError({"tag": ["Send either tag or tags."]})
         if "digest" not in attrs and not attrs["dry_run"]:
-            raise ValidationError({"digest": ["Write the digest; only a dry run can do without."]})
+            raise ValidationError({"digest": ["Send the digest. Only a dry run can omit it."]})
         if attrs.get("current_digest") is not None and len(attrs.get("tags", ())) > 1:
             raise ValidationError(
                 {"current_digest": ["With several tags, check those that exist one by one."]}
             )
         if "idempotency_key" in attrs and (not attrs["two_phase"] or attrs["dry_run"]):
             raise ValidationError(
-                {"idempotency_key": ["Only a check with two_phase, and no dry run, takes a key."]}
+                {"idempotency_key": ["Send a key only with two_phase, and not in a dry run."]}
             )
         return attrs
 
@@ -104,20 +104,20 @@ class CheckDeleteSerializer(StrictSerializer):
     actor = PlainTextField(
         required=False,
         max_length=MAX_ACTOR_LENGTH,
-        help_text="The user name of who is deleting. Nobody by that name in the workspace, or no "
-        "name: no admin.",
+        help_text="The user name of the person who is deleting. Without a name, or with one that "
+        "is not in the workspace, the delete is not an admin's.",
     )
     dry_run = serializers.BooleanField(default=False, help_text="Change nothing, log nothing.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require exactly one of tag and digest."""
         if ("tag" in attrs) == ("digest" in attrs):
-            raise ValidationError({"tag": ["Write either tag or digest."]})
+            raise ValidationError({"tag": ["Send either tag or digest."]})
         return attrs
 
 
 class TagAnswerSerializer(serializers.Serializer[object]):
-    """What becomes of one tag."""
+    """What happens to one tag."""
 
     tag = serializers.CharField()
     outcome = serializers.ChoiceField([outcome.value for outcome in Outcome])
@@ -154,7 +154,7 @@ class CheckPushAnswerSerializer(serializers.Serializer[object]):
 
 
 class DeleteTagAnswerSerializer(serializers.Serializer[object]):
-    """What becomes of one tag of a delete."""
+    """What happens to one tag of a delete."""
 
     tag = serializers.CharField()
     outcome = serializers.ChoiceField([outcome.value for outcome in DeleteOutcome])
@@ -170,7 +170,7 @@ class CheckDeleteAnswerSerializer(serializers.Serializer[object]):
 
 
 class CheckPushView(APIView):
-    """May this push go ahead? Any status but 200 means: not decided, so refuse the push."""
+    """Can this push go ahead? Any status other than 200 means undecided: refuse the push."""
 
     @extend_schema(
         operation_id="check_push",
@@ -210,7 +210,7 @@ class CheckPushView(APIView):
 
 
 class CheckDeleteView(APIView):
-    """May this delete go ahead? Any status but 200 means: not decided, so refuse the delete."""
+    """Can this delete go ahead? Any status other than 200 means undecided: refuse the delete."""
 
     @extend_schema(
         operation_id="check_delete",
@@ -243,16 +243,16 @@ class CheckDeleteView(APIView):
 
 
 def count_check(request: Request) -> None:
-    """Count a check, whatever comes of it. Raises TooManyCallsError where there were too many."""
+    """Count a check, whatever comes of it. Raises TooManyCallsError if there were too many."""
     token = request.auth
     is_registry = isinstance(token, AccessToken) and (Permission.CHECK in token.permissions)
     count_call(CHECKS_PER_TOKEN if is_registry else ASKING_PER_CALLER, identify_caller(request))
 
 
 def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
-    """Return the decision. Raises Problem 503 where there is none: never a guess.
+    """Return the decision. Raises Problem 503 if there is none: never a guess.
 
-    And 409 where an idempotency key stands for something else.
+    And 409 if an idempotency key was used for something else.
     """
     try:
         return decide()

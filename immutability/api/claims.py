@@ -16,7 +16,7 @@ from immutability.errors import ConflictError
 from immutability.models import Claim
 from immutability.push.claims import abandon_claim, confirm_claim
 from workspaces.access import Actor, Permission
-from workspaces.callers import UnknownWorkspaceError, find_access
+from workspaces.caller_access import UnknownWorkspaceError, find_access
 from workspaces.problems import Problem
 from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
@@ -49,7 +49,7 @@ class ConfirmClaimView(APIView):
 
 
 class AbandonClaimView(APIView):
-    """The push came to nothing."""
+    """The push failed."""
 
     @extend_schema(
         operation_id="abandon_claim",
@@ -65,7 +65,7 @@ class AbandonClaimView(APIView):
 
 
 def _find_claim(request: Request, claim_id: UUID) -> tuple[Claim, Actor]:
-    """Return the claim. What the caller has nothing to do with is as unknown as what never was."""
+    """Return the claim. Other callers' claims are as unknown as claims that never existed."""
     unknown = Http404(f'There is no claim "{claim_id}".')
     claim = Claim.objects.select_related("workspace").filter(id=claim_id).first()
     if claim is None:

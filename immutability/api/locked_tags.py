@@ -33,7 +33,7 @@ from immutability.locked_tags import (
 from immutability.models import LockedTag
 from immutability.reading import read_policy
 from workspaces.access import Permission
-from workspaces.callers import Access, find_access
+from workspaces.caller_access import Access, find_access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.models import Workspace
 from workspaces.problems import OneOfField, PlainTextField, Problem, StrictSerializer, TextField
@@ -80,8 +80,8 @@ class LockedTagListSerializer(serializers.Serializer[object]):
     results = LockedTagWithStateSerializer(many=True)
     next = serializers.CharField(
         allow_null=True,
-        help_text="The address of the next page, or null. Where there are many locks, a page may "
-        "have fewer than it could, or none: the next one goes on with older ones.",
+        help_text="The address of the next page, or null. If there are many locks, a page can be "
+        "short or even empty: continue with the next one.",
     )
 
 
@@ -109,7 +109,7 @@ class ListQuerySerializer(StrictSerializer):
     before = serializers.IntegerField(
         default=0,
         min_value=0,
-        help_text="Only locks behind this id: lower ones, or higher ones with the oldest first.",
+        help_text="Only locks after this id: lower ids, or higher ids if sorted oldest first.",
     )
     limit = serializers.IntegerField(
         default=LOCKED_TAGS_PER_PAGE,
@@ -133,7 +133,7 @@ class ReasonField(PlainTextField):
 
 
 class DeleteSerializer(StrictSerializer):
-    """What becomes of the name, and why."""
+    """What happens to the name, and why."""
 
     name = OneOfField(
         [each.value for each in NameAfter],
@@ -215,12 +215,12 @@ class LockedTagView(APIView):
     def delete(self, request: Request, slug: str, lock_id: int) -> Response:
         """Delete a locked tag, free a reserved name, or drop a claim.
 
-        Both parameters may stand in the query or in a JSON body.
+        Both parameters may be in the query or in a JSON body.
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_LOCKED_TAGS)
         if not isinstance(request.data, dict):
-            raise ValidationError("Write a JSON object, or no body.")
+            raise ValidationError("Send a JSON object or no body.")
         require_known_parameters(request, DeleteSerializer().fields)
         asked = DeleteSerializer(data={**request.query_params.dict(), **request.data})
         asked.is_valid(raise_exception=True)

@@ -28,7 +28,7 @@ from immutability.repository_tags import (
     parse_place,
 )
 from workspaces.access import Permission, describe_actor
-from workspaces.callers import find_access
+from workspaces.caller_access import find_access
 from workspaces.problems import OneOfField, StrictSerializer, TextField
 from workspaces.queries import read_query
 from workspaces.search import MAX_SEARCH_LENGTH, parse_search
@@ -52,7 +52,7 @@ class TagSerializer(serializers.Serializer[object]):
     locked_tag_id = serializers.IntegerField(allow_null=True)
     locked_at = serializers.DateTimeField(allow_null=True)
     rule_name = serializers.CharField(
-        allow_null=True, help_text="The rule that locked it; empty where all tags are protected."
+        allow_null=True, help_text="The rule that locked it; empty if all tags are protected."
     )
 
 
@@ -62,8 +62,8 @@ class TagListSerializer(serializers.Serializer[object]):
     results = TagSerializer(many=True)
     next = serializers.CharField(
         allow_null=True,
-        help_text="The address of the next page, or null. Where there are many tags, a page may "
-        "have fewer than it could, or none: the next one goes on.",
+        help_text="The address of the next page, or null. If there are many tags, a page can be "
+        "short or even empty: continue with the next one.",
     )
 
 
@@ -81,10 +81,10 @@ class ListQuerySerializer(StrictSerializer):
     sort = OneOfField(
         [each.value for each in TagSort],
         default=TagSort.PUSHED.value,
-        help_text="The last push first, or by name.",
+        help_text="Latest push first, or by name.",
     )
     after = TextField(
-        default="", allow_blank=True, max_length=128, help_text="A place, as `next` has it."
+        default="", allow_blank=True, max_length=128, help_text="A position, taken from `next`."
     )
     limit = serializers.IntegerField(
         default=TAGS_PER_PAGE, min_value=1, max_value=MAX_TAGS_PER_PAGE
@@ -128,7 +128,7 @@ def _parse_after(text: str, sort: TagSort) -> Place | None:
     try:
         return parse_place(text, sort)
     except ValueError as error:
-        raise ValidationError({"after": ["Must be a place that `next` had."]}) from error
+        raise ValidationError({"after": ["Must be a position taken from `next`."]}) from error
 
 
 def _render(tag: ListedTag) -> dict[str, Any]:

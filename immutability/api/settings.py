@@ -48,7 +48,7 @@ from immutability.policy.tester import (
 from immutability.preview import MAX_EXAMPLES, SettingsPreview, preview_settings
 from immutability.reading import read_policy
 from workspaces.access import Permission
-from workspaces.callers import find_access, identify_caller
+from workspaces.caller_access import find_access, identify_caller
 from workspaces.problems import Problem, StrictSerializer, TextField
 from workspaces.queries import read_query
 from workspaces.schema import TOO_MANY_CALLS
@@ -58,7 +58,7 @@ _PROTECTIONS = [protection.value for protection in Protection]
 
 
 class PatternListSerializer(serializers.ListSerializer[Any]):
-    """A list of rules or of exceptions. Where there are too many, none of them is looked at."""
+    """A list of rules or of exceptions. If there are too many, none of them is looked at."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         """Return the validated rules or exceptions."""
@@ -87,7 +87,7 @@ class ExceptionSerializer(RuleSerializer):
 
 
 class WarningSerializer(serializers.Serializer[object]):
-    """Something to know about settings that can be used all the same.
+    """Something to know about settings that can still be used.
 
     It is about one rule or one exception, or about neither.
     """
@@ -121,7 +121,7 @@ class SaveSettingsSerializer(SettingsSerializer):
     """Container settings to save."""
 
     suspend_locks = serializers.BooleanField(
-        default=False, help_text="Save even where that suspends locks."
+        default=False, help_text="Save even if that suspends locks."
     )
 
 
@@ -139,7 +139,7 @@ class SampleTagsField(serializers.ListField):
 
 
 class TestSerializer(StrictSerializer):
-    """Sample tags, to be tried on the saved rules and exceptions or on these."""
+    """Sample tags, to test with the saved rules and exceptions or with these."""
 
     tags = SampleTagsField(
         child=TextField(allow_blank=True),
@@ -152,7 +152,7 @@ class TestSerializer(StrictSerializer):
     protection = serializers.ChoiceField(
         _PROTECTIONS,
         required=False,
-        help_text='Left out: "some" with rules, "all" with exceptions alone, else as saved.',
+        help_text='Default: "some" with rules, "all" with only exceptions, otherwise as saved.',
     )
     protect_signature_tags = serializers.BooleanField(required=False)
 
@@ -187,7 +187,7 @@ class SampleResultSerializer(serializers.Serializer[object]):
     exception = serializers.CharField(
         allow_null=True, help_text="The exception that leaves the tag mutable."
     )
-    problem = serializers.CharField(allow_null=True, help_text="Why it is no tag at all.")
+    problem = serializers.CharField(allow_null=True, help_text="Why it is not a valid tag.")
     matches = RuleMatchSerializer(many=True)
     exception_matches = ExceptionMatchSerializer(many=True)
 
@@ -259,7 +259,7 @@ class RefusedPushesSerializer(serializers.Serializer[object]):
     """Pushes of newly covered tags that would have been refused."""
 
     count = serializers.IntegerField()
-    is_exact = serializers.BooleanField(help_text="False: there are at least so many.")
+    is_exact = serializers.BooleanField(help_text="False: there are at least this many.")
     since = serializers.DateTimeField()
     examples = PastPushSerializer(many=True)
 
@@ -269,7 +269,7 @@ class PreviewSerializer(serializers.Serializer[object]):
 
     version = serializers.IntegerField(help_text="The version of the saved settings.")
     is_exact = serializers.BooleanField(
-        help_text="Whether every tag was checked. False: each count is at least so many."
+        help_text="Whether every tag was checked. False: each count is a lower bound."
     )
     checked_tags = serializers.IntegerField()
     locked = EffectSerializer(help_text="Tags that have an image and no lock, and become locked.")
@@ -307,7 +307,7 @@ class ContainerSettingsView(APIView):
         responses=SettingsSerializer,
     )
     def put(self, request: Request, slug: str) -> Response:
-        """Save the settings. 428 without If-Match, 412 where somebody else saved since.
+        """Save the settings. 428 without If-Match, 412 where someone else saved since.
 
         Saving what is saved already changes nothing and keeps the version. A rule or an exception
         that no tag can match is refused with the code "matches_no_tag".
@@ -432,7 +432,7 @@ def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
 
 
 def _refuse(problems: list[DraftProblem]) -> Problem | ValidationError:
-    """Return the answer to a draft that cannot be saved: of one kind of problem, with its code."""
+    """Return the answer to a draft that cannot be saved: one kind of problem, with its code."""
     if any(problem.code is not ProblemCode.MATCHES_NO_TAG for problem in problems):
         return ValidationError(_to_errors(problems))
     errors = [
@@ -468,8 +468,8 @@ def _expected_version(request: Request, saved: Policy) -> int:
         raise Problem(
             428,
             "if_match_required",
-            "Send the ETag of the settings that you have read as If-Match, so that nobody's "
-            "change is overwritten unseen.",
+            "Send the ETag of the settings that you have read as If-Match, so that you don't "
+            "overwrite someone else's change.",
         )
     if header.strip() == "*":
         return saved.version
@@ -483,7 +483,7 @@ def _stale(version: int) -> Problem:
     return Problem(
         412,
         "settings_changed",
-        f"Somebody else has saved these settings: they are at version {version} now. Read them "
+        f"Someone else has saved these settings: they are now at version {version}. Read them "
         "again, then send your change.",
         members={"version": version},
         headers={"ETag": f'"{version}"'},

@@ -107,7 +107,7 @@ def _prepare(
 def _look(
     question: DeleteQuestion, tag: TagName, registry: RegistryClient | None
 ) -> dict[TagName, TakenLook]:
-    """Look at a tag of which nothing is known; without a registry, it isn't there."""
+    """Look at an unknown tag; without a registry, it doesn't exist."""
     record = TagRecord.objects.filter(
         workspace=question.workspace, repository=question.repository.name, name=tag.name
     ).first()
@@ -123,7 +123,7 @@ def _look(
 def _decide(
     plan: DeletePlan, registry: RegistryClient | None, actor: Actor, *, is_dry_run: bool
 ) -> _Decided | None:
-    """Answer, and write what follows; None where the registry has to be looked at first."""
+    """Answer, and write what follows; None if the registry has to be looked at first."""
     plan.decisions = {
         tag: _pass_deleted(each, plan.locks.get(tag)) for tag, each in plan.decisions.items()
     }
@@ -195,7 +195,7 @@ def _leave_stray(
 
 
 def _outcomes(plan: DeletePlan) -> dict[TagName, DeleteOutcome]:
-    """Return what becomes of each tag. A delete by digest names only the tags that it concerns."""
+    """Return what happens to each tag. A delete by digest names only the tags that it concerns."""
     is_by_digest = isinstance(plan.question.target, Digest)
     waits = plan.must_wait and not plan.refused and not plan.waiting
     outcomes = {}

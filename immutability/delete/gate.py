@@ -67,9 +67,9 @@ def delete_manifest(
 ) -> RegistryAnswer | Refusal:
     """Decide a delete and carry it out; return the registry's answer, or the refusal.
 
-    What a lock in force holds is deleted for admins alone, and its name stays reserved. A tag that
+    Only admins delete what a lock in force holds, and its name stays reserved. A tag that
     the registry cannot delete alone is deleted by digest where no other tag shares its image.
-    Raises TryAgainError, PatternError or PatternEvaluationError where nothing could be decided, and
+    Raises TryAgainError, PatternError or PatternEvaluationError if nothing could be decided, and
     PermissionRevokedError.
     """
     looks: dict[TagName, TakenLook] = {}
@@ -114,7 +114,7 @@ def _delete(
 def _look(
     delete: ManifestDelete, tag: TagName, registry: RegistryClient
 ) -> dict[TagName, TakenLook]:
-    """Look at a tag of which nothing is known, if it is protected."""
+    """Look at an unknown tag, if it is protected."""
     policy = read_policy(delete.workspace)
     if not cover(policy, tag).is_covered:
         return {}
@@ -242,7 +242,7 @@ def _hold_absent(
 
 
 def _answer(sent: Sent) -> RegistryAnswer:
-    """Return what the client is told. Raises TryAgainError where the registry did not say."""
+    """Return what the client is told. Raises TryAgainError if the registry did not say."""
     if sent.answer is not None and sent.result in (Result.LANDED, Result.REFUSED):
         return sent.answer
     raise TryAgainError(sent.why)

@@ -94,7 +94,7 @@ class DeletePlan:
 
     @property
     def open_delete_ends(self) -> datetime | None:
-        """When another delete of the same manifest can land no more; None where none is open."""
+        """When another delete of the same manifest can land no more; None if none is open."""
         return writes.open_delete_ends(self.manifest, self.now) if self.manifest else None
 
     def not_yet(self) -> NotYet:
@@ -160,7 +160,7 @@ def hold_delete(
     """Hold what a delete concerns, and decide; commit what the caller writes.
 
     `looks` has what the registry showed under the tag to be deleted. Raises PatternError and
-    PatternEvaluationError, and RecordMovedError where a row is made, or a tag that is to be adopted
+    PatternEvaluationError, and RecordMovedError if a row is made, or a tag that is to be adopted
     changes, at the same moment.
     """
     with transaction.atomic():

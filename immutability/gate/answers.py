@@ -40,7 +40,7 @@ def refusal_answer(refusal: Refusal) -> HttpResponse:
 
 
 def relayed_answer(answer: RegistryAnswer, repository: RepositoryName) -> HttpResponse:
-    """Pass the registry's answer on. Its Location, made anew, leads through the edge."""
+    """Pass the registry's answer on. Its Location is rewritten to lead through the edge."""
     if answer.is_body_dropped and not answer.is_success:
         return error_answer(answer.status, "MANIFEST_INVALID", f"Refused: {answer.reason}.")
     response = HttpResponse(answer.body, status=answer.status)

@@ -13,7 +13,7 @@ from containers.tokens.tokens import Caller, InvalidTokenError, read_token
 from immutability.errors import PermissionRevokedError
 from immutability.gate.answers import error_answer
 from workspaces.access import Permission
-from workspaces.callers import Access, read_origin
+from workspaces.caller_access import Access, read_origin
 
 
 def authorize(

@@ -30,7 +30,7 @@ class ManifestRoute:
 def parse_route(path: str) -> ManifestRoute | None:
     """Parse `<repository>/manifests/<reference>`, which follows /v2/; None for any other path.
 
-    Raises InvalidReferenceError where it is such an address with a bad name, tag or digest.
+    Raises InvalidReferenceError if it is such an address with a bad name, tag or digest.
     """
     name, separator, reference = path.rpartition("/manifests/")
     if not separator or "/" in reference:

@@ -167,7 +167,7 @@ def _read_facts(body: bytes, media_type: str) -> ManifestFacts | str | None:
     None for a kind of manifest that is not ours to judge: the registry knows.
     """
     if len(media_type) > MAX_MEDIA_TYPE_LENGTH or find_bad_character(media_type):
-        return "The Content-Type is no media type."
+        return "The Content-Type is not a media type."
     kind = media_type.partition(";")[0].strip().lower()
     try:
         facts = read_manifest(body, media_type)
@@ -185,7 +185,7 @@ def _digest(body: bytes, reference: TagName | Digest) -> Digest:
     algorithm = reference.value.partition(":")[0] if isinstance(reference, Digest) else "sha256"
     if algorithm not in _HASHES:
         raise InvalidReferenceError(
-            "DIGEST_INVALID", f'Digests by "{algorithm}" are not known here; use sha256 or sha512.'
+            "DIGEST_INVALID", f'Digests by "{algorithm}" are not supported; use sha256 or sha512.'
         )
     return Digest(f"{algorithm}:{_HASHES[algorithm](body).hexdigest()}")
 

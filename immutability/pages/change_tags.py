@@ -1,4 +1,4 @@
-"""Change several tags at once: ask, change each by itself, and say what became of each."""
+"""Change several tags at once: ask, change each by itself, and report on each."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from immutability.pages.lock_questions import DeleteForm, ReasonForm
 from immutability.reading import read_policy
 from immutability.repository_tags import MUTABLE, ListedTag, find_tags_named
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
 

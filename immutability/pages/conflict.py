@@ -1,4 +1,4 @@
-"""Two versions of the settings side by side: what somebody else saved, and what is typed."""
+"""Two versions of the settings side by side: what someone else saved, and what is typed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ from immutability.preview import SettingsPreview, find_newest_tags, preview_sett
 from immutability.reading import read_policy
 from immutability.reconcile.jobs import find_count, find_inventory
 from workspaces.access import Permission
-from workspaces.callers import Access, identify_caller
+from workspaces.caller_access import Access, identify_caller
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 from workspaces.pages.access import HtmxRequest, workspace_page
@@ -73,7 +73,8 @@ def _show(request: HtmxRequest, access: Access) -> HttpResponse:
         policy = read_policy(access.workspace)
         return _render(request, access, SettingsForm.from_policy(policy), {"policy": policy})
     messages.warning(
-        request, "You were signed out, so nothing was saved. What you typed is here: save it again."
+        request,
+        "You were signed out, so nothing was saved. What you typed is still here: save it again.",
     )
     return _render(request, access, SettingsForm.from_post(typed))
 
@@ -100,12 +101,12 @@ def _save(
     except LocksWouldSuspendError as error:
         preview = preview_settings(access.workspace, form.to_draft())
         if preview.change.is_exact and not preview.change.count(Effect.SUSPENDED):
-            # Saving looks at the newest locks alone, and this at all of them.
+            # Saving only looks at the newest locks, and this at all of them.
             return _save(request, access, form, may_suspend_locks=True)
         question = _make_question(preview, error)
         return _render(request, access, form, {"question": question}, status=409)
     if policy.version == form.version:
-        messages.info(request, "There was nothing to save: these settings are in force already.")
+        messages.info(request, "Nothing to save: these settings are already in force.")
     else:
         messages.success(request, _describe_save(access, before, policy))
     if request.htmx:
@@ -132,7 +133,7 @@ def _describe_save(access: Access, before: Policy, after: Policy) -> str:
     ]
     sentences = [f"Saved: {after.protection.label}", changed, ", ".join(moved)]
     said = [f"{each[:1].upper()}{each[1:]}." for each in sentences if each]
-    return f"{' '.join(said)} In force for the very next push."
+    return f"{' '.join(said)} In force for the next push."
 
 
 def _make_question(preview: SettingsPreview, error: LocksWouldSuspendError) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def _render(
 
 
 def _find_adoption(access: Access, saved: Policy) -> Job | None:
-    """Return how far the locking of what was there already is; None where nothing is protected."""
+    """Return how far the locking of what was there already is; None if nothing is protected."""
     if saved.protection is Protection.NONE:
         return None
     return find_inventory(access.workspace)
@@ -194,7 +195,7 @@ _OPTIONS = (
 
 
 def _describe_newer(access: Access, form: SettingsForm, policy: Policy) -> dict[str, Any]:
-    """Say who saved what meanwhile, and how it differs from what is typed."""
+    """Say who saved what in the meantime, and how it differs from what is typed."""
     row = ContainerSettings.objects.filter(workspace=access.workspace).first()
     return {
         "policy": policy,

@@ -1,6 +1,6 @@
-"""What was typed, carried through sign-in: a session may be over when somebody saves.
+"""What was typed, carried through sign-in: a session may be over when someone saves.
 
-It travels in the address, signed: nobody else can fill in an admin's form.
+It travels in the address, signed: no one else can fill in an admin's form.
 """
 
 from urllib.parse import urlencode
@@ -30,7 +30,7 @@ _NAMES = (
 
 
 def lead_to_sign_in(request: HtmxRequest) -> HttpResponse:
-    """Send somebody whose session is over to sign-in, and from there back to what they typed."""
+    """Send someone whose session is over to sign-in, and from there back to what they typed."""
     kept = keep_typed(request.path, request.POST)
     back = f"{request.path}?{urlencode({'typed': kept})}" if kept else request.path
     address = f"{settings.LOGIN_URL}?{urlencode({'next': back})}"
@@ -45,7 +45,7 @@ def keep_typed(path: str, data: QueryDict) -> str:
 
 
 def read_typed(path: str, kept: str) -> QueryDict | None:
-    """Return what was typed on this page; None where this does not say, or said it long ago."""
+    """Return what was typed on this page; None if this does not say, or said it long ago."""
     try:
         made_for, typed = signing.loads(kept, salt=_SALT, max_age=MAX_KEPT_SECONDS)
     except signing.BadSignature:

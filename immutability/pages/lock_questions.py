@@ -39,7 +39,7 @@ from immutability.policy.protection import LockState
 from immutability.reading import read_policy
 from immutability.repository_tags import COVERED, MUTABLE, find_sharing, find_tag
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
@@ -64,10 +64,10 @@ class ReasonForm(forms.Form):
 
 
 class DeleteForm(ReasonForm):
-    """What becomes of the name."""
+    """What happens to the name."""
 
     name_after = forms.ChoiceField(
-        label="What becomes of the name?",
+        label="What happens to the name?",
         widget=forms.RadioSelect,
         choices=[
             (NameAfter.RESERVE.value, "Reserve it: only the same image can come back"),
@@ -75,8 +75,8 @@ class DeleteForm(ReasonForm):
         ],
         initial=NameAfter.RESERVE.value,
         error_messages={
-            "required": "Choose what becomes of the name.",
-            "invalid_choice": "Choose what becomes of the name.",
+            "required": "Choose what happens to the name.",
+            "invalid_choice": "Choose what happens to the name.",
         },
     )
     field_order = ["name_after", "reason"]
@@ -89,7 +89,7 @@ class DeleteForm(ReasonForm):
 
 _AFTERWARDS = {
     NameAfter.RESERVE.value: "An admin can free the name later.",
-    NameAfter.FREE.value: "What pulls this tag may then get another image.",
+    NameAfter.FREE.value: "Anything that pulls this tag can then get another image.",
 }
 
 
@@ -99,12 +99,12 @@ class EmptyForm(forms.Form):
 
 @workspace_page(Permission.MANAGE_LOCKED_TAGS, "GET", "HEAD", "POST")
 def delete_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpResponse:
-    """Ask what becomes of the name, and why; then delete, free, or drop a claim."""
+    """Ask what happens to the name, and why; then delete, free, or drop a claim."""
     found = _find(access, lock_id)
     if found is None:
         return _say_gone(request, access)
     row, status = found
-    # What somebody agreed to was worded for the state that they were shown.
+    # What someone agreed to was worded for the state that they were shown.
     shown_state = request.POST.get("state", row.state)
     if shown_state != row.state:
         messages.error(request, f"This lock is now {row.state}; nothing was changed.")
@@ -161,11 +161,11 @@ def delete_unlocked_page(
     place = parse_tag_place(access, repository, tag)
     found = find_tag(access.workspace, *place, read_policy(access.workspace))
     if found is None:
-        return _say_gone(request, access, "This tag is gone already.")
+        return _say_gone(request, access, "This tag is already gone.")
     if found.lock is not None and request.method != "POST":
         there = reverse("delete-locked-tag", args=[access.workspace.slug, found.lock.id])
         return redirect(f"{there}?{urlencode({'next': _read_next(request, access)})}")
-    # What somebody agreed to was worded for the tag that they were shown.
+    # What someone agreed to was worded for the tag that they were shown.
     chosen = to_chosen(found) if request.method != "POST" else _read_chosen(request, place)
     # Only the delete of a protected tag is recorded.
     form = (ReasonForm if chosen.status == COVERED else EmptyForm)(
@@ -199,7 +199,7 @@ def _read_chosen(request: HtmxRequest, place: tuple[RepositoryName, TagName]) ->
     try:
         chosen = parse_chosen(request.POST.get("chosen", ""))
     except InvalidReferenceError as error:
-        raise BadRequest("This is no tag.") from error
+        raise BadRequest("This is not a tag.") from error
     # A tag with a lock has a question of its own, with a reason.
     if (chosen.repository, chosen.tag) != place or chosen.status not in (MUTABLE, COVERED):
         raise BadRequest("This is not the tag of this page.")

@@ -30,7 +30,7 @@ from immutability.policy.protection import Protection, cover
 from immutability.reading import read_policy
 from immutability.repository_tags import TAG_STATUSES, ListedTag
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
 from workspaces.search import MAX_SEARCH_LENGTH, TagSearch, parse_search
@@ -147,5 +147,5 @@ def _describe(page: LockedTagPage, sort: LockSort) -> str:
     order = "latest first" if sort is LockSort.NEWEST else "oldest first"
     shown = f"{count} tag{'' if count == 1 else 's'}, {order}"
     if not page.is_whole:
-        return f"{shown}; others are looked through on the next page"
+        return f"{shown}; the search continues on the next page"
     return f"{shown}, with more on the next page" if page.next_before else shown

@@ -8,7 +8,7 @@ from django.shortcuts import render
 
 from immutability.moved import Place, find_moved
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import REF_LENGTH, LockEvent
 from workspaces.log.sentences import tell

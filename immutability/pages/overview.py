@@ -17,7 +17,7 @@ from immutability.policy.protection import Policy, cover
 from immutability.reading import read_policy
 from immutability.reconcile.jobs import find_inventory
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.charts import BarChart, make_bar_chart
 from workspaces.log.figures import Week, count_week
 from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind

@@ -135,7 +135,7 @@ class PatternList:
     def advised_rows(self) -> list[tuple[Row, tuple[Advice, ...], str]]:
         """The rows of the editor, with what there is to know about each pattern, and what to use.
 
-        An error says already what is wrong. Where there are too many, nothing is said.
+        An error says already what is wrong. If there are too many, nothing is said.
         """
         if self._find_too_many():
             return [(row, (), "") for row in self.shown_rows]
@@ -155,7 +155,7 @@ class PatternList:
     def find_pattern_problem(self) -> str:
         """Return what is wrong with the first pattern that cannot be tried, or nothing.
 
-        Where there are too many, none of them is looked at.
+        If there are too many, none of them is looked at.
         """
         if too_many := self._find_too_many():
             return too_many
@@ -201,12 +201,12 @@ class PatternList:
             self._use_suggestion(number)
 
     def _add(self, name: str, pattern: str) -> None:
-        """Add a pattern, in a blank row where there is one, and put the focus there."""
+        """Add a pattern, in a blank row if there is one, and put the focus there."""
         row = next((row for row in self.rows if row.is_blank), None)
         if row is None:
             if not self.can_add:
                 self.error = (
-                    f"There are {self.kind.max_count} {self.kind.plural} already. Remove one to "
+                    f"There are already {self.kind.max_count} {self.kind.plural}. Remove one to "
                     "add another."
                 )
                 self.takes_focus = True
@@ -225,7 +225,7 @@ class PatternList:
             self.takes_focus = True
 
     def _move(self, number: int, place: int, way: str) -> None:
-        """Move a row; its button keeps the focus, or where it has none any more, the other one."""
+        """Move a row; its button keeps the focus or, if it is gone, the other one gets it."""
         row = self.rows.pop(number - 1)
         self.rows.insert(place - 1, row)
         if place == 1:

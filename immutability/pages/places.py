@@ -9,11 +9,11 @@ from containers.names import (
     parse_repository,
     parse_tag,
 )
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 
 
 def parse_repository_place(access: Access, repository: str) -> RepositoryName:
-    """Return the repository. Raises Http404 where it is nothing of the workspace."""
+    """Return the repository. Raises Http404 if it is nothing of the workspace."""
     try:
         name = parse_repository(repository)
     except InvalidReferenceError as error:
@@ -24,7 +24,7 @@ def parse_repository_place(access: Access, repository: str) -> RepositoryName:
 
 
 def parse_tag_place(access: Access, repository: str, tag: str) -> tuple[RepositoryName, TagName]:
-    """Return the repository and the tag. Raises Http404 where they are nothing of the workspace."""
+    """Return the repository and the tag. Raises Http404 if they are nothing of the workspace."""
     place = parse_repository_place(access, repository)
     try:
         return place, parse_tag(tag)

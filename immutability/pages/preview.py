@@ -13,7 +13,7 @@ from immutability.policy.preview import Effect, Group
 from immutability.policy.protection import PatternKind, PolicyException, Protection
 from immutability.preview import SettingsPreview, TagPlace, preview_settings
 from workspaces.access import Permission
-from workspaces.callers import Access, identify_caller
+from workspaces.caller_access import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.throttles import PREVIEWS_PER_CALLER, TooManyCallsError, count_call
 
@@ -64,7 +64,7 @@ class ShownPreview:
 
     @property
     def said(self) -> str:
-        """The preview in a sentence, for who does not see it change."""
+        """The preview in a sentence, for those who can't see it change."""
         said = [f"{each.number} {each.what} {each.rule}".strip() for each in self.effects]
         return "; ".join(said) or ("Saving changes no tag and no lock" if self.preview else "")
 
@@ -91,7 +91,7 @@ class ShownPreview:
 
 @workspace_page(Permission.CHANGE_SETTINGS, "POST")
 def preview_page(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Answer the live preview. What is wrong is an answer too, with status 200."""
+    """Answer the live preview. An error is an answer, too, with status 200."""
     form = SettingsForm.from_post(request.POST)
     shown = run_preview(form, access, identify_caller(request))
     context = {"access": access, "form": form, "shown": shown, "is_live": True}
@@ -119,7 +119,7 @@ def run_preview(
 ) -> ShownPreview:
     """Say what saving the form would do, whether or not it could be saved as it is.
 
-    Counts as a call of `caller`, and says so where there were too many.
+    Counts as a call of `caller`, and says so if there were too many.
     """
     if problem := form.find_pattern_problem():
         return ShownPreview(problem=problem)
@@ -186,7 +186,7 @@ _WORDS = {
 
 
 def _say_effect(group: Group) -> str:
-    """Return what becomes of the tags of a group; the name of its reason follows."""
+    """Return what happens to the tags of a group; the name of its reason follows."""
     words = _WORDS[group.effect][group.count != 1]
     is_suspended = group.effect is Effect.SUSPENDED
     match group.reason:

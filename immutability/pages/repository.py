@@ -1,4 +1,4 @@
-"""A repository's page: all of its tags, and what an admin can do to them."""
+"""A repository's page: all of its tags, and what an admin can do with them."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from immutability.repository_tags import (
     parse_place,
 )
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm
 from workspaces.search import MAX_SEARCH_LENGTH, parse_search
@@ -59,7 +59,7 @@ class TagFilterForm(FilterForm):
         try:
             return parse_place(self.cleaned_data["after"], sort)
         except ValueError as error:
-            raise forms.ValidationError("This is no place in the list.") from error
+            raise forms.ValidationError("This is not a position in the list.") from error
 
     def to_query(self) -> TagQuery:
         """Return what a valid form asks for."""

@@ -82,7 +82,7 @@ class SettingsForm:
             place.rows[number - 1].covers = tags
 
     def to_draft(self) -> Draft:
-        """Return the settings as typed. Raises ValueError where no option was chosen."""
+        """Return the settings as typed. Raises ValueError if no option was chosen."""
         return Draft(
             protection=Protection(self.protection),
             rules=tuple(PolicyRule(row.name, row.pattern) for row in self.rules.filled_rows),

@@ -17,7 +17,7 @@ from immutability.policy.protection import cover
 from immutability.reading import read_policy
 from immutability.repository_tags import find_sharing, find_tag
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.query import RefField
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
@@ -34,17 +34,19 @@ class MomentForm(FilterForm):
         error_messages={"invalid": "Enter a day like 2026-05-01."},
     )
     time = forms.TimeField(
-        required=False, widget=forms.TimeInput({"type": "time", "step": "1"}), help_text="or the end of the day"
+        required=False,
+        widget=forms.TimeInput({"type": "time", "step": "1"}),
+        help_text="or the end of the day",
     )
 
     before = RefField(widget=forms.HiddenInput)
     push = IdField()
 
     def clean(self) -> None:
-        """Refuse a day that has not come yet, and a time of no day."""
+        """Refuse a day in the future, and a time without a day."""
         on = self.cleaned_data.get("on")
         if on and on > timezone.now().date():
-            self.add_error("on", "That day has not come yet.")
+            self.add_error("on", "That day is in the future.")
         if self.cleaned_data.get("time") and not on and not self.has_error("on"):
             self.add_error("on", "Choose a day.")
 
@@ -71,7 +73,7 @@ class MomentForm(FilterForm):
 
 @workspace_page(Permission.VIEW_TAG_EVENTS)
 def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) -> HttpResponse:
-    """Tell the whole story of a tag. One that nothing is known of is a page too, that says so."""
+    """Tell the whole story of a tag. An unknown tag has a page, too, that says so."""
     where, name = parse_tag_place(access, repository, tag)
     policy = read_policy(access.workspace)
     found = find_tag(access.workspace, where, name, policy)

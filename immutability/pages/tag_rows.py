@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from containers.connection import find_registry
 from immutability.actions.tags import find_actions, to_chosen
 from immutability.repository_tags import ListedTag
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Chip:
 
 
 def make_rows(request: HttpRequest, access: Access, tags: Iterable[ListedTag]) -> list[TagRow]:
-    """Return the tags as rows; nobody but an admin can do anything to them."""
+    """Return the tags as rows; only an admin can do anything to them."""
     has_registry = find_registry() is not None
     return [
         TagRow(

@@ -21,7 +21,7 @@ from immutability.policy.protection import (
 from immutability.policy.tester import PatternMatch, SampleResult, find_sample_problem, try_samples
 from immutability.reading import read_policy
 from workspaces.access import Permission
-from workspaces.callers import Access, identify_caller
+from workspaces.caller_access import Access, identify_caller
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.throttles import TESTER_PER_CALLER, TooManyCallsError, count_call
 
@@ -31,7 +31,7 @@ class ShownSample:
     """A sample tag as the page shows it: the matched part marked, and what decides.
 
     `by` names the rows that match, `names` says what they are called, and `was` what the saved
-    settings say, where that is something else. `problem` says why it is no tag.
+    settings say, where that is something else. `problem` says why it is not a tag.
     """
 
     before: str
@@ -69,7 +69,7 @@ class Tester:
 
     @property
     def invalid(self) -> list[ShownSample]:
-        """The samples that are no tags."""
+        """The samples that are not tags."""
         return [each for each in self.samples if each.problem]
 
     @property
@@ -80,7 +80,7 @@ class Tester:
 
 @workspace_page(Permission.CHANGE_SETTINGS, "POST")
 def try_patterns(request: HtmxRequest, access: Access) -> HttpResponse:
-    """Answer the live tester. An invalid pattern is an answer too, with status 200.
+    """Answer the live tester. An invalid pattern is an answer, too, with status 200.
 
     So is "too many tests". The answer also says what of the form is not saved.
     """
@@ -95,7 +95,7 @@ def try_patterns(request: HtmxRequest, access: Access) -> HttpResponse:
 def run_tester(form: SettingsForm, saved: Policy, caller: str) -> Tester:
     """Try the form's sample tags, if there are any, and compare with what is saved.
 
-    Counts as a call of `caller`, and says so where there were too many.
+    Counts as a call of `caller`, and says so if there were too many.
     """
     samples = [line.strip() for line in form.sample_tags.splitlines() if line.strip()]
     if bad_sample := find_sample_problem(samples):
@@ -190,7 +190,7 @@ class _Showing:
     def _explain_part(self, each: PatternMatch, sample: str) -> str:
         """Return the hint for a pattern that matches only a part of a sample.
 
-        For an empty part it doesn't advise ^ and $: `^x*$` in place of `x*` would match almost no
+        For an empty part it doesn't advise ^ and $: `^x*$` instead of `x*` would match almost no
         tag.
         """
         row = self._name_rows((each,))
@@ -212,7 +212,7 @@ def _matches_that_count(result: SampleResult) -> tuple[PatternMatch, ...]:
 def _name_place(policy: Policy, coverage: Coverage) -> str:
     """Return what decided on a tag: a rule or an exception by its place, or all tags.
 
-    Nothing where no pattern matched: that is where everybody begins.
+    Nothing where no pattern matched: that is where everyone begins.
     """
     reason: NamedPattern | None = coverage.rule or coverage.exception
     if reason is None:

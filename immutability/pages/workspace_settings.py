@@ -10,7 +10,7 @@ from django.shortcuts import render
 from containers.connection import find_registry
 from immutability.reading import read_policy
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.models import Membership
 from workspaces.pages.access import HtmxRequest, workspace_page
 

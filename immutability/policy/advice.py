@@ -132,7 +132,7 @@ _CAUSES = (
 
 
 def _find_cause(pattern: str, analysis: Analysis, kind: PatternKind) -> str:
-    """Return why no tag matches, or "" where there is more than one reason."""
+    """Return why no tag matches, or "" if there is more than one reason."""
     if analysis.automaton is None or analysis.tree is None:
         return ""
     if has_variable(pattern):
@@ -167,7 +167,7 @@ def _explain_foreign(pattern: str, parts: Iterable[object], kind: PatternKind) -
     if literals[:1] == ["/"] and pattern.startswith("/"):
         return "leave out the slashes around it."
     if "!" in literals and kind is PatternKind.EXCEPTION:
-        return "a pattern has no way to say which tags it does not match."
+        return "a pattern cannot say which tags it does not match."
     for characters, explanation in _FOREIGN:
         if found := next((literal for literal in literals if literal in characters), ""):
             return explanation.format(found)
@@ -185,7 +185,7 @@ _FOREIGN = (
     ("+", "a tag has no +. Helm writes it as _."),
     (
         "/:",
-        "a tag has no / and no :. Write the tag alone, without the repository.",
+        "a tag has no / or :. Write the tag alone, without the repository.",
     ),
     (
         "!",
@@ -197,7 +197,7 @@ _FOREIGN = (
 
 
 def _read_literal(pattern: str, leaf: Leaf) -> str:
-    """Return the character that `leaf` stands for, also where it stands in brackets, or ""."""
+    """Return the character that `leaf` stands for, also in brackets, or ""."""
     in_brackets = re.fullmatch(r"\[([^\\])\]", pattern[leaf.start : leaf.end])
     return in_brackets[1] if in_brackets else leaf.literal
 
@@ -205,7 +205,7 @@ def _read_literal(pattern: str, leaf: Leaf) -> str:
 def _explain_character(character: str) -> str:
     if character.isascii():
         return f'a tag has no {character}, only letters, digits, "_", "." and "-".'
-    name = unicodedata.name(character, "a character without a name").lower()
+    name = unicodedata.name(character, "an unnamed character").lower()
     if character.isalpha():
         name = name.capitalize()
     return (

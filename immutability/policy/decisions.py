@@ -1,4 +1,4 @@
-"""The decisions: may this push, or this delete, go ahead, and what has to happen first?
+"""The decisions: can this push, or this delete, go ahead, and what has to happen first?
 
 Pure. Each is made while the tag's record is held, from what the record, the lock and the policy say
 in that moment. An answer is a value; an exception means that the question could not be answered,
@@ -75,7 +75,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class PushDecision:
-    """What one tag of a push has to do, decided while its record is held.
+    """What a push has to do for one tag, decided while its record is held.
 
     `adopt` is what the registry has already under the tag, to be locked before anything else.
     `stray` is what has to pass, where the push waits for one. `shown` says that a look showed the
@@ -100,7 +100,7 @@ def decide_push(
 ) -> PushDecision:
     """Decide a push of `digest` under a tag.
 
-    `look` is None where there was none since the record last changed. `is_check` is a registry that
+    `look` is None if there was none since the record last changed. `is_check` is a registry that
     asks: what it is told to be unchanged, it writes itself.
     """
 
@@ -146,7 +146,7 @@ def _decide_in_flight(record: RecordFacts, lock: Lock | None, digest: Digest) ->
 def _decide_without_lock(
     coverage: Coverage, record: RecordFacts, digest: Digest, look: Look | None
 ) -> PushDecision:
-    """Lock what is there already, if anything is; the push is decided by that lock."""
+    """Lock what is already there, if anything; that lock then decides the push."""
     stray = record.stray
     if stray and stray.digest != digest:
         return PushDecision(Step.WAIT, coverage, stray=stray)
@@ -215,7 +215,7 @@ def decide_delete(
     *,
     is_admin: bool,
 ) -> DeleteDecision:
-    """Decide the delete of a tag: what a lock in force holds is for admins alone."""
+    """Decide the delete of a tag: only admins can delete what a lock in force holds."""
 
     def step(step: DeleteStep, stray: Stray | None = None) -> DeleteDecision:
         return DeleteDecision(step, coverage, stray=stray)

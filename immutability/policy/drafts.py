@@ -1,4 +1,4 @@
-"""Container settings as somebody typed them, and what is wrong with them. No Django.
+"""Container settings as someone typed them, and what is wrong with them. No Django.
 
 Form and API both check here, so a person reads the same words from either.
 """
@@ -32,7 +32,7 @@ NO_RULES = "Add a rule, or choose No tags are protected."
 
 @dataclass(frozen=True)
 class Draft:
-    """Container settings that nobody has checked or saved yet."""
+    """Container settings that no one has checked or saved yet."""
 
     protection: Protection
     rules: tuple[PolicyRule, ...] = ()
@@ -60,7 +60,7 @@ class ProblemCode(StrEnum):
     MATCHES_NO_TAG = "matches_no_tag"
 
 
-# What only saving refuses: rules may be tried before they are of use.
+# What only saving refuses: rules can be tested before they are useful.
 NOT_YET_USEFUL = (ProblemCode.NO_RULES, ProblemCode.MATCHES_NO_TAG)
 
 
@@ -95,7 +95,7 @@ class PlacedAdvice:
 def find_draft_problems(draft: Draft) -> list[DraftProblem]:
     """Return everything that is wrong with `draft`; an empty list means that it can be saved.
 
-    Where there are too many rules or exceptions, none of them is looked at.
+    If there are too many rules or exceptions, none of them is looked at.
     """
     policy = draft.to_policy()
     too_many = [
@@ -144,7 +144,7 @@ def find_advice(policy: Policy) -> list[PlacedAdvice]:
 
 
 def advise_typed(pattern: str, kind: PatternKind) -> tuple[Advice, ...]:
-    """Return what there is to know about a pattern as typed; nothing where it cannot be used."""
+    """Return what there is to know about a pattern as typed; nothing if it cannot be used."""
     return () if not pattern or describe_bad_pattern(pattern) else advise(pattern, kind)
 
 

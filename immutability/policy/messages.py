@@ -14,10 +14,10 @@ _CANNOT_DELETE = "cannot be deleted because the tag is immutable"
 
 @dataclass(frozen=True)
 class LockFacts:
-    """What is told of the lock that stands in the way. Empty text means: not known.
+    """What to say about the conflicting lock. Empty text means: not known.
 
-    `coverage` is what covers the tag now, or None where that is not told. `pushed_by` and
-    `deleted_by` are as they are shown.
+    `coverage` is what covers the tag now, or None to leave that out. `pushed_by` and `deleted_by`
+    are as they are shown.
     """
 
     workspace: str
@@ -60,8 +60,8 @@ def describe_refused_push(
 def _describe_reserved_name(facts: LockFacts, pushed: Digest | None, link: str) -> str:
     """Return the line for a push under the name of a deleted tag.
 
-    Without the words that tools take for "is there already": the tag is gone, so a pipeline that
-    went on without an image would end well.
+    Without the words that tools read as "already pushed": the tag is gone, so a pipeline would
+    succeed without an image.
     """
     who = f" ({facts.deleted_by})" if facts.deleted_by else ""
     when = f" on {format_time(facts.deleted_at)}" if facts.deleted_at else ""
@@ -79,7 +79,7 @@ def _describe_reserved_name(facts: LockFacts, pushed: Digest | None, link: str) 
 
 
 def describe_refused_delete(facts: LockFacts, link: str = "") -> str:
-    """Return the line for a delete that is refused to everyone but admins."""
+    """Return the line for a delete that is refused to everyone except admins."""
     return _join(
         [
             f'tag "{facts.tag}" of {facts.repository} {_CANNOT_DELETE}: {_state(facts)}',
@@ -117,7 +117,7 @@ def _state(facts: LockFacts) -> str:
 
 
 def _protection(coverage: Coverage | None) -> str:
-    """Return by what the tag is protected now."""
+    """Return what protects the tag now."""
     if coverage is None:
         return ""
     if coverage.rule is not None:

@@ -174,11 +174,11 @@ _EXPLANATIONS = {
     "missing ]": 'The bracket opened in "{fragment}" is not closed. Add a ].',
     "missing )": 'A parenthesis in "{fragment}" is not closed. Add a ), or write \\( to match one.',
     "unexpected )": (
-        'There is a ) too many in "{fragment}". Remove it, or write \\) to match one.'
+        'There is one ) too many in "{fragment}". Remove it, or write \\) to match one.'
     ),
     "trailing \\": "The pattern ends with a single backslash. Remove it.",
     "no argument for repetition operator": (
-        'There is nothing before "{fragment}" that it could repeat. Write .* for any text; '
+        '"{fragment}" has nothing before it to repeat. Write .* for any text; '
         "otherwise put a character or a group in front."
     ),
     "invalid repetition size": (

@@ -59,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Repeat:
-    """A part that comes from `least` to `most` times; `most` is None where there is no limit."""
+    """A part that repeats from `least` to `most` times; `most` is None if there is no limit."""
 
     item: "Node"
     least: int

@@ -47,7 +47,7 @@ class Pattern:
     """A compiled pattern."""
 
     def __init__(self, text: str) -> None:
-        """Compile `text`. Raises PatternError where RE2 refuses it."""
+        """Compile `text`. Raises PatternError if RE2 refuses it."""
         options = re2.Options()
         options.log_errors = False
         options.max_mem = MAX_PATTERN_MEMORY_BYTES
@@ -56,13 +56,13 @@ class Pattern:
         except re2.error as error:
             raise PatternError(explain(text, _reason_of(error))) from error
         except UnicodeEncodeError as error:
-            raise PatternError("The pattern has a character that is no valid Unicode.") from error
+            raise PatternError("The pattern has a character that is not valid Unicode.") from error
         self.text = text
 
     def find(self, tag: str) -> Match | None:
-        """Return the first match in `tag`, or None where there is none.
+        """Return the first match in `tag`, or None if there is none.
 
-        Raises PatternEvaluationError where RE2 fails, which is not the same as no match.
+        Raises PatternEvaluationError if RE2 fails, which is not the same as no match.
         """
         try:
             found = self._compiled.search(tag)
@@ -122,7 +122,7 @@ class PatternSet:
 
 
 def _compile_set(texts: Sequence[str]) -> "re2.Set | None":
-    """Return the set of these patterns, or None where RE2 cannot take them together.
+    """Return the set of these patterns, or None if RE2 cannot take them together.
 
     Its first pattern matches every tag.
     """

@@ -66,7 +66,7 @@ class PatternCount:
 
 @dataclass(frozen=True)
 class Preview:
-    """What saving would do; where `is_exact` is false, at least that.
+    """What saving would do; if `is_exact` is false, at least that.
 
     `newly_covered` are the names that the draft covers and the saved settings do not.
     """
@@ -100,10 +100,10 @@ def preview_change(
     is_whole: bool = True,
     is_time_over: Callable[[], bool] = lambda: False,
 ) -> Preview:
-    """Say what saving `after` in place of `before` does to these tags, each name once.
+    """Say what saving `after` instead of `before` does to these tags, each name once.
 
-    `is_whole` says that there are no others. Stops where the time is over. Raises PatternError or
-    PatternEvaluationError where a rule cannot be evaluated.
+    `is_whole` says that there are no others. Stops when the time is up. Raises PatternError or
+    PatternEvaluationError if a rule cannot be evaluated.
     """
     typed = (*after.rules, *after.exceptions)
     patterns = sorted({each.pattern for each in (*_list_in_force(before), *typed)})

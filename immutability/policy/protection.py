@@ -1,7 +1,7 @@
-"""The decision: may this push, or this delete, go ahead? Pure: no Django, no database, no clock.
+"""The decision: can this push, or this delete, go ahead? Pure: no Django, no database, no clock.
 
 Gate, API and pages all decide here. An answer is a value; an exception means that the question
-could not be answered, and whoever asked refuses.
+could not be answered, and the caller refuses.
 """
 
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ Matching = list[tuple[Named, Match]]
 def cover(policy: Policy, tag: TagName) -> Coverage:
     """Say whether `policy` covers `tag`.
 
-    Raises PatternError or PatternEvaluationError where a rule or an exception cannot be evaluated:
+    Raises PatternError or PatternEvaluationError if a rule or an exception cannot be evaluated:
     that is not "no match", so nothing may be allowed on it.
     """
     return cover_matched(
@@ -183,7 +183,7 @@ class Lock:
 
 
 class Outcome(StrEnum):
-    """What becomes of a push, or would become of it."""
+    """What happens, or would happen, to a push."""
 
     UNPROTECTED = "unprotected"
     FREE = "free"
@@ -200,7 +200,7 @@ class Outcome(StrEnum):
 
 
 class DeleteOutcome(StrEnum):
-    """What becomes of the delete of a tag."""
+    """What happens to the delete of a tag."""
 
     NOT_LOCKED = "not_locked"
     SUSPENDED = "suspended"

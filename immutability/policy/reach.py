@@ -89,7 +89,7 @@ class Automaton:
     steps: int = 0
 
     def count_steps(self, steps: int = 1) -> None:
-        """Note that steps were made. Raises TooComplexError where there were too many."""
+        """Note that steps were made. Raises TooComplexError if there were too many."""
         self.steps += steps
         if self.steps > MAX_STEPS:
             raise TooComplexError
@@ -144,7 +144,7 @@ def _add_repeat(automaton: Automaton, item: Node, least: int, most: int | None, 
 
 
 def find_matching_tag(automaton: Automaton, grammar: Grammar = TAGS) -> str | None:
-    """Return a short tag that the pattern matches, or None where there is none.
+    """Return a short tag that the pattern matches, or None if there is none.
 
     With a relaxed grammar the text may be no tag, and "?" stands for a character that no tag has.
     Raises TooComplexError.

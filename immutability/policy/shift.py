@@ -36,7 +36,7 @@ def is_covered_by_both(before: Policy, after: Policy, tag: str) -> tuple[bool, b
 
 
 def covers_the_same(before: Policy, after: Policy) -> bool:
-    """Whether both cover the same tags, by what they say alone."""
+    """Whether both certainly cover the same tags, judging only by the settings."""
     return _describe_coverage(before) == _describe_coverage(after)
 
 

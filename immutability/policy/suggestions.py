@@ -1,7 +1,7 @@
 """What was probably meant by a pattern that RE2 refuses or that cannot do its job. No Django.
 
 A suggestion is a pattern that compiles, matches some tags but not all, and has no part that cannot
-match. It is only ever shown, never used in place of what was typed.
+match. It is only ever shown, never used instead of what was typed.
 """
 
 import re
@@ -24,7 +24,7 @@ _LOOKALIKES = str.maketrans(
 def suggest_correction(text: str) -> str:
     """Return what was probably meant by a pattern that does not compile or matches no tag.
 
-    Returns "" where there is nothing to suggest. Corrections are added up until one is enough.
+    Returns "" if there is nothing to suggest. Corrections are added up until one is enough.
     """
     current = text
     for correct in _CORRECTIONS:
@@ -58,7 +58,7 @@ def suggest_glob(text: str) -> str:
 
 
 def suggest_escaped_dots(text: str, analysis: Analysis) -> str:
-    """Return `text` with a backslash before each dot between digits, or "" where there is none."""
+    """Return `text` with a backslash before each dot between digits, or "" if there is none."""
     if analysis.tree is None:
         return ""
     dots = [dot for node in walk(analysis.tree) for dot in _find_dots_between_digits(text, node)]
@@ -156,7 +156,7 @@ def _drop_repository(text: str) -> str:
 
 
 def _move_anchors(text: str) -> str:
-    """Put ^ first and $ last. A $ that begins the name of a variable is left alone."""
+    """Put ^ first and $ last. A $ that begins the name of a variable stays."""
     if has_variable(text):
         return text
     begins = "^" if re.search(r"(?<!\\)(?<!\[)\^", text) else ""

@@ -50,7 +50,7 @@ class PatternMatch:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """What would become of one sample tag; `problem` says why it is no tag at all, else empty.
+    """What would happen to one sample tag; `problem` says why it is not a valid tag, or is "".
 
     `rules` and `exceptions` are those that match, whether or not they count under the protection.
     """
@@ -69,7 +69,7 @@ class SampleResult:
 def try_samples(policy: Policy, samples: list[str]) -> list[SampleResult]:
     """Say for each sample whether its first push would be locked, and what matches it.
 
-    Raises PatternError or PatternEvaluationError where a rule or an exception cannot be evaluated.
+    Raises PatternError or PatternEvaluationError if a rule or an exception cannot be evaluated.
     """
     return [_try_sample(policy, sample) for sample in samples]
 
@@ -97,7 +97,7 @@ def _list_matches(matching: Matching[Named], tag: TagName) -> tuple[PatternMatch
 
 
 def _suggest_tag(sample: str) -> str:
-    """Return what to try in place of a sample that is no tag, as a sentence, or ""."""
+    """Return what to try instead of a sample that is not a tag, as a sentence, or ""."""
     if "+" in sample and _is_tag(as_tag := sample.replace("+", "_")):
         return f" Helm writes + as _: try {as_tag}."
     alone = sample[max(sample.rfind("/"), sample.rfind(":")) + 1 :]

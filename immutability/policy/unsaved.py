@@ -57,7 +57,7 @@ def _name_change(saved: Sequence[NamedPattern], row: NamedPattern, place: int | 
 
 
 def describe_unsaved(saved: Policy, draft: Policy) -> str:
-    """Return what is not saved yet, such as "1 rule added, 1 edited", or "" where all is."""
+    """Return what is not saved yet, such as "1 rule added, 1 edited", or "" if all is."""
     parts: list[str] = []
     if draft.protection is not saved.protection:
         parts.append("protection changed")

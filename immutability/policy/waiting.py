@@ -1,4 +1,4 @@
-"""What somebody reads who has to wait: what for, and for how long. No Django."""
+"""What to tell someone who has to wait: what for, and how long. No Django."""
 
 import math
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ def describe_push_in_flight(repository: str, tag: str, pushed: str) -> str:
     """Return the line for a push or delete that meets another push of the same tag."""
     image = f", as {pushed}" if pushed else ""
     return (
-        f'tag "{tag}" of {repository} is being pushed at this moment{image}. '
+        f'tag "{tag}" of {repository} is being pushed right now{image}. '
         f"Try again in {RETRY_AFTER_SECONDS} seconds."
     )
 
@@ -25,7 +25,7 @@ def describe_push_in_flight(repository: str, tag: str, pushed: str) -> str:
 def describe_delete_in_flight(repository: str, tag: str) -> str:
     """Return the line for a push or delete that meets a delete of the same tag."""
     return (
-        f'tag "{tag}" of {repository} is being deleted at this moment. '
+        f'tag "{tag}" of {repository} is being deleted right now. '
         f"Try again in {RETRY_AFTER_SECONDS} seconds."
     )
 

@@ -71,7 +71,7 @@ def check_push(
     """Decide a push and write what follows from it. A push that would have to wait is told so.
 
     `actor` pushes, and `caller` asks: its idempotency keys are its own. Raises TryAgainError,
-    PatternError or PatternEvaluationError where nothing could be decided, and ConflictError where
+    PatternError or PatternEvaluationError if nothing could be decided, and ConflictError if
     an idempotency key was used for another push or its claim has ended.
     """
     for _ in range(_MAX_TRIES):
@@ -125,9 +125,10 @@ def _read(check: PushCheck, registry: RegistryClient | None) -> PushPlan:
 def end_strays(
     records: Iterable[TagRecord], now: datetime, registry: RegistryClient | None
 ) -> bool:
-    """End the strays that can land no more; return whether that has changed anything.
+    """End the strays that can no longer land; return whether that has changed anything.
 
-    A registry that hangs takes half a minute for each: some seconds later, none is begun.
+    A registry that hangs takes half a minute for each: after a few seconds, no further one is
+    started.
     """
     over = [each.id for each in records if each.stray_until and each.stray_until <= now]
     ends_at = time.monotonic() + MAX_WAIT_SECONDS
@@ -140,9 +141,9 @@ def end_strays(
 
 
 def _prefer_told(check: PushCheck, plan: PushPlan, registry: RegistryClient | None) -> PushPlan:
-    """Without a registry to look at, go by what the caller tells of a tag that has no lock.
+    """Without a registry to look at, use what the caller says about a tag that has no lock.
 
-    A record says then only what was allowed last. Nothing of this is saved.
+    A record then only says what was allowed last. None of this is saved.
     """
     if registry is not None or check.current is NOT_TOLD:
         return plan
@@ -155,9 +156,9 @@ def _prefer_told(check: PushCheck, plan: PushPlan, registry: RegistryClient | No
 def _look(
     check: PushCheck, plan: PushPlan, registry: RegistryClient | None
 ) -> dict[TagName, TakenLook]:
-    """Return what the registry has under the tags of which nothing is known.
+    """Return what the registry has under the unknown tags.
 
-    Raises TryAgainError where it does not say.
+    Raises TryAgainError if it does not say.
     """
     looks = {}
     for tag in plan.tags_with(Step.LOOK):
@@ -207,7 +208,7 @@ def _decide(
     actor: Actor,
     caller: Actor,
 ) -> PushAnswer | None:
-    """Answer, and write what follows; None where the registry has to be looked at first."""
+    """Answer, and write what follows; None if the registry has to be looked at first."""
     if (claim := _find_claim(check, caller)) is not None:
         return _answer_again(check, held, claim)
     if held.is_refused:
@@ -302,7 +303,7 @@ def _find_claim(check: PushCheck, caller: Actor) -> Claim | None:
 
 
 def _answer_again(check: PushCheck, held: PushPlan, claim: Claim) -> PushAnswer:
-    """Return the answer that the claim's begin got. Raises ConflictError where it can't be."""
+    """Return the answer that the claim's begin got. Raises ConflictError if it can't be."""
     push = check.push
     asked = (push.repository.name, sorted(tag.name for tag in push.tags), push.digest.value)
     if asked != (claim.repository, sorted(claim.tags), claim.digest):
@@ -328,7 +329,7 @@ def _answer(
     refusal: Refusal | None = None,
     claim: ClaimAnswer | None = None,
 ) -> PushAnswer:
-    """Return the answer on each tag; `reached` is what became of those that are claimed."""
+    """Return the answer on each tag; `reached` is what happened to those that are claimed."""
     tags = []
     for tag, decision in plan.decisions.items():
         row = plan.locks.get(tag)

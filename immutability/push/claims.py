@@ -16,7 +16,7 @@ from workspaces.access import Actor
 def confirm_claim(claim: Claim, *, actor: Actor) -> list[str]:
     """The caller's write has landed: lock its tags, and return those that are locked to its image.
 
-    Saying it again changes nothing. Raises ConflictError where the claim ended another way.
+    Saying it again changes nothing. Raises ConflictError if the claim ended another way.
     """
     _settle(claim, Result.LANDED, Claim.Outcome.CONFIRMED, actor)
     locked = LockedTag.objects.filter(
@@ -34,7 +34,7 @@ def abandon_claim(claim: Claim, *, actor: Actor) -> None:
     """The caller definitely did not write: its tags go back to what they were.
 
     It is given up, as if the registry had refused it, so that nothing sends it again. Saying it
-    again changes nothing. Raises ConflictError where the claim ended another way.
+    again changes nothing. Raises ConflictError if the claim ended another way.
     """
     _settle(claim, Result.REFUSED, Claim.Outcome.ABANDONED, actor)
 
@@ -48,4 +48,4 @@ def _settle(claim: Claim, result: Result, outcome: Claim.Outcome, actor: Actor) 
     if not still_open.update(outcome=outcome):
         claim.refresh_from_db(fields=["outcome"])
         if claim.outcome != outcome:
-            raise ConflictError(f"This claim has ended already: it was {claim.outcome}.")
+            raise ConflictError(f"This claim has already ended: it was {claim.outcome}.")

@@ -45,7 +45,7 @@ _NEVER_TAKEN = {
 class ManifestPush:
     """A manifest on its way in: its bytes as they came, and the tags that it is to have.
 
-    With `is_by_digest` the reference is the digest, and the tags, if any, stand in the query.
+    With `is_by_digest` the reference is the digest, and any tags are in the query.
     `facts` is None for a kind of manifest that Taglock cannot read. `confirm` asks, within the
     hold, whether its actor may still push. It raises PermissionRevokedError.
     """
@@ -105,7 +105,7 @@ def push_manifest(
 ) -> RegistryAnswer | Refusal:
     """Decide a push and carry it out; return the registry's answer, or the refusal.
 
-    A push that meets another write of one of its tags waits for it, some seconds at most. Raises
+    A push that meets another write of one of its tags waits for it, a few seconds at most. Raises
     TryAgainError, PatternError or PatternEvaluationError where nothing could be decided,
     PermissionRevokedError, and database errors as they come: the client is told to try again.
     """
@@ -120,7 +120,7 @@ def _push(
         return _push_by_digest(push, registry)
     # 1. Read, to choose the way.
     plan = read_plan(push.question, looks)
-    # 2. Look at the tags of which nothing is known.
+    # 2. Look at the unknown tags.
     if to_look := plan.tags_with(Step.LOOK):
         looks |= _look(plan, to_look, registry)
         plan = plan.decide_again(looks)
@@ -163,9 +163,9 @@ def _look(
 def _store(
     push: ManifestPush, plan: PushPlan, registry: RegistryClient
 ) -> _Stored | RegistryAnswer | Refusal | NotYet | None:
-    """Store the manifest where a tag is to be claimed, or is at it already; None where none is.
+    """Store the manifest where a tag is to be claimed, or is at it already; None if none is.
 
-    Returns the registry's refusal where it does not take the manifest. Raises TryAgainError where
+    Returns the registry's refusal where it does not take the manifest. Raises TryAgainError if
     it gives no answer. In both cases nothing is recorded.
     """
     if plan.is_refused or not plan.tags_with(Step.CLAIM, Step.POINT, Step.UNCHANGED):
@@ -184,7 +184,7 @@ def _store(
     answer = _put_by_digest(push, registry)
     if not answer.is_success:
         return answer
-    # Only of an index that the registry takes: others list what nobody has.
+    # Only of an index that the registry takes: others list what no one has.
     if (missing := _find_missing_below(push, registry)) is not None:
         return relay_missing_manifest(push.repository, push.digest, missing)
     return _Stored(revisions, answer)
@@ -231,7 +231,7 @@ def _find_missing_below(push: ManifestPush, registry: RegistryClient) -> Digest 
 
 
 def _put_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnswer:
-    """Store the manifest under its digest. Raises TryAgainError where the registry does not say."""
+    """Store the manifest under its digest. Raises TryAgainError if the registry does not say."""
     release_database()
     try:
         answer = registry.put_manifest(push.repository, push.digest, push.body, push.media_type)
@@ -293,7 +293,7 @@ def _find_known(plan: PushPlan, stored: _Stored | None) -> Collection[Digest]:
 
 
 def _describe(push: ManifestPush, *, is_there: bool) -> Manifest | None:
-    """Return the row of a new manifest; None where it lists others, which have rows of their own.
+    """Return the row of a new manifest; None if it lists others, which have rows of their own.
 
     It is there if it was just stored: until it has a row, no delete of it can begin.
     """
@@ -331,7 +331,7 @@ def _point(push: ManifestPush, claimed: _Claimed, registry: RegistryClient) -> d
 def _answer(
     push: ManifestPush, results: Mapping[TagName, Sent], *, is_ours: bool
 ) -> RegistryAnswer | Refusal:
-    """Return what the client is told: 201 only if all tags landed and nobody else settled them."""
+    """Return what the client is told: 201 only if all tags landed and no one else settled them."""
     if not is_ours:
         raise TryAgainError("Taglock was delayed, and others have decided on the tag since")
     for result in (Result.NO_ANSWER, Result.REFUSED, Result.NOT_SENT):

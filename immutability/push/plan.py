@@ -34,7 +34,7 @@ from workspaces.models import Workspace
 class PushQuestion:
     """A push of one image under some tags, which are distinct and sorted.
 
-    `children` are the manifests that the pushed one lists; None where only the database may know.
+    `children` are the manifests that the pushed one lists; None if only the database may know.
     With `is_check` it is a registry that asks before it writes.
     """
 
@@ -153,7 +153,7 @@ class PushPlan:
 
     @property
     def open_delete_ends(self) -> datetime | None:
-        """When a delete of what the push needs can land no more; None where none is open."""
+        """When a delete of what the push needs can land no more; None if none is open."""
         ends = [writes.open_delete_ends(each, self.now) for each in self.manifests.values()]
         return max((each for each in ends if each), default=None)
 
@@ -327,7 +327,7 @@ def hold_plan(
             is_repository_known=plan.is_repository_known,
         )
         if not to_refuse and plan.lists_nothing_known:
-            # Unless somebody has described the manifest since it was read.
+            # Unless someone has described the manifest since it was read.
             writes.require_inserted(inserted, question.digest)
         manifests = writes.lock_manifests(*place, needed, inserted)
         records = writes.lock_records(*place, question.tags, inserted)

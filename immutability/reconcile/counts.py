@@ -30,7 +30,7 @@ from workspaces.log.models import LockEvent
 
 logger = logging.getLogger(__name__)
 
-# A worker turns to something else after so long, and goes on with the rest next time.
+# After this long, a worker turns to something else, and continues next time.
 RUN_SECONDS = 5.0
 MAX_COUNTS_PER_RUN = 100
 LOCKS_PER_PART = 5000
@@ -46,9 +46,9 @@ class _Save:
 
 
 def run_counts(seconds: float = RUN_SECONDS) -> int:
-    """Go on with what is to be counted, for about so long; return for how many saves it is done.
+    """Continue counting, for about this long; return for how many saves it is done.
 
-    What cannot be counted is left, and tried again after a while.
+    What cannot be counted is tried again later.
     """
     ends_at = time.monotonic() + seconds
     due = Job.objects.filter(kind=Job.Kind.COUNT, done_at__isnull=True, expires_at__lte=Now())
@@ -111,7 +111,7 @@ def _read_save(job: Job) -> _Save:
 
 @transaction.atomic
 def _finish(job: Job, save: _Save) -> None:
-    """Record what was counted. Raises LostLeaseError where somebody else has the job."""
+    """Record what was counted. Raises LostLeaseError if someone else has the job."""
     write_progress(job, lease=None, done_at=Now())
     job.refresh_from_db()
     append_event(

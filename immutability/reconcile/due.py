@@ -27,7 +27,7 @@ def reconcile_due(registry: RegistryClient | None, seconds: float = math.inf) ->
     """Reconcile the tags that need it; return on how many something has changed.
 
     Begins none after `seconds`. They come in no order, so that tags for which the registry gives no
-    answer do not keep the others waiting for ever.
+    answer do not keep the others waiting forever.
     """
     ends_at = time.monotonic() + seconds
     due = find_due(registry)
@@ -43,7 +43,7 @@ def reconcile_due(registry: RegistryClient | None, seconds: float = math.inf) ->
 def find_due(registry: RegistryClient | None) -> list[int]:
     """Return records with something that can be done now: some of each kind, at most.
 
-    An expired write, a stray that is over, a claim or a delete that nobody is at work on.
+    An expired write, a stray that is over, a claim or a delete that no one is working on.
     """
     records: list[QuerySet[TagRecord, int]] = [
         TagRecord.objects.filter(

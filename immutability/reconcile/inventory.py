@@ -44,7 +44,7 @@ _TURN_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Reading:
-    """What came of looking at some tags: how many were locked, and how many looks did not count."""
+    """The result of looking at some tags: how many were locked, how many looks did not count."""
 
     adopted_count: int = 0
     left_out_count: int = 0
@@ -166,7 +166,7 @@ def _learn(
 ) -> None:
     """Read what these manifests list, where it is not known.
 
-    What cannot be read now is left to the deletes that need it: a registry that hangs takes half a
+    Anything unreadable now is left to the deletes that need it: a registry that hangs takes half a
     minute for each.
     """
     if not find_unknown(workspace, repository, digests):
@@ -182,7 +182,7 @@ def finish_repository(
     """Note that a repository was read wholly, once each of its tags has been.
 
     Tags that are still unknown are looked at once more, some at most. Where one stays unknown, the
-    repository is not noted as read: nobody may take its tag for absent. Raises
+    repository is not noted as read: its tag must not count as absent. Raises
     RegistryUnavailableError.
     """
     tags = _find_unknown_tags(workspace, repository, MAX_TAGS_TRIED_AGAIN)
@@ -203,7 +203,7 @@ def require_listed(
 ) -> None:
     """Return if the records have every tag that the registry has in a repository.
 
-    Otherwise one page of the registry's tags is read. Raises TryAgainError where that is not all:
+    Otherwise one page of the registry's tags is read. Raises TryAgainError if that is not all:
     the job reads the rest.
     """
     is_listed = RepositoryRow.objects.filter(
@@ -256,7 +256,7 @@ def _describe_progress(workspace: Workspace, repository: RepositoryName) -> str:
 def _find_unknown_tags(
     workspace: Workspace, repository: RepositoryName, at_most: int
 ) -> list[TagName]:
-    """Return tags of which nothing is known: never shown, and nothing promised."""
+    """Return unknown tags: never shown, and nothing promised."""
     rows = TagRecord.objects.filter(
         workspace=workspace, repository=repository.name, shown_at__isnull=True, lock__isnull=True
     )

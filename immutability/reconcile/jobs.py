@@ -1,4 +1,4 @@
-"""Background work stands in rows: any worker may do the next piece, and no message is needed."""
+"""Background work is kept in rows: any worker can do the next piece, without a message."""
 
 import uuid
 from datetime import timedelta
@@ -12,21 +12,21 @@ from immutability.models import Job, LockedTag
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
-# A worker writes down how far it is after each batch, and has the job for so long again.
+# A worker records how far it is after each batch, and renews its lease for this long.
 JOB_LEASE = timedelta(minutes=2)
-# So many workspaces without a job get one at once.
+# This many workspaces without a job get one at once.
 MAX_JOBS_BEGUN = 1000
 
 
 class LostLeaseError(Exception):
-    """Another worker has the job, or it was asked for again."""
+    """Another worker has the job, or it was requested again."""
 
 
 # ---- ask -------------------------------------------------------------------------------------
 
 
 def ask_for_inventory(workspace: Workspace) -> None:
-    """Have everything that the registry has read, from the beginning, and what is covered locked.
+    """Order a full read of the registry, from the beginning, which locks what is covered.
 
     Within the transaction that covers it.
     """
@@ -36,7 +36,7 @@ def ask_for_inventory(workspace: Workspace) -> None:
 
 
 def ask_to_list(workspace: Workspace, repository: RepositoryName) -> None:
-    """Have a repository read: by the job that is at work, or by one that begins with it."""
+    """Order a read of a repository: by the running job, or by a new one that begins with it."""
     job, _ = Job.objects.get_or_create(
         workspace=workspace, kind=Job.Kind.INVENTORY, defaults=_from_beginning()
     )
@@ -46,7 +46,7 @@ def ask_to_list(workspace: Workspace, repository: RepositoryName) -> None:
 
 
 def ask_for_counts(workspace: Workspace, saved: LockEvent) -> None:
-    """Have the locks counted that a save suspends and resumes: those that are there now.
+    """Order a count of the locks that a save suspends and resumes: those that exist now.
 
     Within the transaction of the save, whose event is `saved`.
     """
@@ -59,13 +59,13 @@ def ask_for_counts(workspace: Workspace, saved: LockEvent) -> None:
 
 
 def find_count(workspace: Workspace) -> Job | None:
-    """Return how far the counting of locks for the latest save is; None where none are counted."""
+    """Return how far the counting of locks for the latest save is; None if none are counted."""
     counts = Job.objects.filter(workspace=workspace, kind=Job.Kind.COUNT, done_at=None)
     return counts.order_by("id").last()
 
 
 def find_inventory(workspace: Workspace) -> Job | None:
-    """Return how far the reading of what the registry has is; None where it was never begun."""
+    """Return how far the registry has been read; None if that was never started."""
     return Job.objects.filter(workspace=workspace, kind=Job.Kind.INVENTORY).first()
 
 
@@ -97,7 +97,7 @@ def _from_beginning() -> dict[str, Any]:
 
 
 def take_lease(job: Job) -> bool:
-    """Take the job's lease; return whether it was won. What is read of it then is its truth."""
+    """Take the job's lease; return whether it was won. What it reads afterwards is current."""
     lease = uuid.uuid4()
     is_mine = Job.objects.filter(id=job.id, done_at__isnull=True, expires_at__lte=Now()).update(
         lease=lease, expires_at=Now() + JOB_LEASE
@@ -108,11 +108,11 @@ def take_lease(job: Job) -> bool:
 
 
 def write_progress(job: Job, **changes: object) -> None:
-    """Write how far the job is. Raises LostLeaseError where somebody else has it."""
+    """Write how far the job is. Raises LostLeaseError if someone else has it."""
     if not Job.objects.filter(id=job.id, lease=job.lease).update(**changes):
         raise LostLeaseError
 
 
 def give_back_lease(job: Job) -> None:
-    """Leave the rest for the next time. Raises LostLeaseError where somebody else has it."""
+    """Leave the rest for the next time. Raises LostLeaseError if someone else has it."""
     write_progress(job, lease=None, expires_at=Now())

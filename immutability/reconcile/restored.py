@@ -45,7 +45,7 @@ def distrust_records() -> None:
 def settle_restored(registry: RegistryClient) -> int:
     """End what was in flight when the backup was made; return how many tags are settled.
 
-    Raises TryAgainError where the registry does not say what it has.
+    Raises TryAgainError if the registry does not say what it has.
     """
     due = TagRecord.objects.filter(
         Q(write_id__isnull=False, write_is_external=False)
@@ -83,7 +83,7 @@ def _settle(record_id: int, registry: RegistryClient) -> bool:
 
 @transaction.atomic
 def _end_write(record_id: int) -> TagRecord | None:
-    """Return the record without a write; None where a write of it may still land."""
+    """Return the record without a write; None if a write of it may still land."""
     record = writes.lock_record(record_id)
     _, now = read_policy_and_time(record.workspace)
     if record.write_is_external:

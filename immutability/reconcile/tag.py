@@ -53,7 +53,7 @@ def reconcile_record(record_id: int, registry: RegistryClient | None) -> bool:
 
 
 def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
-    """Look once the stray can land no more: what the registry shows is the truth."""
+    """Look once the stray can no longer land: what the registry shows is the truth."""
     look = None
     if registry is not None:
         look = look_at_tag(RepositoryName(record.repository), TagName(record.name), registry)
@@ -175,7 +175,7 @@ def _delete_again(record: TagRecord, row: LockedTag, registry: RegistryClient) -
 
 
 def _begin(record: TagRecord, row: LockedTag, kind: WriteKind) -> Write | None:
-    """Put the write in flight if the tag is still as it was read; None where it is not."""
+    """Put the write in flight if the tag is still as it was read; None if it is not."""
     repository, digest = RepositoryName(record.repository), Digest(row.digest)
     needed = sorted(find_descendants(record.workspace, repository, {digest}))
     write = writes.new_write(kind, digest if kind is WriteKind.PUSH else None)

@@ -25,7 +25,7 @@ from workspaces.models import Workspace
 
 logger = logging.getLogger(__name__)
 
-# A worker turns to something else after so long, and goes on with the rest next time.
+# After this long, a worker turns to something else, and continues next time.
 RUN_SECONDS = 5.0
 MAX_JOBS_PER_RUN = 100
 # A job's place behind every tag of its repository: no tag has this name.
@@ -35,10 +35,9 @@ _END = "~"
 def run_jobs(
     registry: RegistryClient, seconds: float = RUN_SECONDS, workspace: Workspace | None = None
 ) -> int:
-    """Work on what there is to do, of one workspace or of all, for about so long.
+    """Work on open jobs, of one workspace or of all, for about this long.
 
-    Returns how many jobs are done. What cannot be done now, since the registry gives no answer, is
-    left for the next time.
+    Returns how many jobs are done. What the registry gives no answer to is left for the next time.
     """
     ends_at = time.monotonic() + seconds
     begin_missing()
@@ -57,7 +56,7 @@ def run_jobs(
             continue
         except RegistryUnavailableError as error:
             logger.warning("inventory of %s: no answer (%s)", job.workspace.slug, error)
-            # The others would hear no more than this one.
+            # The others would get no answer, either.
             break
     return done
 
@@ -65,7 +64,7 @@ def run_jobs(
 def _read_registry(job: Job, registry: RegistryClient, ends_at: float) -> bool:
     """Read batch by batch; return whether everything is done.
 
-    Raises LostLeaseError, and RegistryUnavailableError where the registry gives no answer.
+    Raises LostLeaseError, and RegistryUnavailableError if the registry gives no answer.
     """
     try:
         for repository, tags in _iterate_batches(job, registry):
@@ -124,7 +123,7 @@ def _iterate_repository(
     """Yield a repository's tags in batches, then none.
 
     One whose tags the registry does not name, while it answers otherwise, is tried twice and then
-    passed over: the others have their turn. Raises RegistryUnavailableError where it is away.
+    passed over: the others have their turn. Raises RegistryUnavailableError if it is away.
     """
     for _ in range(2):
         try:

@@ -125,7 +125,7 @@ def test_the_log_is_searched_exported_and_signed_with_the_keyboard_alone(
     made = Checkpoint.objects.count()
     press(page.locator("main button").first)
     # The export has made one a moment ago.
-    expect(page.get_by_role("status").first).to_contain_text("still says what is there")
+    expect(page.get_by_role("status").first).to_contain_text("is still up to date")
     assert Checkpoint.objects.count() == made
 
 
@@ -151,7 +151,9 @@ def test_what_a_tag_pointed_at_is_asked_with_the_keyboard_alone(
     tab_to(page.locator("#id_on"))
     page.keyboard.type("03012020")
     page.keyboard.press("Enter")
-    expect(page.locator("#pointed")).to_contain_text("not known. The first record of the tag is of")
+    expect(page.locator("#pointed")).to_contain_text(
+        "not known. The first record of the tag is from"
+    )
 
 
 def test_local_times_are_in_the_titles_and_what_is_shown_stays_utc(

@@ -28,7 +28,7 @@ def test_somebody_is_invited_and_joins_with_the_keyboard_alone(
     type_into(page.get_by_label("Name or e-mail address"), "dana")
     choose(page.get_by_label("Auditor"))
     page.keyboard.press("Enter")
-    link = page.get_by_label("Link of the invitation")
+    link = page.get_by_label("Invitation link")
     # The link has the focus, ready to be selected and copied.
     expect(link).to_be_focused()
     path = urlsplit(link.input_value()).path

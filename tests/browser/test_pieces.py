@@ -37,7 +37,7 @@ def invite(page: Page) -> str:
     page.goto(MEMBERS)
     page.get_by_label("Name or e-mail address").fill("dana")
     page.get_by_role("button", name="Invite", exact=True).click()
-    return page.get_by_label("Link of the invitation").input_value()
+    return page.get_by_label("Invitation link").input_value()
 
 
 def test_a_copy_button_copies_and_says_so(page: Page) -> None:
@@ -55,7 +55,7 @@ def test_where_nothing_can_be_copied_the_text_is_selected(page: Page) -> None:
     link = invite(page)
     page.get_by_role("button", name="Copy the link").click()
     expect(page.get_by_role("status").filter(has_text="Press Ctrl+C")).to_have_count(1)
-    selected = page.get_by_label("Link of the invitation").evaluate(
+    selected = page.get_by_label("Invitation link").evaluate(
         "field => field.value.slice(field.selectionStart, field.selectionEnd)"
     )
     assert selected == link

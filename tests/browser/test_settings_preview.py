@@ -143,7 +143,7 @@ def test_a_session_that_is_over_loses_nothing(acme: Workspace, page: Page) -> No
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill("demo")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.locator(".banner")).to_contain_text("What you typed is here")
+    expect(page.locator(".banner")).to_contain_text("What you typed is still here")
     expect(page.locator("#rule-name-7")).to_have_value("Renamed")
     _save(page)
     expect(page.locator(".banner")).to_contain_text("Saved")

@@ -69,8 +69,8 @@ def test_a_circle_comes_to_an_end(acme: Workspace) -> None:
     _record(acme, 1, 2)
     _record(acme, 2, 3)
     _record(acme, 3, 1, 3)
-    everybody = {_digest(1), _digest(2), _digest(3)}
-    assert _ancestors(acme, 1) == everybody
+    everyone = {_digest(1), _digest(2), _digest(3)}
+    assert _ancestors(acme, 1) == everyone
     assert _unknown(acme, 1) == set()
 
 

@@ -330,7 +330,7 @@ COMPRESSED = [
 def _ask_for_much(
     edge: Edge, path: str, media_type: str = "text/html", method: str = "GET", **more: str
 ) -> Answer:
-    """Ask for an answer of 20 KB, by somebody who takes it compressed."""
+    """Ask for an answer of 20 KB, by someone who takes it compressed."""
     query = urlencode({"times": "10240", "type": media_type, **more})
     head = "Accept-Encoding: gzip, deflate, br\r\nContent-Length: 0\r\n"
     return _ask(edge.port, _request(f"{path}?{query}", head, method))

@@ -72,7 +72,7 @@ def test_another_clock_ends_no_lease_too_soon_and_none_too_late(
             assert scene.open_writes == {tag: "in flight"}
         assert pushing.result().status == 201
         assert_refused(other.put(tag, two), one)
-    # A minute after a crash, anybody finishes what was left.
+    # A minute after a crash, anyone finishes what was left.
     assert scene.push("v3", one, "kill after the point left", gate=0) == NO_ANSWER
     scene.cluster.mend_after_a_kill()
     let_time_pass(LEASE)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.cluster
 UNCLAIMED = "before the claim commits"
 AT_CLAIM = [UNCLAIMED, "after the claim commits"]
 AT_SETTLE = ["after the point left", "before the settlement commits"]
-# Where no transaction is open, so that somebody else can take SQLite's write lock.
+# Where no transaction is open, so that someone else can take SQLite's write lock.
 BETWEEN = ["after the store", "after the claim commits", "after the point left"]
 DELETES = ["before the delete begins", "after the delete has begun", "after the delete left"]
 

@@ -52,7 +52,7 @@ class Forger:
         return f"{_encode({'typ': 'JWT', 'alg': algorithm})}.{_encode(self._claims())}."
 
     def signed_with_the_public_key(self, *, is_certificate: bool, has_header: bool) -> str:
-        """Return a token whose secret, for HS256, is what everybody may know."""
+        """Return a token whose secret, for HS256, is what everyone may know."""
         if is_certificate:
             secret = self._account.keys.trusted_file.read_bytes()
         else:
@@ -71,12 +71,12 @@ class Forger:
         return f"{header}.{_encode(self._claims(**claims))}.{signature}"
 
     def foreign(self, **header: Any) -> str:
-        """Return a token that somebody else signed, with their certificate."""
+        """Return a token that someone else signed, with their certificate."""
         theirs = {"typ": "JWT", "alg": "ES256", "kid": "theirs", "x5c": [self._certificate()]}
         return self._sign({**theirs, **header}, self._claims(), self._foreign)
 
     def foreign_by_another_way(self) -> str:
-        """Return a token of somebody else that brings its key along in the header."""
+        """Return a token of someone else that brings its key along in the header."""
         numbers = self._foreign.public_key().public_numbers()
         x, y = (_base64url(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
         key = {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self._key.id}
@@ -138,7 +138,7 @@ def _now(seconds: int) -> int:
     return int(time.time()) + seconds
 
 
-# None of these says anything to anybody, neither to the gate nor to the registry.
+# None of these says anything to anyone, neither to the gate nor to the registry.
 FORGERIES = [
     Case("no algorithm", lambda forger: forger.unsigned("none")),
     Case("no algorithm, in capitals", lambda forger: forger.unsigned("NONE")),

@@ -131,7 +131,7 @@ def test_anybody_without_an_account_does_nothing(
     anonymous = Repository(site.port, repository.name)
     for answer in (anonymous.put("v1", image), anonymous.delete("manifests/v1")):
         _assert_challenged(answer, repository)
-    # And with a token that the service gives to anybody.
+    # And with a token that the service gives to anyone.
     scope = f"repository:{repository.name}:pull,push,delete"
     given = json.loads(send(site.port, "GET", f"/auth/token?service=taglock&scope={scope}").body)
     login = f"Authorization: Bearer {given['token']}\r\n"
@@ -452,7 +452,7 @@ def test_a_token_is_good_for_what_it_was_asked_for_alone(
     _assert_nothing_has_changed(repository, api, locked)
 
 
-# Somebody's rights change while they have a token.
+# Someone's rights change while they have a token.
 
 
 @pytest.fixture
@@ -509,7 +509,7 @@ def test_the_old_token_of_who_is_gone_pushes_nothing(
 
 
 def _about_to_expire(account: Account, repository: str, seconds_left: int) -> str:
-    """Return a token that everybody refuses in so many seconds, with all their leeway."""
+    """Return a token that everyone refuses in so many seconds, with all their leeway."""
     ago = TOKEN_SECONDS + LEEWAY_SECONDS - seconds_left
     return account.sign(repository, now=int(time.time()) - ago, seconds=TOKEN_SECONDS)
 

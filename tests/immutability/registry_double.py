@@ -88,7 +88,7 @@ def lands_without_answer(carry: Carry) -> RegistryAnswer:
 
 
 class Late:
-    """A write that gets no answer and lands when somebody says so."""
+    """A write that gets no answer and lands when someone says so."""
 
     def __init__(self) -> None:
         self._carry: Carry | None = None

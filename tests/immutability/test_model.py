@@ -84,7 +84,7 @@ class KilledError(BaseException):
 
 @dataclass(frozen=True)
 class Operation:
-    """Something that somebody does, and how the registry answers the writes of it in turn.
+    """Something that someone does, and how the registry answers the writes of it in turn.
 
     `meanwhile` is done by others while the call with that number is on its way.
     """

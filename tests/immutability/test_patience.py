@@ -19,7 +19,7 @@ CALL_SECONDS = 20.0
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that goes on by itself only while somebody sleeps."""
+    """A clock that goes on by itself only while someone sleeps."""
     clock = [1000.0]
 
     def sleep(seconds: float) -> None:

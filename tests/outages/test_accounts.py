@@ -1,4 +1,4 @@
-"""A part is down, and somebody logs in, or has logged in before."""
+"""A part is down, and someone logs in, or has logged in before."""
 
 import sqlite3
 from collections.abc import Callable

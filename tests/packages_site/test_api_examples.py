@@ -64,7 +64,7 @@ def test_every_code_in_the_source_is_described() -> None:
 
 
 class Scene:
-    """A workspace with what each operation can be about, and somebody who may do everything."""
+    """A workspace with what each operation can be about, and someone who may do everything."""
 
     def __init__(self, client: Any, workspace: Workspace) -> None:
         self.client = client

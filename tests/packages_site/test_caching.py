@@ -1,4 +1,4 @@
-"""No answer is kept by anybody on its way, unless it says so itself."""
+"""No answer is kept by anyone on its way, unless it says so itself."""
 
 from collections.abc import Callable
 from typing import Any

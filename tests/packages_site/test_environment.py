@@ -155,7 +155,7 @@ BAD = {
         "tags.example.org:8000": "must begin with http:// or https://",
         "ftp://tags.example.org": "must begin with http:// or https://",
         "https:/tags.example.org": "must begin with http:// or https://",
-        "https://": "no good host",
+        "https://": "an invalid host",
         "https://tags.example.org/taglock": "scheme, host and port alone",
         "https://tags.example.org?x=1": "scheme, host and port alone",
         "https://tags.example.org?": "scheme, host and port alone",
@@ -170,9 +170,9 @@ BAD = {
         "https://tags example.org": "a blank",
         "https://tags.example.org ": "a blank",
         "https://tags_1.example.org": "an underscore",
-        "https://täg.example.org": "no good host",
-        "https://a+b.example.org": "no good host",
-        "https://tags..example.org": "no good host",
+        "https://täg.example.org": "an invalid host",
+        "https://a+b.example.org": "an invalid host",
+        "https://tags..example.org": "an invalid host",
     },
     "ALLOWED_HOSTS": {
         "https://tags.example.org": "host names alone",
@@ -240,7 +240,7 @@ BAD = {
     "REDIS_URL": {
         "redis.example.org": "must begin with redis:// or rediss://",
         "http://redis.example.org": "must begin with redis:// or rediss://",
-        "redis://": "no good host",
+        "redis://": "an invalid host",
         "redis://[::1": "bad host or port",
         "redis://redis.example.org:port": "bad host or port",
         "redis://redis.example.org:70000": "bad host or port",
@@ -257,7 +257,7 @@ BAD = {
     "REGISTRY_URL": {
         "registry.example.org:5000": "must begin with http:// or https://",
         "ftp://registry.example.org": "must begin with http:// or https://",
-        "http://": "no good host",
+        "http://": "an invalid host",
         "http://registry.example.org/v2/": "scheme, host and port alone",
         "http://registry.example.org?x=1": "scheme, host and port alone",
         "http://user:password@registry.example.org": "scheme, host and port alone",
@@ -273,7 +273,7 @@ BAD = {
     "EMAIL_URL": {
         "mail.example.org": "must begin with smtp:// or smtps://",
         "http://mail.example.org": "must begin with smtp:// or smtps://",
-        "smtp://": "no good host",
+        "smtp://": "an invalid host",
         "smtp://mail.example.org:port": "bad host or port",
         "smtp://mail.example.org/folder": "something after the port",
         "smtp://mail.example.org?tls=no": "something after the port",

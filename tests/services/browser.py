@@ -85,7 +85,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def signed_in_page(open_page: Callable[..., Page], live_server: Any) -> Callable[..., Page]:
-    """Return a function that opens an empty page of a browser in which somebody is signed in."""
+    """Return a function that opens an empty page of a browser in which someone is signed in."""
 
     def signed_in_page(user: User, **options: Any) -> Page:
         page = open_page(base_url=live_server.url, **options)

@@ -1,6 +1,6 @@
 """A whole Taglock of real processes on the tests' own database: gates, site, edge and registry.
 
-The test sees the same database as they do, so it can prepare and look without asking anybody.
+The test sees the same database as they do, so it can prepare and look without asking anyone.
 """
 
 import os
@@ -90,7 +90,7 @@ class Cluster:
         self.site = self._python_part("site", self.ports.site, application, SITE_THREADS)
 
     def account(self, user: User) -> Account:
-        """Return the account of somebody at its registry."""
+        """Return the account of someone at its registry."""
         return account_of(user, self.keys)
 
     @property

@@ -1,4 +1,4 @@
-"""The verifier that anybody can download, and the times of events: a clock that was ahead."""
+"""The verifier that anyone can download, and the times of events: a clock that was ahead."""
 
 from datetime import datetime, timedelta
 

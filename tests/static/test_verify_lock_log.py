@@ -1,4 +1,4 @@
-"""The verifier that anybody can download, run as they would run it: a process, without Taglock."""
+"""The verifier that anyone can download, run as they would run it: a process, without Taglock."""
 
 import json
 import subprocess
@@ -319,9 +319,9 @@ def test_a_line_without_an_end_is_given_up(export: Export) -> None:
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (["--key", "nonsense"], "no Ed25519 verifier key"),
+        (["--key", "nonsense"], "not an Ed25519 verifier key"),
         (["--checkpoint", "/dev/null"], "need --key"),
-        (["--key", "{key}", "--checkpoint", "/dev/null"], "no signed note"),
+        (["--key", "{key}", "--checkpoint", "/dev/null"], "not a signed note"),
         (["--key", "{key}", "--after", "/does/not/exist"], "No such file"),
         (["--nonsense"], "unrecognized arguments"),
     ],

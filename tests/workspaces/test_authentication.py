@@ -245,7 +245,7 @@ def test_the_databases_clock_says_whether_a_token_has_expired(
     assert (find_access_token(secret) is not None) is is_ahead
 
 
-# Noting the use must not cost anybody a request.
+# Noting the use must not cost anyone a request.
 
 
 def test_in_the_hot_path_one_query_finds_the_token(acme: Workspace) -> None:

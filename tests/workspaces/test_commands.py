@@ -171,7 +171,7 @@ def test_a_first_password_is_no_change_of_one(acme: Workspace, type_in: Type) ->
 def test_the_last_admin_stays_admin(acme: Workspace, alice: User, type_in: Type) -> None:
     type_in(f"{PASSWORD}\n")
     line = refuse("add_member", "acme", "alice", "--role", "member", "--password-stdin")
-    assert line == "alice is the last admin of acme. Make somebody else an admin first."
+    assert line == "alice is the last admin of acme. Make someone else an admin first."
     assert authenticate(username="alice", password=PASSWORD) is None
 
 
@@ -200,7 +200,7 @@ def test_where_password_links_of_somebody_from_elsewhere_go_is_said(
     assert run("add_member", "globex", "bob", "--role", "member") == (
         "",
         "bob is member of globex.\nLinks that set a new password for bob are mailed to "
-        "bob@example.org. Whoever reads mail there can act in globex too: make sure who it is.\n",
+        "bob@example.org. Make sure it is theirs: anyone who reads it can act in globex, too.\n",
     )
     User.objects.filter(pk=bob.pk).update(email="")
     assert run("add_member", "acme", "bob", "--role", "member") == ("", done)

@@ -68,7 +68,7 @@ NAMES = {
     "acme/api:v1.2.0 is released: its next push can bring any image.": "acme/api:v1.2.0",
     "bob's push of acme/api:v1.2.0 was refused.": "acme/api:v1.2.0",
     f"acme/api:v1.2.0 was not deleted: it is locked to {DIGEST}": "acme/api:v1.2.0",
-    "nothing that anybody knows": "nothing that anybody knows",
+    "nothing that anyone knows": "nothing that anyone knows",
 }  # fmt: skip
 DIGESTS = {
     DIGEST: DIGEST,

@@ -1,4 +1,4 @@
-"""Passwords: who is let in, and how often somebody may guess."""
+"""Passwords: who is let in, and how often someone may guess."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -377,7 +377,7 @@ def test_guesses_from_elsewhere_keep_nobody_out_who_was_in_from_here(
         else:
             fail(f"user{number}")
     succeed()
-    # From elsewhere, and as somebody else, it is as it was.
+    # From elsewhere, and as someone else, it is as it was.
     refuse(origin=OFFICE) if limit is SIGN_IN_PER_NAME else refuse("bob")
     CallCount.objects.filter(count=1).update(window=F("window") - timedelta(hours=1))
     succeed()

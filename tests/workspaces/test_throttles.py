@@ -302,16 +302,16 @@ def test_permits_of_an_earlier_window_are_not_spent_in_a_later_one(
 
 
 def test_pots_of_windows_that_are_over_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttles, "_MANY_POTS", 2)
+    monkeypatch.setattr(throttles, "_MANY_BUCKETS", 2)
     clock = SimpleNamespace(monotonic=time.monotonic)
     monkeypatch.setattr(throttles, "time", clock)
     for name in "abcd":
         count_call(LEASED, name)
-    assert len(throttles._pots) == 4
+    assert len(throttles._buckets) == 4
     later = time.monotonic() + LEASED.seconds
     clock.monotonic = lambda: later
     count_call(LEASED, "e")
-    assert len(throttles._pots) == 1
+    assert len(throttles._buckets) == 1
 
 
 # Many at once.

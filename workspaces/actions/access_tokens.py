@@ -33,11 +33,11 @@ def create_access_token(
     repositories: Collection[str] = (),
     giver: AccessToken | None = None,
 ) -> str:
-    """Create an access token and return its secret, which is shown this once and kept nowhere.
+    """Create an access token and return its secret, which is shown only once and not stored.
 
     Without a workspace it is for all of them; only the operator makes one. `repositories` are globs
     of those that it is limited to; of none, it is for all of the workspace. `giver` is the access
-    token that asks for it, where one does: it gives no more than it has. Raises PermissionDenied
+    token that asks for it, if there is one: it can't give more than it has. Raises PermissionDenied
     otherwise, also where the actor is no longer an admin, and ValidationError with the fields
     `name`, `scopes`, `repositories` and `expires_at`.
     """
@@ -50,7 +50,7 @@ def create_access_token(
     if repositories and (problem := _describe_bad_limit(workspace, scopes, repositories)):
         raise ValidationError({"repositories": problem})
     if expires_at is not None and expires_at <= timezone.now():
-        raise ValidationError({"expires_at": "This time is over: choose one to come."})
+        raise ValidationError({"expires_at": "This time is in the past. Choose a later one."})
     if actor.kind is ActorKind.TOKEN or giver is not None:
         _check_giver(workspace, giver, scopes, expires_at)
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
@@ -79,7 +79,7 @@ def revoke_access_token(workspace: Workspace | None, token_id: int, *, actor: Ac
     """Revoke an access token of the workspace, or of all workspaces, and return it.
 
     A second time changes and records nothing. Raises AccessToken.DoesNotExist, and
-    PermissionDenied where the actor is no admin any more, or where somebody else than the operator
+    PermissionDenied if the actor is no longer an admin, or where someone else than the operator
     revokes one of all workspaces.
     """
     _lock_and_check(workspace, actor)
@@ -100,7 +100,7 @@ def describe_bad_token_name(name: str) -> str | None:
         return "Remove the spaces before and after the name."
     if ":" in name:
         # RFC 7617, section 2.
-        return "Remove the colon: a user name, which the name becomes part of, ends there."
+        return "Remove the colon: the name becomes part of a user name, and a colon ends those."
     return None
 
 
@@ -113,22 +113,22 @@ def hash_token(secret: str) -> str:
 
 
 def _lock_and_check(workspace: Workspace | None, actor: Actor) -> None:
-    """Raise PermissionDenied where `actor` may not make or revoke access tokens at this moment.
+    """Raise PermissionDenied if `actor` may not make or revoke access tokens at this moment.
 
-    Making and revoking follow one another, and what people do to each other: nobody who was removed
+    Making and revoking follow one another, and what people do to each other: no one who was removed
     leaves a token behind, and no revoked token another one.
     """
     if workspace is not None:
         lock_people(workspace, by=actor)
     elif actor.kind is not ActorKind.SYSTEM:
-        raise PermissionDenied("The operator alone manages access tokens for every workspace.")
+        raise PermissionDenied("Only the operator manages access tokens for every workspace.")
 
 
 def _describe_bad_scopes(workspace: Workspace | None, scopes: list[Scope]) -> str | None:
     if not scopes:
         return "Choose at least one scope."
     if workspace is None and scopes != [Scope.REGISTRY]:
-        return 'An access token for every workspace has the scope "registry" alone.'
+        return 'An access token for every workspace can only have the scope "registry".'
     return None
 
 
@@ -139,8 +139,8 @@ def _describe_bad_limit(
         return "An access token for every workspace cannot be limited to repositories."
     if whole := [scope.value for scope in scopes if scope not in LIMITABLE_SCOPES]:
         return (
-            f"The scope {whole[0]} is for the whole workspace. Limit a token to repositories that "
-            f"has no other scopes than {', '.join(sorted(LIMITABLE_SCOPES))}."
+            f"The scope {whole[0]} is for the whole workspace. To limit a token to repositories, "
+            f"give it no other scopes than {', '.join(sorted(LIMITABLE_SCOPES))}."
         )
     return describe_bad_globs(workspace.slug, repositories)
 
@@ -151,9 +151,9 @@ def _check_giver(
     scopes: list[Scope],
     expires_at: datetime | None,
 ) -> None:
-    """Raise PermissionDenied where an access token would give more than it has.
+    """Raise PermissionDenied if an access token would give more than it has.
 
-    It is read anew: a revocation of the giver comes either before, and refuses this, or after, and
+    It is read again: a revocation of the giver comes either before, and refuses this, or after, and
     finds the new token in the list.
     """
     held = AccessToken.objects.filter(

@@ -1,4 +1,4 @@
-"""Invitations: a link that lets whoever opens it first into a workspace."""
+"""Invitations: a link that lets the first person who opens it into a workspace."""
 
 import secrets
 from datetime import timedelta
@@ -20,19 +20,21 @@ from workspaces.text import find_bad_character
 INVITATION_LIFE_DAYS = 7
 MAX_OPEN_INVITATIONS_PER_WORKSPACE = 100
 
-NAME_TAKEN = "There is an account of this name already. Sign in if it is yours, or take another."
+NAME_TAKEN = (
+    "This user name is already taken. Sign in if the account is yours, or choose another name."
+)
 
 
 class InvalidInvitationError(Exception):
-    """The invitation never was, is used up, has expired, or its maker is no admin any more."""
+    """The invitation never was, is used up, has expired, or its maker is no longer an admin."""
 
 
 class AlreadyMemberError(Exception):
-    """Somebody who is in the workspace already wants to take an invitation."""
+    """Someone who is in the workspace already wants to take an invitation."""
 
     def __init__(self, role: Role) -> None:
         super().__init__(
-            f"You are in this workspace already, as {role.value}. Ask an admin of it to change "
+            f"You are already in this workspace, as {role.value}. Ask an admin of it to change "
             "your role."
         )
         self.role = role
@@ -47,12 +49,12 @@ def list_open_invitations(workspace: Workspace) -> QuerySet[Invitation]:
 def invite(workspace: Workspace, invitee: str, role: Role, *, inviter: User, actor: Actor) -> str:
     """Invite `invitee`, a name or an e-mail address, and return the secret of the link.
 
-    The secret is kept nowhere. Raises PermissionDenied where the actor is no admin any more, and
-    ValidationError where the invitee will not do, is in the workspace or invited already, or where
-    there are too many invitations.
+    The secret is not stored. Raises PermissionDenied if the actor is no longer an admin, and
+    ValidationError if the invitee is not acceptable, or is already in the workspace or invited, or
+    if there are too many invitations.
     """
     lock_people(workspace, by=actor)
-    # What has expired is of no use to anybody, and makes room.
+    # What has expired is of no use to anyone, and makes room.
     Invitation.objects.filter(workspace=workspace, expires_at__lte=Now()).delete()
     invitation = Invitation(
         workspace=workspace, role=role.value, invitee=invitee.strip(), invited_by=inviter
@@ -70,10 +72,10 @@ def invite(workspace: Workspace, invitee: str, role: Role, *, inviter: User, act
 
 @transaction.atomic
 def withdraw_invitation(workspace: Workspace, invitation_id: int, *, actor: Actor) -> str:
-    """End an invitation, so that its link is worth nothing, and return whom it was for.
+    """End an invitation, so that its link no longer works, and return whom it was for.
 
-    Raises PermissionDenied where the actor is no admin any more, and Invitation.DoesNotExist where
-    the workspace has no such invitation, or not any more.
+    Raises PermissionDenied if the actor is no longer an admin, and Invitation.DoesNotExist if
+    the workspace has no such invitation, or no longer has it.
     """
     lock_people(workspace, by=actor)
     invitation = Invitation.objects.select_related("workspace").get(
@@ -113,10 +115,10 @@ def accept_invitation(
 ) -> Membership:
     """Use an invitation that was found up, and let `user` into its workspace.
 
-    `own_email` is the e-mail address that they say is theirs. Another one is taken from their
-    account: whoever made the account may have planted it, and could set a new password by it, and
-    act in this workspace too. Raises InvalidInvitationError, and AlreadyMemberError, which leaves
-    the invitation to whom it is for.
+    `own_email` is the e-mail address that they say is theirs. Another one is removed from their
+    account: the person who made the account may have planted it, and could use it to set a new
+    password and act in this workspace, too. Raises InvalidInvitationError, and
+    AlreadyMemberError, which leaves the invitation open.
     """
     workspace = found.workspace
     lock_people(workspace)
@@ -146,7 +148,7 @@ def accept_invitation(
 def accept_with_new_account(found: Invitation, user: User, *, origin: Origin) -> Membership:
     """Make the account `user`, which is not saved yet, and let it into the workspace: both or none.
 
-    Raises InvalidInvitationError, and ValidationError where the account will not do.
+    Raises InvalidInvitationError, and ValidationError if the account is not valid.
     """
     find_invitation_by_hash(found.secret_hash)
     user.full_clean(exclude=["password"])
@@ -159,7 +161,7 @@ def accept_with_new_account(found: Invitation, user: User, *, origin: Origin) ->
 
 
 def _open_invitations() -> QuerySet[Invitation]:
-    """Return what can be taken now: not expired, and made by somebody who is still an admin."""
+    """Return what can be taken now: not expired, and made by someone who is still an admin."""
     admin = Membership.objects.filter(
         workspace=OuterRef("workspace"),
         user=OuterRef("invited_by"),
@@ -178,20 +180,20 @@ def _use_up(invitation: Invitation) -> None:
 
 def _check_invitee(workspace: Workspace, invitee: str) -> None:
     if Membership.objects.filter(workspace=workspace, user__username=invitee.lower()).exists():
-        raise ValidationError({"invitee": f"{invitee} is in this workspace already."})
+        raise ValidationError({"invitee": f"{invitee} is already in this workspace."})
     invited = list(list_open_invitations(workspace).values_list("invitee", flat=True))
     if invitee.casefold() in {each.casefold() for each in invited}:
         raise ValidationError(
             {
-                "invitee": f"{invitee} is invited already. Withdraw that invitation first if you "
+                "invitee": f"{invitee} is already invited. Withdraw that invitation first if you "
                 "need a new link."
             }
         )
     if len(invited) >= MAX_OPEN_INVITATIONS_PER_WORKSPACE:
         raise ValidationError(
             {
-                "invitee": f"There are {len(invited)} open invitations, which is the most. "
-                "Withdraw one that nobody needs."
+                "invitee": f"There are {len(invited)} open invitations, the maximum. Withdraw one "
+                "that is no longer needed."
             }
         )
 

@@ -3,10 +3,10 @@
 from django.db import transaction
 
 from workspaces.access import Actor, Role
+from workspaces.authorization import require_admin
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Invitation, Membership, User, Workspace
-from workspaces.standing import require_admin
 
 
 class LastAdminError(Exception):
@@ -14,7 +14,7 @@ class LastAdminError(Exception):
 
     def __init__(self, workspace: Workspace, username: str) -> None:
         super().__init__(
-            f"{username} is the last admin of {workspace.slug}. Make somebody else an admin first."
+            f"{username} is the last admin of {workspace.slug}. Make someone else an admin first."
         )
 
 
@@ -22,9 +22,9 @@ class LastAdminError(Exception):
 def add_member(
     workspace: Workspace, user: User, role: Role, *, actor: Actor, invited_by: str = ""
 ) -> Membership:
-    """Give `user` the role, in place of an earlier one. Raises LastAdminError.
+    """Give `user` the role, replacing an earlier one. Raises LastAdminError.
 
-    `invited_by` is the user name of whoever made the invitation that brought them, if one did.
+    `invited_by` is the user name of the person whose invitation they accepted, if any.
     """
     lock_people(workspace)
     lock_person(user)
@@ -46,7 +46,7 @@ def change_role(
 ) -> Membership:
     """Give a member another role. Nothing happens where they have it already.
 
-    Raises PermissionDenied where the actor is no admin any more, Membership.DoesNotExist where the
+    Raises PermissionDenied if the actor is no longer an admin, Membership.DoesNotExist where the
     workspace has no such member, and LastAdminError.
     """
     lock_people(workspace, by=actor)
@@ -59,7 +59,7 @@ def change_role(
 def remove_member(workspace: Workspace, membership_id: int, *, actor: Actor) -> str:
     """End a membership, and the invitations that this person made. Return their user name.
 
-    Raises PermissionDenied where the actor is no admin any more, Membership.DoesNotExist where the
+    Raises PermissionDenied if the actor is no longer an admin, Membership.DoesNotExist where the
     workspace has no such member, and LastAdminError.
     """
     lock_people(workspace, by=actor)
@@ -75,7 +75,7 @@ def remove_member(workspace: Workspace, membership_id: int, *, actor: Actor) -> 
 def lock_people(workspace: Workspace, *, by: Actor | None = None) -> None:
     """Let changes to the people of `workspace` follow one another, until the transaction ends.
 
-    With `by`, raises PermissionDenied where that actor may not manage the workspace any more: the
+    With `by`, raises PermissionDenied if that actor may no longer manage the workspace: the
     change before this one may have been their own demotion, or the revocation of their token.
 
     The weaker lock lets pushes go on, whose rows refer to the workspace. SQLite has no such lock
@@ -121,7 +121,7 @@ def _set_role(membership: Membership, role: Role, *, actor: Actor) -> None:
 
 
 def _keep_an_admin(membership: Membership) -> None:
-    """Raise LastAdminError where nobody else could manage the workspace."""
+    """Raise LastAdminError if no one else could manage the workspace."""
     if membership.role != Role.ADMIN.value or not membership.user.is_active:
         return
     others = Membership.objects.filter(
@@ -132,7 +132,7 @@ def _keep_an_admin(membership: Membership) -> None:
 
 
 def _withdraw_invitations(membership: Membership, *, actor: Actor) -> None:
-    """End what somebody who is no admin any more made as one: nothing brings it back to life."""
+    """End what a former admin made as an admin: nothing brings it back."""
     made = Invitation.objects.filter(workspace=membership.workspace, invited_by=membership.user)
     for invitation in made.order_by("id"):
         invitation.delete()

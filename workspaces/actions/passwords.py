@@ -15,17 +15,16 @@ class NoPasswordLinkError(Exception):
 
 
 class InvalidLinkError(Exception):
-    """A password link is used up or has expired, or the person's workspaces or their admins are
-    others by now."""
+    """A password link is used up or expired, or the workspaces or admins of its person changed."""
 
 
 class PasswordLinkTokens(PasswordResetTokenGenerator):
     """Makes and checks the tokens in password links.
 
-    What a link was made for is part of its token. Somebody who has joined another workspace since
+    What a link was made for is part of its token. Someone who has joined another workspace since
     is another workspace's member too, and no link that one admin made may open her account then.
-    So is who could have made it: an admin who was demoted or removed, or whose account was switched
-    off, takes along every link that she still has.
+    So are those who could have made it: an admin who was demoted or removed, or whose account was
+    switched off, takes every open link along.
     """
 
     key_salt = "workspaces.actions.passwords.PasswordLinkTokens"
@@ -35,7 +34,7 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
         return user is not None and user.is_active and super().check_token(user, token)
 
     def _make_hash_value(self, user: User, timestamp: int) -> str:
-        # Ids of memberships and not of workspaces: who left and came back is not as before.
+        # Ids of memberships, not of workspaces: leaving and coming back makes a difference.
         memberships = sorted(user.memberships.values_list("id", flat=True))
         admins = sorted(
             Membership.objects.filter(
@@ -63,7 +62,7 @@ def change_password(user: User, password: str, *, actor: Actor, how: str) -> Non
 
 @transaction.atomic
 def set_password_by_link(user: User, token: str, password: str, *, actor: Actor) -> None:
-    """Set a password that was validated for whoever has the link's `token`, which uses it up.
+    """Set a validated password for the holder of the link's `token`, which uses it up.
 
     Raises InvalidLinkError.
     """
@@ -80,7 +79,7 @@ def make_password_link(
 ) -> tuple[User, str]:
     """Return a member and the token of a new link that lets them set a password.
 
-    Raises PermissionDenied where the actor is no admin any more, Membership.DoesNotExist where the
+    Raises PermissionDenied if the actor is no longer an admin, Membership.DoesNotExist where the
     workspace has no such member, and NoPasswordLinkError.
     """
     lock_people(workspace, by=actor)
@@ -94,8 +93,8 @@ def make_password_link(
 def find_obstacle(workspace: Workspace, user: User, *, actor: Actor) -> str:
     """Return why no link can be made for a member of `workspace` by `actor`; empty if it can.
 
-    Whoever can set somebody's password can act as them, everywhere. So an admin can do so only
-    for those who are in this workspace alone.
+    Anyone who can set someone's password can act as them, everywhere. So an admin can only do this
+    for people who are in no other workspace.
     """
     if user.username == actor.name:
         return "You change your own password on your account page."

@@ -10,7 +10,7 @@ from workspaces.models import Workspace
 
 @transaction.atomic
 def create_workspace(slug: str, name: str, *, actor: Actor) -> Workspace:
-    """Create a workspace. Raises ValidationError where the slug or name will not do."""
+    """Create a workspace. Raises ValidationError if the slug or name is not valid."""
     workspace = Workspace(slug=slug, name=name)
     workspace.full_clean(exclude=["created_at"])
     workspace.save()

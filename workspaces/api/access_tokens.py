@@ -25,7 +25,7 @@ from workspaces.actions.access_tokens import (
     hash_token,
     revoke_access_token,
 )
-from workspaces.callers import find_access
+from workspaces.caller_access import find_access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken
 from workspaces.problems import (
     BoundedListField,
@@ -52,7 +52,7 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
     user_name = serializers.CharField(
         allow_null=True,
         read_only=True,
-        help_text="What registry clients send as user name: <workspace>+<name>.",
+        help_text="The user name that registry clients send: <workspace>+<name>.",
     )
     every_workspace = serializers.SerializerMethodField(
         help_text="Whether it is for every workspace: the operator manages it."
@@ -79,7 +79,7 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
         return token.workspace_id is None
 
     def to_representation(self, token: AccessToken) -> dict[str, Any]:
-        """Return what is told of the token: not when others use one of every workspace."""
+        """Return what to say about the token: not when others use one for every workspace."""
         told: dict[str, Any] = super().to_representation(token)
         return told if token.workspace_id else {**told, "last_used_at": None}
 
@@ -87,7 +87,7 @@ class AccessTokenSerializer(serializers.ModelSerializer[AccessToken]):
 class NewAccessTokenSerializer(AccessTokenSerializer):
     """For the schema: what creation answers, and nothing else does."""
 
-    secret = serializers.CharField(help_text="Shown this once, and kept nowhere.")
+    secret = serializers.CharField(help_text="Shown only once, and not stored.")
 
     class Meta(AccessTokenSerializer.Meta):
         fields = [*AccessTokenSerializer.Meta.fields, "secret"]
@@ -105,7 +105,7 @@ class AccessTokenListSerializer(serializers.Serializer[object]):
 class ListQuerySerializer(StrictSerializer):
     """The query of the list."""
 
-    revoked = serializers.BooleanField(default=False, help_text="List those that were revoked too.")
+    revoked = serializers.BooleanField(default=False, help_text="List revoked tokens, too.")
     before = serializers.IntegerField(
         default=0, min_value=0, help_text="Only tokens with a lower id."
     )
@@ -127,7 +127,7 @@ class CreateSerializer(StrictSerializer):
         default=list,
         max_length=MAX_GLOBS_PER_TOKEN,
         help_text="Limit it to these repositories. Write names within the workspace, with * for "
-        "any characters but a slash and ** for any characters: api-*, team/**. Only with the "
+        "any characters except a slash and ** for any characters: api-*, team/**. Only with the "
         f"scopes {', '.join(sorted(LIMITABLE_SCOPES))}.",
     )
 
@@ -169,7 +169,7 @@ class AccessTokenListView(APIView):
         responses={201: NewAccessTokenSerializer},
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Create an access token. The secret is in this answer and in no other.
+        """Create an access token. Only this answer has the secret.
 
         An access token can only give the scopes that it has, and for no longer than it is valid.
         """
@@ -219,7 +219,7 @@ class AccessTokenView(APIView):
     def delete(self, request: Request, slug: str, token_id: int) -> Response:
         """Revoke an access token. A second time changes nothing.
 
-        One for every workspace is the operator's to revoke, and answered as unknown here.
+        Only the operator can revoke one for every workspace; here it is unknown.
         """
         access = find_access(request, slug)
         access.require(Permission.MANAGE_ACCESS_TOKENS)

@@ -13,17 +13,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from workspaces.access import ActorKind, Permission
-from workspaces.callers import find_access
+from workspaces.caller_access import find_access
 from workspaces.log.current import NothingSealedError, current_checkpoint
 from workspaces.log.export import (
     RETRY_AFTER_SECONDS,
     ExportForm,
     export_log,
 )
+from workspaces.log.export_slots import TooManyExportsError
 from workspaces.log.keys import KeyFileError, verifier_key
 from workspaces.log.kinds import EventKind, KindGroup
 from workspaces.log.models import REF_LENGTH, Checkpoint, LockEvent
-from workspaces.log.places import TooManyExportsError
 from workspaces.log.query import (
     EVENTS_PER_PAGE,
     MAX_EVENTS_PER_PAGE,
@@ -77,7 +77,7 @@ class EventListSerializer(serializers.Serializer[object]):
 
     results = EventSerializer(many=True)
     next = serializers.CharField(
-        allow_null=True, help_text="The address of the next page, of older events, or null."
+        allow_null=True, help_text="The address of the next page (older events), or null."
     )
     previous = serializers.CharField(
         allow_null=True, help_text="The address of the page of newer events, or null."
@@ -113,7 +113,7 @@ _FILTERS = [
     _text("repository", 'The full name, like "acme/api".'),
     _text("tag"),
     OpenApiParameter("kind", enum=[kind.value for kind in EventKind]),
-    _text("actor", "Who it was: the name alone."),
+    _text("actor", "The name of who did it."),
     _text("rule", "The name of a rule."),
     _text("digest", "A digest, or its first characters."),
     _text("ref", "The ref of one event."),
@@ -212,7 +212,7 @@ class LockEventView(APIView):
 
 
 def _unavailable(error: Exception) -> Problem:
-    """Return the answer that says: not now. A file's path is for the operator alone."""
+    """Return the answer that says: not now. Only the operator may see a file's path."""
     if isinstance(error, KeyFileError):
         logger.error("%s", error)
         detail = "The lock log's key cannot be read, so nothing can be signed. Tell an operator."
@@ -223,7 +223,7 @@ def _unavailable(error: Exception) -> Problem:
 
 
 def _address(request: Request, **place: str) -> str | None:
-    """Return the address of the page at a place, or None where there is no such place."""
+    """Return the address of the page at a place, or None if there is no such place."""
     if not any(place.values()):
         return None
     query = {

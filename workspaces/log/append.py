@@ -56,8 +56,8 @@ def append_event(event: Event, *, actor: Actor) -> LockEvent:
 def append_events(events: list[Event], *, actor: Actor) -> list[LockEvent]:
     """Record `events` in order, within the caller's transaction, and return their rows.
 
-    Raises NotInTransactionError where there is no transaction to share, and NotCanonicalError
-    where the details of an event are nothing that can be sealed.
+    Raises NotInTransactionError if there is no transaction to share, and NotCanonicalError
+    if the details of an event are nothing that can be sealed.
     """
     if not connection.in_atomic_block:
         raise NotInTransactionError("an event needs the transaction of what it records")
@@ -86,7 +86,7 @@ def append_repeatable_event(event: Event, *, actor: Actor) -> str:
     """Record `event` once an hour, count it after that, and return the first one's ref.
 
     Two events are the same where kind, repository, tag, digest, actor and reason are. Within the
-    caller's transaction. Raises IntegrityError where another transaction recorded the same event
+    caller's transaction. Raises IntegrityError if another transaction recorded the same event
     at the same moment: roll back and call again.
     """
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)

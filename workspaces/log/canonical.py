@@ -1,6 +1,6 @@
 """What is hashed of an event: one text for one event, on every machine and in every language.
 
-docs/lock-log.md describes the format for whoever wants to compute it without Taglock.
+docs/lock-log.md describes the format for those who want to compute it without Taglock.
 """
 
 import hashlib
@@ -72,7 +72,7 @@ def canonical_json(document: object) -> str:
 
 
 def check_canonical(value: object, place: str = "") -> None:
-    """Raise NotCanonicalError where `value`, which stands at `place`, has no canonical form."""
+    """Raise NotCanonicalError if `value`, which stands at `place`, has no canonical form."""
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
@@ -99,7 +99,7 @@ def hash_document(previous_hash: str, document: dict[str, Any]) -> str:
 
 
 def hash_origin(salt: str, address: str, user_agent: str) -> str:
-    """Return what an event keeps of where it came from; empty where nothing is known of that."""
+    """Return what an event keeps of where it came from; empty if nothing is known of that."""
     if not address and not user_agent:
         return ""
     return hashlib.sha256(json.dumps([salt, address, user_agent]).encode()).hexdigest()

@@ -16,7 +16,7 @@ class Change:
 
 @dataclass(frozen=True)
 class PatternChange:
-    """What became of one rule or exception. `sign` is a plus, a minus, or nothing for a change."""
+    """What happened to one rule or exception. `sign` is a plus, a minus, or "" for a change."""
 
     sign: str
     what: str

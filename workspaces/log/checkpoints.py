@@ -1,7 +1,7 @@
 """Checkpoints: signed statements of what a workspace's chain was at a moment.
 
-A chain of hashes alone stops nobody who can write to the database. A checkpoint does, where it is
-kept by somebody else: what it covers cannot be changed any more without that it shows. The form is
+A chain of hashes alone doesn't stop anyone who can write to the database. A checkpoint does, if
+someone else keeps it: changes to what it covers can then be detected. The form is
 that of https://c2sp.org/tlog-checkpoint; the hash is the one of the last seal.
 """
 
@@ -40,9 +40,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Of older ones the files are not looked for any more: verify_lock_log names what is missing.
+# Files of older ones are no longer checked: verify_lock_log names what is missing.
 FILES_TRIED_FOR = timedelta(days=31)
-# So that whoever asks for one again and again fills no disk.
+# So that asking again and again does not fill the disk.
 REUSED_FOR = timedelta(minutes=1)
 _BATCH = 500
 
@@ -70,23 +70,23 @@ def parse_statement(text: str) -> Statement:
     lines = text.removesuffix("\n").split("\n")
     time = _TIME.fullmatch(lines[3]) if len(lines) == 4 else None
     if time is None or not lines[0] or not _SEQUENCE.fullmatch(lines[1]):
-        raise BadNoteError("it is signed, but it is no checkpoint of a lock log")
+        raise BadNoteError("it is signed, but it is not a checkpoint of a lock log")
     try:
         hashed = base64.b64decode(lines[2], validate=True).hex()
         moment = datetime.fromisoformat(time[1])
     except (binascii.Error, ValueError) as error:
-        raise BadNoteError(f"it is signed, but it is no checkpoint: {error}") from error
+        raise BadNoteError(f"it is signed, but it is not a checkpoint: {error}") from error
     statement = Statement(lines[0], int(lines[1]), hashed, moment)
     if statement.to_text() != text:
-        raise BadNoteError("it is signed, but it is not written as checkpoints are")
+        raise BadNoteError("it is signed, but it is not in the form of a checkpoint")
     return statement
 
 
 def make_checkpoint(slug: str) -> Checkpoint | None:
-    """Sign what the chain of a workspace is now; return the row, or None where nothing is sealed.
+    """Sign what the chain of a workspace is now; return the row, or None if nothing is sealed.
 
-    Seals first, for some seconds at most. The time that is signed is the database's, or that of the
-    oldest event that is not sealed yet: up to then the chain is whole. A file that cannot be
+    Seals first, for a few seconds at most. The time that is signed is the database's, or that of
+    the oldest event that is not sealed yet: up to then the chain is whole. A file that cannot be
     written is logged: the row is there, and the next run writes the file. Returns the latest one
     where it is younger than a minute, and says what a new one would. Raises KeyFileError.
     """

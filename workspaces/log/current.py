@@ -1,4 +1,4 @@
-"""The checkpoint of a chain as it is at this moment, for whoever is about to take it away."""
+"""The checkpoint of a chain as it is now, to be taken away."""
 
 from workspaces.log.checkpoints import is_current, latest_checkpoint, make_checkpoint
 from workspaces.log.keys import read_signing_key
@@ -19,7 +19,7 @@ class NothingSealedError(Exception):
 def current_checkpoint(slug: str) -> Checkpoint:
     """Seal what is not sealed yet, and return the checkpoint of the chain as it is then.
 
-    That is the latest one, unless the chain has moved since, or another key is in use by now.
+    That is the latest one, unless the chain has moved since, or the key has changed.
     Raises KeyFileError, and NothingSealedError.
     """
     seal_for(_SEAL_SECONDS)

@@ -15,12 +15,12 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.canonical import FIRST_PREVIOUS_HASH, to_document
 from workspaces.log.current import current_checkpoint
+from workspaces.log.export_slots import ExportSlot, ExportSlots
 from workspaces.log.keys import verifier_key
 from workspaces.log.models import Checkpoint, EventSeal, LockEvent, LogExport
-from workspaces.log.places import Place, Places
 from workspaces.log.query import LogFilterForm
 from workspaces.log.rows import ExportFormat, SealedEvent, begin_file, end_file, write_events
 from workspaces.log.seal import count_unsealed
@@ -30,7 +30,7 @@ BATCHES_PER_REPORT = 5
 RETRY_AFTER_SECONDS = 30
 KEPT_FOR = timedelta(days=1)
 
-_places = Places()
+_slots = ExportSlots()
 
 
 class ExportForm(LogFilterForm):
@@ -85,17 +85,17 @@ class Matches:
 
 
 class ExportStream:
-    """The bytes of one export. Whoever takes them closes it, whether or not all were taken."""
+    """The bytes of one export. The consumer closes it, whether or not it took them all."""
 
     def __init__(
         self,
-        place: Place,
+        slot: ExportSlot,
         row: LogExport,
         matches: Matches,
         checkpoint: Checkpoint,
         file_format: ExportFormat,
     ) -> None:
-        self._place = place
+        self._slot = slot
         self._row = row
         self._matches = matches
         self._checkpoint = checkpoint
@@ -112,12 +112,12 @@ class ExportStream:
         return next(self._chunks)
 
     def close(self) -> None:
-        """Give the place back, and say how the export ended. Closing it again does nothing."""
+        """Give the slot back, and say how the export ended. Closing it again does nothing."""
         if self._is_closed:
             return
         self._is_closed = True
         self._chunks.close()
-        _places.give_back(self._place)
+        _slots.give_back(self._slot)
         # Where the database is away, the export is, too; nothing more is to be said of it.
         with suppress(DatabaseError):
             self._report(LogExport.State.DONE if self._is_whole else LogExport.State.STOPPED)
@@ -190,15 +190,15 @@ def begin_export(access: Access, form: ExportForm) -> ExportStream:
     Raises TooManyExportsError, NothingSealedError and KeyFileError.
     """
     slug = access.workspace.slug
-    place = _places.take(slug)
+    slot = _slots.take(slug)
     try:
         checkpoint = current_checkpoint(slug)
         matches = _find_matches(slug, checkpoint, form)
         row = _begin_row(access, form.cleaned_data["export"], matches.count)
         file_format = ExportFormat(form.cleaned_data["format"])
-        return ExportStream(place, row, matches, checkpoint, file_format)
+        return ExportStream(slot, row, matches, checkpoint, file_format)
     except BaseException:
-        _places.give_back(place)
+        _slots.give_back(slot)
         raise
 
 
@@ -224,7 +224,7 @@ def _find_matches(slug: str, checkpoint: Checkpoint, form: LogFilterForm) -> Mat
 
 
 def _begin_row(access: Access, export_id: UUID | None, total: int) -> LogExport:
-    """Return the row that the page asks for; an id that is somebody else's gets a new one."""
+    """Return the row that the page asks for; an id that is someone else's gets a new one."""
     slug, actor = access.workspace.slug, access.actor.name
     if export_id is not None:
         same = LogExport.objects.filter(id=export_id)

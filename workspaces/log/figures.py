@@ -91,7 +91,7 @@ def count_groups(
 
 
 def count_week(slug: str, today: date, kinds: frozenset[EventKind]) -> Week:
-    """Return what happened in the last days up to `today`, of the `kinds` that somebody may see."""
+    """Return what happened in the last days up to `today`, of the `kinds` that someone may see."""
     days = [today - timedelta(days=back) for back in range(DAYS_SHOWN - 1, -1, -1)]
     changes = CHANGES & kinds
     before = Span(REFUSALS, _begin(days[0] - timedelta(days=DAYS_SHOWN)), _end_before(days[0]))

@@ -22,7 +22,7 @@ def write_once(path: Path, text: str, mode: int = 0o600) -> bool:
 
 
 def replace_file(path: Path, text: str, mode: int = 0o600) -> None:
-    """Put `text` into the place of a file, or make it. Raises OSError."""
+    """Replace a file with `text`, or create it. Raises OSError."""
     with _draft(path, text, mode) as draft:
         draft.replace(path)
 

@@ -1,4 +1,4 @@
-"""The key that signs checkpoints, and the former ones, which what they signed needs for ever."""
+"""The key that signs checkpoints, and the former ones, which what they signed needs forever."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def read_signing_key() -> SigningKey:
         return parse_signing_key(path.read_text(encoding="utf-8").strip())
     except FileNotFoundError as error:
         raise KeyFileError(
-            f"there is no key of the lock log, {path}: manage.py migrate makes it. Other machines "
+            f"there is no lock log key, {path}: manage.py migrate makes it. Other machines "
             "need a copy of it"
         ) from error
     except (OSError, ValueError) as error:
@@ -77,4 +77,4 @@ def _read_former_keys() -> list[VerifierKey]:
     except FileNotFoundError:
         return []
     except (OSError, BadKeyError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{path} is no list of verifier keys: {error}") from error
+        raise KeyFileError(f"{path} is not a list of verifier keys: {error}") from error

@@ -60,7 +60,7 @@ class LockEvent(models.Model):
                 name="event_by_rule",
                 condition=~models.Q(rule_name=""),
             ),
-            # By its beginning, which one database finds with the operators of patterns alone.
+            # By its beginning, which one database only finds with the operators of patterns.
             models.Index(
                 fields=["workspace", "digest"],
                 name="event_by_digest",
@@ -92,7 +92,7 @@ class EventOrigin(models.Model):
 
 
 class EventRepeat(models.Model):
-    """How often an event was met again within its hour."""
+    """How often an event happened again within its hour."""
 
     workspace = models.CharField(max_length=63)
     fingerprint = models.CharField(max_length=64)
@@ -137,8 +137,8 @@ class EventSeal(models.Model):
 class SealProgress(models.Model):
     """Up to which event the log has been looked through for unsealed ones: one row in all.
 
-    Whoever seals holds it. What commits late, with an id below `settled_id`, is found by the daily
-    look through everything.
+    The sealing process holds it. What commits late, with an id below `settled_id`, is found by the
+    daily search through everything.
     """
 
     settled_id = models.PositiveBigIntegerField(default=0)
@@ -165,7 +165,7 @@ class Checkpoint(models.Model):
 
 
 class LogExport(models.Model):
-    """How far an export is, for whoever waits for it. Forgotten after a day."""
+    """How far an export is, for the person waiting for it. Deleted after a day."""
 
     class State(models.TextChoices):
         """Where an export stands."""

@@ -1,4 +1,4 @@
-"""Signed notes: text with a signature that anybody can check who has the verifier key.
+"""Signed notes: text with a signature that anyone can check who has the verifier key.
 
 The form is that of https://c2sp.org/signed-note, with Ed25519; no Django.
 """
@@ -19,16 +19,16 @@ _MAX_SIGNATURES = 16
 
 
 class BadNoteError(ValueError):
-    """A note has not the form of one, or no known key has signed it. One line says why."""
+    """A note does not have the right form, or no known key has signed it. One line says why."""
 
 
 class BadKeyError(ValueError):
-    """A text is no key of the kind that is wanted. One line says why, and shows nothing of it."""
+    """A text is not a key of the expected kind. One line says why, and shows nothing of it."""
 
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """The public half of a key, with the name that stands in its signatures."""
+    """The public half of a key, with the name that its signatures have."""
 
     name: str
     public_bytes: bytes
@@ -82,7 +82,7 @@ class SigningKey:
 
 
 def make_signing_key(name: str) -> SigningKey:
-    """Return a new key. `name` has neither blanks nor a plus sign: raises BadKeyError."""
+    """Return a new key. Raises BadKeyError if `name` has blanks or a plus sign."""
     _check_name(name)
     return SigningKey(name, Ed25519PrivateKey.generate().private_bytes_raw())
 
@@ -90,7 +90,7 @@ def make_signing_key(name: str) -> SigningKey:
 def parse_signing_key(text: str) -> SigningKey:
     """Read the secret text of a key. Raises BadKeyError."""
     if not text.startswith(_SIGNER_PREFIX):
-        raise BadKeyError("it is no signing key")
+        raise BadKeyError("it is not a signing key")
     name, key_id, seed = _split_key(text.removeprefix(_SIGNER_PREFIX))
     key = SigningKey(name, seed)
     if key.verifier.key_id != key_id:
@@ -110,7 +110,7 @@ def parse_verifier_key(text: str) -> VerifierKey:
 def open_note(note: str, keys: list[VerifierKey]) -> str:
     """Return the text of a note that one of `keys` has signed.
 
-    Raises BadNoteError where the form is wrong, where none of the keys has signed it, and where
+    Raises BadNoteError if the form is wrong, where none of the keys has signed it, and where
     the signature of one of them is false.
     """
     text, lines = _split_note(note)
@@ -131,11 +131,13 @@ def open_note(note: str, keys: list[VerifierKey]) -> str:
 
 def _split_note(note: str) -> tuple[str, list[str]]:
     if not note.endswith("\n") or not _is_plain(note):
-        raise BadNoteError("it is no signed note: it is to be plain lines, the last one ended")
+        raise BadNoteError(
+            "it is not a signed note: it must be lines of plain text, each ended by a newline"
+        )
     text, separator, signatures = note.rpartition("\n\n")
     lines = signatures.removesuffix("\n").split("\n")
     if not separator or not text or len(lines) > _MAX_SIGNATURES:
-        raise BadNoteError("it is no signed note: there is no signature below an empty line")
+        raise BadNoteError("it is not a signed note: there is no signature below an empty line")
     return f"{text}\n", lines
 
 
@@ -144,7 +146,7 @@ def _parse_signature(line: str) -> tuple[str, bytes]:
     name, _, encoded = rest.partition(" ")
     signed = _decode(encoded)
     if dash != "—" or not name or signed is None or len(signed) <= _KEY_ID_BYTES:
-        raise BadNoteError("it is no signed note: a line of signatures has another form")
+        raise BadNoteError("it is not a signed note: a line of signatures has another form")
     return name, signed
 
 
@@ -153,17 +155,17 @@ def _split_key(text: str) -> tuple[str, bytes, bytes]:
     key_id, _, encoded = rest.partition("+")
     key = _decode(encoded)
     if key is None or key[:1] != _ED25519 or len(key) != 33 or len(key_id) != 2 * _KEY_ID_BYTES:
-        raise BadKeyError("it is no Ed25519 key in the form of notes: name+ID+key")
+        raise BadKeyError("it is not an Ed25519 key in the form of notes: name+ID+key")
     _check_name(name)
     try:
         return name, bytes.fromhex(key_id), key[1:]
     except ValueError as error:
-        raise BadKeyError("its ID is no hexadecimal number") from error
+        raise BadKeyError("its ID is not a hexadecimal number") from error
 
 
 def _check_name(name: str) -> None:
     if not name or "+" in name or any(each.isspace() for each in name) or not name.isprintable():
-        raise BadKeyError("a key's name has neither blanks nor plus signs")
+        raise BadKeyError("a key's name has no spaces or plus signs")
 
 
 def _decode(text: str) -> bytes | None:

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import IContains
 
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.kinds import KIND_GROUPS, TAG_EVENT_KINDS, EventKind, KindGroup
 from workspaces.log.models import REF_LENGTH, LockEvent
 from workspaces.log.search import MAX_SEARCH_WORDS, Word, parse_search
@@ -24,7 +24,7 @@ EVENTS_PER_PAGE = 50
 MAX_EVENTS_PER_PAGE = 200
 # How many of the newest events a page looks through for what is searched.
 MAX_SCANNED = 10_000
-# How many events an index may find, and they are still put in order and shown from the newest.
+# Up to so many events from an index are sorted and shown newest first.
 MAX_FOUND = 5_000
 
 # A digest's beginning with this many characters picks few events out of many; with fewer, the next
@@ -35,7 +35,7 @@ _TELLING_CHARACTERS = 3
 _WHOLE_CHARACTERS = 64
 
 
-# A digest or its beginning, and whoever types it need not know that it is lower case.
+# A digest or its beginning, in any case.
 _DIGEST = r"\A(?:[A-Za-z0-9+._-]+:)?[A-Za-z0-9=_-]*\Z"
 _REF = rf"\A[0-9A-Za-z]{{{REF_LENGTH}}}\Z"
 _A_MOMENT = "Enter a day like 2026-05-01, or a time like 2026-05-01T14:30."
@@ -48,7 +48,7 @@ _INDEXED_TEXT = re.compile(r"[^\W_]{3}|[^\W_]{2}[\W_]|[\W_][^\W_]")
 
 
 class RefField(forms.RegexField):
-    """The ref of an event; small letters will do."""
+    """The ref of an event; lower case works, too."""
 
     def __init__(self, **options: Any) -> None:
         message = f"A reference has {REF_LENGTH} letters and digits."
@@ -93,7 +93,7 @@ class MomentField(forms.CharField):
         self.widget.attrs.pop("maxlength", None)
 
     def clean(self, value: Any) -> datetime | None:
-        """Return the moment, or None where nothing was typed."""
+        """Return the moment, or None if nothing was typed."""
         text: str = super().clean(value)
         if not text:
             return None
@@ -258,8 +258,8 @@ class LogPage:
     """Some events, newest first.
 
     `older_before` is the ref that the page of older events comes before, and `newer_after` the one
-    that the page of newer events comes after. Each is empty where there is no such page. With
-    `is_whole` false, the page might have more, had the search gone on: the next page does.
+    that the page of newer events comes after. Each is empty if there is no such page. With
+    `is_whole` false, the page might have more: the next page does.
     """
 
     events: list[LockEvent]
@@ -329,7 +329,7 @@ def _search(
     """Return the first of `found` that match, one more than `limit`, and where the search ended.
 
     It looks through the next MAX_SCANNED events, and only then at all that an index finds. Ended
-    is the ref of the last event that was looked at, or nothing where all were.
+    is the ref of the last event that was looked at, or nothing if all were.
     """
     order = _order(is_fenced=False, newest_first=not is_newer)
     wanted = found.filter(*(to_condition(word) for word in words))
@@ -394,7 +394,7 @@ def _beyond(
     """Return those of `found` that are newer, or older, than the one event of `place`.
 
     The time is compared within the database: one of them keeps less of it than Python does. Written
-    so that the first condition alone finds the place in an index.
+    so that the first condition is enough to find the place in an index.
     """
     at, identifier = place.values("at")[:1], place.values("id")[:1]
     way = "gt" if is_newer else "lt"

@@ -81,7 +81,7 @@ def write_events(file_format: ExportFormat, events: Iterable[SealedEvent]) -> st
 
 
 def end_file(file_format: ExportFormat, note: str, verifier_key: str) -> str:
-    """Return what follows the last event: in JSONL, the checkpoint. A CSV has rows alone."""
+    """Return what follows the last event: in JSONL, the checkpoint. A CSV has only rows."""
     if file_format is ExportFormat.CSV:
         return ""
     return canonical_json({"checkpoint": note, "verifier_key": verifier_key}) + "\n"

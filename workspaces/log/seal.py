@@ -1,6 +1,6 @@
 """Seal events: each gets its place in its workspace's chain of hashes, soon after it was written.
 
-Writing an event waits for nobody. Sealing is one process's work at a time, whichever gets there
+Writing an event waits for no one. Sealing is one process's work at a time, whichever gets there
 first; the unique constraints of the seals are the backstop, so that no chain can fork.
 """
 
@@ -28,20 +28,20 @@ logger = logging.getLogger(__name__)
 # A transaction that began earlier may still commit an event with a smaller id.
 SETTLED_AFTER = timedelta(hours=1)
 SWEEP_EVERY = timedelta(days=1)
-# A worker turns to something else after so long, and goes on with the rest next time.
+# After this long, a worker turns to something else, and continues next time.
 RUN_SECONDS = 5.0
-# A sealer that stands still is cut off by the database after so long, and another one goes on.
+# After this long, the database cuts off a sealer that hangs, and another one continues.
 HUNG_AFTER_SECONDS = 30
 # Where more wait, how many is no longer the question; every page of the log counts them.
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 # Most events that are committed out of order are so few ids behind the newest one. The rest is
 # found by looking through everything that is not settled, which costs more, and is done less often.
 _NEAR_IDS = 1000
 # How many ids such a look takes at once: well below a second's work.
 _RANGE_IDS = 50_000
-# How many events are sealed in one transaction: on SQLite nobody else writes meanwhile.
+# How many events are sealed in one transaction: on SQLite no one else writes meanwhile.
 _EVENTS_AT_ONCE = 1000
-# Who waits there to write asks again every tenth of a second, and is to find nobody then.
+# A waiting writer tries again every tenth of a second, and must find it free then.
 _PAUSE_SECONDS = 0.11
 _SMALLEST_ID = -(2**63)
 _PROGRESS_ID = 1
@@ -82,7 +82,7 @@ def seal_events(at_most: int = _EVENTS_AT_ONCE) -> int:
 def seal_late_events() -> int:
     """Look through all that is not settled for unsealed events, and seal them; return how many.
 
-    Moves the mark past events that nothing can come before any more. What has an id below 1, which
+    Moves the mark past events that nothing can come before. What has an id below 1, which
     the database gives to none, is looked for too: no mark is before it.
     """
     _make_progress()
@@ -90,7 +90,7 @@ def seal_late_events() -> int:
 
 
 def seal_for(seconds: float = RUN_SECONDS) -> int:
-    """Seal until nothing is left, for about so long; return how many events were sealed."""
+    """Seal until nothing is left, for about this long; return how many events were sealed."""
     ends_at = time.monotonic() + seconds
     total = 0
     while time.monotonic() < ends_at:
@@ -123,13 +123,13 @@ def sweep() -> int:
 def count_unsealed(slug: str) -> Unsealed:
     """Return how many events of a workspace no seal covers yet, and when the oldest one was.
 
-    Counts the first MOST_COUNTED of them. Leaves out what was committed much later than it was
+    Counts the first MAX_COUNTED of them. Leaves out what was committed much later than it was
     written; that is sealed within a minute.
     """
     unsealed = _unsealed(_find_start()).filter(workspace=slug)
-    found = unsealed[: MOST_COUNTED + 1].aggregate(count=Count("id"), oldest_at=Min("at"))
-    count = min(found["count"], MOST_COUNTED)
-    return Unsealed(count, found["oldest_at"], is_more=found["count"] > MOST_COUNTED)
+    found = unsealed[: MAX_COUNTED + 1].aggregate(count=Count("id"), oldest_at=Min("at"))
+    count = min(found["count"], MAX_COUNTED)
+    return Unsealed(count, found["oldest_at"], is_more=found["count"] > MAX_COUNTED)
 
 
 def _find_start() -> int:
@@ -163,7 +163,7 @@ def _look_through(
     if last is None:
         last = LockEvent.objects.aggregate(last=Max("id"))["last"]
     while last is not None and (first := _find_next_id(after_id, last)) is not None:
-        # Not the ids that nothing has: there may be more of them than anybody could look through.
+        # Not the ids that nothing has: there may be more of them than anyone could look through.
         start = max(first - 1, _SMALLEST_ID)
         last_id = min(start + _RANGE_IDS, last)
         sealed, is_through = _seal_range(start, last_id)
@@ -192,7 +192,7 @@ def _seal_range(after_id: int, last_id: int) -> tuple[int, bool]:
         with transaction.atomic():
             if not _take_progress():
                 return total, False
-            # Looked for anew: whoever sealed until now may have sealed them.
+            # Searched again: another process may have sealed them in the meantime.
             events = list(_unsealed(first - 1, last_id)[:_EVENTS_AT_ONCE])
             total += _seal(events)
         if len(events) == _EVENTS_AT_ONCE:
@@ -215,7 +215,7 @@ def _make_progress() -> None:
 
 
 def _take_progress() -> bool:
-    """Hold the row whose holder seals until the transaction ends; False: somebody else holds it."""
+    """Hold the row whose holder seals until the transaction ends; False: someone else holds it."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             # The first: it says nothing more. The second: it does not take what it asked for.
@@ -233,7 +233,7 @@ def _take_progress() -> bool:
 def _seal(events: Iterable[LockEvent]) -> int:
     """Give each event the next place of its workspace's chain; return how many got one.
 
-    To be called by the holder of the progress alone.
+    Only to be called by the holder of the progress.
     """
     chains: dict[str, _Link] = {}
     seals = []
@@ -266,7 +266,7 @@ def _settle(after_id: int, last_id: int) -> bool:
     first_young = young.values_list("id", flat=True).first()
     if first_young is not None:
         events = events.filter(id__lt=first_young)
-    # The last one that was seen, not the one before the young: that id may be under way.
+    # The last one that was seen, not the one before the young: that id may be in flight.
     settled_id = events.aggregate(last=Max("id"))["last"]
     if settled_id is not None:
         SealProgress.objects.filter(id=_PROGRESS_ID, settled_id__lt=settled_id).update(

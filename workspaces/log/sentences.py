@@ -89,7 +89,7 @@ def tell_locked_together(event: Happened, count: int) -> Sentence:
 
 
 def find_turn(event: Happened) -> bool | None:
-    """Return whether an event turned protection on or off; None where it did neither."""
+    """Return whether an event turned protection on or off; None if it did neither."""
     if event.kind != EventKind.SETTINGS_CHANGED:
         return None
     was = _settings(event, "before").get("protection")
@@ -169,7 +169,7 @@ def _drift_found(event: Happened) -> Sentence:
 
 def _repeats_counted(event: Happened) -> Sentence:
     count = _number(event, "count") or 0
-    before, after = _REPEATED.get(_text(event, "kind"), ("", " was met again"))
+    before, after = _REPEATED.get(_text(event, "kind"), ("", " happened again"))
     times = _plural(count, "more time")
     return Sentence((Part(before), _tag(event), Part(f"{after} {times} within the hour")))
 
@@ -206,7 +206,7 @@ _TURNS = {
 
 
 def _describe_change(event: Happened) -> str:
-    """Return what became of rules and exceptions, or else that the settings were changed."""
+    """Return what happened to rules and exceptions, or else that the settings were changed."""
     said = [
         _describe_list(changes, noun)
         for key, noun in (("rules", "rule"), ("exceptions", "exception"))
@@ -220,7 +220,7 @@ def _has_pattern_changes(event: Happened) -> bool:
 
 
 def _describe_list(changes: Sequence[PatternChange], noun: str) -> str:
-    """Return what became of the rules, or of the exceptions: how many, or the name of one."""
+    """Return what happened to the rules or exceptions: how many, or the name of one."""
     if len(changes) == 1 and changes[0].what in _VERBS:
         return f" {changes[0].what} the {noun} {changes[0].name}"
     counts = [
@@ -229,7 +229,7 @@ def _describe_list(changes: Sequence[PatternChange], noun: str) -> str:
         if (number := sum(each.what == verb for each in changes))
     ]
     if not counts:
-        return f" put the {noun}s in another order"
+        return f" reordered the {noun}s"
     return f" changed the {noun}s ({', '.join(counts)})"
 
 
@@ -286,13 +286,13 @@ def _member_removed(event: Happened) -> Sentence:
 
 
 def _invitation_made(event: Happened) -> Sentence:
-    invitee = Part(_text(event, "invitee") or "somebody", Style.STRONG)
+    invitee = Part(_text(event, "invitee") or "someone", Style.STRONG)
     role = Part(_as_role(_text(event, "role")))
     return Sentence((_who(event), Part(" invited "), invitee, role))
 
 
 def _invitation_withdrawn(event: Happened) -> Sentence:
-    invitee = Part(_text(event, "invitee") or "somebody", Style.STRONG)
+    invitee = Part(_text(event, "invitee") or "someone", Style.STRONG)
     return Sentence((_who(event), Part(" withdrew the invitation of "), invitee))
 
 
@@ -408,7 +408,7 @@ def _because(parts: tuple[Part, ...], event: Happened) -> Sentence:
     return Sentence(parts, _sentence(event.reason))
 
 
-# What Taglock writes as the reason where nobody gives one.
+# What Taglock writes as the reason where no one gives one.
 _OWN_REASONS = frozenset({"deleted through the registry"})
 
 

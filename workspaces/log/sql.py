@@ -64,7 +64,7 @@ def count_repeat(workspace: str, fingerprint: str, hour: datetime) -> str | None
 
 
 def insert_repeat(workspace: str, fingerprint: str, hour: datetime, event_id: int) -> None:
-    """Begin to count an event within its hour. Raises IntegrityError where another one has."""
+    """Begin to count an event within its hour. Raises IntegrityError if another one has."""
     change(
         f"INSERT INTO {_REPEATS.name} (workspace, fingerprint, hour, event_id, count) "
         f"VALUES {marks(5)}",

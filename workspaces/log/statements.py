@@ -21,7 +21,7 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Given:
-    """A checkpoint that somebody else kept: what it is called, and its text."""
+    """A checkpoint that someone else kept: what it is called, and its text."""
 
     name: str
     note: str

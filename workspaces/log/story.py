@@ -157,7 +157,7 @@ def _group(events: Sequence[LockEvent]) -> Iterator[list[LockEvent]]:
 
 
 def _group_key(event: LockEvent) -> tuple[object, ...] | None:
-    """Return what is the same for all events of one row, or None where it has a row of its own.
+    """Return what is the same for all events of one row, or None if it has a row of its own.
 
     A row shows its time to the minute, so that is the same too.
     """
@@ -190,7 +190,7 @@ def _repeatable(events: Sequence[LockEvent]) -> list[LockEvent]:
 
 
 def _read_running_counts(events: Sequence[LockEvent]) -> dict[int, int]:
-    """Return how often each event was met again in an hour that is not counted yet, by id."""
+    """Return how often each event happened again in an hour that is not counted yet, by id."""
     ids = [event.id for event in _repeatable(events)]
     if not ids:
         return {}

@@ -1,6 +1,6 @@
-"""Verify a workspace's log: that nothing in it was changed, removed, or put in later.
+"""Verify a workspace's log: that nothing in it was changed, removed or inserted later.
 
-Nothing that was computed before is believed. The memory that it takes does not grow with the log.
+It trusts nothing that was computed before. The memory that it takes does not grow with the log.
 """
 
 from collections.abc import Iterator
@@ -75,7 +75,9 @@ class Verification:
             f"{self.checkpoints} checkpoints with a good signature",
         ]
         if not self.checkpoints:
-            parts.append("without a checkpoint, a log that was rewritten as a whole would not show")
+            parts.append(
+                "without a checkpoint, a log that was completely rewritten cannot be detected"
+            )
         return "; ".join(parts) + "."
 
     def _find(self, keys: list[VerifierKey], given: list[Given]) -> Iterator[str]:
@@ -118,7 +120,7 @@ class Verification:
         if seal.sequence != self._sequence + 1:
             yield self._describe_step(seal.sequence)
         if event is None:
-            yield f"{place} was removed: its seal is there, and it is not"
+            yield f"{place} was removed: its seal exists, but the event does not"
         else:
             place = f"{place} ({event.ref})"
             if event.workspace != self.slug:
@@ -184,7 +186,7 @@ class Verification:
     def _check_statements_of_nothing(self) -> Iterator[str]:
         while self._statements and self._statements[0].sequence == 0:
             statement = self._statements.pop(0)
-            yield f"checkpoint {self._sources[statement]} is of event 0, which there never is"
+            yield f"checkpoint {self._sources[statement]}is of event 0, which never exists"
 
     def _check_statements_at(self, seal: EventSeal) -> Iterator[str]:
         if self._uncovered_since is None:
@@ -236,7 +238,7 @@ class Verification:
         self.unsealed = missing.count()
         for event in _iterate(missing.filter(at__lt=Now() - UNSEALED_AFTER)):
             yield f"event {event.ref} of {format_time(event.at)} is not sealed"
-        # A seal of another chain keeps it from this one, and shows nobody that it was put in.
+        # A seal of another chain keeps it from this one, and hides that it was inserted.
         for event in _iterate(events.filter(Exists(seal.exclude(workspace=self.slug)))):
             yield f"event {event.ref} of {format_time(event.at)} is sealed in another chain"
 
@@ -247,8 +249,8 @@ class Verification:
         ).exists()
         if not created and Workspace.objects.filter(slug=self.slug).exists():
             yield (
-                "the workspace exists, and no event says that it was created: its log was removed, "
-                "from the beginning on"
+                "the workspace exists, but no event says that it was created: the beginning of "
+                "its log was removed"
             )
 
 

@@ -14,14 +14,14 @@ def add_expiry_option(parser: CommandParser) -> None:
         "--expires-in-days",
         type=int,
         metavar="DAYS",
-        help="How long it is valid. Left out: until it is revoked.",
+        help="How long it is valid. Default: until it is revoked.",
     )
 
 
 def read_expiry(days: int | None) -> datetime | None:
     """Return when something ends that lasts for `days` from now; None for never.
 
-    Raises CommandError where that is not 1 to MAX_EXPIRY_DAYS days.
+    Raises CommandError if that is not 1 to MAX_EXPIRY_DAYS days.
     """
     if days is None:
         return None

@@ -1,4 +1,4 @@
-"""The way into every page of a workspace: sign-in, membership, permission, method."""
+"""The entrance to every page of a workspace: sign-in, membership, permission, method."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from workspaces.access import Permission
-from workspaces.callers import Access, find_access
+from workspaces.caller_access import Access, find_access
 
 P = ParamSpec("P")
 
@@ -45,9 +45,9 @@ PageView = Callable[Concatenate[HtmxRequest, Access, P], HttpResponseBase]
 def workspace_page(
     permission: Permission, *methods: str
 ) -> Callable[[PageView[P]], Callable[..., HttpResponseBase]]:
-    """Make a view a page of the workspace that its address names, for who has `permission`.
+    """Make a view a page of the workspace in its address, for callers with `permission`.
 
-    The view gets the caller's access in place of the slug. `methods` are GET and HEAD unless
+    The view gets the caller's access instead of the slug. `methods` are GET and HEAD unless
     given. Strangers are answered 404, members without the permission 403.
     """
 

@@ -22,7 +22,7 @@ from workspaces.actions.access_tokens import (
     hash_token,
     revoke_access_token,
 )
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
@@ -40,7 +40,7 @@ class AccessTokenForm(forms.Form):
     name = forms.CharField(
         max_length=MAX_NAME_LENGTH,
         help_text="What uses it, such as ci or build server.",
-        error_messages={"required": "Write a name."},
+        error_messages={"required": "Enter a name."},
     )
     scopes = forms.MultipleChoiceField(
         label="What it may do",
@@ -91,11 +91,11 @@ class AccessTokenForm(forms.Form):
             return
         if day is None:
             if expiry == ON_A_DATE:
-                self.add_error("expires_on", "Write the last day on which it is valid.")
+                self.add_error("expires_on", "Enter the last day on which it is valid.")
         elif expiry != ON_A_DATE:
-            self.add_error("expiry", "Choose On a date, or take the date away.")
+            self.add_error("expiry", "Choose On a date, or remove the date.")
         elif day < timezone.now().date():
-            self.add_error("expires_on", "This day is over: choose one to come.")
+            self.add_error("expires_on", "This day is in the past. Choose a later one.")
 
     def read_expiry(self) -> datetime | None:
         """Return when the token of a valid form expires; None for never."""
@@ -170,7 +170,7 @@ def revoke_page(request: HtmxRequest, access: Access, token_id: int) -> HttpResp
 
 
 def _create(access: Access, form: AccessTokenForm) -> str | None:
-    """Return the secret of the token that a form makes; None where the form says why not."""
+    """Return the secret of the token that a form makes; None if the form says why not."""
     if not form.is_valid():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Somebody's own account: password, e-mail address, workspaces; and the way back in."""
+"""Your own account: password, e-mail address, workspaces; and the way back in."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from workspaces.actions.passwords import (
     change_password,
     set_password_by_link,
 )
-from workspaces.callers import read_origin
+from workspaces.caller_access import read_origin
 from workspaces.models import PasswordLinkRequest, User
 from workspaces.pages.account_forms import (
     ChangeEmailForm,
@@ -44,7 +44,7 @@ from workspaces.throttles import (
 @sensitive_post_parameters()
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
-    """Show the account of whoever is signed in, and change its password or e-mail address."""
+    """Show the signed-in person's account, and change its password or e-mail address."""
     user = User.objects.get(pk=request.user.pk or 0)
     sent = request.POST if request.method == "POST" else None
     is_password = "password" in request.POST
@@ -78,7 +78,7 @@ def account(request: HttpRequest) -> HttpResponse:
 def _change(
     request: HttpRequest, user: User, form: ChangePasswordForm | ChangeEmailForm
 ) -> str | None:
-    """Change what a valid form says, and return what to tell; None where the password is wrong."""
+    """Change what a valid form says, and return what to tell; None if the password is wrong."""
     origin = read_origin(request)
     typed = form.cleaned_data["current_password"]
     verified = verify_password(user.username, typed, origin)
@@ -88,21 +88,23 @@ def _change(
     if isinstance(form, ChangePasswordForm):
         password = form.cleaned_data["password"]
         change_password(verified, password, actor=actor, how="by its owner")
-        done = "Your password is changed. You are signed out everywhere but here."
+        done = "Your password is changed. You are signed out everywhere else."
     else:
         email = form.cleaned_data["email"]
         change_email(verified, email, actor=actor)
         done = (
-            f"Your e-mail address is {email} now." if email else "You have no e-mail address now."
+            f"Your e-mail address is now {email}."
+            if email
+            else "You no longer have an e-mail address."
         )
-    # Verifying may have hashed the password anew, too: this session goes on.
+    # Verifying may have rehashed the password, too: this session continues.
     update_session_auth_hash(request, verified)
     return done
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def forgotten_password(request: HttpRequest) -> HttpResponse:
-    """Mail a link for a new password, or say whom to ask where there is no mail.
+    """Mail a link for a new password, or say whom to ask if there is no mail.
 
     The answer is the same for every address, and takes as long: the worker looks whose it is.
     """
@@ -128,9 +130,9 @@ def forgotten_password(request: HttpRequest) -> HttpResponse:
 
 
 def _request_links(email: str, origin: Origin) -> None:
-    """Have links mailed, unless the address got some a short time ago; nobody is told which.
+    """Have links mailed, unless the address got some a short time ago; no one is told which.
 
-    The worker mails them, so that the answer takes as long for an address that nobody has.
+    The worker mails them, so that the answer takes as long for an address that no one has.
     """
     try:
         count_call(PASSWORD_LINKS_PER_EMAIL, email.lower())
@@ -143,7 +145,7 @@ def _request_links(email: str, origin: Origin) -> None:
 
 @method_decorator(require_http_methods(["GET", "HEAD", "POST"]), name="dispatch")
 class PasswordLinkView(PasswordResetConfirmView):
-    """Sets a new password for whoever has the link.
+    """Sets a new password for the holder of the link.
 
     Django moves the token from the address into the session first, so that no referrer tells it.
     """
@@ -153,7 +155,7 @@ class PasswordLinkView(PasswordResetConfirmView):
     template_name = "workspaces/password_link.html"
 
     def form_valid(self, form: Any) -> HttpResponse:
-        """Use the link up, unless somebody else has."""
+        """Use the link up, unless someone else has."""
         token = self.request.session.pop(INTERNAL_RESET_SESSION_TOKEN, "")
         user = form.user
         actor = Actor(user.username, ActorKind.PERSON, read_origin(self.request))

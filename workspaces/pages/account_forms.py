@@ -26,7 +26,7 @@ class PasswordField(forms.CharField):
 
 
 def make_email_field() -> forms.EmailField:
-    """Return the field for somebody's own e-mail address, which nobody has to give."""
+    """Return the field for someone's own e-mail address, which no one has to give."""
     return forms.EmailField(
         label="E-mail address",
         required=False,
@@ -37,11 +37,11 @@ def make_email_field() -> forms.EmailField:
 
 
 def make_current_password_field() -> PasswordField:
-    """Return the field for the password that somebody has."""
+    """Return the field for the password that someone has."""
     return PasswordField(
         "Current password",
         "current-password",
-        error_messages={"required": "Type your current password."},
+        error_messages={"required": "Enter your current password."},
     )
 
 
@@ -51,7 +51,7 @@ class NewPasswordForm(forms.Form):
     password = PasswordField(
         "New password",
         "new-password",
-        help_text="At least 8 characters. No common password, and nothing like your name.",
+        help_text="At least 8 characters. Not a common password, and nothing like your name.",
         error_messages={"required": "Choose a password."},
     )
     repeated = PasswordField(
@@ -69,7 +69,7 @@ class NewPasswordForm(forms.Form):
         password = self.cleaned_data.get("password")
         repeated = self.cleaned_data.get("repeated")
         if password and repeated and password != repeated:
-            self.add_error("repeated", "This is not the password above. Type both again.")
+            self.add_error("repeated", "The passwords do not match. Enter both again.")
         if password:
             try:
                 validate_password(password, self.user)
@@ -79,14 +79,14 @@ class NewPasswordForm(forms.Form):
 
 
 class ChangePasswordForm(NewPasswordForm):
-    """A new password, for whoever knows the current one. The view looks whether they do."""
+    """A new password, for someone who knows the current one. The view checks that they do."""
 
     current_password = make_current_password_field()
     field_order = ["current_password", "password", "repeated"]
 
 
 class ChangeEmailForm(forms.Form):
-    """Another e-mail address, for whoever knows the password. The view looks whether they do."""
+    """Another e-mail address, for someone who knows the password. The view checks that they do."""
 
     email = make_email_field()
     current_password = make_current_password_field()
@@ -95,8 +95,8 @@ class ChangeEmailForm(forms.Form):
 class NewAccountForm(NewPasswordForm):
     """A new account: a name, a password, and perhaps an e-mail address.
 
-    With a `refusal`, which is set before anything is looked at, the form says that alone of the
-    name, and not whether somebody has it.
+    With a `refusal`, which is set before anything is looked at, the form says only that about the
+    name, and not whether it is taken.
     """
 
     refusal = ""
@@ -118,7 +118,7 @@ class NewAccountForm(NewPasswordForm):
         self.fields["repeated"].label = "Password again"
 
     def clean_username(self) -> str:
-        """Refuse a name that somebody has."""
+        """Refuse a name that someone has."""
         if self.refusal:
             raise ValidationError(self.refusal)
         username: str = self.cleaned_data["username"]
@@ -145,6 +145,6 @@ class ForgottenPasswordForm(forms.Form):
         label="E-mail address",
         max_length=MAX_EMAIL_LENGTH,
         widget=forms.EmailInput({"autocomplete": "email"}),
-        help_text="The one of your account.",
-        error_messages={"required": "Write your e-mail address."},
+        help_text="The address in your account.",
+        error_messages={"required": "Enter your e-mail address."},
     )

@@ -9,7 +9,7 @@ from django.templatetags.static import static
 from django.utils import timezone
 
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.checkpoints import latest_checkpoint, make_checkpoint
 from workspaces.log.keys import KeyFileError, verifier_key
 from workspaces.log.models import Checkpoint
@@ -48,7 +48,7 @@ def checkpoint(request: HtmxRequest, access: Access) -> HttpResponse:
 
 
 def _write_command(script: str, export_name: str, key: str, note_name: str) -> str:
-    """Return what verifies an export where it was downloaded to, as it is to be typed."""
+    """Return the commands that verify an export in the folder that it was downloaded to."""
     parts = [f"python3 verify_lock_log.py {export_name}"]
     if key:
         parts.append(f"--key {quote(key)}")
@@ -84,9 +84,7 @@ def _make(request: HtmxRequest, slug: str) -> None:
     if made is None:
         messages.error(request, "No event is sealed yet. Try again in a moment.")
     elif made == before:
-        messages.success(
-            request, f"The checkpoint of event {made.sequence} still says what is there."
-        )
+        messages.success(request, f"The checkpoint of event {made.sequence} is still up to date.")
     else:
         messages.success(request, f"The checkpoint of event {made.sequence} is made.")
 

@@ -9,7 +9,7 @@ from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
-from workspaces.callers import Access, UnknownWorkspaceError, find_access
+from workspaces.caller_access import Access, UnknownWorkspaceError, find_access
 from workspaces.problems import plain_problem_response
 from workspaces.throttles import BusyError
 
@@ -24,7 +24,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer somebody who may not do this."""
+    """Answer someone who may not do this."""
     detail = str(exception) or "You may not do this."
     return _answer(
         request,
@@ -37,13 +37,13 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer an address that is not there, or not for this person: nobody can tell which."""
+    """Answer an address that doesn't exist or isn't for this person: no one can tell which."""
     return _answer(
         request,
         404,
         "not_found",
         "Page not found",
-        "There is no such page, or you are not in the workspace that it belongs to.",
+        "This page does not exist, or you are not in its workspace.",
         is_in_workspace=True,
     )
 
@@ -76,8 +76,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(error, OperationalError | InterfaceError):
         return _not_now(
             request,
-            "The database cannot be used at the moment. Try again in a few seconds, and look "
-            "whether what you changed was saved.",
+            "The database cannot be used at the moment. Try again in a few seconds, and check "
+            "whether your change was saved.",
         )
     if isinstance(error, BusyError):
         return _not_now(request, str(error))

@@ -9,21 +9,21 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from workspaces.access import Permission
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.current import NothingSealedError
 from workspaces.log.export import (
     RETRY_AFTER_SECONDS,
     ExportForm,
     export_log,
 )
+from workspaces.log.export_slots import TooManyExportsError
 from workspaces.log.keys import KeyFileError
 from workspaces.log.models import LogExport
-from workspaces.log.places import TooManyExportsError
 from workspaces.log.rows import ExportFormat
 from workspaces.log.seal import count_unsealed
 from workspaces.pages.access import HtmxRequest, workspace_page
 
-# An export that nobody reads on, or whose process was killed, says nothing more.
+# An export that no one reads, or whose process was killed, reports nothing more.
 _SILENT_AFTER = timedelta(minutes=2)
 
 

@@ -1,4 +1,4 @@
-"""Answer with a page that has a form, by what became of the form."""
+"""Answer with a page that has a form, by what happened to the form."""
 
 from typing import Any
 

@@ -22,7 +22,7 @@ from workspaces.actions.invitations import (
     find_invitation,
     find_invitation_by_hash,
 )
-from workspaces.callers import read_origin
+from workspaces.caller_access import read_origin
 from workspaces.mail import is_mail_address
 from workspaces.models import Invitation, Membership, User
 from workspaces.pages.account_forms import NewAccountForm
@@ -34,13 +34,13 @@ from workspaces.throttles import (
     counted_address,
 )
 
-# In the session of somebody who signs in first: the hash, by which the invitation is found, and not
-# the secret, which would then stand in the database, or in the address of the sign-in page.
+# In the session of someone who signs in first: the hash, by which the invitation is found, and not
+# the secret, which would then be in the database, or in the address of the sign-in page.
 _SESSION_KEY = "invitation"
 
 
 def _keep_secret(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Tell no other page, and no server's log of referrers, the address of this one.
+    """Keep this page's address from other pages and from servers' referrer logs.
 
     Not "no-referrer": by that, browsers say of the page's own forms that they come from nowhere,
     and a form from nowhere is refused.
@@ -72,7 +72,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 @never_cache
 @_keep_secret
 def continue_invitation(request: HttpRequest) -> HttpResponse:
-    """Go on with the invitation that somebody opened before they signed in."""
+    """Go on with the invitation that someone opened before they signed in."""
     try:
         return _open(request, find_invitation_by_hash(request.session.get(_SESSION_KEY, "")))
     except InvalidInvitationError:
@@ -92,7 +92,7 @@ def _join(request: HttpRequest, user: User, found: Invitation) -> HttpResponse:
     context: dict[str, Any] = {"invitation": found}
     if membership is not None:
         context["problem"] = str(AlreadyMemberError(Role(membership.role)))
-    # Who agreed to join is who the page named, not who has signed in in another window since.
+    # The person who agreed to join is the one on the page, not one who signed in elsewhere since.
     is_agreed = request.method == "POST" and request.POST.get("join_as") == user.username
     if is_agreed and membership is None:
         actor = Actor(user.username, ActorKind.PERSON, read_origin(request))

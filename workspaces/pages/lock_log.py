@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from workspaces.access import Permission, Role
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.changes import describe_value, list_changes, list_pattern_changes
 from workspaces.log.checkpoints import latest_checkpoint
 from workspaces.log.figures import (
@@ -174,7 +174,7 @@ def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
 
 
 def _list_commands(event: LockEvent) -> dict[str, str]:
-    """Return what somebody types to push what was refused under another tag."""
+    """Return what someone types to push what was refused under another tag."""
     host = urlsplit(settings.PUBLIC_URL).netloc
     image = f"{host}/{event.repository}"
     new = f"{image}:{suggest_tag(event.tag)}"
@@ -191,7 +191,7 @@ def suggest_tag(tag: str) -> str:
     return f"{tag[: last.start()]}{number}{tag[last.end() :]}"
 
 
-# Longer ones are dates with times, or no numbers that anybody counts.
+# Longer ones are dates with times, or no numbers that anyone counts.
 _MAX_DIGITS = 8
 _MAX_TAG_LENGTH = 128
 

@@ -21,7 +21,7 @@ from workspaces.actions.invitations import (
 )
 from workspaces.actions.members import LastAdminError, change_role, find_member, remove_member
 from workspaces.actions.passwords import NoPasswordLinkError, find_obstacle, make_password_link
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.mail import (
     is_mail_address,
     mail_invitation,
@@ -44,9 +44,9 @@ from workspaces.throttles import INVITATIONS_PER_WORKSPACE, TooManyCallsError, c
 MEMBERS_PER_PAGE = 100
 
 _ROLE_HINTS = {
-    Role.MEMBER: "Pulls and pushes images, and sees settings and what happened to tags.",
-    Role.AUDITOR: "Reads everything, the whole lock log too. Pulls images and pushes none.",
-    Role.ADMIN: "Does all of that, and changes settings, locked tags, people and access tokens.",
+    Role.MEMBER: "Can pull and push images, and see the settings and what happened to tags.",
+    Role.AUDITOR: "Can read everything, including the whole lock log. Can pull images. Can't push.",
+    Role.ADMIN: "Can do all of that, and change settings, locked tags, people and access tokens.",
 }
 
 
@@ -88,9 +88,9 @@ class MembersQueryForm(FilterForm):
 @workspace_page(Permission.VIEW_PEOPLE, "GET", "HEAD", "POST")
 @never_cache
 def members(request: HtmxRequest, access: Access) -> HttpResponse:
-    """List the people of the workspace; for admins, invite somebody.
+    """List the people of the workspace; for admins, invite someone.
 
-    A new link stands in the answer to the POST itself: kept for the page after a redirect, in a
+    A new link is in the answer to the POST itself: kept for the page after a redirect, in a
     session, it could be read in the database. A reload sends the form again, and is told that this
     person is invited already.
     """
@@ -122,7 +122,7 @@ def members(request: HtmxRequest, access: Access) -> HttpResponse:
 def _hand_over(request: HtmxRequest, access: Access, invitee: str, link: str) -> HttpResponse:
     """Mail the link, or show it where it cannot be mailed.
 
-    Not both: an address that the admin can answer for as well proves nothing.
+    Not both: an address that the admin can also answer for proves nothing.
     """
     is_unsent = False
     if settings.HAS_MAIL and is_mail_address(invitee):
@@ -136,7 +136,7 @@ def _hand_over(request: HtmxRequest, access: Access, invitee: str, link: str) ->
 
 @workspace_page(Permission.MANAGE_PEOPLE, "GET", "HEAD", "POST")
 def change_role_page(request: HtmxRequest, access: Access, membership_id: int) -> HttpResponse:
-    """Ask which role a member gets; then give it to them."""
+    """Ask for a member's new role; then set it."""
     context = _ask_about(request, access, membership_id)
     membership = context["membership"]
     sent = request.POST if request.method == "POST" else None
@@ -158,7 +158,7 @@ def change_role_page(request: HtmxRequest, access: Access, membership_id: int) -
 
 @workspace_page(Permission.MANAGE_PEOPLE, "GET", "HEAD", "POST")
 def remove_page(request: HtmxRequest, access: Access, membership_id: int) -> HttpResponse:
-    """Say what becomes of somebody who is removed; then remove them."""
+    """Say what happens to someone who is removed; then remove them."""
     context = _ask_about(request, access, membership_id)
     if request.method != "POST":
         return render(request, "workspaces/remove_member.html", context)
@@ -204,11 +204,13 @@ def withdraw_page(request: HtmxRequest, access: Access, invitation_id: int) -> H
         invitee = withdraw_invitation(access.workspace, invitation_id, actor=access.actor)
     except Invitation.DoesNotExist as error:
         raise Http404 from error
-    messages.success(request, f"The invitation of {invitee} is withdrawn: its link is void.")
+    messages.success(
+        request, f"The invitation of {invitee} is withdrawn: its link no longer works."
+    )
     return redirect("members", access.workspace.slug)
 
 
-_GONE = "Somebody else has removed this member in the meantime."
+_GONE = "Someone else has removed this member in the meantime."
 
 
 def _ask_about(request: HtmxRequest, access: Access, membership_id: int) -> dict[str, Any]:

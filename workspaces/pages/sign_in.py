@@ -7,19 +7,19 @@ from django.contrib.auth.views import LoginView
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 
-from workspaces.callers import read_origin
+from workspaces.caller_access import read_origin
 from workspaces.sign_in import verify_password
 from workspaces.throttles import TooManyCallsError
 
 
 class SignInForm(AuthenticationForm):
-    """A user name and a password. `refusal` is set where there were too many attempts."""
+    """A user name and a password. `refusal` is set if there were too many attempts."""
 
     request: HttpRequest
     refusal: TooManyCallsError | None = None
 
     def clean(self) -> dict[str, Any]:
-        """Verify the password. Raises ValidationError where it is not right, or not looked at."""
+        """Verify the password. Raises ValidationError if it is not right, or not looked at."""
         username = self.cleaned_data.get("username")
         password = self.cleaned_data.get("password")
         if username is None or not password:
@@ -43,7 +43,7 @@ class SignInView(LoginView):
     authentication_form = SignInForm
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        """Show the form again: with status 200, or 429 where there were too many attempts."""
+        """Show the form again: with status 200, or 429 if there were too many attempts."""
         response = super().form_invalid(form)
         if isinstance(form, SignInForm) and form.refusal:
             response.status_code = 429

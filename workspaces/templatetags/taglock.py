@@ -96,13 +96,13 @@ def actor(name: str, kind: str) -> str:
 
 @register.simple_tag
 def query(**parameters: str) -> str:
-    """Return a query string of these parameters alone."""
+    """Return a query string of only these parameters."""
     return urlencode(parameters)
 
 
 @register.filter
 def ticks(value: str) -> SafeString:
-    """Show what stands between backticks as code."""
+    """Show text between backticks as code."""
     parts = value.split("`")
     return format_html_join(
         "",

@@ -10,7 +10,7 @@ from containers.tokens.tokens import TOKEN_SECONDS
 
 _NEXT = {
     "show": "",
-    "prepare": "Restart every registry, so that it believes both keys. Then: token_keys use",
+    "prepare": "Restart every registry, so that it trusts both keys. Then: token_keys use",
     "use": f"Wait for {TOKEN_SECONDS // 60 + 1} minutes, until tokens of the old key have expired. "
     "Then: token_keys retire",
     "retire": "Restart every registry, so that it forgets the old key.",
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             step(keys)
             current = keys.read_signing_key().id
             for key in keys.read_trusted_keys().values():
-                role = "signs and is believed" if key.id == current else "is believed"
+                role = "signs and is trusted" if key.id == current else "is trusted"
                 self.stdout.write(f"{key.id}  {role}, until {key.expires_at:%Y-%m-%d}")
         except (KeyFileError, OSError) as error:
             raise CommandError(str(error)) from error

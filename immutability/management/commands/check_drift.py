@@ -14,13 +14,13 @@ from workspaces.management.find import find_workspaces
 
 class Command(BaseCommand):
     help = (
-        "Compare the locks with what the registry has. Prints a line for every difference, records "
-        "it in the lock log, and ends with status 1 where there is any."
+        "Compare the locks with what the registry has. Prints a line for every difference, "
+        "records it in the lock log, and exits with status 1 if there are any."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("workspace", nargs="*", help="slugs; left out, every workspace")
+        parser.add_argument("workspace", nargs="*", help="slugs; default: every workspace")
         parser.add_argument(
             "--forget-gone",
             action="store_true",

@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("workspace", nargs="*", help="slugs; left out, every workspace")
+        parser.add_argument("workspace", nargs="*", help="slugs; default: every workspace")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Read them, and say every few seconds how far it is."""
@@ -51,7 +51,7 @@ class Command(BaseCommand):
                 time.sleep(PROGRESS_SECONDS)
             elif place == (job.repository, job.tag):
                 raise CommandError(
-                    "The registry does not say what it has. The worker goes on with it, or run "
+                    "The registry did not say what it has. The worker continues later, or run "
                     "this again."
                 )
             place = (job.repository, job.tag)

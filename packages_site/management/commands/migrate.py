@@ -11,7 +11,9 @@ from packages_site.data_dir import make_missing_files
 
 
 class Command(migrate.Command):
-    help = "Make the keys and the database where there are none, and bring the database up to date."
+    help = (
+        "Create the keys and the database if they are missing, and bring the database up to date."
+    )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Make what is missing, unless it is only asked what would be done; then migrate.

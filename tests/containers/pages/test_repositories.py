@@ -219,9 +219,9 @@ def test_the_page_says_what_public_means_and_shows_what_is(acme: Workspace, admi
     page = admin.follow("Change visibility acme/api")
     assert page.heading == "Visibility of acme/api"
     said = page.main.text
-    assert "Anybody who reaches the registry can pull every tag of it without signing in" in said
-    assert "Nobody else can push" in said
-    assert "The names and digests of its tags become known." in said
+    assert "Anyone who can reach the registry can pull all of its tags without signing in" in said
+    assert "Who can push and delete doesn't change" in said
+    assert "Its tag names and digests become visible." in said
     assert page.find("input", type="radio", checked=True)["value"] == "private"
     assert find_public(["acme/api"]) == set()
 
@@ -233,7 +233,7 @@ def test_an_admin_makes_a_repository_public_and_private_again(
     admin.open(VISIBILITY)
     page = admin.press("Save", visibility="public")
     assert page.redirects == [(REPOSITORIES, 302)]
-    assert page.banners == ["acme/api is public: anybody can pull from it without signing in."]
+    assert page.banners == ["acme/api is public: anyone can pull from it without signing in."]
     assert page.rows[0][1] == "Public"
     assert find_public(["acme/api"]) == {"acme/api"}
     page = admin.open(VISIBILITY)
@@ -255,7 +255,7 @@ def test_saving_what_is_says_that_nothing_was_changed(acme: Workspace, admin: Br
     admin.open(VISIBILITY)
     with nothing_written():
         page = admin.press("Save")
-    assert page.banners == ["acme/api is private already. Nothing was changed."]
+    assert page.banners == ["acme/api is already private. Nothing was changed."]
 
 
 @pytest.mark.parametrize("choice", [None, "", "secret"])

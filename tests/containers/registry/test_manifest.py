@@ -79,7 +79,7 @@ def test_docker_s_schema_1_is_known(
     [
         (b'{"manifests": [{"Digest": "x"}]}', 'write the key "Digest" as "digest"'),
         (b'{"a": 1, "a": 2}', 'an object has the key "a" twice'),
-        (b'{"a": NaN}', "not JSON: NaN is no number"),
+        (b'{"a": NaN}', "not JSON: NaN is not a number"),
         (b'{"a": "\xff"}', "not UTF-8 at byte 7"),
         (101 * b"[" + 101 * b"]", "it is nested more than 100 deep, or does not end"),
         (b" " * (MAX_MANIFEST_BYTES + 1), f"it has more than {MAX_MANIFEST_BYTES} bytes"),

@@ -28,7 +28,7 @@ def run(*arguments: str) -> tuple[list[str], str]:
 def test_it_shows_the_key_that_signs() -> None:
     [line], following = run()
     assert line.startswith(token_keys().read_signing_key().id)
-    assert "signs and is believed, until 20" in line
+    assert "signs and is trusted, until 20" in line
     assert following == ""
 
 

@@ -1,4 +1,4 @@
-"""/auth/token: how often somebody may guess, and how often they may ask."""
+"""/auth/token: how often someone may guess, and how often they may ask."""
 
 from dataclasses import replace
 from typing import Any

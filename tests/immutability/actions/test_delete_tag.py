@@ -218,7 +218,7 @@ def test_the_claim_of_a_push_through_the_gate_is_waited_for(
     acme: Workspace, act: Act, what: str
 ) -> None:
     row = make_lock(acme, "v1", "claimed")
-    with nothing_written(), pytest.raises(TryAgainError, match="is being pushed at this moment"):
+    with nothing_written(), pytest.raises(TryAgainError, match="is being pushed right now"):
         act(what, row)
 
 

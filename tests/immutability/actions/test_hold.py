@@ -50,7 +50,7 @@ def test_a_push_in_flight_is_waited_for(
 ) -> None:
     row = make_lock(acme, "v1", STATES[what])
     put_in_flight(row)
-    with nothing_written(), pytest.raises(TryAgainError, match="is being pushed at this moment"):
+    with nothing_written(), pytest.raises(TryAgainError, match="is being pushed right now"):
         act(what, row, registry)
 
 
@@ -100,7 +100,7 @@ def test_what_is_undecided_is_waited_for(acme: Workspace, act: Act, what: str, s
 def test_a_delete_waits_for_another(acme: Workspace, act: Act, what: str) -> None:
     registry = RegistryDouble(is_down=True)
     row = make_lock(acme, "v1", "deleting")
-    with pytest.raises(TryAgainError, match="is being deleted at this moment"):
+    with pytest.raises(TryAgainError, match="is being deleted right now"):
         act(what, row, registry)
     assert LockedTag.objects.get().state == LockState.DELETING
 

@@ -202,7 +202,7 @@ def test_a_row_that_the_database_refuses_is_not_taken_for_a_stale_version(
         raise IntegrityError("rule_name_once")
 
     monkeypatch.setattr(module, "_write", fail)
-    with pytest.raises(InvalidDraftError, match="takes for the same"):
+    with pytest.raises(InvalidDraftError, match="treats as the same"):
         save(acme, RELEASES)
     assert read_policy(acme).version == 0
 

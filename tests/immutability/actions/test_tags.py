@@ -131,7 +131,7 @@ def test_a_tag_that_was_pushed_meanwhile_is_not_deleted(mutable: Core, change: C
     [result] = change(TagAction.DELETE, [chosen], mutable.registry)
     assert (result.is_done, result.message) == (
         False,
-        "Acme/api:latest has changed meanwhile; nothing was changed.",
+        "Acme/api:latest has changed in the meantime; nothing was changed.",
     )
     assert "latest" in mutable.registry.tags
 
@@ -266,7 +266,7 @@ def test_a_tag_of_another_workspace_is_none(
         [result] = change(TagAction.RELEASE, [chosen])
     assert (result.is_done, result.message) == (
         False,
-        "There is no such tag any more; nothing was changed.",
+        "This tag no longer exists; nothing was changed.",
     )
 
 

@@ -39,7 +39,7 @@ PREVIEW = (f"{SETTINGS}/preview", {"protection": "all"})
 
 @pytest.fixture(autouse=True)
 def _low_limits(monkeypatch: pytest.MonkeyPatch, within_one_window: None) -> None:
-    """A registry may check four times, anybody may ask three times, test and preview twice."""
+    """A registry may check four times, anyone may ask three times, test and preview twice."""
     for place, name, calls in (
         ("checks", "CHECKS_PER_TOKEN", 4),
         ("checks", "ASKING_PER_CALLER", 3),

@@ -14,7 +14,7 @@ from tests.immutability.registry_double import INDEX_TYPE, answer, digest_of, im
 pytestmark = pytest.mark.django_db
 
 ONE, TWO = named("one", image("one")), named("two", image("two"))
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 
 
 def sha512_of(body: bytes) -> str:
@@ -128,12 +128,12 @@ def test_a_body_shorter_than_its_content_length_is_400(core: Core, gate: GateCli
 
 
 def test_the_largest_manifest_passes_and_one_byte_more_is_413(core: Core, gate: GateClient) -> None:
-    refused = gate.push("v1", b" " * (MOST_BYTES + 1))
+    refused = gate.push("v1", b" " * (MAX_BYTES + 1))
     assert error_of(refused) == (413, "SIZE_INVALID")
     request: Any = refused
     assert request.wsgi_request.read() == b""
     assert core.registry.calls == []
-    assert gate.push("v1", ONE.ljust(MOST_BYTES)).status_code == 201
+    assert gate.push("v1", ONE.ljust(MAX_BYTES)).status_code == 201
 
 
 @pytest.mark.parametrize(

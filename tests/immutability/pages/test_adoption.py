@@ -23,10 +23,10 @@ def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
 @pytest.mark.parametrize(
     ("progress", "said"),
     [
-        ({}, "Waiting for the worker to lock them in the background. Look again"),
+        ({}, "Waiting for the worker to lock them in the background. Refresh"),
         (
             {"looked_at_count": 40, "adopted_count": 3},
-            "Being locked in the background: 40 tags looked at so far, 3 locked. Look again",
+            "Locking in the background: 40 tags checked so far, 3 locked. Refresh",
         ),
         (
             {"looked_at_count": 41, "adopted_count": 1, "done_at": Now()},
@@ -45,17 +45,17 @@ def test_it_says_how_far_the_work_in_the_background_is(
     Job.objects.create(workspace=protected, kind=Job.Kind.INVENTORY, **progress)
     for browser in (admin, auditor):
         page = browser.open(SETTINGS)
-        assert page.by_id("existing-tags").text == "Tags that were there before"
+        assert page.by_id("existing-tags").text == "Tags that already existed"
         assert said in page.main.text
 
 
 def test_it_says_nothing_where_nothing_is_protected(acme: Workspace, admin: Browser) -> None:
     Job.objects.create(workspace=acme, kind=Job.Kind.INVENTORY)
-    assert "Tags that were there before" not in admin.open(SETTINGS).main.text
+    assert "Tags that already existed" not in admin.open(SETTINGS).main.text
 
 
 def test_another_workspaces_work_is_not_shown(
     protected: Workspace, admin: Browser, globex: Workspace
 ) -> None:
     Job.objects.create(workspace=globex, kind=Job.Kind.INVENTORY)
-    assert "Tags that were there before" not in admin.open(SETTINGS).main.text
+    assert "Tags that already existed" not in admin.open(SETTINGS).main.text

@@ -165,7 +165,7 @@ def test_saving_without_a_change_says_that_there_was_nothing_to_save(
     admin.open(SETTINGS)
     with nothing_written():
         page = admin.press("Save")
-    assert page.banners == ["There was nothing to save: these settings are in force already."]
+    assert page.banners == ["Nothing to save: these settings are already in force."]
     assert read_policy(acme).version == 1
 
 
@@ -242,7 +242,7 @@ def test_after_saving_the_browser_is_sent_to_the_page_with_a_banner(admin: Brows
     page = admin.press("Save", protection="all")
     assert page.redirects == [(SETTINGS, 302)]
     assert page.banners == [
-        "Saved: All tags are protected. Protection changed. In force for the very next push."
+        "Saved: All tags are protected. Protection changed. In force for the next push."
     ]
     assert page.find(class_="banner")["role"] == "status"
     assert page.find(type="radio", checked=True)["value"] == "all"

@@ -141,7 +141,7 @@ def test_an_eighth_exception_is_not_added_and_the_page_says_why(
 ) -> None:
     response = admin.client.post(SETTINGS, {"action": action, "version": "0", **SEVEN})
     exceptions = response.context["form"].exceptions
-    said = "There are 7 exceptions already. Remove one to add another."
+    said = "There are already 7 exceptions. Remove one to add another."
     assert (len(exceptions.rows), exceptions.error, exceptions.takes_focus) == (7, said, True)
     assert said in response.content.decode()
     assert "Add an exception" not in response.content.decode()

@@ -78,7 +78,7 @@ def test_what_becomes_of_the_name_is_a_choice_with_reserve_first(
 ) -> None:
     page = open_delete(admin, lock(acme))
     fieldset = page.main.find("fieldset")
-    assert fieldset.find("legend").text == "What becomes of the name?"
+    assert fieldset.find("legend").text == "What happens to the name?"
     radios = fieldset.find_all("input", type="radio", name="name_after")
     assert [radio["value"] for radio in radios] == ["reserve", "free"]
     assert [fieldset.find("label", for_=radio["id"]).text for radio in radios] == [
@@ -286,7 +286,7 @@ def test_only_a_locked_tag_can_be_released(acme: Workspace, admin: Browser, stat
 @pytest.mark.parametrize(
     ("state", "stray", "said"),
     [
-        ("deleting", None, "is being deleted at this moment. Try again in 10 seconds."),
+        ("deleting", None, "is being deleted right now. Try again in 10 seconds."),
         ("locked", timedelta(minutes=12), "may still land. Try again in 12 minutes, at "),
     ],
 )

@@ -453,7 +453,7 @@ def test_a_page_that_stops_early_says_so(
     make_locks(protected, 25)
     page = member.open("/acme/locked-tags/?q=n2")
     assert page.find("caption").text == (
-        "5 tags, latest first; others are looked through on the next page"
+        "5 tags, latest first; the search continues on the next page"
     )
     page = member.open("/acme/locked-tags/?q=zz")
     assert page.find("p", class_="empty").text.startswith("No locked tag matches so far.")

@@ -48,7 +48,7 @@ def steps_of(page: Page) -> dict[str, bool]:
 @pytest.mark.parametrize(
     ("protection", "rules", "said"),
     [
-        (Protection.NONE, [], "No tags are protected Anyone who may push can point a tag at"),
+        (Protection.NONE, [], "No tags are protected Anyone who can push can point a tag at"),
         (Protection.ALL, [SEMVER], "All tags are protected The first push of a tag locks it"),
         (Protection.SOME, [SEMVER], "Some tags are protected 1 rule: Release versions"),
         (
@@ -283,7 +283,7 @@ def test_a_claim_that_never_ended_needs_attention(acme: Workspace, member: Brows
         row = make_lock(acme, tag, state)
         LockedTag.objects.filter(id=row.id).update(locked_at=at)
     [line] = attention_of(member.open("/acme/"))
-    assert line.startswith("1 push or delete that never ended acme/api:v1, since ")
+    assert line.startswith("1 push or delete that never finished acme/api:v1, since ")
     assert member.follow("Open").heading == "acme/api:v1"
 
 
@@ -297,7 +297,7 @@ def test_a_job_that_no_worker_goes_on_with_needs_attention(
     late = timezone.now() - timedelta(hours=3)
     job = Job.objects.create(workspace=acme, kind=kind, expires_at=late)
     [line] = attention_of(member.open("/acme/"))
-    assert line.startswith(f"{said} No worker has gone on with it for 3 h")
+    assert line.startswith(f"{said} No worker has picked it up for 3 h")
     Job.objects.filter(id=job.id).update(expires_at=timezone.now())
     assert attention_of(member.open("/acme/")) == []
     Job.objects.filter(id=job.id).update(expires_at=late, done_at=timezone.now())

@@ -189,7 +189,7 @@ def test_a_whole_list_has_every_tag_by_rule(tags: Workspace, admin: Browser) -> 
 @pytest.mark.parametrize("name", ["", "everything"])
 def test_a_list_of_nothing_says_so(tags: Workspace, admin: Browser, name: str) -> None:
     page = read_page(send(admin, "all", path=LIST, list=name), 200)
-    assert "Nothing is listed here" in page.main.text
+    assert "Nothing to list" in page.main.text
 
 
 # Who may ask.
@@ -209,7 +209,7 @@ def test_members_and_auditors_may_not_ask(
 
 def test_without_javascript_each_answer_has_a_preview(tags: Workspace, admin: Browser) -> None:
     page = admin.open(SETTINGS)
-    assert "is checked against all tags of Acme" in page.by_id("preview").text
+    assert "Taglock checks all tags of Acme" in page.by_id("preview").text
     with nothing_written():
         page = admin.press("Check what saving changes", protection="all")
     assert "2 tags become locked" in page.by_id("preview").text
@@ -250,7 +250,7 @@ def test_what_is_typed_survives_sign_in(acme: Workspace, admin: Browser, *, is_h
     assert form["exception_pattern"] == ["^latest$"]
     assert form["protection"] == ["some"]
     assert form["protect_signature_tags"] == ["on"]
-    assert "What you typed is here" in page.banners[0]
+    assert "What you typed is still here" in page.banners[0]
     assert page.by_id("unsaved").find_all(class_="unsaved-dot")
 
 

@@ -166,7 +166,7 @@ def test_an_eighth_rule_is_not_added_and_the_page_says_why(admin: Browser, actio
     assert response.status_code == 200
     page = admin.press(PRODUCTION, **SEVEN)
     assert rules_of(page) == list(zip(*SEVEN.values(), strict=True))
-    assert page.by_id("rules-error").text == "There are 7 rules already. Remove one to add another."
+    assert page.by_id("rules-error").text == "There are already 7 rules. Remove one to add another."
     assert page.focused_id == "rules-heading"
 
 
@@ -295,7 +295,7 @@ def test_each_row_says_what_it_is_beside_what_is_saved(
 ) -> None:
     protect(acme, Protection.SOME, *(PolicyRule(name, name.lower()) for name in "ABC"))
     page = admin.open(SETTINGS)
-    assert page.by_id("unsaved").text.startswith("All is saved")
+    assert page.by_id("unsaved").text.startswith("All changes saved")
     assert page.find_all(class_="unsaved-dot") == []
     page = admin.press("Try", rule_name=["A", "B", "D"], rule_pattern=["a", "bb", "d"])
     assert [page.by_id(f"rule-change-{n}").text for n in (1, 2, 3)] == ["", "Edited", "New"]

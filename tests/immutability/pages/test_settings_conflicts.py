@@ -1,4 +1,4 @@
-"""Saving over somebody else's change, and saving what would suspend locks: the page asks first."""
+"""Saving over someone else's change, and saving what would suspend locks: the page asks first."""
 
 import re
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def compare(page: Page) -> dict[str, tuple[str, str, bool]]:
     return lines
 
 
-# Somebody else saved meanwhile.
+# Someone else saved meanwhile.
 
 
 def test_a_save_over_somebody_elses_is_noticed_and_saves_nothing(
@@ -57,7 +57,7 @@ def test_a_save_over_somebody_elses_is_noticed_and_saves_nothing(
     with nothing_written():
         page = admin.press("Save", 409, protection="some", rule_name="A", rule_pattern="a")
     alert = page.main.find(role="alert")
-    assert alert.find("h2").text == "Somebody else saved these settings while you were editing"
+    assert alert.find("h2").text == "Someone else saved these settings while you were editing"
     assert "carol saved version 1 at" in alert.text
     assert alert.find("time")["datetime"]
     assert compare(page) == {
@@ -234,9 +234,9 @@ def test_where_there_are_too_many_tags_to_check_the_page_says_so(
     assert re.sub(r"\d", "1", alert.find("h2").text) == heading
     assert "There are too many tags to check all of them before you save" in alert.text
     page = admin.press("Suspend locks and save")
-    assert "being counted in the background: waiting for the worker." in page.main.text
+    assert "the locks that hold again: waiting for the worker." in page.main.text
     run_counts()
-    assert "being counted" not in admin.open(SETTINGS).main.text
+    assert "Taglock is counting" not in admin.open(SETTINGS).main.text
 
 
 def test_of_more_locks_than_a_save_counts_the_page_asks_about_all(
@@ -344,7 +344,7 @@ def test_a_conflict_comes_before_the_question(
     other_admin.press("Save", refuse_identical_pushes="on")
     with nothing_written():
         page = admin.press("Save", 409, protection="none")
-        assert "Somebody else saved" in page.main.find(role="alert").text
+        assert "Someone else saved" in page.main.find(role="alert").text
         page = admin.press("Save", 409)
         assert "Suspend 3 locks?" in page.main.find(role="alert").text
 
@@ -358,7 +358,7 @@ def test_agreeing_to_suspend_does_not_override_somebody_elses_save(
     other_admin.press("Save", refuse_identical_pushes="on")
     with nothing_written():
         page = admin.press("Suspend 3 locks and save", 409)
-    assert "Somebody else saved" in page.main.find(role="alert").text
+    assert "Someone else saved" in page.main.find(role="alert").text
 
 
 def test_errors_come_before_the_question(locked: Workspace, admin: Browser) -> None:

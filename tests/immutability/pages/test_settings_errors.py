@@ -85,7 +85,7 @@ def test_two_rules_of_one_name(admin: Browser, other: str) -> None:
         ("[a-z", 'The bracket opened in "[a-z" is not closed. Add a ].'),
         ("^prod$ ", "This pattern matches no tag, so it protects nothing: a tag has no spaces."),
         ("(v", 'A parenthesis in "(v" is not closed.'),
-        ("*", 'There is nothing before "*" that it could repeat.'),
+        ("*", '"*" has nothing before it to repeat.'),
         ("v\n", "Remove the character U+000A"),
         ("v\x00", "Remove the character U+0000"),
     ],

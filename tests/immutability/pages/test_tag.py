@@ -69,7 +69,7 @@ def test_each_status_is_said_in_words(
 
 @pytest.mark.parametrize(
     ("pusher", "said"),
-    [("dana", "dana"), ("", "not known: the registry had it already")],
+    [("dana", "dana"), ("", "not known: the registry already had it")],
 )
 def test_who_pushed_what_was_there_is_told_where_it_is_known(
     protected: Workspace, member: Browser, pusher: str, said: str
@@ -114,19 +114,19 @@ def story(acme: Workspace) -> Workspace:
 @pytest.mark.parametrize(
     ("on", "time", "said", "digest"),
     [
-        ("2020-02-28", "", "not known. The first record of the tag is of 2020-03-01 12:30", ""),
-        ("2020-03-01", "", "was the last that was pushed, 2020-03-01 12:30 UTC", AA),
+        ("2020-02-28", "", "not known. The first record of the tag is from 2020-03-01 12:30", ""),
+        ("2020-03-01", "", "was the last one pushed, 2020-03-01 12:30 UTC", AA),
         ("2020-03-01", "12:29", "not known.", ""),
         # The page shows minutes: whoever types one means all of it.
-        ("2020-03-01", "12:30", "was the last that was pushed", AA),
+        ("2020-03-01", "12:30", "was the last one pushed", AA),
         ("2020-03-01", "12:30:09", "not known.", ""),
-        ("2020-03-01", "12:30:10", "was the last that was pushed", AA),
-        ("2020-03-04", "", "was the last that was pushed", AA),
-        ("2020-03-05", "", "was the last that was pushed", BB),
-        ("2020-03-09", "", "was the last that was pushed", BB),
+        ("2020-03-01", "12:30:10", "was the last one pushed", AA),
+        ("2020-03-04", "", "was the last one pushed", AA),
+        ("2020-03-05", "", "was the last one pushed", BB),
+        ("2020-03-09", "", "was the last one pushed", BB),
         ("2020-03-10", "", "The registry had it when it was adopted, 2020-03-10 00:00", BB),
         ("2020-03-19", "", "The registry had it when it was adopted", BB),
-        ("2020-03-20", "", "there was no such tag. It was deleted, and", ""),
+        ("2020-03-20", "", "the tag did not exist. It was deleted, and", ""),
         ("0001-01-01", "", "not known.", ""),
     ],
 )
@@ -151,7 +151,7 @@ def test_of_today_the_answer_is_about_this_moment(acme: Workspace, member: Brows
 
 def test_an_answer_leads_to_the_event_that_says_so(story: Workspace, member: Browser) -> None:
     member.open(f"{TAG}?on=2020-03-20")
-    assert member.follow("The event that says so").facts["Event"] == "Tag deleted"
+    assert member.follow("See the event").facts["Event"] == "Tag deleted"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_tag_of_which_nothing_is_known_has_a_page_that_says_so(
     acme: Workspace, member: Browser
 ) -> None:
     page = member.open(TAG)
-    assert page.find(class_="empty").text.startswith("Nothing was recorded of this tag.")
+    assert page.find(class_="empty").text.startswith("Nothing has been recorded for this tag.")
 
 
 @pytest.mark.parametrize("name", ["visibility", "tags", "v1.2.0_x-y", "A"])

@@ -130,12 +130,12 @@ NOW = datetime(2026, 3, 12, 14, 2, 59, tzinfo=UTC)
     [
         (
             describe_push_in_flight("acme/api", "v1.2.0", LOCKED_DIGEST.short),
-            'tag "v1.2.0" of acme/api is being pushed at this moment, as sha256:ab12cd34ef56…. '
+            'tag "v1.2.0" of acme/api is being pushed right now, as sha256:ab12cd34ef56…. '
             "Try again in 10 seconds.",
         ),
         (
             describe_delete_in_flight("acme/api", "v1.2.0"),
-            'tag "v1.2.0" of acme/api is being deleted at this moment. Try again in 10 seconds.',
+            'tag "v1.2.0" of acme/api is being deleted right now. Try again in 10 seconds.',
         ),
         (
             describe_stray("acme/api", "v1.2.0", NOW + timedelta(minutes=7), NOW),

@@ -131,7 +131,7 @@ NO_EFFECT = "This pattern matches no tag, so it has no effect: "
         ("^latest$", ""),
         ("^latest$ ", f"{NO_EFFECT}a tag has no spaces."),
         ("a,b", f'{NO_EFFECT}a tag has no ",". Write alternatives with |.'),
-        ("!v1", f"{NO_EFFECT}a pattern has no way to say which tags it does not match."),
+        ("!v1", f"{NO_EFFECT}a pattern cannot say which tags it does not match."),
         ("^$", f"{NO_EFFECT}a tag has at least one character."),
         ("v*", "This pattern matches every tag, so none would be protected."),
         (".", "This pattern matches every tag, so none would be protected."),

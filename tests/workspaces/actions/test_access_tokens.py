@@ -30,7 +30,7 @@ PROGRAM = Actor("deployer", ActorKind.TOKEN)
 REGISTRY = Actor("dana", ActorKind.REGISTRY)
 SOON = timedelta(hours=1)
 PUSH = [Scope.PUSH]
-OPERATOR_ALONE = "The operator alone manages access tokens for every workspace."
+OPERATOR_ALONE = "Only the operator manages access tokens for every workspace."
 
 
 def events(kind: str = "token.created") -> list[tuple[str, str, Any]]:
@@ -97,7 +97,7 @@ def test_spaces_around_a_name_are_refused(acme: Workspace, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a:b", ":", "ci:"])
 def test_a_name_has_no_colon_where_a_user_name_ends(acme: Workspace, name: str) -> None:
-    words = "Remove the colon: a user name, which the name becomes part of, ends there."
+    words = "Remove the colon: the name becomes part of a user name, and a colon ends those."
     refuse(f"name: {words}", acme, name, PUSH, actor=ALICE)
 
 
@@ -129,7 +129,7 @@ def test_a_token_has_at_least_one_scope(acme: Workspace) -> None:
 
 @pytest.mark.parametrize("ago", [timedelta(), timedelta(seconds=1), timedelta(days=4000)])
 def test_an_expiry_that_is_over_is_refused(acme: Workspace, ago: timedelta) -> None:
-    words = "expires_at: This time is over: choose one to come."
+    words = "expires_at: This time is in the past. Choose a later one."
     refuse(words, acme, "ci", PUSH, actor=ALICE, expires_at=timezone.now() - ago)
 
 
@@ -186,8 +186,8 @@ def test_what_is_no_glob_limits_nothing(acme: Workspace, limit: list[str], words
 @pytest.mark.parametrize("scope", [Scope.AUDIT, Scope.ADMIN])
 def test_what_is_for_the_whole_workspace_has_no_limit(acme: Workspace, scope: Scope) -> None:
     words = (
-        f"repositories: The scope {scope.value} is for the whole workspace. Limit a token to "
-        "repositories that has no other scopes than pull, push, push-only, registry."
+        f"repositories: The scope {scope.value} is for the whole workspace. To limit a token to "
+        "repositories, give it no other scopes than pull, push, push-only, registry."
     )
     refuse(words, acme, "ci", [Scope.PULL, scope], actor=ALICE, repositories=["api"])
 
@@ -213,7 +213,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def test_no_scope_is_given_that_the_giver_has_not(scope: Scope) -> None:
     said = describe_excess(["admin", "unknown"], None, [Scope.ADMIN, scope], None)
     assert said == (
-        f"An access token gives no more than it has, and this one has not the scope {scope.value}."
+        f"An access token can give only scopes that it has itself. Missing: {scope.value}."
     )
     assert describe_excess(["admin", scope.value], None, [scope, Scope.ADMIN], None) is None
     assert describe_excess(["admin", scope.value], None, [scope], NOW) is None
@@ -234,8 +234,8 @@ def test_nothing_is_given_for_longer_than_the_giver_is_valid(
 ) -> None:
     said = describe_excess(["admin"], NOW, [Scope.ADMIN], expires_at)
     assert said == (
-        "An access token gives nothing for longer than it is valid itself: choose an expiry not "
-        "after 2026-01-01T00:00:00Z."
+        "An access token cannot give access for longer than it is valid itself: choose an expiry "
+        "no later than 2026-01-01T00:00:00Z."
         if is_refused
         else None
     )
@@ -267,7 +267,7 @@ def test_a_token_gives_a_part_of_what_it_has(acme: Workspace) -> None:
 @pytest.mark.parametrize("scope", [Scope.PUSH, Scope.REGISTRY, Scope.AUDIT])
 def test_a_token_cannot_make_itself_a_stronger_one(acme: Workspace, scope: Scope) -> None:
     refuse(
-        f"An access token gives no more than it has, and this one has not the scope {scope.value}.",
+        f"An access token can give only scopes that it has itself. Missing: {scope.value}.",
         acme,
         "stronger",
         [Scope.ADMIN, scope],
@@ -281,8 +281,8 @@ def test_a_token_cannot_outlive_itself_in_another(
 ) -> None:
     end = datetime(2998, 12, 31, tzinfo=UTC)
     refuse(
-        "An access token gives nothing for longer than it is valid itself: choose an expiry not "
-        "after 2998-12-31T00:00:00Z.",
+        "An access token cannot give access for longer than it is valid itself: choose an expiry "
+        "no later than 2998-12-31T00:00:00Z.",
         acme,
         "longer",
         [Scope.ADMIN],
@@ -294,7 +294,7 @@ def test_a_token_cannot_outlive_itself_in_another(
 def test_the_giver_is_read_anew_when_it_gives(acme: Workspace) -> None:
     giver = make_giver(acme)
     AccessToken.objects.filter(id=giver.id).update(scopes=["admin"])
-    words = "An access token gives no more than it has, and this one has not the scope pull."
+    words = "An access token can give only scopes that it has itself. Missing: pull."
     refuse(words, acme, "given", [Scope.PULL], **act_as(giver))
 
 
@@ -414,7 +414,7 @@ def test_a_token_for_every_workspace_is_recorded_in_each_log(
 def test_a_token_for_every_workspace_asks_and_does_nothing_else(
     acme: Workspace, scopes: list[Scope]
 ) -> None:
-    words = 'scopes: An access token for every workspace has the scope "registry" alone.'
+    words = 'scopes: An access token for every workspace can only have the scope "registry".'
     for each in (scopes, [Scope.REGISTRY, *scopes]):
         refuse(words, None, "main", each, actor=SYSTEM)
 

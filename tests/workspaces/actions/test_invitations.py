@@ -158,7 +158,7 @@ def test_a_member_keeps_their_role_and_leaves_the_invitation(
     with nothing_written(), pytest.raises(AlreadyMemberError) as caught:
         accept(secret, dana)
     assert str(caught.value) == (
-        f"You are in this workspace already, as {role.value}. Ask an admin of it to change your "
+        f"You are already in this workspace, as {role.value}. Ask an admin of it to change your "
         "role."
     )
     assert find_invitation(secret).invitee == "somebody"
@@ -225,7 +225,7 @@ def test_who_was_invited_can_be_invited_anew_once_that_has_expired(
 
 @pytest.mark.parametrize("name", ["bob", "Bob"])
 def test_a_member_is_not_invited(acme: Workspace, alice: User, bob: User, name: str) -> None:
-    with nothing_written(), pytest.raises(ValidationError, match="in this workspace already"):
+    with nothing_written(), pytest.raises(ValidationError, match="already in this workspace"):
         invite(acme, name, Role.ADMIN, inviter=alice, actor=ALICE)
 
 

@@ -69,7 +69,7 @@ def test_the_last_admin_can_neither_go_nor_be_demoted(
             with pytest.raises(LastAdminError) as caught:
                 attempt()
             assert str(caught.value) == (
-                "alice is the last admin of acme. Make somebody else an admin first."
+                "alice is the last admin of acme. Make someone else an admin first."
             )
 
 

@@ -1,4 +1,4 @@
-"""Passwords and password links: no admin of one workspace may act as somebody of another."""
+"""Passwords and password links: no admin of one workspace may act as someone of another."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -11,7 +11,7 @@ from packages_site.environment import make_log_key_file
 from tests.conftest import AA, BB
 from tests.workspaces.log.exporting import access_of
 from workspaces.access import Actor, ActorKind, Origin, Role
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log import export
 from workspaces.log.append import Event, append_events
 from workspaces.log.keys import read_known_keys
@@ -103,7 +103,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_export_is_left() -> Iterator[None]:
     """Every export gives its place back."""
     yield
-    assert len(export._places) == 0
+    assert len(export._slots) == 0
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from workspaces.access import ROLE_PERMISSIONS, Actor, ActorKind, Role
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.export import ExportForm, ExportStream, begin_export
 from workspaces.models import Workspace
 

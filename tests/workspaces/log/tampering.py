@@ -63,7 +63,7 @@ def seal_anew(workspace: str = "acme", first: int = 1) -> None:
 
 
 def note() -> str:
-    """Make a checkpoint of acme, and return its note, for somebody to keep."""
+    """Make a checkpoint of acme, and return its note, for someone to keep."""
     checkpoint = make_checkpoint("acme")
     assert checkpoint is not None
     return checkpoint.note

@@ -329,7 +329,7 @@ def test_a_second_export_at_once_is_told_when_to_try_again(auditor: APIClient) -
     under_way: Any = auditor.get(f"{URL}/export?format=jsonl")
     response = auditor.get(f"{URL}/export?format=jsonl")
     problem = read_problem(response, 503, "too_many_exports")
-    assert problem["detail"].startswith("An export of this log is under way already.")
+    assert problem["detail"].startswith("An export of this log is already running.")
     assert response["Retry-After"] == "30"
     b"".join(under_way.streaming_content)
     assert auditor.head(f"{URL}/export?format=jsonl").status_code == 200

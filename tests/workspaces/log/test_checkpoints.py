@@ -272,5 +272,5 @@ def test_a_key_that_cannot_be_replaced_stays(log_files: Path) -> None:
 
 def test_a_list_of_former_keys_that_was_spoilt_is_named(log_files: Path) -> None:
     (log_files / "lock-log-key.former").write_text("nonsense\n")
-    with pytest.raises(KeyFileError, match="former is no list of verifier keys"):
+    with pytest.raises(KeyFileError, match="former is not a list of verifier keys"):
         read_known_keys()

@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_named(write: Write, log_files: Path) -> None:
     write(1)
     missing = log_files / "missing.note"
     assert str(missing) in refuse("verify_lock_log", "acme", "--checkpoint", str(missing))
-    assert "--key is no verifier key" in refuse("verify_lock_log", "acme", "--key", "nonsense")
+    assert "--key is not a verifier key" in refuse("verify_lock_log", "acme", "--key", "nonsense")
 
 
 def test_a_log_that_outlived_its_workspace_can_be_verified(acme: Workspace, write: Write) -> None:
@@ -153,7 +153,7 @@ def test_a_new_key_is_printed_by_its_public_half_alone(log_files: Path) -> None:
     assert out != f"{before}\n"
     assert "PRIVATE" not in out + err
     (log_files / "lock-log-key").unlink()
-    assert "there is no key of the lock log" in refuse("rotate_log_key")
+    assert "there is no lock log key" in refuse("rotate_log_key")
 
 
 # erase_origins
@@ -172,7 +172,7 @@ def test_erasing_says_how_many(write: Write, acme: Workspace, globex: Workspace)
 def test_erasing_wants_a_day(write: Write, day: str) -> None:
     write(1)
     assert refuse("erase_origins", "--before", day) == (
-        "--before is to be a day, such as 2026-05-01."
+        "--before must be a day, such as 2026-05-01."
     )
     assert EventOrigin.objects.exists()
 

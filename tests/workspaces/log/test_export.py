@@ -22,7 +22,7 @@ from tests.static.exports import SCRIPT
 from tests.workspaces.log.conftest import Write
 from tests.workspaces.log.exporting import access_of, ask, read, read_lines, take
 from workspaces.access import Role
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.canonical import FIRST_PREVIOUS_HASH, hash_document
 from workspaces.log.checkpoints import parse_statement
 from workspaces.log.export import (

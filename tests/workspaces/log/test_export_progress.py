@@ -12,7 +12,7 @@ from tests.workspaces.log.conftest import Write
 from tests.workspaces.log.exporting import access_of, ask, read
 from workspaces.access import SYSTEM, Role
 from workspaces.actions.workspaces import create_workspace
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log import export as export_module
 from workspaces.log.export import (
     ExportStream,
@@ -20,8 +20,8 @@ from workspaces.log.export import (
     export_log,
     forget_exports,
 )
+from workspaces.log.export_slots import MAX_EXPORTS_AT_ONCE, TooManyExportsError
 from workspaces.log.models import LogExport
-from workspaces.log.places import MAX_EXPORTS_AT_ONCE, TooManyExportsError
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.usefixtures("no_export_is_left")
@@ -115,10 +115,10 @@ def test_one_workspace_takes_one_place_and_leaves_the_other_to_others(
     write(1, "initech")
     theirs, third = access_of(globex, Role.AUDITOR), access_of(initech, Role.AUDITOR)
     stream = begin_export(auditor, ask())
-    with pytest.raises(TooManyExportsError, match="An export of this log is under way already"):
+    with pytest.raises(TooManyExportsError, match="An export of this log is already running"):
         begin_export(auditor, ask())
     other = begin_export(theirs, ask())
-    with pytest.raises(TooManyExportsError, match="2 exports are under way already"):
+    with pytest.raises(TooManyExportsError, match="2 exports are already running"):
         begin_export(third, ask())
     assert LogExport.objects.count() == 2
     stream.close()

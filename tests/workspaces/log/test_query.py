@@ -17,7 +17,7 @@ from workspaces.access import (
     Scope,
     permissions_of_scopes,
 )
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log import query
 from workspaces.log.append import Event, append_event, append_events
 from workspaces.log.kinds import EventKind

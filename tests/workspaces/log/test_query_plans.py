@@ -10,7 +10,7 @@ from django.db import connection
 
 from tests.conftest import AA, is_postgresql
 from workspaces.access import ROLE_PERMISSIONS, Actor, ActorKind, Role
-from workspaces.callers import Access
+from workspaces.caller_access import Access
 from workspaces.log.models import LockEvent
 from workspaces.log.query import LogFilterForm, find_events, to_condition
 from workspaces.log.search import parse_search

@@ -109,7 +109,7 @@ def test_the_unsealed_tail_is_counted_for_each_workspace(write: Write) -> None:
 def test_of_many_unsealed_events_no_more_are_counted_than_have_to_be(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "MOST_COUNTED", 3)
+    monkeypatch.setattr(seal, "MAX_COUNTED", 3)
     rows = write(3)
     assert count_unsealed("acme") == Unsealed(3, rows[0].at)
     write(2)

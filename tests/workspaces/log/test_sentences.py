@@ -214,7 +214,7 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
     (
         EventKind.REPEATS_COUNTED,
         {},
-        "acme/api:v1.2.0 was met again 0 more times within the hour",
+        "acme/api:v1.2.0 happened again 0 more times within the hour",
         "",
         "",
     ),
@@ -293,7 +293,7 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
                 "after": {"protection": "all", "exceptions": EXCEPTIONS[::-1]},
             }
         },
-        "bob put the exceptions in another order",
+        "bob reordered the exceptions",
         "",
         "",
     ),

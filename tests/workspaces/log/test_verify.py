@@ -35,7 +35,7 @@ from workspaces.log.seal import seal_events
 from workspaces.log.verify import Verification
 from workspaces.models import AccessToken, Membership, User, Workspace
 
-# What stands in an event's place once somebody has altered it.
+# What stands in an event's place once someone has altered it.
 OTHER: dict[str, Any] = {
     "ref": "AAAAAAAAAAAA",
     "at": F("at") - timedelta(microseconds=1000),
@@ -80,7 +80,7 @@ def test_without_a_checkpoint_it_says_what_that_means(
 ) -> None:
     verification = Verification("acme")
     assert list(verification.run(read_known_keys(), [])) == []
-    assert "a log that was rewritten as a whole would not show" in verification.describe()
+    assert "a log that was completely rewritten cannot be detected" in verification.describe()
 
 
 # Single rows.
@@ -111,13 +111,13 @@ def test_an_altered_hash_is_found(sealed: list[LockEvent], verify: Verify) -> No
 def test_an_event_that_was_given_a_new_id_is_found(sealed: list[LockEvent], verify: Verify) -> None:
     with without_triggers():
         LockEvent.objects.filter(id=sealed[2].id).update(id=sealed[4].id + 100)
-    assert "event 3 was removed: its seal is there, and it is not" in verify()
+    assert "event 3 was removed: its seal exists, but the event does not" in verify()
 
 
 def test_a_removed_event_is_found(sealed: list[LockEvent], verify: Verify) -> None:
     with without_triggers():
         LockEvent.objects.filter(id=sealed[2].id)._raw_delete("default")
-    assert verify() == ["event 3 was removed: its seal is there, and it is not"]
+    assert verify() == ["event 3 was removed: its seal exists, but the event does not"]
 
 
 def test_a_removed_event_with_its_seal_is_found(sealed: list[LockEvent], verify: Verify) -> None:

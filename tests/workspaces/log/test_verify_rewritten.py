@@ -121,8 +121,8 @@ def remove_log() -> None:
 
 
 GONE = (
-    "the workspace exists, and no event says that it was created: its log was removed, from the "
-    "beginning on"
+    "the workspace exists, but no event says that it was created: the beginning of its log was "
+    "removed"
 )
 
 

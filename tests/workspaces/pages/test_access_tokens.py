@@ -122,7 +122,7 @@ def test_an_auditor_sees_all_and_can_do_nothing(acme: Workspace, auditor: Browse
 
 def test_an_auditor_without_any_is_told_who_creates_them(acme: Workspace, auditor: Browser) -> None:
     empty = auditor.open(URL).main.find(class_="empty")
-    assert empty.text == "There is no access token yet. An admin of Acme can create one."
+    assert empty.text == "No access tokens yet. An admin of Acme can create one."
 
 
 def test_many_are_shown_page_by_page(acme: Workspace, admin: Browser) -> None:
@@ -348,19 +348,19 @@ def test_a_token_is_limited_to_the_repositories_that_are_typed(
 
 # What is refused, with everything kept as it was typed.
 
-DATE_TOO = "When it expires: Choose On a date, or take the date away."
+DATE_TOO = "When it expires: Choose On a date, or remove the date."
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ({"name": ""}, {"id_name": "Name: Write a name."}),
-        ({"name": "   "}, {"id_name": "Name: Write a name."}),
+        ({"name": ""}, {"id_name": "Name: Enter a name."}),
+        ({"name": "   "}, {"id_name": "Name: Enter a name."}),
         (
             {"name": "a:b"},
             {
-                "id_name": "Name: Remove the colon: a user name, which the name becomes part of, "
-                "ends there."
+                "id_name": "Name: Remove the colon: the name becomes part of a user name, and a "
+                "colon ends those."
             },
         ),
         (
@@ -382,7 +382,7 @@ DATE_TOO = "When it expires: Choose On a date, or take the date away."
             {"repositories": "api", "scopes": ["admin"]},
             {
                 "id_repositories": "Only these repositories: The scope admin is for the whole "
-                "workspace. Limit a token to repositories that has no other scopes than pull, "
+                "workspace. To limit a token to repositories, give it no other scopes than pull, "
                 "push, push-only, registry."
             },
         ),
@@ -390,11 +390,11 @@ DATE_TOO = "When it expires: Choose On a date, or take the date away."
         ({"expiry": None}, {"id_expiry_0": "When it expires: Choose when it expires."}),
         (
             {"expiry": "date"},
-            {"id_expires_on": "Last day: Write the last day on which it is valid."},
+            {"id_expires_on": "Last day: Enter the last day on which it is valid."},
         ),
         (
             {"expiry": "date", "expires_on": "2020-01-01"},
-            {"id_expires_on": "Last day: This day is over: choose one to come."},
+            {"id_expires_on": "Last day: This day is in the past. Choose a later one."},
         ),
         (
             {"expiry": "date", "expires_on": "soon"},
@@ -404,7 +404,7 @@ DATE_TOO = "When it expires: Choose On a date, or take the date away."
         (
             {"name": "", "scopes": None},
             {
-                "id_name": "Name: Write a name.",
+                "id_name": "Name: Enter a name.",
                 "id_scopes_0": "What it may do: Choose at least one scope.",
             },
         ),

@@ -1,4 +1,4 @@
-"""Somebody's own account, a forgotten password, and what a password link opens."""
+"""Someone's own account, a forgotten password, and what a password link opens."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -101,7 +101,7 @@ def test_somebody_in_no_workspace_has_an_account(db: None) -> None:
     client = Client()
     client.force_login(User.objects.create_user("carol"))
     page = Browser(client).open(ACCOUNT)
-    assert "You are in no workspace." in page.main.text
+    assert "You are not in a workspace." in page.main.text
 
 
 def test_who_is_not_signed_in_is_sent_to_sign_in(stranger: Browser) -> None:
@@ -115,7 +115,7 @@ def test_a_new_password_ends_every_other_session(alice: User, bob: User) -> None
         sign_in(browser, "bob", "demo")
     before = here.client.cookies["taglock_session"].value
     page = change_password(here)
-    assert page.banners == ["Your password is changed. You are signed out everywhere but here."]
+    assert page.banners == ["Your password is changed. You are signed out everywhere else."]
     assert is_signed_in(here)
     assert here.client.cookies["taglock_session"].value != before
     assert not is_signed_in(elsewhere)
@@ -132,7 +132,7 @@ def test_a_new_password_ends_every_other_session(alice: User, bob: User) -> None
 @pytest.mark.parametrize(
     ("typed", "field", "said"),
     [
-        ({"current_password": ""}, "current_password", "Type your current password."),
+        ({"current_password": ""}, "current_password", "Enter your current password."),
         ({"current_password": "wrong"}, "current_password", "This is not your current password."),
         ({"current_password": "demo "}, "current_password", "This is not your current password."),
         ({"current_password": "x" * 1025}, "current_password", "at most 1024"),
@@ -140,7 +140,7 @@ def test_a_new_password_ends_every_other_session(alice: User, bob: User) -> None
         ({"password": "short", "repeated": "short"}, "password", "too short"),
         ({"password": "x" * 1025, "repeated": "x" * 1025}, "password", "at most 1024"),
         ({"password": "a\0" * 8, "repeated": "a\0" * 8}, "password", "Null characters"),
-        ({"repeated": "another one"}, "repeated", "This is not the password above."),
+        ({"repeated": "another one"}, "repeated", "The passwords do not match."),
     ],
     ids=lambda value: ascii(value)[:60],
 )
@@ -178,7 +178,7 @@ def test_an_address_is_changed_with_the_password_alone(member: Browser, bob: Use
     assert User.objects.get(pk=bob.pk).email == "bob@example.org"
     assert LockEvent.objects.get(kind="email.changed").details == {"member": "bob"}
     assert is_signed_in(member)
-    assert change_email(member, "").banners == ["You have no e-mail address now."]
+    assert change_email(member, "").banners == ["You no longer have an e-mail address."]
 
 
 @pytest.mark.parametrize("email", ["bob", "bob@", "a\0@example.org", f"{'b' * 255}@example.org"])

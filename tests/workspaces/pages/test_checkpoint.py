@@ -30,7 +30,7 @@ def test_admins_and_auditors_make_a_checkpoint(
     request: pytest.FixtureRequest, acme: Workspace, role: str
 ) -> None:
     browser: Browser = request.getfixturevalue(role)
-    assert browser.open(PAGE).find(class_="empty").text.startswith("There is no checkpoint yet.")
+    assert browser.open(PAGE).find(class_="empty").text.startswith("No checkpoint yet.")
     page = browser.press("Make a checkpoint now")
     made = Checkpoint.objects.get()
     assert page.banners == [f"The checkpoint of event {made.sequence} is made."]
@@ -105,7 +105,7 @@ def test_a_press_makes_one_where_something_happened_and_the_latest_is_shown(
     admin.press("Make a checkpoint now")
     page = admin.press("Make a checkpoint now")
     first = Checkpoint.objects.get()
-    assert page.banners == [f"The checkpoint of event {first.sequence} still says what is there."]
+    assert page.banners == [f"The checkpoint of event {first.sequence} is still up to date."]
     with transaction.atomic():
         append_event(Event(EventKind.TAG_LOCKED, "acme", "acme/api", "v1"), actor=SYSTEM)
     page = admin.press("Make a checkpoint now")
@@ -161,7 +161,7 @@ def test_where_another_process_is_sealing_for_the_first_time_it_says_to_try_agai
 def test_of_very_many_unsealed_events_it_says_that_there_are_more(
     acme: Workspace, admin: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "MOST_COUNTED", 2)
+    monkeypatch.setattr(seal, "MAX_COUNTED", 2)
     with transaction.atomic():
         events = [Event(EventKind.TAG_LOCKED, "acme", "acme/api", f"v{n}") for n in range(3)]
         append_events(events, actor=SYSTEM)

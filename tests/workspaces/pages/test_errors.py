@@ -42,11 +42,11 @@ def test_an_address_that_is_not_there_keeps_the_workspace(admin: Browser, path: 
     page = admin.open(path, 404)
     assert page.heading == "Page not found"
     assert page.title.startswith("Page not found")
-    assert "or you are not in the workspace that it belongs to" in page.main.text
+    assert "or you are not in its workspace" in page.main.text
     assert "/acme/repositories/" in nav_of(page)
     assert steps_of(page) == [
-        "Look for a repository",
-        "Look for a locked tag",
+        "Find a repository",
+        "Find a locked tag",
         "Go to the overview of Acme",
     ]
     assert admin.follow("Go to the overview of Acme").heading == "Acme"
@@ -213,7 +213,7 @@ def test_a_database_that_cannot_be_used_is_told_apart_from_a_bug(
     page = read_page(response, 503)
     assert response["Retry-After"] == "10"
     assert page.heading == "Not available now"
-    assert "look whether what you changed was saved" in page.main.text
+    assert "check whether your change was saved" in page.main.text
     assert "/acme/repositories/" in nav_of(page)
 
 

@@ -130,7 +130,7 @@ def test_how_many_queries_page_progress_and_download_take(
 def test_before_the_download_begins_the_page_asks_on(acme: Workspace, admin: Browser) -> None:
     bar, said = ask_progress(admin, uuid4())
     assert bar["hx-trigger"] == "every 1s"
-    assert bar.text == "The download has not begun yet."
+    assert bar.text == "The download has not started yet."
     assert said == ""
 
 
@@ -142,7 +142,7 @@ def test_before_the_download_begins_the_page_asks_on(acme: Workspace, admin: Bro
         (
             "stopped",
             "Export",
-            "Stopped after 12,000 of 48,211 events: the download was given up.",
+            "Stopped after 12,000 of 48,211 events: the download was canceled.",
             False,
         ),
     ],
@@ -173,12 +173,12 @@ def test_a_download_that_is_silent_for_long_is_not_asked_for_any_more(
     )
     bar, said = ask_progress(admin, row.id)
     assert "hx-trigger" not in bar.attributes
-    assert said.startswith("Nothing has been heard of the download for two minutes: 3 of 9")
+    assert said.startswith("No progress for two minutes: 3 of 9")
 
 
 def test_an_export_of_another_workspace_has_not_begun_here(acme: Workspace, admin: Browser) -> None:
     row = LogExport.objects.create(workspace="globex", actor="mallory", total=48_211)
-    assert ask_progress(admin, row.id)[0].text == "The download has not begun yet."
+    assert ask_progress(admin, row.id)[0].text == "The download has not started yet."
 
 
 def test_an_empty_export_is_done_and_its_bar_is_full(acme: Workspace, admin: Browser) -> None:
@@ -194,10 +194,10 @@ def test_an_empty_export_is_done_and_its_bar_is_full(acme: Workspace, admin: Bro
 @pytest.fixture
 def no_place() -> Iterator[None]:
     """Two exports of others are under way."""
-    places = [export_module._places.take(slug) for slug in ("globex", "initech")]
+    places = [export_module._slots.take(slug) for slug in ("globex", "initech")]
     yield
     for place in places:
-        export_module._places.give_back(place)
+        export_module._slots.give_back(place)
 
 
 @pytest.mark.usefixtures("no_place")
@@ -207,7 +207,7 @@ def test_a_third_export_is_told_on_a_page_when_to_try_again(
     admin.open(PAGE)
     page = admin.press("Download", 503)
     assert page.heading == "Nothing was exported"
-    assert "2 exports are under way already. Try again when one has ended." in page.main.text
+    assert "2 exports are already running. Try again when one has finished." in page.main.text
     assert page.headers["Retry-After"] == "30"
 
 

@@ -16,7 +16,7 @@ def test_somebody_in_no_workspace_is_told_what_to_do(
 ) -> None:
     page = Browser(sign_in(User.objects.create_user("carol"))).open("/")
     assert page.heading == "Workspaces"
-    assert "You are in no workspace yet Ask an admin of one to invite you." in page.main.text
+    assert "You are not in a workspace yet Ask an admin of one to invite you." in page.main.text
     assert "manage.py add_member acme carol --role admin" in page.find("pre").text
 
 

@@ -34,7 +34,7 @@ def stranger() -> Browser:
 
 @pytest.fixture
 def dana(db: None, sign_in: Callable[[User], Client]) -> Browser:
-    """The browser of somebody with an account and no workspace."""
+    """The browser of someone with an account and no workspace."""
     return Browser(sign_in(User.objects.create_user("dana", password="demo")))
 
 
@@ -115,7 +115,9 @@ def test_an_invitation_that_ends_while_somebody_signs_in_is_not_continued(
 def test_somebody_with_an_address_says_whether_it_is_theirs(dana: Browser, link: str) -> None:
     User.objects.filter(username="dana").update(email="dana@example.org")
     page = dana.open(link)
-    assert "Everyone who reads its mail can set a new password for your account" in page.main.text
+    assert (
+        "Anyone who reads mail sent there can set a new password for your account" in page.main.text
+    )
     box = page.by_id("own-email")
     assert (box["type"], box.get("checked")) == ("checkbox", None)
     assert page.find(**{"for": "own-email"}).text == "dana@example.org is my e-mail address"
@@ -184,14 +186,14 @@ def test_nobody_makes_themselves_more_than_they_were_invited_as(
         ({"username": "Dana"}, "username", "A user name begins with a lower-case letter"),
         ({"username": "a\0b"}, "username", "A user name begins"),
         ({"username": "d" * 65}, "username", "at most 64 characters"),
-        ({"username": "alice"}, "username", "There is an account of this name already."),
+        ({"username": "alice"}, "username", "This user name is already taken."),
         ({"password": ""}, "password", "Choose a password."),
         ({"password": "short", "repeated": "short"}, "password", "too short"),
         ({"password": "password1", "repeated": "password1"}, "password", "too common"),
         ({"username": "battery.horse", "password": "battery.horse"}, "password", "similar"),
         ({"password": "x" * 1025}, "password", "at most 1024 characters"),
         ({"repeated": ""}, "repeated", "Type the same password again."),
-        ({"repeated": "something else"}, "repeated", "This is not the password above."),
+        ({"repeated": "something else"}, "repeated", "The passwords do not match."),
         ({"email": "dana"}, "email", "valid email"),
         ({"email": "d" * 255 + "@example.org"}, "email", "at most 254"),
         ({"email": "dana@example.org\0"}, "email", "valid email"),
@@ -248,7 +250,7 @@ def test_too_many_tries_learn_nothing_more_about_names(
     assert not User.objects.filter(username="nobody").exists()
 
 
-# Somebody who is in the workspace already.
+# Someone who is in the workspace already.
 
 
 @pytest.mark.parametrize("who", ["admin", "member", "auditor"])
@@ -257,7 +259,7 @@ def test_a_member_leaves_the_invitation_to_whom_it_is_for(
 ) -> None:
     browser: Browser = request.getfixturevalue(who)
     page = browser.open(link)
-    said = f"You are in this workspace already, as {who}."
+    said = f"You are already in this workspace, as {who}."
     assert said in page.main.text
     assert page.main.find_all("button") == []
     name = page.find(class_="who").text

@@ -113,7 +113,7 @@ def test_what_an_admin_gave_as_the_reason_is_quoted(acme: Workspace, member: Bro
 
 
 def refuse(count: int = 0, *, minutes: float = 0) -> LockEvent:
-    """Record a refusal that was met again so often within its hour."""
+    """Record a refusal that happened again so often within its hour."""
     event = write_at(
         timezone.now() - timedelta(minutes=minutes),
         kind="push.refused",
@@ -589,7 +589,7 @@ def test_a_place_that_is_not_in_the_log_leads_to_the_newest_events(
     varied: Workspace, member: Browser, place: str
 ) -> None:
     page = member.open(f"{LOG}?{place}={'0' * 12}")
-    assert page.find(class_="empty").text == "There are no more events here. The newest ones"
+    assert page.find(class_="empty").text == "No more events here. The newest ones"
     assert len(rows_of(member.follow("The newest ones"))) == 4
 
 

@@ -138,7 +138,7 @@ def test_a_role_that_is_not_there_changes_nothing(admin: Browser, bob: User, rol
 
 
 def test_the_last_admin_is_told_why_they_stay(admin: Browser, alice: User, bob: User) -> None:
-    last = ["alice is the last admin of acme. Make somebody else an admin first."]
+    last = ["alice is the last admin of acme. Make someone else an admin first."]
     ask(admin, "Change role…", of=alice)
     with nothing_written():
         assert admin.press("Change role", role="member").banners == last
@@ -256,7 +256,7 @@ def test_the_form_sent_again_makes_no_second_invitation(admin: Browser) -> None:
         page = send_invitation(admin, "dana", status=422)
     errors = read_errors(page)
     assert errors == {
-        "id_invitee": "Name or e-mail address: dana is invited already. Withdraw that invitation "
+        "id_invitee": "Name or e-mail address: dana is already invited. Withdraw that invitation "
         "first if you need a new link."
     }
 
@@ -287,8 +287,8 @@ def test_what_will_not_do_is_said_beside_its_field(
 def test_an_invitation_is_withdrawn(admin: Browser) -> None:
     path = read_link(send_invitation(admin, "dana"))
     page = admin.press("Withdraw the invitation of dana")
-    assert page.banners == ["The invitation of dana is withdrawn: its link is void."]
-    assert "There are no open invitations." in page.main.text
+    assert page.banners == ["The invitation of dana is withdrawn: its link no longer works."]
+    assert "No open invitations." in page.main.text
     admin.open(path, 404)
     assert LockEvent.objects.get(kind="invitation.withdrawn").actor == "alice"
 
@@ -296,7 +296,7 @@ def test_an_invitation_is_withdrawn(admin: Browser) -> None:
 def test_what_has_expired_is_not_listed(admin: Browser) -> None:
     send_invitation(admin, "dana")
     Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert "There are no open invitations." in admin.open(MEMBERS).main.text
+    assert "No open invitations." in admin.open(MEMBERS).main.text
 
 
 def test_invitations_of_another_workspace_are_not_found(
@@ -445,5 +445,5 @@ def test_who_was_removed_in_the_meantime_is_said(
     for action in ("role", "remove", "password-link"):
         admin.client.post(f"{MEMBERS}{number_of(bob)}/{action}/", {"role": "admin"})
         assert admin.open(MEMBERS).banners == [
-            "Somebody else has removed this member in the meantime."
+            "Someone else has removed this member in the meantime."
         ]

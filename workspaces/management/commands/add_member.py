@@ -17,7 +17,7 @@ from workspaces.sign_in import MAX_PASSWORD_LENGTH
 
 
 class Command(BaseCommand):
-    help = "Give somebody a role in a workspace; makes the user if there is none of that name."
+    help = "Give someone a role in a workspace; creates the user if there is none of that name."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         if user.email and user.memberships.exclude(workspace=workspace).exists():
             self.stderr.write(
                 f"Links that set a new password for {user.username} are mailed to {user.email}. "
-                f"Whoever reads mail there can act in {workspace.slug} too: make sure who it is."
+                f"Make sure it is theirs: anyone who reads it can act in {workspace.slug}, too."
             )
 
     def _add(self, workspace: Workspace, username: str, role: Role, password: str | None) -> User:

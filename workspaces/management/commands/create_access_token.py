@@ -17,7 +17,7 @@ from workspaces.text import quote
 
 
 class Command(BaseCommand):
-    help = "Create an access token and print it, this once, alone on standard output."
+    help = "Create an access token and print it, only this once, to standard output."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
@@ -37,7 +37,7 @@ class Command(BaseCommand):
             dest="repositories",
             metavar="GLOB",
             help="Limit it to repositories: names within the workspace, with * for any characters "
-            "but a slash and ** for any characters. Left out: it is for all of the workspace.",
+            "except a slash and ** for any characters. Default: the whole workspace.",
         )
         add_expiry_option(parser)
 

@@ -14,8 +14,8 @@ from workspaces.text import quote
 
 class Command(BaseCommand):
     help = (
-        "Create an access token with which a registry asks for every workspace, and print it, this "
-        "once, alone on standard output."
+        "Create an access token with which a registry asks for every workspace, and print it, "
+        "only this once, to standard output."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
-        parser.add_argument("workspace", nargs="*", help="slugs; left out, every workspace")
+        parser.add_argument("workspace", nargs="*", help="slugs; default: every workspace")
         parser.add_argument(
             "--before", required=True, help="the day, in UTC, whose start ends what is erased"
         )
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         try:
             before = datetime.strptime(options["before"], "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError as error:
-            raise CommandError("--before is to be a day, such as 2026-05-01.") from error
+            raise CommandError("--before must be a day, such as 2026-05-01.") from error
         slugs = [each.slug for each in find_workspaces(options["workspace"])]
         count = erase_origins(before, slugs if options["workspace"] else ())
         self.stdout.write(f"{count} origin{'' if count == 1 else 's'} erased.")

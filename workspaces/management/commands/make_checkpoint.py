@@ -9,7 +9,7 @@ from workspaces.log.keys import KeyFileError
 
 
 class Command(BaseCommand):
-    help = "Sign what the lock log of a workspace is now. Prints the checkpoint, to be kept."
+    help = "Sign the current state of a workspace's lock log. Prints the checkpoint; keep it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""

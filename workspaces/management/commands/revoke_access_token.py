@@ -11,7 +11,7 @@ from workspaces.text import find_bad_character, quote
 
 
 class Command(BaseCommand):
-    help = "Revoke an access token: whoever presents it is refused from that moment on."
+    help = "Revoke an access token: it is refused from that moment on."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--workspace",
             metavar="SLUG",
-            help="The workspace that it is for. Left out: a token for every workspace.",
+            help="The workspace that it is for. Default: a token for every workspace.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -20,4 +20,4 @@ class Command(BaseCommand):
         except KeyFileError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(str(key.verifier))
-        self.stderr.write("Give this verifier key to everybody who verifies the log.")
+        self.stderr.write("Give this verifier key to everyone who verifies the log.")

@@ -8,14 +8,14 @@ from workspaces.log.seal import seal_events, seal_late_events, sweep
 
 
 class Command(BaseCommand):
-    help = "Seal the events of the lock log that are not sealed yet. The worker does so by itself."
+    help = "Seal the events of the lock log that are not sealed yet. The worker also does this."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
         parser.add_argument(
             "--sweep",
             action="store_true",
-            help="look through the whole log, for events that were committed very late",
+            help="search the whole log, for events that were committed very late",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -14,8 +14,8 @@ from workspaces.log.verify import Verification
 
 class Command(BaseCommand):
     help = (
-        "Verify that nothing was changed in a workspace's lock log, removed, or put in later. "
-        "Prints a line for every finding, and ends with status 1 where there is any."
+        "Verify that nothing in a workspace's lock log was changed, removed or inserted later. "
+        "Prints a line for every finding, and exits with status 1 if there are any."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,14 +26,14 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="FILE",
-            help="a checkpoint that was kept elsewhere; may be given several times",
+            help="a checkpoint that was kept elsewhere; can be repeated",
         )
         parser.add_argument(
             "--key",
             action="append",
             default=[],
             metavar="VERIFIER_KEY",
-            help="believe this key alone, and not those of this installation; several times too",
+            help="trust only this key, and not those of this installation; can be repeated",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -62,6 +62,6 @@ def _read_keys(texts: list[str]) -> list[VerifierKey]:
     try:
         return [parse_verifier_key(text) for text in texts] or read_known_keys()
     except BadKeyError as error:
-        raise CommandError(f"--key is no verifier key: {error}") from error
+        raise CommandError(f"--key is not a verifier key: {error}") from error
     except KeyFileError as error:
         raise CommandError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Whether somebody who acts may still do so: read again, within the transaction of the change.
+"""Whether someone who acts may still do so: read again, within the transaction of the change.
 
 What a request was let in by is from before it waited for a lock; its caller may have been demoted,
 removed or revoked since.
@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from workspaces.access import Actor, ActorKind, Scope
-from workspaces.callers import is_admin_name
+from workspaces.caller_access import is_admin_name
 from workspaces.models import AccessToken, Workspace
 
 NO_ADMIN = "You are no longer an admin of this workspace."
@@ -17,7 +17,7 @@ NO_ADMIN_TOKEN = "The access token that asks for this is not valid."  # noqa: S1
 
 
 def require_admin(workspace: Workspace, actor: Actor) -> None:
-    """Raise PermissionDenied where `actor` may not manage `workspace` at this moment.
+    """Raise PermissionDenied if `actor` may not manage `workspace` at this moment.
 
     That may a person who is an active admin of it, a valid access token of it with the scope
     `admin`, and Taglock itself. A user name is one person's for good; an access token's is not.

@@ -21,8 +21,8 @@ from workspaces.actions.access_tokens import create_access_token, revoke_access_
 from workspaces.actions.invitations import invite, withdraw_invitation
 from workspaces.actions.members import add_member, change_role, lock_people, remove_member
 from workspaces.actions.passwords import make_password_link
+from workspaces.authorization import NO_ADMIN, NO_ADMIN_TOKEN, require_admin
 from workspaces.models import AccessToken, Invitation, Membership, User, Workspace
-from workspaces.standing import NO_ADMIN, NO_ADMIN_TOKEN, require_admin
 
 DANA = Actor("dana", ActorKind.PERSON)
 

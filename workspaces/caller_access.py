@@ -25,7 +25,7 @@ _MAX_ADDRESS_LENGTH = 64
 
 
 class UnknownWorkspaceError(Http404):
-    """There is no such workspace, or the caller is not of it; they cannot tell which."""
+    """The workspace doesn't exist, or the caller isn't in it; they cannot tell which."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Access:
         return self.token is None or self.token.is_for(repository)
 
     def require_repository(self, repository: str) -> None:
-        """Raise PermissionDenied where the caller is limited to other repositories."""
+        """Raise PermissionDenied if the caller is limited to other repositories."""
         if not self.is_for(repository):
             raise PermissionDenied(
                 f"This access token is limited to other repositories than {repository}."
             )
 
     def require(self, permission: Permission) -> None:
-        """Raise PermissionDenied where the caller has not `permission`."""
+        """Raise PermissionDenied if the caller has not `permission`."""
         if not self.may(permission):
             raise PermissionDenied(_DENIALS.get(permission, "You may not do this."))
 
@@ -97,8 +97,8 @@ _DENIALS = {
         "Only admins of the workspace can make a repository public or private."
     ),
     Permission.CHECK: (
-        'Checks that lock tags need an access token with the scope "registry". Anybody in the '
-        'workspace may ask with "dry_run": true.'
+        'Checks that lock tags need an access token with the scope "registry". Anyone in the '
+        'workspace can ask with "dry_run": true.'
     ),
 }
 
@@ -106,7 +106,7 @@ _DENIALS = {
 def find_access(request: HttpRequest | Request, slug: str) -> Access:
     """Return what the signed-in person or the access token may do in the workspace `slug`.
 
-    Raises UnknownWorkspaceError where there is no such workspace or the caller is not of it.
+    Raises UnknownWorkspaceError if the workspace doesn't exist or the caller isn't in it.
     """
     if len(slug) > MAX_SLUG_LENGTH or find_bad_character(slug):
         raise UnknownWorkspaceError(_unknown(slug))
@@ -150,7 +150,7 @@ def find_token_access(token: AccessToken, slug: str, origin: Origin) -> Access |
 
 
 def is_admin_name(workspace: Workspace, username: str) -> bool:
-    """Whether `username` is an admin of the workspace. A name that nobody has is none."""
+    """Whether `username` is an admin of the workspace. An unknown name is not."""
     return Membership.objects.filter(
         workspace=workspace, user__username=username, user__is_active=True, role=Role.ADMIN
     ).exists()
@@ -169,7 +169,7 @@ def read_origin(request: HttpRequest | Request) -> Origin:
         user_agent = user_agent.encode("unicode_escape").decode()[:_MAX_USER_AGENT_LENGTH]
     address = request.META.get("REMOTE_ADDR", "")
     if settings.BEHIND_EDGE:
-        # Only then: anybody else could write this header.
+        # Only then: anyone else could write this header.
         address = request.META.get("HTTP_X_REAL_IP", address)[:_MAX_ADDRESS_LENGTH]
     return Origin(address, user_agent)
 
