@@ -21,7 +21,7 @@ def record_manifest(
         [row],
         update_conflicts=True,
         unique_fields=["workspace", "repository", "digest"],
-        update_fields=["media_type", "size", "subject", "is_read"],
+        update_fields=["media_type", "size", "image_size", "subject", "is_read"],
     )
     _record_list(row, facts)
 
@@ -43,6 +43,7 @@ def record_facts(row: Manifest, facts: ManifestFacts) -> None:
 
 def _describe(row: Manifest, facts: ManifestFacts) -> None:
     row.media_type, row.size, row.is_read = facts.media_type, facts.size, True
+    row.image_size = facts.image_size
     row.subject = facts.subject.value if facts.subject else ""
 
 

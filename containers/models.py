@@ -135,6 +135,8 @@ class Manifest(models.Model):
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
     media_type = models.CharField(max_length=255, blank=True, default="", db_default="")
     size = models.PositiveBigIntegerField(default=0, db_default=0)
+    # With its config and layers, in bytes; null for an index, and where that is not known.
+    image_size = models.PositiveBigIntegerField(null=True)
     subject = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default="")
     # The registry has taken or shown it, and no delete of it has landed since.
     is_there = models.BooleanField(default=False, db_default=False)

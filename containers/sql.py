@@ -34,6 +34,7 @@ _NEW_MANIFEST = (
     "digest",
     "media_type",
     "size",
+    "image_size",
     "subject",
     "is_there",
     "is_read",
@@ -57,6 +58,7 @@ _TAG_CHANGES = (
 _MANIFEST_CHANGES = (
     "media_type",
     "size",
+    "image_size",
     "subject",
     "is_there",
     "is_read",

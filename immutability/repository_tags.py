@@ -15,7 +15,7 @@ from functools import cached_property
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from containers.models import Push
+from containers.models import Manifest, Push
 from containers.models import Tag as TagRecord
 from containers.names import RepositoryName, TagName
 from immutability.locked_tags import RARE_STATES, SUSPENDED, to_digest_range
@@ -111,6 +111,8 @@ class ListedTag:
     lock: LockedTag | None
     coverage: Coverage
     last_push: Push | None = None
+    # In bytes, of all that makes up the image; None where that is not known.
+    image_size: int | None = None
 
     @cached_property
     def status(self) -> str:
@@ -429,11 +431,14 @@ def _load(workspace: Workspace, policy: Policy, rows: list[_Row]) -> list[Listed
         .order_by("-id")
         .values("id")[:1]
     )
+    image_size = Manifest.objects.filter(
+        workspace=workspace, repository=OuterRef("repository"), digest=OuterRef("digest")
+    ).values("image_size")[:1]
     records = {
         record.id: record
         for record in TagRecord.objects.filter(id__in=[row.id for row in rows])
         .select_related("lock")
-        .annotate(last_push_id=Subquery(last_push))
+        .annotate(last_push_id=Subquery(last_push), image_size=Subquery(image_size))
     }
     pushes = Push.objects.in_bulk(
         [record.last_push_id for record in records.values() if record.last_push_id]
@@ -444,6 +449,7 @@ def _load(workspace: Workspace, policy: Policy, rows: list[_Row]) -> list[Listed
             getattr(record, "lock", None),
             cover(policy, TagName(record.name)),
             pushes.get(record.last_push_id),
+            record.image_size,
         )
         for record in (records[row.id] for row in rows)
     ]

@@ -16,6 +16,8 @@ from containers.registry.strict_json import InvalidJsonError, parse_json
 from workspaces.text import quote
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+# A petabyte: no image has more, whatever a manifest says.
+MAX_IMAGE_BYTES = 2**50
 
 SCHEMA_1_MEDIA_TYPES = (
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
@@ -88,6 +90,9 @@ class ManifestFacts:
     is_schema_1: bool = False
     # What a client pushes over a tag in order to delete it.
     is_placeholder: bool = False
+    # The bytes of an image, which are its manifest, its config and its layers; None for an index,
+    # and where a descriptor does not say its size.
+    image_size: int | None = None
 
 
 class UnreadableManifestError(ValueError):
@@ -124,7 +129,17 @@ def read_manifest(body: bytes, media_type: str) -> ManifestFacts:
         subject=_digest_of(subject) if subject is not None else None,
         is_schema_1=kind in SCHEMA_1_MEDIA_TYPES or document.get("schemaVersion") == 1,
         is_placeholder=_is_placeholder(document),
+        image_size=None if listed else _add_sizes(len(body), _blobs_of(document, kind)),
     )
+
+
+def _add_sizes(manifest_size: int, blobs: list[dict[str, Any]]) -> int | None:
+    """Return the bytes of a manifest and its blobs; None where they are not known."""
+    # A larger number is read as 0, and true is no number.
+    sizes = [size for blob in blobs if type(size := blob.get("size")) is int and size > 0]
+    total = manifest_size + sum(sizes)
+    is_known = blobs and len(sizes) == len(blobs) and total <= MAX_IMAGE_BYTES
+    return total if is_known else None
 
 
 def _is_placeholder(document: dict[str, Any]) -> bool:

@@ -47,6 +47,11 @@ class TagSerializer(serializers.Serializer[object]):
     digest = serializers.CharField(
         allow_null=True, help_text="What the registry has under it, or its lock's image."
     )
+    image_size = serializers.IntegerField(
+        allow_null=True,
+        help_text="The bytes of its manifest, config and layers. Null for an index, and for an "
+        "image that Taglock has not read.",
+    )
     last_pushed_at = serializers.DateTimeField(allow_null=True)
     last_pushed_by = serializers.CharField(allow_null=True)
     locked_tag_id = serializers.IntegerField(allow_null=True)
@@ -139,6 +144,7 @@ def _render(tag: ListedTag) -> dict[str, Any]:
                 "tag": tag.record.name,
                 "state": tag.status,
                 "digest": tag.digest or None,
+                "image_size": tag.image_size,
                 "last_pushed_at": tag.pushed_at,
                 "last_pushed_by": describe_actor(push.actor, push.actor_kind) if push else None,
                 "locked_tag_id": lock.id if lock else None,

@@ -87,6 +87,7 @@ def test_manifests_are_inserted_changed_and_read_as_the_orm_reads_them(acme: Wor
     changed = {
         "media_type": "text/plain",
         "size": 6,
+        "image_size": 7,
         "subject": CC,
         "is_there": False,
         "is_read": False,

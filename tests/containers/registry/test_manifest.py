@@ -52,6 +52,35 @@ def test_an_index_lists_its_children_in_order_and_each_once(media_type: str) -> 
     assert read_manifest(body, media_type).children == (Digest(BB), Digest(AA))
 
 
+@pytest.mark.parametrize(
+    ("config", "layers", "expected"),
+    [
+        (3, [5, 7], 15),
+        (3, [], 3),
+        (None, [5], None),
+        (3, [5, None], None),
+        (3, ["5"], None),
+        (3, [True], None),
+        (3, [-5], None),
+        (3, [2**50], None),
+        (3, [10**30], None),
+    ],
+)
+def test_an_image_is_as_large_as_all_that_it_lists(
+    config: Any, layers: list[Any], expected: int | None
+) -> None:
+    def describe(size: Any) -> dict[str, Any]:
+        return {"digest": AA} if size is None else {"digest": AA, "size": size}
+
+    body = _to_json({"config": describe(config), "layers": [describe(each) for each in layers]})
+    total = read_manifest(body, OCI_IMAGE).image_size
+    assert total == (None if expected is None else expected + len(body))
+
+
+def test_an_index_has_no_size_of_its_own() -> None:
+    assert read_manifest(_to_json({"manifests": [_descriptor(AA)]}), OCI_INDEX).image_size is None
+
+
 def test_a_subject_is_no_child() -> None:
     body = _to_json({"manifests": [_descriptor(AA)], "subject": _descriptor(CC)})
     facts = read_manifest(body, OCI_INDEX)

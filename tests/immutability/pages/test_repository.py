@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from containers.models import Repository
+from containers.models import Manifest, Repository
 from containers.models import Tag as TagRecord
 from immutability import repository_tags
 from immutability.models import LockedTag
@@ -64,6 +64,9 @@ def test_a_tag_is_shown_whole(
     protect(acme, Protection.SOME, SEMVER)
     row = make_lock(acme, "v1.0.0", digest=BB, rule_name=SEMVER.name)
     push = land(acme, BB, "v1.0.0")
+    Manifest.objects.create(
+        workspace=acme, repository="acme/api", digest=BB, image_size=31_744_512
+    )
     page = member.open(PAGE)
     assert page.heading == "acme/api"
     assert page.rows == [
@@ -71,6 +74,7 @@ def test_a_tag_is_shown_whole(
             "v1.0.0",
             "Locked",
             f"{BB} Copy the digest of v1.0.0",
+            "30.3 MB",
             f"{push.at:%Y-%m-%d %H:%M} by dana",
             f"{row.locked_at:%Y-%m-%d} by Release versions",
             "Actions for acme/api:v1.0.0 History",
@@ -79,7 +83,7 @@ def test_a_tag_is_shown_whole(
 
 
 def test_each_state_is_said_in_words(every_state: Workspace, member: Browser) -> None:
-    rows = {row[0]: (row[1], row[4]) for row in member.open(PAGE).rows}
+    rows = {row[0]: (row[1], row[5]) for row in member.open(PAGE).rows}
     states = {tag: state for tag, (state, _) in rows.items()}
     assert states == {
         "v1.0.0": "Claimed",

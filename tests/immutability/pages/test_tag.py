@@ -46,7 +46,7 @@ def test_a_locked_tag_says_what_holds_it(protected: Workspace, member: Browser) 
         ("locked", [OTHERS], "The settings do not cover it, so its lock is not in force."),
         ("released", [], "An admin released it: its next push can bring any image,"),
         ("reserved", [], "It was deleted by alice,"),
-        ("claimed", [], "A push of it is in flight."),
+        ("claimed", [], "A push is in flight."),
         ("deleting", [], "It is being deleted."),
         ("", [], "It is not locked. All tags are protected: its next push locks it."),
         ("", [OTHERS], "anyone who can push can point it at another image."),
