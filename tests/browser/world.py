@@ -5,9 +5,10 @@ from hashlib import sha256
 from urllib.parse import urlsplit
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
-from containers.models import Repository
+from containers.models import Manifest, Repository
 from containers.models import Tag as TagRecord
 from containers.names import MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest, RepositoryName, TagName
 from immutability.actions.save_settings import save_container_settings
@@ -189,6 +190,7 @@ def _fill_orchard(orchard: Workspace) -> None:
     _save(orchard, Protection.SOME, *_SEVEN_RULES)
     # All of it was answered.
     TagRecord.objects.filter(workspace=orchard).update(stray_until=None, stray_digest="")
+    Manifest.objects.filter(workspace=orchard).update(image_size=30_000_000 + F("id") * 412_000)
     for tag in ("v1.12.0", "v1.13.0", "v1.13.0", "prod-eu"):
         _push(orchard, "orchard/api", tag, _digest("another", tag))
     for hours in (50, 26, 2):

@@ -281,10 +281,10 @@ BAD = {
         "smtp://:password@mail.example.org": "both a user and a password",
     },
     "EMAIL_FROM": {
-        "Taglock": "no address",
-        "taglock@": "no address",
-        "a@example.org, b@example.org": "no address",
-        "a@example.org\nBcc: b@example.org": "no address",
+        "Taglock": "not an address",
+        "taglock@": "not an address",
+        "a@example.org, b@example.org": "not an address",
+        "a@example.org\nBcc: b@example.org": "not an address",
     },
     "ORIGIN_RETENTION_DAYS": {
         "-1": "from 0 to 36500",

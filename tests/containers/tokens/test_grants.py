@@ -71,5 +71,5 @@ def test_what_names_no_repository_of_ours_is_left_out(text: str) -> None:
 def test_a_client_may_ask_for_much_and_not_for_everything() -> None:
     most = [f"repository:acme/r{number}:pull" for number in range(MAX_SCOPES)]
     assert len(parse(*most)) == MAX_SCOPES
-    with pytest.raises(TooManyScopesError, match="100 scopes"):
+    with pytest.raises(TooManyScopesError, match="100 or fewer scopes"):
         parse(*most, "repository:acme/more:pull")

@@ -92,7 +92,7 @@ def test_a_stray_that_is_over_is_looked_at_first(acme: Workspace, act: Act, what
 @pytest.mark.parametrize("what", ["release", "free"])
 def test_what_is_undecided_is_waited_for(acme: Workspace, act: Act, what: str, state: str) -> None:
     row = make_lock(acme, "v1", state)
-    with nothing_written(), pytest.raises(TryAgainError, match="at this moment"):
+    with nothing_written(), pytest.raises(TryAgainError, match="right now"):
         act(what, row)
 
 

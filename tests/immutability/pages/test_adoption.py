@@ -30,7 +30,7 @@ def protected(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
         ),
         (
             {"looked_at_count": 41, "adopted_count": 1, "done_at": Now()},
-            "41 tags of the registry were looked at, and 1 locked to the image that it has. Done",
+            "Checked 41 tags in the registry, and locked 1 to its current image. Done",
         ),
         (
             {"looked_at_count": 9, "left_out_count": 1, "done_at": Now()},

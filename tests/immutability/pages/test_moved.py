@@ -117,8 +117,8 @@ def test_where_a_page_looked_through_enough_the_next_one_looks_further(
     monkeypatch.setattr(moved, "MAX_SCANNED", 2)
     address = save(acme, protect, "latest", "edge", "main", "v1.0.0")
     page = auditor.open(address)
-    assert "There are more pushes." in page.find(class_="empty").text
-    assert "Look further" in open_part(auditor, address).text
+    assert "There are more pushes to search." in page.find(class_="empty").text
+    assert "Search further" in open_part(auditor, address).text
     assert auditor.follow("Search further").rows[0][0] == "acme/api:v1.0.0"
 
 

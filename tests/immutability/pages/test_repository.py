@@ -64,9 +64,7 @@ def test_a_tag_is_shown_whole(
     protect(acme, Protection.SOME, SEMVER)
     row = make_lock(acme, "v1.0.0", digest=BB, rule_name=SEMVER.name)
     push = land(acme, BB, "v1.0.0")
-    Manifest.objects.create(
-        workspace=acme, repository="acme/api", digest=BB, image_size=31_744_512
-    )
+    Manifest.objects.create(workspace=acme, repository="acme/api", digest=BB, image_size=31_744_512)
     page = member.open(PAGE)
     assert page.heading == "acme/api"
     assert page.rows == [

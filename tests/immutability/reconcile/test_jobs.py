@@ -351,7 +351,7 @@ def test_sync_registry_says_where_the_registry_does_not_answer(
     gate: Core, library: Library, sync: Callable[..., list[str]]
 ) -> None:
     library.is_down = True
-    with pytest.raises(CommandError, match="does not say what it has"):
+    with pytest.raises(CommandError, match="did not say what it has"):
         sync("acme")
 
 

@@ -210,7 +210,7 @@ def test_an_invitee_is_plain_text(acme: Workspace, alice: User, invitee: str) ->
 def test_nobody_is_invited_twice_at_a_time(
     acme: Workspace, alice: User, secret: str, again: str
 ) -> None:
-    with nothing_written(), pytest.raises(ValidationError, match="is invited already"):
+    with nothing_written(), pytest.raises(ValidationError, match="is already invited"):
         invite(acme, again, Role.ADMIN, inviter=alice, actor=ALICE)
 
 

@@ -174,7 +174,7 @@ def test_an_address_is_changed_with_the_password_alone(member: Browser, bob: Use
     }
     assert page.by_id("id_email-email")["value"] == "bob@example.org"
     page = change_email(member, "bob@example.org")
-    assert page.banners == ["Your e-mail address is bob@example.org now."]
+    assert page.banners == ["Your e-mail address is now bob@example.org."]
     assert User.objects.get(pk=bob.pk).email == "bob@example.org"
     assert LockEvent.objects.get(kind="email.changed").details == {"member": "bob"}
     assert is_signed_in(member)
