@@ -67,7 +67,7 @@ def test_releases_are_protected_in_five_clicks(
         lambda: page.get_by_label("Some tags are protected"),
         lambda: _button(page, "Add a rule"),
         lambda: page.get_by_role("button", name="Insert the rule Release versions"),
-        lambda: _button(page, "Save"),
+        lambda: _save_button_with_rule(page),
     )
     assert len(steps) <= MAX_CLICKS_TO_PROTECT
     for find in steps:
@@ -84,6 +84,12 @@ def test_releases_are_protected_in_five_clicks(
     assert read_policy(acme).rules == (SEMVER,)
     assert not _push(registry, "v1.2.0", AA)
     assert "is locked" in _push(registry, "v1.2.0", BB)
+
+
+def _save_button_with_rule(page: Page) -> Locator:
+    """Return Save, once the rule that was inserted is shown."""
+    expect(page.locator("#rule-name-1")).to_have_value("Release versions")
+    return _button(page, "Save")
 
 
 @WITH_AND_WITHOUT_SCRIPTS
