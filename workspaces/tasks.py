@@ -1,4 +1,4 @@
-"""Background work. The database knows what is due; a message only says that it is time."""
+"""Celery tasks. A message only starts the work: the database says what there is to do."""
 
 import time
 from datetime import timedelta
