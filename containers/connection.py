@@ -2,10 +2,12 @@
 
 import time
 from functools import lru_cache
+from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
 
+from containers.registry.account import RegistryAccount, RegistryLogin
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.key_folder import token_keys
@@ -18,7 +20,9 @@ _TOKEN_KEPT_SECONDS = TOKEN_SECONDS // 2
 
 def find_registry() -> RegistryClient | None:
     """Return the client of the registry at REGISTRY_URL, or None if none is set."""
-    return _client(settings.REGISTRY_URL) if settings.REGISTRY_URL else None
+    if not settings.REGISTRY_URL:
+        return None
+    return _client(settings.REGISTRY_URL, settings.REGISTRY_LOGIN_SECRET, settings.REGISTRY_CA_FILE)
 
 
 def release_database() -> None:
@@ -31,9 +35,12 @@ def release_database() -> None:
 
 
 @lru_cache(maxsize=4)
-def _client(url: str) -> RegistryClient:
-    """One client an address, so that connections are used again."""
-    return RegistryClient(url, authorize=_authorize)
+def _client(url: str, login: RegistryLogin, ca_file: Path | None) -> RegistryClient:
+    """One client an address, so that connections and tokens are used again."""
+    if not login.username:
+        return RegistryClient(url, authorize=_authorize, ca_file=ca_file)
+    account = RegistryAccount(url, login, ca_file)
+    return RegistryClient(url, authorize=account.authorize, renew=account.renew, ca_file=ca_file)
 
 
 def _authorize(access: ResourceAccess) -> str:
@@ -42,7 +49,9 @@ def _authorize(access: ResourceAccess) -> str:
     try:
         return f"Bearer {_sign(keys, keys.read_signing_key().id, access, period)}"
     except KeyFileError as error:
-        raise RegistryUnavailableError(f"no token for it can be signed: {error}") from error
+        raise RegistryUnavailableError(
+            f"no token for it can be signed: {error}", was_sent=False
+        ) from error
 
 
 @lru_cache(maxsize=MAX_TOKENS_KEPT)

@@ -73,6 +73,28 @@ def parse_site_url(name: str, value: str, example: str, *, is_public: bool) -> s
     return f"{parts.scheme}://{bracket(host)}{suffix}"
 
 
+def parse_registry_url(value: str) -> str:
+    """Return `http(s)://host[:port][/path]` of the registry, up to what stands before `/v2/`."""
+    example = "http://127.0.0.1:5000"
+    parts = _split("REGISTRY_URL", value, ("http", "https"), example)
+    path = parts.path.rstrip("/")
+    if parts.query or parts.fragment or "@" in parts.netloc or value.endswith(("?", "#")):
+        raise BadSettingError(
+            f"REGISTRY_URL must be scheme, host, port and path alone, such as {example}"
+        )
+    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
+        raise BadSettingError(
+            "REGISTRY_URL has a path with other characters than letters, digits and . _ ~ -, such "
+            "as https://repo.example.org/artifactory"
+        )
+    if path.endswith("/v2"):
+        raise BadSettingError(
+            "REGISTRY_URL ends with /v2: leave that out, clients and Taglock add it themselves"
+        )
+    origin = value[: len(value) - len(parts.path)] if parts.path else value
+    return parse_site_url("REGISTRY_URL", origin, example, is_public=False) + path
+
+
 def bracket(host: str) -> str:
     """Return a host as it appears in addresses and in the header `Host`."""
     return f"[{host}]" if ":" in host else host

@@ -6,6 +6,7 @@ docs/settings.md documents each one; a test holds the two against each other.
 import os
 import re
 import secrets
+import shlex
 from dataclasses import dataclass
 from email.utils import getaddresses
 from pathlib import Path
@@ -15,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from environs import Env, EnvError
 
+from containers.registry.account import RegistryLogin
 from containers.tokens.keys import CURRENT, TRUSTED
 from packages_site.addresses import (
     BadSettingError,
@@ -24,8 +26,10 @@ from packages_site.addresses import (
     check_folder,
     parse_database_url,
     parse_redis_url,
+    parse_registry_url,
     parse_site_url,
 )
+from packages_site.registry_login import check_ca_file, check_registry_login
 from workspaces.log.files import write_once
 from workspaces.log.notes import BadKeyError, SigningKey, make_signing_key, parse_signing_key
 
@@ -52,6 +56,11 @@ class Environment:
     database_prepared_statements: bool
     redis_url: str
     registry_url: str
+    registry_ca_file: Path | None
+    registry_username: str
+    registry_password: str
+    registry_password_file: Path | None
+    registry_password_command: list[str]
     token_keys_dir: Path
     behind_edge: bool
     checks_per_minute: int
@@ -62,6 +71,16 @@ class Environment:
     checkpoint_dir: Path
     origin_retention_days: int
     log_level: str
+
+    @property
+    def registry_login(self) -> RegistryLogin:
+        """Taglock's own account at the registry; without a user name it has none."""
+        return RegistryLogin(
+            self.registry_username,
+            self.registry_password,
+            self.registry_password_file,
+            tuple(self.registry_password_command),
+        )
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,11 @@ def read_environment() -> Environment:
         database_prepared_statements=_switch(env, "DATABASE_PREPARED_STATEMENTS", default=True),
         redis_url=_redis_url(env),
         registry_url=_registry_url(env),
+        registry_ca_file=_optional_path(env, "REGISTRY_CA_FILE"),
+        registry_username=_text(env, "REGISTRY_USERNAME"),
+        registry_password=_text(env, "REGISTRY_PASSWORD"),
+        registry_password_file=_optional_path(env, "REGISTRY_PASSWORD_FILE"),
+        registry_password_command=_command(env, "REGISTRY_PASSWORD_COMMAND"),
         token_keys_dir=_path(env, "TOKEN_KEYS_DIR", data_dir / "token-keys"),
         behind_edge=_switch(env, "BEHIND_EDGE"),
         checks_per_minute=_number(env, "CHECKS_PER_MINUTE", 60_000, 1, 10_000_000),
@@ -244,8 +268,20 @@ def _redis_url(env: Env) -> str:
 
 def _registry_url(env: Env) -> str:
     value = _text(env, "REGISTRY_URL")
-    example = "http://127.0.0.1:5000"
-    return parse_site_url("REGISTRY_URL", value, example, is_public=False) if value else ""
+    return parse_registry_url(value) if value else ""
+
+
+def _command(env: Env, name: str) -> list[str]:
+    """Return the words of a command, as a shell would split them."""
+    try:
+        return shlex.split(_text(env, name))
+    except ValueError as error:
+        raise BadSettingError(f"{name} has a quotation that does not end") from error
+
+
+def _optional_path(env: Env, name: str) -> Path | None:
+    text = _text(env, name)
+    return Path(text).absolute() if text else None
 
 
 def _path(env: Env, name: str, default: Path) -> Path:
@@ -277,6 +313,8 @@ def _check(environment: Environment) -> None:
     _check_log_key(environment)
     _check_database(environment)
     _check_mail(environment)
+    check_ca_file(environment.registry_ca_file, environment.registry_url)
+    check_registry_login(environment.registry_login, environment.registry_url)
 
 
 def _check_folders(environment: Environment) -> None:

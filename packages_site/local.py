@@ -12,11 +12,14 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import ISSUER, SERVICE
+from packages_site.addresses import bracket
 
+# Debian's.
+MACHINES_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -89,11 +92,16 @@ def token_auth(keys: KeyFolder, public_url: str) -> dict[str, str]:
 
 
 def edge_command(
-    data_dir: Path, ports: Ports, registry_url: str, more_gates: Sequence[int] = ()
+    data_dir: Path,
+    ports: Ports,
+    registry_url: str,
+    more_gates: Sequence[int] = (),
+    ca_file: Path | None = None,
 ) -> str:
     """Write the edge's configuration around deploy/nginx/taglock.conf; return its command.
 
-    `more_gates` are the ports of further gates beside the one of `ports`.
+    `more_gates` are the ports of further gates beside the one of `ports`. `ca_file` has the
+    certificates that a registry over TLS is verified by; the machine's by default.
     """
     registry = urlsplit(registry_url)
     folder = data_dir / "edge"
@@ -105,7 +113,7 @@ def edge_command(
     upstreams = "\n".join(
         f"    upstream taglock_{name} {{ {servers} keepalive 16; }}"
         for name, servers in (
-            ("registry", f"server {registry.hostname}:{registry.port or 80} max_fails=0;"),
+            ("registry", f"server {_find_server(registry)} max_fails=0;"),
             ("gate", _gate_servers([ports.gate, *more_gates])),
             ("site", f"server 127.0.0.1:{ports.site} max_fails=0;"),
         )
@@ -127,12 +135,33 @@ http {{
     server {{
         listen 127.0.0.1:{ports.edge};
         include {_quote_for_nginx(ROOT / "deploy/nginx/taglock.conf")};
+{_describe_registry(registry, ca_file)}
     }}
 }}
 """
     )
     place = shlex.quote(str(folder))
     return f"exec {_find('nginx')} -e stderr -p {place} -c {shlex.quote(str(config))}"
+
+
+def _find_server(registry: SplitResult) -> str:
+    port = registry.port or (443 if registry.scheme == "https" else 80)
+    return f"{bracket(registry.hostname or '')}:{port}"
+
+
+def _describe_registry(registry: SplitResult, ca_file: Path | None) -> str:
+    """Return what tells taglock.conf of a registry over TLS, or below a path."""
+    lines = [f"set $taglock_registry {registry.scheme}://taglock_registry{registry.path};"]
+    if registry.scheme == "https":
+        lines += [
+            f"set $taglock_registry_host {registry.netloc};",
+            f"proxy_ssl_name {registry.hostname};",
+            "proxy_ssl_server_name on;",
+            "proxy_ssl_verify on;",
+            "proxy_ssl_verify_depth 5;",
+            f"proxy_ssl_trusted_certificate {_quote_for_nginx(ca_file or MACHINES_AUTHORITIES)};",
+        ]
+    return "\n".join(f"        {line}" for line in lines)
 
 
 def _quote_for_nginx(path: Path) -> str:

@@ -163,13 +163,6 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    if settings.REGISTRY_URL.startswith("https:"):
-        print(
-            "taglock: the edge of make run speaks plain HTTP to the registry; give REGISTRY_URL an "
-            "http:// address, or set up an edge of your own with deploy/nginx/taglock.conf.",
-            file=sys.stderr,
-        )
-        return 1
     django.setup()
     problem = find_problem(["manage.py", "migrate"]) or migrate()
     if problem:
@@ -234,7 +227,11 @@ def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: b
         env |= {"REGISTRY_URL": registry_url, "BEHIND_EDGE": "true"}
         # Held pushes wait in threads of their own, so that they never starve the pages.
         supervisor.add("gate", _granian(ports.gate, GATE_THREADS), {**env, **GATE_SETTINGS})
-        supervisor.add("edge", edge_command(data_dir, ports, registry_url), env)
+        supervisor.add(
+            "edge",
+            edge_command(data_dir, ports, registry_url, ca_file=settings.REGISTRY_CA_FILE),
+            env,
+        )
     supervisor.add("site", _granian(site_port, SITE_THREADS), env)
     celery = f"exec {BIN}/celery --quiet --app packages_site"
     beat = f"{celery} beat --loglevel error"

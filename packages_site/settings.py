@@ -29,6 +29,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = ENVIRONMENT.data_dir
 PUBLIC_URL = ENVIRONMENT.public_url
 REGISTRY_URL = ENVIRONMENT.registry_url
+REGISTRY_CA_FILE = ENVIRONMENT.registry_ca_file
+# Its name keeps it off Django's debug pages.
+REGISTRY_LOGIN_SECRET = ENVIRONMENT.registry_login
 TOKEN_KEYS_DIR = ENVIRONMENT.token_keys_dir
 BEHIND_EDGE = ENVIRONMENT.behind_edge
 CHECKS_PER_MINUTE = ENVIRONMENT.checks_per_minute

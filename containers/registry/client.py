@@ -6,18 +6,19 @@ announced it, never by a library. Every call has one total deadline.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-import urllib3
-
 from containers.names import Digest, InvalidReferenceError, RepositoryName, TagName, parse_digest
-from containers.registry.manifest import (
-    MANIFEST_MEDIA_TYPES,
-    MAX_MANIFEST_BYTES,
-    SCHEMA_1_MEDIA_TYPES,
+from containers.registry.exchange import (
+    MAX_REASON_LENGTH,
+    RegistryAnswer,
+    RegistryUnavailableError,
+    exchange,
+    registry_reason,
 )
+from containers.registry.manifest import MANIFEST_MEDIA_TYPES, SCHEMA_1_MEDIA_TYPES
 from containers.registry.strict_json import parse_json
 from containers.registry.transport import Deadline, make_pool
 from containers.tokens.grants import (
@@ -28,34 +29,26 @@ from containers.tokens.grants import (
     ResourceAccess,
     repository_access,
 )
-from workspaces.text import find_bad_character, read_number
+from workspaces.text import read_number
+
+__all__ = [
+    "MAX_REASON_LENGTH",
+    "Authorize",
+    "Descriptor",
+    "FetchedManifest",
+    "RegistryAnswer",
+    "RegistryClient",
+    "RegistryUnavailableError",
+    "registry_reason",
+]
 
 # Shorter than the edge's and the gate's own patience, so that they hear the answer.
 UPSTREAM_DEADLINE_SECONDS = 20.0
-# Of what a registry says, in one line of ours.
-MAX_REASON_LENGTH = 300
-_MAX_REASONS = 3
-_CHUNK_BYTES = 64 * 1024
 _PAGE_SIZE = 100
-_MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
-# 401 means that the registry does not trust Taglock's own token. That is for an operator to mend,
-# and says nothing of an earlier sending of the same write.
-_INDEFINITE = frozenset({401, 408, 425, 429})
-# No connection was made, so nothing has left.
-_NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 _HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 
-
-class RegistryUnavailableError(Exception):
-    """The registry gave no answer, or none that says anything.
-
-    After a write it is not known whether the registry did what it was asked, unless it was never
-    sent: then `was_sent` is false.
-    """
-
-    def __init__(self, message: str, *, was_sent: bool = True) -> None:
-        super().__init__(message)
-        self.was_sent = was_sent
+Authorize = Callable[[ResourceAccess], str]
+Renew = Callable[[ResourceAccess, RegistryAnswer, str], str]
 
 
 @dataclass(frozen=True)
@@ -75,89 +68,13 @@ class FetchedManifest:
     body: bytes
 
 
-@dataclass(frozen=True)
-class RegistryAnswer:
-    """A whole answer of the registry.
-
-    A body that is larger than any manifest was read to its end and dropped.
-    """
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    is_body_dropped: bool = False
-
-    @property
-    def is_success(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether the registry has definitely not done what it was asked, and will not."""
-        return 400 <= self.status < 500 and self.status not in _INDEFINITE
-
-    @property
-    def digest(self) -> str:
-        return self.headers.get("Docker-Content-Digest", "")
-
-    @property
-    def error_codes(self) -> frozenset[str]:
-        """The OCI error codes in the body; empty if it is no OCI error."""
-        return frozenset(str(error["code"]) for error in _read_errors(self.body) if "code" in error)
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether the registry says that it has no such manifest. Any other 404 says nothing."""
-        codes = self.error_codes
-        return self.status == 404 and bool(codes & {"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
-
-    @property
-    def reason(self) -> str:
-        """What the registry answered, as a part of a sentence of ours; see registry_reason."""
-        return registry_reason(self.status, self.body)
-
-
-def registry_reason(status: int, body: bytes) -> str:
-    """Return "the registry answered 500 (MANIFEST_BLOB_UNKNOWN: blob unknown to registry)".
-
-    The brackets have the codes, messages and plain details of the OCI errors in `body`; without
-    any, there are no brackets. One line, without control characters, of bounded length.
-    """
-    errors = _read_errors(body)
-    telling = [error for error in errors if error.get("code") != "UNKNOWN"] or errors
-    reasons = "; ".join(dict.fromkeys(map(_describe, telling[:_MAX_REASONS])))
-    if len(reasons) > MAX_REASON_LENGTH:
-        reasons = f"{reasons[: MAX_REASON_LENGTH - 1]}…"
-    return f"the registry answered {status}" + (f" ({reasons})" if reasons else "")
-
-
-def _read_errors(body: bytes) -> list[dict[str, Any]]:
-    """Return the OCI errors in a body; none where it is something else."""
-    try:
-        errors = parse_json(body)["errors"]
-    except (ValueError, KeyError, TypeError):
-        return []
-    is_list = isinstance(errors, list) and all(isinstance(error, dict) for error in errors)
-    return errors if is_list else []
-
-
-def _describe(error: dict[str, Any]) -> str:
-    code, message, detail = (_plain(error.get(key)) for key in ("code", "message", "detail"))
-    text = ": ".join(part for part in (code, message) if part)
-    return f"{text} ({detail})" if detail else text
-
-
-def _plain(value: Any) -> str:
-    """Return a text as one plain line, empty where it is none."""
-    text = value[:MAX_REASON_LENGTH] if isinstance(value, str) else ""
-    return " ".join("".join(" " if find_bad_character(each) else each for each in text).split())
-
-
 class RegistryClient:
     """One registry. Safe to share between threads.
 
-    `authorize` gives the header `Authorization` that the registry wants for a call; without it
-    nothing is sent.
+    `authorize` gives the header `Authorization` that the registry wants for a call; without it, or
+    where it is empty, none is sent. A call that is answered 401 is sent once more with what `renew`
+    gives for that answer and the header that was sent, unless that is empty.
+    `ca_file` has certificates of authorities to trust besides the machine's.
     """
 
     def __init__(
@@ -165,13 +82,16 @@ class RegistryClient:
         url: str,
         deadline_seconds: float = UPSTREAM_DEADLINE_SECONDS,
         *,
-        authorize: Callable[[ResourceAccess], str] | None = None,
+        authorize: Authorize | None = None,
+        renew: Renew | None = None,
+        ca_file: Path | None = None,
     ) -> None:
         parts = urlsplit(url)
         self._authorize = authorize
+        self._renew = renew
         self._prefix = parts.path.rstrip("/")
         self._deadline_seconds = deadline_seconds
-        self._pool = make_pool(parts)
+        self._pool = make_pool(parts, ca_file)
 
     def head_manifest(
         self, repository: RepositoryName, reference: TagName | Digest
@@ -315,61 +235,19 @@ class RegistryClient:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> RegistryAnswer:
-        own = {"User-Agent": "taglock"}
-        if self._authorize is not None:
-            own["Authorization"] = self._authorize(access)
-        is_read = method in ("GET", "HEAD")
+        def send(authorization: str) -> RegistryAnswer:
+            own = {"Authorization": authorization} if authorization else {}
+            sent = {**own, **(headers or {})}
+            return exchange(self._pool, method, self._prefix + path, sent, body)
+
         with Deadline(self._deadline_seconds):
-            try:
-                response = self._pool.urlopen(
-                    method,
-                    self._prefix + path,
-                    body=body,
-                    headers={**own, **(headers or {})},
-                    retries=False,
-                    redirect=False,
-                    preload_content=False,
-                    decode_content=False,
-                )
-                try:
-                    _require_length(method, response)
-                    received = _read(response, is_wanted=is_read and response.status < 300)
-                except BaseException:
-                    response.close()
-                    raise
-                response.release_conn()
-            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                was_sent = not isinstance(error, _NEVER_SENT)
-                raise RegistryUnavailableError(f"{method}: {error}", was_sent=was_sent) from error
-        return RegistryAnswer(response.status, response.headers, received or b"", received is None)
-
-
-def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
-    """Raise RegistryUnavailableError for an answer that may be incomplete."""
-    if method == "HEAD" or response.status in (204, 304):
-        return
-    is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    if not is_chunked and not response.headers.get("Content-Length", "").isdigit():
-        raise RegistryUnavailableError("the answer may be cut short: it does not say its length")
-
-
-def _read(response: urllib3.BaseHTTPResponse, *, is_wanted: bool) -> bytes | None:
-    """Read a whole body. One that is too large is dropped (None): the status is what counts.
-
-    Raises RegistryUnavailableError for such a one that is wanted.
-    """
-    received = bytearray()
-    is_dropped = False
-    while chunk := response.read1(_CHUNK_BYTES):
-        if is_dropped:
-            continue
-        received += chunk
-        if len(received) > _MAX_ANSWER_BYTES:
-            if is_wanted:
-                raise RegistryUnavailableError("the answer is too large")
-            is_dropped = True
-            received.clear()
-    return None if is_dropped else bytes(received)
+            authorization = self._authorize(access) if self._authorize else ""
+            answer = send(authorization)
+            # The registry has done nothing, so what is sent now is sent for the first time.
+            if answer.status == 401 and self._renew is not None:
+                renewed = self._renew(access, answer, authorization)
+                answer = send(renewed) if renewed else answer
+        return answer
 
 
 def _read_descriptor(answer: RegistryAnswer, reference: TagName | Digest, size: int) -> Descriptor:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import SplitResult
@@ -39,6 +40,11 @@ class _Call(threading.local):
 
 
 _call = _Call()
+
+
+def seconds_left() -> float:
+    """Return how much time is left of this thread's call. Raises TimeoutError where none is."""
+    return _call.seconds_left()
 
 
 class Deadline:
@@ -129,15 +135,18 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-def make_pool(address: SplitResult) -> urllib3.HTTPConnectionPool:
+def make_pool(address: SplitResult, ca_file: Path | None = None) -> urllib3.HTTPConnectionPool:
     """Return the connections to a server, for many threads.
 
-    They are only used within a Deadline.
+    They are only used within a Deadline. `ca_file` has certificates of authorities to trust besides
+    the machine's.
     """
     host, port = address.hostname or "", address.port
     if address.scheme != "https":
         return _Pool(host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False)
     context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
     context.sslsocket_class = _SecureSocket
     return _SecurePool(
         host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False, ssl_context=context

@@ -25,7 +25,7 @@ from packages_site.local import (
 )
 from tests.conftest import skip_or_fail
 from tests.services.accounts import keys_of
-from tests.services.certificates import make_certificate
+from tests.services.certificates import make_certificate, make_certificates
 from tests.services.parts import Part, is_answering, wait_until
 from workspaces import json_response, problems
 from workspaces.log.rows import ExportFormat
@@ -49,8 +49,9 @@ class _QuietServer(ThreadingHTTPServer):
 class Upstream:
     """Registry, gate and site in one: takes every request, and keeps its line and head's size."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.hosts: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,6 +60,7 @@ class Upstream:
             def _answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 outer.asked.append((self.requestline, len(str(self.headers))))
+                outer.hosts.append(self.headers["Host"])
                 if self.path.endswith("/slow"):
                     time.sleep(READ_TIMEOUT_SECONDS * 3)
                 elif self.path.endswith("/lost"):
@@ -71,6 +73,8 @@ class Upstream:
                 self.send_response(status)
                 if "type" in query:
                     self.send_header("Content-Type", query["type"])
+                if "location" in query:
+                    self.send_header("Location", query["location"])
                 if "encoding" in query:
                     self.send_header("Content-Encoding", query["encoding"])
                 self.send_header("Content-Length", str(len(body)))
@@ -83,6 +87,8 @@ class Upstream:
                 """Say nothing."""
 
         self._server = _QuietServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -337,7 +343,7 @@ def _ask_for_much(
 
 
 def _is_compressed(answer: Answer) -> bool:
-    return "\r\ncontent-encoding: gzip" in answer.head.lower()
+    return "\r\ncontent-encoding: gzip" in f"{answer.head}\r\n".lower()
 
 
 @pytest.mark.parametrize("media_type", COMPRESSED)
@@ -345,7 +351,7 @@ def test_what_the_site_answers_to_a_get_is_compressed(edge: Edge, media_type: st
     answer = _ask_for_much(edge, "/acme/lock-log/", media_type)
     assert answer.status == 200
     assert _is_compressed(answer)
-    assert "\r\nvary: accept-encoding" in answer.head.lower()
+    assert "\r\nvary: accept-encoding" in f"{answer.head}\r\n".lower()
     assert len(answer.body) < KILOBYTE
 
 
@@ -383,7 +389,7 @@ def test_neither_is_an_address_of_secrets_or_of_the_registry(
 def test_what_is_compressed_already_is_not_compressed_again(edge: Edge) -> None:
     answer = _ask_for_much(edge, "/static/css/taglock.css", "text/css", encoding="br")
     assert answer.body == b"ok" * 10240
-    assert "\r\ncontent-encoding: br" in answer.head.lower()
+    assert "\r\ncontent-encoding: br" in f"{answer.head}\r\n".lower()
 
 
 def test_a_layer_is_not_compressed(edge: Edge) -> None:
@@ -398,7 +404,7 @@ def test_a_site_that_does_not_answer_is_told_of_whatever_the_method(
     answer = _ask(edge.port, _request("/acme/lost", "Content-Length: 0\r\n", method))
     assert answer.status == 503
     assert answer.body.startswith(b"Taglock is not running at the moment.")
-    assert "\r\nretry-after: 10" in answer.head.lower()
+    assert "\r\nretry-after: 10" in f"{answer.head}\r\n".lower()
 
 
 # TLS.
@@ -447,6 +453,106 @@ def test_an_address_of_32_kilobytes_passes(edge: Edge) -> None:
     query = "&".join(f"scope=repository:acme/{n:0>200}:pull,push" for n in range(135))
     assert len(query) > 30 * KILOBYTE
     assert _ask(edge.port, _request(f"/auth/token?{query}")).status == 200
+
+
+# A registry elsewhere.
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """An edge before a registry over TLS and below a path; gate and site are plain."""
+
+    port: int
+    registry: Upstream
+    gate: Upstream
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Elsewhere]:
+    if "nginx" in find_missing():
+        skip_or_fail("Debian's nginx")
+    folder = tmp_path_factory.mktemp("elsewhere")
+    files = make_certificates(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    registry, gate = Upstream(context), Upstream()
+    (port,) = find_free_ports(1)
+    command = edge_command(
+        folder,
+        Ports(port, gate.port, gate.port, registry.port),
+        f"https://localhost:{registry.port}/artifactory",
+        ca_file=files.authority,
+    )
+    part = Part(command, folder / "edge.out", is_ready=lambda: _is_open(port))
+    try:
+        part.start()
+        yield _Elsewhere(port, registry, gate)
+    finally:
+        part.stop()
+        registry.close()
+        gate.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/v2/"),
+        ("GET", MANIFEST),
+        ("GET", f"{MANIFEST}?a=b%20c"),
+        ("GET", "/v2/acme/api/blobs/sha256:aa"),
+        ("POST", "/v2/acme/api/blobs/uploads/?mount=a&from=b/c"),
+        ("PATCH", "/v2/acme/api/blobs/uploads/an-upload?_state=a/b=="),
+    ],
+)
+def test_a_registry_below_a_path_is_asked_over_tls_by_its_own_name(
+    elsewhere: _Elsewhere, method: str, target: str
+) -> None:
+    elsewhere.registry.asked.clear()
+    elsewhere.gate.asked.clear()
+    _ask(elsewhere.port, _request(target, method=method))
+    ((line, _),) = elsewhere.registry.asked
+    assert line == f"{method} /artifactory{target} HTTP/1.1"
+    assert elsewhere.registry.hosts[-1] == f"localhost:{elsewhere.registry.port}"
+    assert elsewhere.gate.asked == []
+
+
+@pytest.mark.parametrize(("method", "target"), [("PUT", MANIFEST), ("GET", "/acme/settings/")])
+def test_gate_and_site_know_nothing_of_the_registrys_path(
+    elsewhere: _Elsewhere, method: str, target: str
+) -> None:
+    elsewhere.registry.asked.clear()
+    elsewhere.gate.asked.clear()
+    _ask(elsewhere.port, _request(target, method=method))
+    ((line, _),) = elsewhere.gate.asked
+    assert line == f"{method} {target} HTTP/1.1"
+    assert elsewhere.gate.hosts[-1] != f"localhost:{elsewhere.registry.port}"
+    assert elsewhere.registry.asked == []
+
+
+UPLOAD = "/v2/acme/api/blobs/uploads/an-upload?_state=a/b=="
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        (f"https://registry.internal/artifactory{UPLOAD}", UPLOAD),
+        (f"http://registry.internal:5000{UPLOAD}", UPLOAD),
+        (f"/artifactory{UPLOAD}", UPLOAD),
+        (UPLOAD, UPLOAD),
+        # Of a repository that is named like a path of the registry.
+        ("http://r/v2/acme/v2/x/blobs/uploads/1", "/v2/acme/v2/x/blobs/uploads/1"),
+        # A storage of blobs, and a registry that continues uploads in a place of its own.
+        ("https://storage.example/v2/blobs/sha256:aa?X=1", None),
+        ("https://registry.example/artifacts-uploads/1", None),
+    ],
+)
+def test_where_an_upload_goes_on_leads_through_the_edge(
+    edge: Edge, elsewhere: _Elsewhere, location: str, told: str | None
+) -> None:
+    query = urlencode({"location": location})
+    for port in (edge.port, elsewhere.port):
+        answer = _ask(port, _request(f"/v2/acme/api/blobs/uploads/?{query}", method="POST"))
+        assert f"\r\nlocation: {told or location}\r\n".lower() in f"{answer.head}\r\n".lower()
 
 
 def test_debian_s_registry_takes_a_token_of_75_repositories(

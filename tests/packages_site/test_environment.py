@@ -18,6 +18,7 @@ from packages_site.environment import (
     read_environment,
     read_or_make_secret_key,
 )
+from tests.services.certificates import make_certificate
 from tests.services.console import Console
 from workspaces.log.notes import parse_signing_key
 
@@ -56,6 +57,11 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         database_prepared_statements=True,
         redis_url="",
         registry_url="",
+        registry_ca_file=None,
+        registry_username="",
+        registry_password="",
+        registry_password_file=None,
+        registry_password_command=[],
         token_keys_dir=Path(Path.cwd() / "var/token-keys"),
         behind_edge=False,
         checks_per_minute=60_000,
@@ -70,6 +76,7 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
 
 
 def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
+    certificate, _ = make_certificate(tmp_path)
     variables(
         SECRET_KEY=KEY,
         DEBUG="true",
@@ -83,7 +90,10 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         DATABASE_PATIENCE_SECONDS="30",
         DATABASE_PREPARED_STATEMENTS="false",
         REDIS_URL="rediss://redis.example.org/0",
-        REGISTRY_URL="http://registry.example.org:5000/",
+        REGISTRY_URL="https://Registry.example.org:443/artifactory/",
+        REGISTRY_CA_FILE=str(certificate),
+        REGISTRY_USERNAME="robot$taglock",
+        REGISTRY_PASSWORD_COMMAND="sh -c 'echo secret'",
         TOKEN_KEYS_DIR="/etc/taglock/keys",
         BEHIND_EDGE="true",
         CHECKS_PER_MINUTE="120000",
@@ -108,7 +118,12 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         database_patience_seconds=30,
         database_prepared_statements=False,
         redis_url="rediss://redis.example.org/0?ssl_cert_reqs=required",
-        registry_url="http://registry.example.org:5000",
+        registry_url="https://registry.example.org/artifactory",
+        registry_ca_file=certificate,
+        registry_username="robot$taglock",
+        registry_password="",
+        registry_password_file=None,
+        registry_password_command=["sh", "-c", "echo secret"],
         token_keys_dir=Path("/etc/taglock/keys"),
         behind_edge=True,
         checks_per_minute=120_000,
@@ -258,11 +273,25 @@ BAD = {
         "registry.example.org:5000": "must begin with http:// or https://",
         "ftp://registry.example.org": "must begin with http:// or https://",
         "http://": "an invalid host",
-        "http://registry.example.org/v2/": "scheme, host and port alone",
-        "http://registry.example.org?x=1": "scheme, host and port alone",
-        "http://user:password@registry.example.org": "scheme, host and port alone",
+        "http://registry.example.org/v2/": "ends with /v2",
+        "http://registry.example.org/a%20b": "a path with other characters",
+        "http://registry.example.org/a/../b": "a path with other characters",
+        "http://registry.example.org//a": "a path with other characters",
+        "http://registry.example.org/a;b": "a path with other characters",
+        "http://registry.example.org?x=1": "scheme, host, port and path alone",
+        "http://registry.example.org?": "scheme, host, port and path alone",
+        "http://registry.example.org#x": "scheme, host, port and path alone",
+        "http://user:password@registry.example.org": "scheme, host, port and path alone",
         "http://registry.example.org:port": "bad host or port",
         "http://[::1": "bad host or port",
+    },
+    "REGISTRY_CA_FILE": {"/nowhere": "needs a REGISTRY_URL that begins with https://"},
+    "REGISTRY_USERNAME": {"robot": "needs REGISTRY_URL"},
+    "REGISTRY_PASSWORD": {"hunter2": "needs REGISTRY_URL"},
+    "REGISTRY_PASSWORD_FILE": {"/nowhere": "needs REGISTRY_URL"},
+    "REGISTRY_PASSWORD_COMMAND": {
+        "print hunter2": "needs REGISTRY_URL",
+        "print 'hunter2": "a quotation that does not end",
     },
     "CHECKS_PER_MINUTE": {
         "0": "from 1 to 10000000",
@@ -401,6 +430,59 @@ def test_a_secret_is_not_told(variables: Set, name: str, value: str) -> None:
     with pytest.raises(BadSettingError) as caught:
         read_environment()
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"REGISTRY_USERNAME": "robot"}, "REGISTRY_USERNAME needs REGISTRY_PASSWORD, REGISTRY_"),
+        ({"REGISTRY_PASSWORD": "hunter2"}, "REGISTRY_USERNAME is missing: REGISTRY_PASSWORD is"),
+        (
+            {
+                "REGISTRY_USERNAME": "robot",
+                "REGISTRY_PASSWORD": "hunter2",
+                "REGISTRY_PASSWORD_COMMAND": "echo hunter2",
+            },
+            "REGISTRY_USERNAME has several passwords",
+        ),
+        (
+            {"REGISTRY_USERNAME": "ro:bot", "REGISTRY_PASSWORD": "hunter2"},
+            "REGISTRY_USERNAME has a colon",
+        ),
+        (
+            {"REGISTRY_USERNAME": "r" * 256, "REGISTRY_PASSWORD": "hunter2"},
+            "REGISTRY_USERNAME has a colon",
+        ),
+        (
+            {"REGISTRY_USERNAME": "robot", "REGISTRY_PASSWORD": "hunter2\nhunter2"},
+            "REGISTRY_PASSWORD has a control character",
+        ),
+        (
+            {"REGISTRY_USERNAME": "robot", "REGISTRY_PASSWORD_FILE": "/nowhere"},
+            "REGISTRY_PASSWORD_FILE: /nowhere: the file with its password cannot be read",
+        ),
+        (
+            {"REGISTRY_USERNAME": "robot", "REGISTRY_PASSWORD_FILE": "empty"},
+            "is not one line with a password",
+        ),
+        (
+            {"REGISTRY_USERNAME": "robot", "REGISTRY_PASSWORD_COMMAND": "/nowhere/aws hunter2"},
+            "REGISTRY_PASSWORD_COMMAND begins with a program that cannot be found",
+        ),
+        ({"REGISTRY_CA_FILE": "empty"}, "has no certificate in PEM format"),
+        ({"REGISTRY_CA_FILE": "/nowhere"}, "REGISTRY_CA_FILE cannot be read"),
+    ],
+)
+def test_an_account_at_the_registry_that_cannot_work_stops_the_start(
+    variables: Set, tmp_path: Path, values: dict[str, str], line: str
+) -> None:
+    (tmp_path / "empty").touch()
+    variables(REGISTRY_URL="https://registry.example.org", **values)
+    with pytest.raises(BadSettingError) as caught:
+        read_environment()
+    assert line in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_mail_needs_somebody_whom_it_is_from(variables: Set) -> None:

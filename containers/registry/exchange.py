@@ -1,0 +1,180 @@
+"""One request to a registry, or to its token service, and the whole answer.
+
+Nothing is sent twice and no redirect is followed: a write that was sent is settled by the code that
+announced it, never by a library.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+
+from containers.registry.manifest import MAX_MANIFEST_BYTES
+from containers.registry.strict_json import parse_json
+from workspaces.text import find_bad_character
+
+# Of what a registry says, in one line of ours.
+MAX_REASON_LENGTH = 300
+_MAX_REASONS = 3
+_CHUNK_BYTES = 64 * 1024
+_MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
+# 401 means that the registry does not trust Taglock's own account. That is for an operator to mend,
+# and says nothing of an earlier sending of the same write.
+_INDEFINITE = frozenset({401, 408, 425, 429})
+# No connection was made, so nothing has left.
+_NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+
+
+class RegistryUnavailableError(Exception):
+    """The registry gave no answer, or none that says anything.
+
+    After a write it is not known whether the registry did what it was asked, unless it was never
+    sent: then `was_sent` is false.
+    """
+
+    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
+
+
+@dataclass(frozen=True)
+class RegistryAnswer:
+    """A whole answer of the registry.
+
+    A body that is larger than any manifest was read to its end and dropped.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    is_body_dropped: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the registry has definitely not done what it was asked, and will not."""
+        return 400 <= self.status < 500 and self.status not in _INDEFINITE
+
+    @property
+    def digest(self) -> str:
+        return self.headers.get("Docker-Content-Digest", "")
+
+    @property
+    def error_codes(self) -> frozenset[str]:
+        """The OCI error codes in the body; empty if it is no OCI error."""
+        return frozenset(str(error["code"]) for error in _read_errors(self.body) if "code" in error)
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the registry says that it has no such manifest. Any other 404 says nothing."""
+        codes = self.error_codes
+        return self.status == 404 and bool(codes & {"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
+
+    @property
+    def reason(self) -> str:
+        """What the registry answered, as a part of a sentence of ours; see registry_reason."""
+        return registry_reason(self.status, self.body)
+
+
+def registry_reason(status: int, body: bytes) -> str:
+    """Return "the registry answered 500 (MANIFEST_BLOB_UNKNOWN: blob unknown to registry)".
+
+    The brackets have the codes, messages and plain details of the OCI errors in `body`; without
+    any, there are no brackets. One line, without control characters, of bounded length.
+    """
+    errors = _read_errors(body)
+    telling = [error for error in errors if error.get("code") != "UNKNOWN"] or errors
+    reasons = "; ".join(dict.fromkeys(map(_describe, telling[:_MAX_REASONS])))
+    if len(reasons) > MAX_REASON_LENGTH:
+        reasons = f"{reasons[: MAX_REASON_LENGTH - 1]}…"
+    return f"the registry answered {status}" + (f" ({reasons})" if reasons else "")
+
+
+def _read_errors(body: bytes) -> list[dict[str, Any]]:
+    """Return the OCI errors in a body; none where it is something else."""
+    try:
+        errors = parse_json(body)["errors"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    is_list = isinstance(errors, list) and all(isinstance(error, dict) for error in errors)
+    return errors if is_list else []
+
+
+def _describe(error: dict[str, Any]) -> str:
+    code, message, detail = (_plain(error.get(key)) for key in ("code", "message", "detail"))
+    text = ": ".join(part for part in (code, message) if part)
+    return f"{text} ({detail})" if detail else text
+
+
+def _plain(value: Any) -> str:
+    """Return a text as one plain line, empty where it is none."""
+    text = value[:MAX_REASON_LENGTH] if isinstance(value, str) else ""
+    return " ".join("".join(" " if find_bad_character(each) else each for each in text).split())
+
+
+def exchange(
+    pool: urllib3.HTTPConnectionPool,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+) -> RegistryAnswer:
+    """Send one request, within a Deadline, and return the whole answer.
+
+    Raises RegistryUnavailableError.
+    """
+    is_read = method in ("GET", "HEAD")
+    try:
+        response = pool.urlopen(
+            method,
+            target,
+            body=body,
+            headers={"User-Agent": "taglock", **headers},
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
+            _require_length(method, response)
+            received = _read(response, is_wanted=is_read and response.status < 300)
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        was_sent = not isinstance(error, _NEVER_SENT)
+        raise RegistryUnavailableError(f"{method}: {error}", was_sent=was_sent) from error
+    return RegistryAnswer(response.status, response.headers, received or b"", received is None)
+
+
+def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
+    """Raise RegistryUnavailableError for an answer that may be incomplete."""
+    if method == "HEAD" or response.status in (204, 304):
+        return
+    is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    if not is_chunked and not response.headers.get("Content-Length", "").isdigit():
+        raise RegistryUnavailableError("the answer may be cut short: it does not say its length")
+
+
+def _read(response: urllib3.BaseHTTPResponse, *, is_wanted: bool) -> bytes | None:
+    """Read a whole body. One that is too large is dropped (None): the status is what counts.
+
+    Raises RegistryUnavailableError for such a one that is wanted.
+    """
+    received = bytearray()
+    is_dropped = False
+    while chunk := response.read1(_CHUNK_BYTES):
+        if is_dropped:
+            continue
+        received += chunk
+        if len(received) > _MAX_ANSWER_BYTES:
+            if is_wanted:
+                raise RegistryUnavailableError("the answer is too large")
+            is_dropped = True
+            received.clear()
+    return None if is_dropped else bytes(received)

@@ -1,0 +1,89 @@
+"""Check, when a process starts, how Taglock logs in to the registry. No message shows a secret."""
+
+import shutil
+import ssl
+from pathlib import Path
+
+from containers.registry.account import RegistryLogin
+from containers.registry.passwords import MAX_PASSWORD_LENGTH, PasswordError, read_password_file
+from packages_site.addresses import BadSettingError
+from workspaces.text import find_bad_character
+
+MAX_USERNAME_LENGTH = 255
+_SOURCES = "REGISTRY_PASSWORD, REGISTRY_PASSWORD_FILE or REGISTRY_PASSWORD_COMMAND"
+
+
+def check_ca_file(ca_file: Path | None, registry_url: str) -> None:
+    """Refuse a file without certificates, and one that no connection would use.
+
+    Raises BadSettingError.
+    """
+    if ca_file is None:
+        return
+    if not registry_url.startswith("https://"):
+        raise BadSettingError("REGISTRY_CA_FILE needs a REGISTRY_URL that begins with https://")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
+    except ssl.SSLError as error:
+        raise BadSettingError(
+            f"REGISTRY_CA_FILE: {ca_file} has no certificate in PEM format"
+        ) from error
+    except OSError as error:
+        raise BadSettingError(f"REGISTRY_CA_FILE cannot be read: {error}") from error
+
+
+def check_registry_login(login: RegistryLogin, registry_url: str) -> None:
+    """Refuse a half of an account, or one that cannot be used. Raises BadSettingError."""
+    sources = _list_sources(login)
+    if not (login.username or sources):
+        return
+    if not registry_url:
+        raise BadSettingError(
+            f"{sources[0] if sources else 'REGISTRY_USERNAME'} needs REGISTRY_URL, the registry "
+            "that the account is at"
+        )
+    if not login.username:
+        raise BadSettingError(
+            f"REGISTRY_USERNAME is missing: {sources[0]} is the password of whom?"
+        )
+    _check_username(login.username)
+    if len(sources) != 1:
+        problem = "has several passwords: set only one of" if sources else "needs"
+        raise BadSettingError(f"REGISTRY_USERNAME {problem} {_SOURCES}")
+    _check_password(login)
+
+
+def _list_sources(login: RegistryLogin) -> list[str]:
+    """Return the variables that a password is set in."""
+    sources = {
+        "REGISTRY_PASSWORD": login.password,
+        "REGISTRY_PASSWORD_FILE": login.password_file,
+        "REGISTRY_PASSWORD_COMMAND": login.password_command,
+    }
+    return [name for name, value in sources.items() if value]
+
+
+def _check_username(username: str) -> None:
+    if ":" in username or find_bad_character(username) or len(username) > MAX_USERNAME_LENGTH:
+        raise BadSettingError(
+            "REGISTRY_USERNAME has a colon or a control character, or more than "
+            f"{MAX_USERNAME_LENGTH} characters: HTTP Basic cannot send it"
+        )
+
+
+def _check_password(login: RegistryLogin) -> None:
+    if len(login.password) > MAX_PASSWORD_LENGTH or find_bad_character(login.password):
+        raise BadSettingError(
+            "REGISTRY_PASSWORD has a control character, such as the end of a line, or is too long"
+        )
+    if login.password_file is not None:
+        try:
+            read_password_file(login.password_file)
+        except PasswordError as error:
+            raise BadSettingError(
+                f"REGISTRY_PASSWORD_FILE: {login.password_file}: {error}"
+            ) from error
+    if login.password_command and shutil.which(login.password_command[0]) is None:
+        raise BadSettingError(
+            "REGISTRY_PASSWORD_COMMAND begins with a program that cannot be found: write its path"
+        )
