@@ -25,6 +25,7 @@ GUIDES = {
     "api": "How a registry or a pipeline asks, and how programs manage a workspace",
     "glossary": "The words that pages, API and lock log use",
     "gate": "Put the gate in front of your own registry",
+    "edges": "Which proxy stands in front of registry, gate and site, and what it refuses",
     "operations": "Start, size, back up, restore and upgrade",
     "settings": "Every environment variable",
     "architecture": "The parts, how a push is decided, and what happens when something fails",

@@ -1,15 +1,12 @@
 """deploy/nginx/taglock.conf in a real nginx, asked over raw sockets: its own answers and limits."""
 
-import json
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 
@@ -24,6 +21,8 @@ from packages_site.local import (
     registry_command,
 )
 from tests.conftest import skip_or_fail
+from tests.deploy.upstream import READ_TIMEOUT_SECONDS, Upstream
+from tests.deploy.wire import Answer, ask, is_open, to_request
 from tests.services.accounts import keys_of
 from tests.services.certificates import make_certificate, make_certificates
 from tests.services.parts import Part, is_answering, wait_until
@@ -34,68 +33,6 @@ pytestmark = pytest.mark.process
 
 MANIFEST = "/v2/acme/api/manifests/v1"
 KILOBYTE = 1024
-PATIENCE_SECONDS = 20
-# Enough to be a nuisance, and short enough for a test.
-READ_TIMEOUT_SECONDS = 1
-
-
-class _QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """Say nothing: the edge may have given up meanwhile."""
-
-
-class Upstream:
-    """Registry, gate and site in one: takes every request, and keeps its line and head's size."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.asked: list[tuple[str, int]] = []
-        self.hosts: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                outer.asked.append((self.requestline, len(str(self.headers))))
-                outer.hosts.append(self.headers["Host"])
-                if self.path.endswith("/slow"):
-                    time.sleep(READ_TIMEOUT_SECONDS * 3)
-                elif self.path.endswith("/lost"):
-                    self.close_connection = True
-                    return
-                status = 418 if self.path.endswith("/teapot") else 200
-                # A query may say how much of what is answered.
-                query = dict(parse_qsl(urlsplit(self.path).query))
-                body = b"ok" * int(query.get("times", "1"))
-                self.send_response(status)
-                if "type" in query:
-                    self.send_header("Content-Type", query["type"])
-                if "location" in query:
-                    self.send_header("Location", query["location"])
-                if "encoding" in query:
-                    self.send_header("Content-Encoding", query["encoding"])
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = _QuietServer(("127.0.0.1", 0), Handler)
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.port: int = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @dataclass(frozen=True)
@@ -105,27 +42,6 @@ class Edge:
     port: int
     tls_port: int
     upstream: Upstream
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back, read to the end of the connection."""
-
-    status: int
-    head: str
-    body: bytes = field(repr=False)
-
-    @property
-    def code(self) -> str:
-        """The OCI code of the one error; fails where the answer is no OCI error."""
-        assert "\r\ncontent-type: application/json" in self.head.lower()
-        document = json.loads(self.body)
-        assert list(document) == ["errors"]
-        (error,) = document["errors"]
-        assert set(error) == {"code", "message", "detail"}
-        assert error["message"]
-        code: str = error["code"]
-        return code
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +55,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     ports = Ports(port, upstream.port, upstream.port, upstream.port)
     command = edge_command(folder, ports, f"http://127.0.0.1:{upstream.port}")
     _change_configuration(folder, port, tls_port, closed)
-    part = Part(command, folder / "edge.out", is_ready=lambda: _is_open(port))
+    part = Part(command, folder / "edge.out", is_ready=lambda: is_open(port))
     try:
         part.start()
         yield Edge(port, tls_port, upstream)
@@ -173,72 +89,33 @@ def _change_configuration(folder: Path, port: int, tls_port: int, closed_port: i
     )
 
 
-def _is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _ask(
-    port: int, *pieces: bytes, wrap: Callable[[socket.socket], socket.socket] | None = None
-) -> Answer:
-    """Send these bytes, and read until the connection is closed."""
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as plain:
-        connection = wrap(plain) if wrap else plain
-        try:
-            for piece in pieces:
-                connection.sendall(piece)
-        except OSError:
-            pass  # It has answered already, and reads no more.
-        received = b""
-        while more := connection.recv(65536):
-            received += more
-            if _is_whole(received):
-                break
-        connection.close()
-    head, _, body = received.partition(b"\r\n\r\n")
-    return Answer(int(head.split(b" ", 2)[1]), head.decode("latin-1"), body)
-
-
-def _is_whole(received: bytes) -> bool:
-    head, separator, body = received.partition(b"\r\n\r\n")
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return bool(separator) and len(body) >= int(line.partition(b":")[2])
-    return False
-
-
-def _request(target: str, rest: str = "", method: str = "GET", version: str = "HTTP/1.1") -> bytes:
-    head = f"{method} {target} {version}\r\nHost: 127.0.0.1\r\nConnection: close\r\n{rest}\r\n"
-    return head.encode("latin-1")
-
-
 LONG = 50 * KILOBYTE * "x"
 # What nginx answers before it looks for a location: the request, status and code.
 UNREADABLE = [
-    pytest.param(_request("@", version="HTTP/x.y"), 400, "UNSUPPORTED", id="a version"),
-    pytest.param(_request("@", version="HTTP/2.0"), 505, "UNSUPPORTED", id="another version"),
+    pytest.param(to_request("@", version="HTTP/x.y"), 400, "UNSUPPORTED", id="a version"),
+    pytest.param(to_request("@", version="HTTP/2.0"), 505, "UNSUPPORTED", id="another version"),
     pytest.param(b"GET @ HTTP/1.1\r\n\r\n", 400, "UNSUPPORTED", id="no host"),
-    pytest.param(_request("@", "Host: other\r\n"), 400, "UNSUPPORTED", id="two hosts"),
-    pytest.param(_request("@", "Content-Length: -1\r\n"), 400, "UNSUPPORTED", id="a length"),
+    pytest.param(to_request("@", "Host: other\r\n"), 400, "UNSUPPORTED", id="two hosts"),
+    pytest.param(to_request("@", "Content-Length: -1\r\n"), 400, "UNSUPPORTED", id="a length"),
     pytest.param(
-        _request("@", "Content-Length: 2\r\nContent-Length: 2\r\n"),
+        to_request("@", "Content-Length: 2\r\nContent-Length: 2\r\n"),
         400,
         "UNSUPPORTED",
         id="two lengths",
     ),
     pytest.param(
-        _request("@", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "PUT"),
+        to_request("@", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "PUT"),
         400,
         "UNSUPPORTED",
         id="a length and chunks",
     ),
-    pytest.param(_request("@", "X: a\0b\r\n"), 400, "UNSUPPORTED", id="a NUL in a header"),
-    pytest.param(_request("@", "Transfer-Encoding: gzip\r\n"), 501, "UNSUPPORTED", id="encoding"),
-    pytest.param(_request("@", method="TRACE"), 405, "UNSUPPORTED", id="TRACE"),
-    pytest.param(_request(f"@?x={LONG}"), 414, "SIZE_INVALID", id="a long address"),
-    pytest.param(_request("@", f"X: {LONG}\r\n"), 431, "SIZE_INVALID", id="a long header"),
+    pytest.param(to_request("@", "X: a\0b\r\n"), 400, "UNSUPPORTED", id="a NUL in a header"),
+    pytest.param(to_request("@", "Transfer-Encoding: gzip\r\n"), 501, "UNSUPPORTED", id="encoding"),
+    pytest.param(to_request("@", method="TRACE"), 405, "UNSUPPORTED", id="TRACE"),
+    pytest.param(to_request(f"@?x={LONG}"), 414, "SIZE_INVALID", id="a long address"),
+    pytest.param(to_request("@", f"X: {LONG}\r\n"), 431, "SIZE_INVALID", id="a long header"),
     pytest.param(
-        _request("@", "".join(f"X-{n}: {LONG[: 30 * KILOBYTE]}\r\n" for n in range(8))),
+        to_request("@", "".join(f"X-{n}: {LONG[: 30 * KILOBYTE]}\r\n" for n in range(8))),
         431,
         "SIZE_INVALID",
         id="long headers",
@@ -251,7 +128,7 @@ UNREADABLE = [
 def test_what_cannot_be_read_is_answered_in_the_registry_s_words(
     edge: Edge, request_: bytes, status: int, code: str, target: str
 ) -> None:
-    answer = _ask(edge.port, request_.replace(b"@", target.encode()))
+    answer = ask(edge.port, request_.replace(b"@", target.encode()))
     assert (answer.status, answer.code) == (status, code)
 
 
@@ -259,7 +136,7 @@ def test_what_cannot_be_read_is_answered_in_the_registry_s_words(
     "request_", [b"nonsense\r\n\r\n", b"\x16\x03\x01\x00\xa5\r\n", b"GET \r\n\r\n"]
 )
 def test_what_names_no_address_is_too(edge: Edge, request_: bytes) -> None:
-    answer = _ask(edge.port, request_)
+    answer = ask(edge.port, request_)
     assert (answer.status, answer.code) == (400, "UNSUPPORTED")
 
 
@@ -267,7 +144,7 @@ def test_what_names_no_address_is_too(edge: Edge, request_: bytes) -> None:
 def test_on_the_pages_it_is_answered_as_a_page(
     edge: Edge, request_: bytes, status: int, code: str
 ) -> None:
-    answer = _ask(edge.port, request_.replace(b"@", b"/acme/locked-tags/"))
+    answer = ask(edge.port, request_.replace(b"@", b"/acme/locked-tags/"))
     assert 400 <= answer.status < 600
     assert b"errors" not in answer.body
     assert "application/json" not in answer.head
@@ -289,7 +166,7 @@ def test_on_the_pages_it_is_answered_as_a_page(
 def test_what_nobody_behind_it_answers_is_answered_in_the_registry_s_words(
     edge: Edge, target: str, status: int, code: str
 ) -> None:
-    answer = _ask(edge.port, _request(target))
+    answer = ask(edge.port, to_request(target))
     assert (answer.status, answer.code) == (status, code)
     assert ("\r\nretry-after: 10" in answer.head.lower()) is (status == 503)
 
@@ -302,23 +179,23 @@ def test_too_large_a_body_is_answered_in_the_registry_s_words(
     size = 6 * 1024 * KILOBYTE
     head = "Transfer-Encoding: chunked\r\n" if is_chunked else f"Content-Length: {size}\r\n"
     body = f"{size:x}\r\n".encode() + size * b"x" if is_chunked else size * b"x"
-    answer = _ask(edge.port, _request(target, head, "PUT"), body)
+    answer = ask(edge.port, to_request(target, head, "PUT"), body)
     assert (answer.status, answer.code) == (413, "SIZE_INVALID")
 
 
 def test_a_head_request_gets_the_status_alone(edge: Edge) -> None:
-    answer = _ask(edge.port, _request("/v2/down", method="HEAD"))
+    answer = ask(edge.port, to_request("/v2/down", method="HEAD"))
     assert (answer.status, answer.body) == (503, b"")
 
 
 def test_what_is_behind_it_says_is_passed_on(edge: Edge) -> None:
-    answer = _ask(edge.port, _request("/v2/acme/api/manifests/teapot"))
+    answer = ask(edge.port, to_request("/v2/acme/api/manifests/teapot"))
     assert (answer.status, answer.body) == (418, b"ok")
 
 
 @pytest.mark.parametrize("code", ["400", "413", "431", "503"])
 def test_the_pages_of_errors_are_no_addresses(edge: Edge, code: str) -> None:
-    assert _ask(edge.port, _request(f"/_edge/{code}")).status == 404
+    assert ask(edge.port, to_request(f"/_edge/{code}")).status == 404
 
 
 # Compression.
@@ -339,7 +216,7 @@ def _ask_for_much(
     """Ask for an answer of 20 KB, by someone who takes it compressed."""
     query = urlencode({"times": "10240", "type": media_type, **more})
     head = "Accept-Encoding: gzip, deflate, br\r\nContent-Length: 0\r\n"
-    return _ask(edge.port, _request(f"{path}?{query}", head, method))
+    return ask(edge.port, to_request(f"{path}?{query}", head, method))
 
 
 def _is_compressed(answer: Answer) -> bool:
@@ -357,7 +234,7 @@ def test_what_the_site_answers_to_a_get_is_compressed(edge: Edge, media_type: st
 
 def test_who_does_not_take_it_compressed_gets_it_plain(edge: Edge) -> None:
     query = urlencode({"times": "10240", "type": "text/html"})
-    answer = _ask(edge.port, _request(f"/acme/?{query}"))
+    answer = ask(edge.port, to_request(f"/acme/?{query}"))
     assert not _is_compressed(answer)
     assert answer.body == b"ok" * 10240
 
@@ -401,7 +278,7 @@ def test_a_layer_is_not_compressed(edge: Edge) -> None:
 def test_a_site_that_does_not_answer_is_told_of_whatever_the_method(
     edge: Edge, method: str
 ) -> None:
-    answer = _ask(edge.port, _request("/acme/lost", "Content-Length: 0\r\n", method))
+    answer = ask(edge.port, to_request("/acme/lost", "Content-Length: 0\r\n", method))
     assert answer.status == 503
     assert answer.body.startswith(b"Taglock is not running at the moment.")
     assert "\r\nretry-after: 10" in f"{answer.head}\r\n".lower()
@@ -417,14 +294,14 @@ def _wrap(plain: socket.socket) -> socket.socket:
 
 
 def test_plain_http_at_a_port_of_tls_is_answered_in_the_registry_s_words(edge: Edge) -> None:
-    answer = _ask(edge.tls_port, _request(MANIFEST))
+    answer = ask(edge.tls_port, to_request(MANIFEST))
     assert (answer.status, answer.code) == (400, "UNSUPPORTED")
 
 
 def test_a_missing_certificate_is_answered_in_the_registry_s_words(edge: Edge) -> None:
-    answer = _ask(edge.tls_port, _request(MANIFEST), wrap=_wrap)
+    answer = ask(edge.tls_port, to_request(MANIFEST), wrap=_wrap)
     assert (answer.status, answer.code) == (403, "DENIED")
-    assert b"errors" not in _ask(edge.tls_port, _request("/acme/"), wrap=_wrap).body
+    assert b"errors" not in ask(edge.tls_port, to_request("/acme/"), wrap=_wrap).body
 
 
 # 32 KB.
@@ -443,16 +320,16 @@ def test_a_missing_certificate_is_answered_in_the_registry_s_words(edge: Edge) -
 def test_a_token_of_32_kilobytes_passes(edge: Edge, method: str, target: str) -> None:
     edge.upstream.asked.clear()
     token = f"Authorization: Bearer {32 * KILOBYTE * 'x'}\r\nContent-Length: 0\r\n"
-    assert _ask(edge.port, _request(target, token, method)).status == 200
-    ((line, size),) = edge.upstream.asked
-    assert line == f"{method} {target} HTTP/1.1"
-    assert size > 32 * KILOBYTE
+    assert ask(edge.port, to_request(target, token, method)).status == 200
+    (asked,) = edge.upstream.asked
+    assert asked.line == f"{method} {target} HTTP/1.1"
+    assert len(str(asked.head)) > 32 * KILOBYTE
 
 
 def test_an_address_of_32_kilobytes_passes(edge: Edge) -> None:
     query = "&".join(f"scope=repository:acme/{n:0>200}:pull,push" for n in range(135))
     assert len(query) > 30 * KILOBYTE
-    assert _ask(edge.port, _request(f"/auth/token?{query}")).status == 200
+    assert ask(edge.port, to_request(f"/auth/token?{query}")).status == 200
 
 
 # A registry elsewhere.
@@ -483,7 +360,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Elsewhere]:
         f"https://localhost:{registry.port}/artifactory",
         ca_file=files.authority,
     )
-    part = Part(command, folder / "edge.out", is_ready=lambda: _is_open(port))
+    part = Part(command, folder / "edge.out", is_ready=lambda: is_open(port))
     try:
         part.start()
         yield _Elsewhere(port, registry, gate)
@@ -509,10 +386,10 @@ def test_a_registry_below_a_path_is_asked_over_tls_by_its_own_name(
 ) -> None:
     elsewhere.registry.asked.clear()
     elsewhere.gate.asked.clear()
-    _ask(elsewhere.port, _request(target, method=method))
-    ((line, _),) = elsewhere.registry.asked
-    assert line == f"{method} /artifactory{target} HTTP/1.1"
-    assert elsewhere.registry.hosts[-1] == f"localhost:{elsewhere.registry.port}"
+    ask(elsewhere.port, to_request(target, method=method))
+    (asked,) = elsewhere.registry.asked
+    assert asked.line == f"{method} /artifactory{target} HTTP/1.1"
+    assert asked.head["Host"] == f"localhost:{elsewhere.registry.port}"
     assert elsewhere.gate.asked == []
 
 
@@ -522,10 +399,10 @@ def test_gate_and_site_know_nothing_of_the_registrys_path(
 ) -> None:
     elsewhere.registry.asked.clear()
     elsewhere.gate.asked.clear()
-    _ask(elsewhere.port, _request(target, method=method))
-    ((line, _),) = elsewhere.gate.asked
-    assert line == f"{method} {target} HTTP/1.1"
-    assert elsewhere.gate.hosts[-1] != f"localhost:{elsewhere.registry.port}"
+    ask(elsewhere.port, to_request(target, method=method))
+    (asked,) = elsewhere.gate.asked
+    assert asked.line == f"{method} {target} HTTP/1.1"
+    assert asked.head["Host"] != f"localhost:{elsewhere.registry.port}"
     assert elsewhere.registry.asked == []
 
 
@@ -551,7 +428,7 @@ def test_where_an_upload_goes_on_leads_through_the_edge(
 ) -> None:
     query = urlencode({"location": location})
     for port in (edge.port, elsewhere.port):
-        answer = _ask(port, _request(f"/v2/acme/api/blobs/uploads/?{query}", method="POST"))
+        answer = ask(port, to_request(f"/v2/acme/api/blobs/uploads/?{query}", method="POST"))
         assert f"\r\nlocation: {told or location}\r\n".lower() in f"{answer.head}\r\n".lower()
 
 
@@ -571,7 +448,7 @@ def test_debian_s_registry_takes_a_token_of_75_repositories(
         Part(
             edge_command(tmp_path, Ports(port, closed, closed, registry_port), url),
             tmp_path / "edge.out",
-            is_ready=lambda: _is_open(port),
+            is_ready=lambda: is_open(port),
         ),
     ]
     names = [f"acme/{'long-' * 40}{number}" for number in range(75)]
@@ -581,9 +458,9 @@ def test_debian_s_registry_takes_a_token_of_75_repositories(
     try:
         for part in parts:
             part.start()
-        wait_until(lambda: _is_open(port))
+        wait_until(lambda: is_open(port))
         head = f"Authorization: Bearer {token}\r\n"
-        answer = _ask(port, _request(f"/v2/{names[-1]}/tags/list", head))
+        answer = ask(port, to_request(f"/v2/{names[-1]}/tags/list", head))
         assert (answer.status, answer.code) == (404, "NAME_UNKNOWN")
     finally:
         for part in parts:

@@ -4,10 +4,7 @@ import json
 import re
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 
 from containers.tokens.tokens import Caller, CallerKind
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
+from tests.deploy.tricks import TRICKS, aim
 from tests.flows.asking import (
     IMMUTABLE,
     RESERVED,
@@ -250,82 +248,12 @@ def test_too_large_a_manifest_is_413_in_the_registrys_words(
 
 # Every other way in.
 
-TRICKS = [
-    ("PUT", "/v2/{repo}/manifests%2Fv1"),
-    ("PUT", "/v2/{repo}%2Fmanifests%2Fv1"),
-    ("PUT", "/v2/acme%2f{rest}/manifests/v1"),
-    ("PUT", "/v2/{repo}/manif%65sts/v1"),
-    ("PUT", "/v2/{repo}/manifests/%76%31"),
-    ("PUT", "/v2/{repo}/manifests/v1%0a"),
-    ("PUT", "/v2/{repo}/manifests/v1%00"),
-    ("PUT", "/v2/{repo}/manifests/v1%20"),
-    ("PUT", "/v2/{repo}/manifests/v1%3Fx"),
-    ("PUT", "/v2/{repo}/manifests/v1%23"),
-    ("PUT", "/v2/{repo}/manifests/v1#x"),
-    ("PUT", "/v2/{repo}/manifests/v1/"),
-    ("PUT", "/v2/{repo}/manifests//v1"),
-    ("PUT", "/v2//{repo}/manifests/v1"),
-    ("PUT", "//v2/{repo}/manifests/v1"),
-    ("PUT", "/./v2/{repo}/manifests/v1"),
-    ("PUT", "/v2/./{repo}/manifests/v1"),
-    ("PUT", "/v2/{repo}/manifests/./v1"),
-    ("PUT", "/v2/{repo}/manifests/x/../v1"),
-    ("PUT", "/v2/{repo}/manifests/%2e/v1"),
-    ("PUT", "/v2/{repo}/manifests/x/%2e%2e/v1"),
-    ("PUT", "/v2/x/../{repo}/manifests/v1"),
-    ("PUT", "/x/../v2/{repo}/manifests/v1"),
-    ("PUT", "/x/%2e%2e/v2/{repo}/manifests/v1"),
-    ("PUT", "/static/../v2/{repo}/manifests/v1"),
-    ("PUT", "/v2/{repo}/blobs/uploads/../../manifests/v1"),
-    ("PUT", "/v2/{repo}/blobs/uploads/%2e%2e/%2e%2e/manifests/v1"),
-    ("PUT", "/v2/{repo}/blobs/uploads/x%2F..%2F..%2F..%2Fmanifests%2Fv1"),
-    ("PUT", "/v2/{repo}/manifests/v1/../../blobs/uploads/x"),
-    ("PUT", "/v2/{repo}/manifests/v1?/blobs/uploads/x"),
-    ("PUT", "/v2/{repo}/manifests/v1%3F/../../blobs/uploads/x"),
-    ("PUT", "/v2/{repo}/manifests/v1#/../../blobs/uploads/x"),
-    ("PUT", "/v2/{repo}/blobs/uploads/x#/../../../manifests/v1"),
-    ("PUT", "/v2/{repo}/blobs/uploads/x%23/../../../manifests/v1"),
-    ("PUT", "/v2/{repo}/blobs/uploads/x;/../../../manifests/v1"),
-    ("PUT", "/v2/{repo}\\manifests\\v1"),
-    ("PUT", "/V2/{repo}/manifests/v1"),
-    ("PUT", "/v2/{repo}/Manifests/v1"),
-    ("PUT", "/v2/{upper}/manifests/v1"),
-    ("PUT", "/v2/{repo}/manifests/v1?_method=GET&ref=v2"),
-    ("PUT", "/v2/{repo}/manifests/v1?tag=v2"),
-    ("PUT", "http://127.0.0.1/v2/{repo}/manifests/v1"),
-    ("PUT", "http://elsewhere.example/v2/{repo}/manifests/v1"),
-    ("PATCH", "/v2/{repo}/manifests/v1"),
-    ("POST", "/v2/{repo}/manifests/v1"),
-    ("POST", "/v2/{repo}/manifests/"),
-    ("OPTIONS", "/v2/{repo}/manifests/v1"),
-    ("MKCOL", "/v2/{repo}/manifests/v1"),
-    ("put", "/v2/{repo}/manifests/v1"),
-    ("Put", "/v2/{repo}/manifests/v1"),
-    ("DELETE", "/v2/{repo}/manifests/v1"),
-    ("DELETE", "/v2/{repo}/manifests/{digest}"),
-    ("DELETE", "/v2/{repo}/manifests/sha256%3A{hex}"),
-    ("DELETE", "/v2/{repo}//manifests/{digest}"),
-    ("DELETE", "/v2/{repo}/blobs/uploads/../../manifests/{digest}"),
-    ("DELETE", "/v2/{repo}/blobs/{digest}"),
-    ("DELETE", "/v2/{repo}/blobs/x/../{digest}"),
-    ("DELETE", "/v2/{repo}/blobs/../manifests/{digest}"),
-    ("DELETE", "/v2/{repo}/blobs%2F{digest}"),
-    ("GET", "/v2/{repo}/manifests/v1?_method=DELETE"),
-]
-
-
-def _aim(target: str, name: str, digest: str) -> str:
-    rest = name.partition("/")[2]
-    return target.format(
-        repo=name, rest=rest, upper=name.upper(), digest=digest, hex=digest.partition(":")[2]
-    )
-
 
 def test_no_trick_moves_or_takes_a_locked_tag(repository: Repository, api: Api) -> None:
     one, two = repository.make_image("one"), repository.make_image("two")
     assert repository.put("v1", one).status == 201
     for method, target in TRICKS:
-        aimed = _aim(target, repository.name, digest_of(one))
+        aimed = aim(target, repository.name, digest_of(one))
         answer = send(
             repository.port,
             method,
@@ -344,7 +272,7 @@ def test_no_trick_sets_a_tag_undecided(repository: Repository, api: Api) -> None
     for method, target in TRICKS:
         if method == "DELETE":
             continue
-        aimed = _aim(target.replace("v1", "v9"), repository.name, digest_of(two))
+        aimed = aim(target.replace("v1", "v9"), repository.name, digest_of(two))
         answer = send(repository.port, method, aimed, two, headers=repository.login)
         locked = {tag: digest for tag, (_, digest) in api.locks_of(repository.name).items()}
         assert locked.items() >= repository.tags.items(), f"{method} {target}: {answer}"
@@ -423,35 +351,7 @@ def test_a_request_hidden_behind_another_is_decided_too(repository: Repository) 
         assert repository.tags == {"v1": digest_of(one)}, front
 
 
-# The edge alone: what it sends where, and what it says when nobody is behind it.
-
-
-class Recorder:
-    """A server that answers 200 to everything, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                data = b""
-                while b"\r\n" not in data and (more := connection.recv(65536)):
-                    data += more
-                self.asked.append(data.partition(b" HTTP/")[0].decode("latin-1"))
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+# Without a gate.
 
 
 def _start(command: str) -> subprocess.Popen[bytes]:
@@ -466,79 +366,6 @@ def _wait_for(port: int) -> None:
                 return
         time.sleep(0.05)
     raise RuntimeError(f"nobody listens on port {port}")
-
-
-@dataclass(frozen=True)
-class Edge:
-    """An edge between two recorders."""
-
-    port: int
-    gate: Recorder
-    registry: Recorder
-
-
-@pytest.fixture(scope="module")
-def edge(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    gate, registry = Recorder(), Recorder()
-    port, closed = find_free_ports(2)
-    folder = tmp_path_factory.mktemp("edge")
-    process = _start(
-        edge_command(folder, Ports(port, closed, gate.port, registry.port), registry.url)
-    )
-    try:
-        _wait_for(port)
-        yield Edge(port, gate, registry)
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_SECONDS)
-        gate.close()
-        registry.close()
-
-
-@pytest.mark.parametrize(("method", "target"), TRICKS)
-def test_the_registry_gets_reads_and_plain_uploads_and_nothing_else(
-    edge: Edge, method: str, target: str
-) -> None:
-    """However a registry reads a path: what two could read differently does not get there."""
-    edge.registry.asked.clear()
-    send(edge.port, method, _aim(target, "acme/api", "sha256:" + 64 * "a"), b"{}")
-    for asked in edge.registry.asked:
-        verb, path = asked.split(" ", 1)
-        if verb not in ("GET", "HEAD"):
-            assert re.fullmatch(r"/v2/[a-z0-9/]+/blobs/uploads/[\w=.-]*(\?.*)?", path), asked
-
-
-@pytest.mark.parametrize(
-    ("method", "target", "goes_to"),
-    [
-        ("GET", "/v2/", "registry"),
-        ("GET", "/v2/acme/api/manifests/v1", "registry"),
-        ("HEAD", "/v2/acme/api/manifests/v1", "registry"),
-        ("GET", "/v2/acme/api/tags/list?n=5&last=v1", "registry"),
-        ("GET", "/v2/acme/api/blobs/sha256:aa", "registry"),
-        ("POST", "/v2/acme/api/blobs/uploads/", "registry"),
-        ("POST", "/v2/acme/api/blobs/uploads/?digest=sha256%3Aaa", "registry"),
-        ("PATCH", "/v2/acme/api/blobs/uploads/123?_state=a%2Bb%3D", "registry"),
-        ("PUT", "/v2/acme/api/blobs/uploads/123?_state=x&digest=sha256%3Aaa", "registry"),
-        ("DELETE", "/v2/acme/api/blobs/uploads/123", "registry"),
-        ("PUT", "/v2/acme/api/manifests/v1", "gate"),
-        ("PUT", "/v2/acme/blobs/uploads/manifests/v1", "gate"),
-        ("PUT", "/v2/acme/api/manifests/sha256:aa?tag=a&tag=b", "gate"),
-        ("DELETE", "/v2/acme/api/manifests/v1", "gate"),
-        ("DELETE", "/v2/acme/blobs/sha256:aa/manifests/v1", "gate"),
-        ("POST", "/v2/", "gate"),
-        ("DELETE", "/v2/acme/api/blobs/sha256:aa", ""),
-        ("PUT", "/v2/acme/api/blobs/sha256:aa", ""),
-    ],
-)
-def test_the_method_says_who_gets_a_request(
-    edge: Edge, method: str, target: str, goes_to: str
-) -> None:
-    edge.registry.asked.clear()
-    edge.gate.asked.clear()
-    send(edge.port, method, target, None if method in ("GET", "HEAD") else b"{}")
-    assert edge.registry.asked == ([f"{method} {target}"] if goes_to == "registry" else [])
-    assert edge.gate.asked == ([f"{method} {target}"] if goes_to == "gate" else [])
 
 
 @pytest.mark.usefixtures("programs")
