@@ -7,7 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
-from containers.registry.account import RegistryAccount, RegistryLogin
+from containers.registry.account import Accounts, RegistryAccount, RegistryLogin
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.key_folder import token_keys
@@ -23,6 +23,11 @@ def find_registry() -> RegistryClient | None:
     if not settings.REGISTRY_URL:
         return None
     return _client(settings.REGISTRY_URL, settings.REGISTRY_LOGIN_SECRET, settings.REGISTRY_CA_FILE)
+
+
+def registry_keeps_accounts() -> bool:
+    """Whether those who push and pull have their accounts at the registry, and not at Taglock."""
+    return bool(settings.REGISTRY_ACCOUNTS == Accounts.REGISTRY)
 
 
 def release_database() -> None:

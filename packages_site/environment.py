@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from environs import Env, EnvError
 
-from containers.registry.account import RegistryLogin
+from containers.registry.account import Accounts, RegistryLogin
 from containers.tokens.keys import CURRENT, TRUSTED
 from packages_site.addresses import (
     BadSettingError,
@@ -56,6 +56,7 @@ class Environment:
     database_prepared_statements: bool
     redis_url: str
     registry_url: str
+    registry_accounts: str
     registry_ca_file: Path | None
     registry_username: str
     registry_password: str
@@ -123,6 +124,7 @@ def read_environment() -> Environment:
         database_prepared_statements=_switch(env, "DATABASE_PREPARED_STATEMENTS", default=True),
         redis_url=_redis_url(env),
         registry_url=_registry_url(env),
+        registry_accounts=_choice(env, "REGISTRY_ACCOUNTS", tuple(Accounts)).lower(),
         registry_ca_file=_optional_path(env, "REGISTRY_CA_FILE"),
         registry_username=_text(env, "REGISTRY_USERNAME"),
         registry_password=_text(env, "REGISTRY_PASSWORD"),
@@ -314,7 +316,9 @@ def _check(environment: Environment) -> None:
     _check_database(environment)
     _check_mail(environment)
     check_ca_file(environment.registry_ca_file, environment.registry_url)
-    check_registry_login(environment.registry_login, environment.registry_url)
+    check_registry_login(
+        environment.registry_login, environment.registry_url, environment.registry_accounts
+    )
 
 
 def _check_folders(environment: Environment) -> None:

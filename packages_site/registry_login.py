@@ -4,7 +4,7 @@ import shutil
 import ssl
 from pathlib import Path
 
-from containers.registry.account import RegistryLogin
+from containers.registry.account import Accounts, RegistryLogin
 from containers.registry.passwords import MAX_PASSWORD_LENGTH, PasswordError, read_password_file
 from packages_site.addresses import BadSettingError
 from workspaces.text import find_bad_character
@@ -32,10 +32,11 @@ def check_ca_file(ca_file: Path | None, registry_url: str) -> None:
         raise BadSettingError(f"REGISTRY_CA_FILE cannot be read: {error}") from error
 
 
-def check_registry_login(login: RegistryLogin, registry_url: str) -> None:
+def check_registry_login(login: RegistryLogin, registry_url: str, accounts: str) -> None:
     """Refuse a half of an account, or one that cannot be used. Raises BadSettingError."""
     sources = _list_sources(login)
     if not (login.username or sources):
+        _check_needed(registry_url, accounts)
         return
     if not registry_url:
         raise BadSettingError(
@@ -46,11 +47,25 @@ def check_registry_login(login: RegistryLogin, registry_url: str) -> None:
         raise BadSettingError(
             f"REGISTRY_USERNAME is missing: {sources[0]} is the password of whom?"
         )
+    if accounts == Accounts.TOKENS:
+        raise BadSettingError(
+            "REGISTRY_USERNAME needs REGISTRY_ACCOUNTS: say whose accounts push and pull, registry"
+        )
     _check_username(login.username)
     if len(sources) != 1:
         problem = "has several passwords: set only one of" if sources else "needs"
         raise BadSettingError(f"REGISTRY_USERNAME {problem} {_SOURCES}")
     _check_password(login)
+
+
+def _check_needed(registry_url: str, accounts: str) -> None:
+    if accounts != Accounts.REGISTRY:
+        return
+    if not registry_url:
+        raise BadSettingError("REGISTRY_ACCOUNTS=registry needs REGISTRY_URL")
+    raise BadSettingError(
+        "REGISTRY_USERNAME is missing: REGISTRY_ACCOUNTS=registry needs an account of Taglock's own"
+    )
 
 
 def _list_sources(login: RegistryLogin) -> list[str]:

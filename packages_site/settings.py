@@ -29,6 +29,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = ENVIRONMENT.data_dir
 PUBLIC_URL = ENVIRONMENT.public_url
 REGISTRY_URL = ENVIRONMENT.registry_url
+REGISTRY_ACCOUNTS = ENVIRONMENT.registry_accounts
 REGISTRY_CA_FILE = ENVIRONMENT.registry_ca_file
 # Its name keeps it off Django's debug pages.
 REGISTRY_LOGIN_SECRET = ENVIRONMENT.registry_login

@@ -181,6 +181,7 @@ class ActorKind(StrEnum):
     PERSON = "person"
     TOKEN = "token"  # noqa: S105  (a kind, not a secret)
     REGISTRY = "registry"
+    ACCOUNT = "account"
     SYSTEM = "system"
 
 
@@ -192,7 +193,8 @@ def describe_actor(name: str, kind: str) -> str:
     """Return how an actor is shown, everywhere: nothing but a person is shown by a bare name.
 
     `dana` is a person, `token "ci"` an access token, `dana via the registry` whom a registry named,
-    and `Taglock` the system. Empty if no one is known.
+    `dana (registry account)` an account that the registry keeps, and `Taglock` the system. Empty if
+    no one is known.
     """
     if not name:
         return ""
@@ -205,6 +207,8 @@ def describe_actor(name: str, kind: str) -> str:
             return f'token "{name}"'
         case ActorKind.REGISTRY:
             return f"{name} via the registry"
+        case ActorKind.ACCOUNT:
+            return f"{name} (registry account)"
         case ActorKind.SYSTEM:
             return "Taglock"
 

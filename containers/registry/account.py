@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -49,6 +50,14 @@ class _Token:
     text: str
     used_until: float
     scope: str
+
+
+class Accounts(StrEnum):
+    """Who keeps the accounts of those who push and pull."""
+
+    # Taglock does, and the registry trusts its tokens.
+    TOKENS = "tokens"
+    REGISTRY = "registry"
 
 
 @dataclass(frozen=True)

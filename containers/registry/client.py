@@ -4,9 +4,12 @@ Nothing is sent twice and no redirect is followed: a write that was sent is sett
 announced it, never by a library. Every call has one total deadline.
 """
 
+import base64
+import copy
 import hashlib
+import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -34,6 +37,7 @@ from workspaces.text import read_number
 __all__ = [
     "MAX_REASON_LENGTH",
     "Authorize",
+    "CallerRefusedError",
     "Descriptor",
     "FetchedManifest",
     "RegistryAnswer",
@@ -45,10 +49,19 @@ __all__ = [
 # Shorter than the edge's and the gate's own patience, so that they hear the answer.
 UPSTREAM_DEADLINE_SECONDS = 20.0
 _PAGE_SIZE = 100
+_LOGIN_REFUSED = (401, 403)
 _HASHES = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 
 Authorize = Callable[[ResourceAccess], str]
 Renew = Callable[[ResourceAccess, RegistryAnswer, str], str]
+
+
+class CallerRefusedError(Exception):
+    """The registry does not let the caller, with their own credentials, look at what it has."""
+
+    def __init__(self, answer: RegistryAnswer) -> None:
+        super().__init__(answer.reason)
+        self.answer = answer
 
 
 @dataclass(frozen=True)
@@ -89,9 +102,35 @@ class RegistryClient:
         parts = urlsplit(url)
         self._authorize = authorize
         self._renew = renew
+        self._is_for_caller = False
         self._prefix = parts.path.rstrip("/")
         self._deadline_seconds = deadline_seconds
         self._pool = make_pool(parts, ca_file)
+
+    def acting_for(self, authorization: str) -> "RegistryClient":
+        """Return the same registry for one caller, with the header `Authorization` that they sent.
+
+        Their looks raise CallerRefusedError where the registry answers 401 or 403.
+        """
+        client = copy.copy(self)
+        client._authorize = lambda _: authorization
+        client._renew = None
+        client._is_for_caller = True
+        return client
+
+    def verifies_credentials(self) -> bool:
+        """Whether the registry refuses a login that no one has, so that it knows whom it accepts.
+
+        Raises RegistryUnavailableError.
+        """
+        made_up = base64.b64encode(f"taglock-check:{secrets.token_hex(16)}".encode()).decode()
+        try:
+            answer = self.acting_for(f"Basic {made_up}")._send("GET", "/v2/", CATALOG_ACCESS)
+        except CallerRefusedError:
+            return True
+        if not answer.is_success:
+            raise RegistryUnavailableError(answer.reason)
+        return False
 
     def head_manifest(
         self, repository: RepositoryName, reference: TagName | Digest
@@ -247,6 +286,11 @@ class RegistryClient:
             if answer.status == 401 and self._renew is not None:
                 renewed = self._renew(access, answer, authorization)
                 answer = send(renewed) if renewed else answer
+        if not self._is_for_caller:
+            return answer
+        answer = replace(answer, is_to_caller=True)
+        if method in ("GET", "HEAD") and answer.status in _LOGIN_REFUSED:
+            raise CallerRefusedError(answer)
         return answer
 
 

@@ -19,8 +19,8 @@ MAX_REASON_LENGTH = 300
 _MAX_REASONS = 3
 _CHUNK_BYTES = 64 * 1024
 _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
-# 401 means that the registry does not trust Taglock's own account. That is for an operator to mend,
-# and says nothing of an earlier sending of the same write.
+# 401 to Taglock means that the registry does not trust its own account. That is for an operator to
+# mend, and says nothing of an earlier sending of the same write.
 _INDEFINITE = frozenset({401, 408, 425, 429})
 # No connection was made, so nothing has left.
 _NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
@@ -42,13 +42,15 @@ class RegistryUnavailableError(Exception):
 class RegistryAnswer:
     """A whole answer of the registry.
 
-    A body that is larger than any manifest was read to its end and dropped.
+    A body that is larger than any manifest was read to its end and dropped. `is_to_caller` is true
+    where a caller's own credentials were sent, and not those of Taglock.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     is_body_dropped: bool = False
+    is_to_caller: bool = False
 
     @property
     def is_success(self) -> bool:
@@ -57,6 +59,8 @@ class RegistryAnswer:
     @property
     def is_refusal(self) -> bool:
         """Whether the registry has definitely not done what it was asked, and will not."""
+        if self.status == 401:
+            return self.is_to_caller
         return 400 <= self.status < 500 and self.status not in _INDEFINITE
 
     @property

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 
+from containers.connection import registry_keeps_accounts
 from containers.tokens.clients import (
     NO_LOGIN,
     BadCredentialsError,
@@ -47,7 +48,7 @@ def issue_token(request: HttpRequest) -> HttpResponse:
     read, and is never cached.
     """
     try:
-        answer = _give_token(request) if request.method in _METHODS else _refuse_method()
+        answer = _answer(request)
     except BadCredentialsError as error:
         answer = _error(401, "UNAUTHORIZED", str(error))
         answer["WWW-Authenticate"] = 'Basic realm="taglock", charset="UTF-8"'
@@ -68,6 +69,12 @@ def issue_token(request: HttpRequest) -> HttpResponse:
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     answer["Cache-Control"] = "no-store"
     return answer
+
+
+def _answer(request: HttpRequest) -> HttpResponse:
+    if registry_keeps_accounts():
+        return _error(404, "UNSUPPORTED", "Log in at the registry: it keeps the accounts.")
+    return _give_token(request) if request.method in _METHODS else _refuse_method()
 
 
 def _give_token(request: HttpRequest) -> HttpResponse:

@@ -47,6 +47,8 @@ class ManifestDelete:
 
     `confirm` asks, within the hold, whether its actor may still do this. It raises
     PermissionRevokedError. With `only` a delete by digest takes this one tag or nothing.
+    `as_caller` is the registry for the caller's own credentials, where it keeps accounts: the
+    delete is sent by it.
     """
 
     workspace: Workspace
@@ -56,6 +58,7 @@ class ManifestDelete:
     reason: str = DELETED_AT_REGISTRY
     confirm: Callable[[], None] = always_allowed
     only: TagName | None = None
+    as_caller: RegistryClient | None = None
 
     @property
     def question(self) -> DeleteQuestion:
@@ -103,7 +106,8 @@ def _delete(
     if not isinstance(write, Write):
         return write
     # 3. Send.
-    sent = writes.send(write, lambda: registry.delete_manifest(delete.repository, delete.target))
+    sender = delete.as_caller or registry
+    sent = writes.send(write, lambda: sender.delete_manifest(delete.repository, delete.target))
     # 4. Settle by the answer.
     settle_delete(write, delete.workspace, delete.repository, sent, actor=actor)
     if isinstance(delete.target, TagName) and _is_unsupported(sent):

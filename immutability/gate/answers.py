@@ -17,12 +17,19 @@ _PASSED_ON = (
     "OCI-Subject",
     "OCI-Tag",
     "Retry-After",
+    # To callers with an account at the registry; Taglock's own 401 is never passed on.
+    "WWW-Authenticate",
 )
 
 
 def error_answer(status: int, code: str, message: str) -> HttpResponse:
     """Answer with an OCI error."""
     return UTF8JsonResponse(oci_error(code, message, {}), status=status)
+
+
+def denial() -> HttpResponse:
+    """Answer a caller who may not do this."""
+    return error_answer(403, "DENIED", "requested access to the resource is denied")
 
 
 def undecided_answer(why: str, seconds: int = RETRY_AFTER_SECONDS) -> HttpResponse:
@@ -37,6 +44,15 @@ def undecided_answer(why: str, seconds: int = RETRY_AFTER_SECONDS) -> HttpRespon
 def refusal_answer(refusal: Refusal) -> HttpResponse:
     """Answer with a refusal."""
     return UTF8JsonResponse(refusal.body, status=refusal.status, headers=refusal.headers)
+
+
+def refused_look_answer(answer: RegistryAnswer) -> HttpResponse:
+    """Answer a caller whom the registry did not let look: its answer to HEAD has no body."""
+    code = "UNAUTHORIZED" if answer.status == 401 else "DENIED"
+    response = error_answer(answer.status, code, "the registry does not let you pull from here")
+    if "WWW-Authenticate" in answer.headers:
+        response["WWW-Authenticate"] = answer.headers["WWW-Authenticate"]
+    return response
 
 
 def relayed_answer(answer: RegistryAnswer, repository: RepositoryName) -> HttpResponse:

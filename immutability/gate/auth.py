@@ -1,17 +1,19 @@
 """Who is calling the gate: verified before anything is claimed, read or told."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from django.http import HttpRequest, HttpResponse
 
-from containers.names import RepositoryName
+from containers.names import Digest, RepositoryName, TagName
+from containers.registry.client import RegistryClient
 from containers.tokens.challenge import challenge
 from containers.tokens.clients import PERMISSION_OF, find_access_now
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.tokens import Caller, InvalidTokenError, read_token
 from immutability.errors import PermissionRevokedError
-from immutability.gate.answers import error_answer
+from immutability.gate.answers import denial
 from workspaces.access import Permission
 from workspaces.caller_access import Access, read_origin
 
@@ -44,6 +46,25 @@ def authorize(
     return AuthorizedCaller(access, claims.caller, repository, frozenset(needed))
 
 
+class GateCaller(Protocol):
+    """Who is calling the gate. What they may do is said when it is known what they are asking for.
+
+    `as_caller` is the registry for their own credentials, where it keeps the accounts.
+    """
+
+    @property
+    def as_caller(self) -> RegistryClient | None: ...
+
+    def admit_push(self, digest: Digest, body: bytes, media_type: str) -> Access | HttpResponse:
+        """Return what they may do, if they may push this manifest; else the answer to them."""
+
+    def admit_delete(self, target: TagName | Digest) -> Access | HttpResponse:
+        """Return what they may do, if they may delete this; else the answer to them."""
+
+    def confirm(self) -> None:
+        """Ask whether they may still do this. Raises PermissionRevokedError."""
+
+
 @dataclass(frozen=True)
 class AuthorizedCaller:
     """A caller who was let through, and the permissions that this was for."""
@@ -52,14 +73,18 @@ class AuthorizedCaller:
     caller: Caller
     repository: RepositoryName
     needed: frozenset[Permission]
+    as_caller: RegistryClient | None = None
+
+    def admit_push(self, digest: Digest, body: bytes, media_type: str) -> Access | HttpResponse:
+        """Return what they may do: the token has said it already."""
+        return self.access
+
+    def admit_delete(self, target: TagName | Digest) -> Access | HttpResponse:
+        """Return what they may do: the token has said it already."""
+        return self.access
 
     def confirm(self) -> None:
         """Ask whether the caller still has these permissions. Raises PermissionRevokedError."""
         access = find_access_now(self.caller, self.repository, self.access.actor.origin)
         if access is None or not self.needed <= access.permissions:
             raise PermissionRevokedError
-
-
-def denial() -> HttpResponse:
-    """Answer a caller who may not do this."""
-    return error_answer(403, "DENIED", "requested access to the resource is denied")

@@ -10,9 +10,9 @@ from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from containers.connection import find_registry
+from containers.connection import find_registry, registry_keeps_accounts
 from containers.names import Digest, InvalidReferenceError, TagName
-from containers.registry.client import RegistryAnswer, RegistryClient
+from containers.registry.client import CallerRefusedError, RegistryAnswer, RegistryClient
 from containers.registry.manifest import (
     MANIFEST_MEDIA_TYPES,
     MAX_MANIFEST_BYTES,
@@ -27,12 +27,15 @@ from immutability.delete.gate import ManifestDelete, delete_manifest
 from immutability.errors import PermissionRevokedError, TryAgainError
 from immutability.gate import GATE_THREADS
 from immutability.gate.answers import (
+    denial,
     error_answer,
     refusal_answer,
+    refused_look_answer,
     relayed_answer,
     undecided_answer,
 )
-from immutability.gate.auth import AuthorizedCaller, authorize, denial
+from immutability.gate.auth import GateCaller, authorize
+from immutability.gate.registry_accounts import identify
 from immutability.gate.route import ManifestRoute, parse_route, parse_tags
 from immutability.patience import WaitSlots
 from immutability.policy.patterns import PatternError, PatternEvaluationError
@@ -76,14 +79,25 @@ def _let_through(request: HttpRequest, path: str) -> HttpResponse:
     route = parse_route(path)
     if route is None or work is None:
         return error_answer(405, "UNSUPPORTED", f"{request.method} is not allowed here.")
-    caller = authorize(request, route.repository, work.actions)
+    caller = _identify(request, route, work.actions)
     if isinstance(caller, HttpResponse):
         _drain_body(request)
         return caller
-    return work.carry_out(request, caller, route)
+    try:
+        return work.carry_out(request, caller, route)
+    except CallerRefusedError as error:
+        return refused_look_answer(error.answer)
 
 
-def _push(request: HttpRequest, caller: AuthorizedCaller, route: ManifestRoute) -> HttpResponse:
+def _identify(
+    request: HttpRequest, route: ManifestRoute, actions: tuple[str, ...]
+) -> GateCaller | HttpResponse:
+    if registry_keeps_accounts():
+        return identify(request, route.repository, _registry())
+    return authorize(request, route.repository, actions)
+
+
+def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> HttpResponse:
     body = _read_body(request)
     if isinstance(body, HttpResponse):
         return body
@@ -104,8 +118,11 @@ def _push(request: HttpRequest, caller: AuthorizedCaller, route: ManifestRoute) 
     )
     if tags and not digest.value.startswith("sha256:"):
         return error_answer(400, "DIGEST_INVALID", "Push tags with a sha256 digest.")
+    access = caller.admit_push(digest, body, media_type)
+    if isinstance(access, HttpResponse):
+        return access
     push = ManifestPush(
-        workspace=caller.access.workspace,
+        workspace=access.workspace,
         repository=route.repository,
         tags=tags,
         digest=digest,
@@ -114,21 +131,24 @@ def _push(request: HttpRequest, caller: AuthorizedCaller, route: ManifestRoute) 
         is_by_digest=is_by_digest,
         facts=facts,
         confirm=caller.confirm,
+        as_caller=caller.as_caller,
     )
-    return _answer(route, push_manifest(push, _registry(), _WAIT_SLOTS, actor=caller.access.actor))
+    return _answer(route, push_manifest(push, _registry(), _WAIT_SLOTS, actor=access.actor))
 
 
-def _delete(request: HttpRequest, caller: AuthorizedCaller, route: ManifestRoute) -> HttpResponse:
+def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> HttpResponse:
+    access = caller.admit_delete(route.reference)
+    if isinstance(access, HttpResponse):
+        return access
     delete = ManifestDelete(
-        caller.access.workspace,
+        access.workspace,
         route.repository,
         route.reference,
-        is_admin=caller.access.may(Permission.MANAGE_LOCKED_TAGS),
+        is_admin=access.may(Permission.MANAGE_LOCKED_TAGS),
         confirm=caller.confirm,
+        as_caller=caller.as_caller,
     )
-    return _answer(
-        route, delete_manifest(delete, _registry(), _WAIT_SLOTS, actor=caller.access.actor)
-    )
+    return _answer(route, delete_manifest(delete, _registry(), _WAIT_SLOTS, actor=access.actor))
 
 
 def _answer(route: ManifestRoute, answer: RegistryAnswer | Refusal) -> HttpResponse:
@@ -202,7 +222,7 @@ class _Work:
     """What a method asks for: the actions that its caller needs, and who carries it out."""
 
     actions: tuple[str, ...]
-    carry_out: Callable[[HttpRequest, AuthorizedCaller, ManifestRoute], HttpResponse]
+    carry_out: Callable[[HttpRequest, GateCaller, ManifestRoute], HttpResponse]
 
 
 # The actions are those that the registry wants for these methods.

@@ -47,7 +47,8 @@ class ManifestPush:
 
     With `is_by_digest` the reference is the digest, and any tags are in the query.
     `facts` is None for a kind of manifest that Taglock cannot read. `confirm` asks, within the
-    hold, whether its actor may still push. It raises PermissionRevokedError.
+    hold, whether its actor may still push. It raises PermissionRevokedError. `as_caller` is the
+    registry for the caller's own credentials, where it keeps accounts.
     """
 
     workspace: Workspace
@@ -59,6 +60,7 @@ class ManifestPush:
     is_by_digest: bool
     facts: ManifestFacts | None = None
     confirm: Callable[[], None] = always_allowed
+    as_caller: RegistryClient | None = None
 
     @property
     def question(self) -> PushQuestion:
@@ -107,10 +109,12 @@ def push_manifest(
 
     A push that meets another write of one of its tags waits for it, a few seconds at most. Raises
     TryAgainError, PatternError or PatternEvaluationError where nothing could be decided,
-    PermissionRevokedError, and database errors as they come: the client is told to try again.
+    PermissionRevokedError, and database errors as they come: the client is told to try again; and
+    CallerRefusedError.
     """
     looks: dict[TagName, TakenLook] = {}
-    return wait_for(lambda: _push(push, looks, registry, actor), registry, slots)
+    sender = push.as_caller or registry
+    return wait_for(lambda: _push(push, looks, sender, actor), registry, slots)
 
 
 def _push(
@@ -231,10 +235,23 @@ def _find_missing_below(push: ManifestPush, registry: RegistryClient) -> Digest 
 
 
 def _put_by_digest(push: ManifestPush, registry: RegistryClient) -> RegistryAnswer:
-    """Store the manifest under its digest. Raises TryAgainError if the registry does not say."""
+    return store_manifest(push.repository, push.digest, push.body, push.media_type, registry)
+
+
+def store_manifest(
+    repository: RepositoryName,
+    digest: Digest,
+    body: bytes,
+    media_type: str,
+    registry: RegistryClient,
+) -> RegistryAnswer:
+    """Store a manifest under its digest, which moves no tag; return the registry's answer.
+
+    Raises TryAgainError if the registry does not say.
+    """
     release_database()
     try:
-        answer = registry.put_manifest(push.repository, push.digest, push.body, push.media_type)
+        answer = registry.put_manifest(repository, digest, body, media_type)
     except RegistryUnavailableError as error:
         raise TryAgainError(f"the registry gave no answer ({error})") from error
     if answer.is_success or answer.is_refusal:

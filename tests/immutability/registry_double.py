@@ -4,12 +4,13 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from urllib3 import HTTPHeaderDict
 
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import (
+    CallerRefusedError,
     Descriptor,
     FetchedManifest,
     RegistryAnswer,
@@ -118,6 +119,11 @@ class RegistryDouble:
     checks_children: bool = True
     is_down: bool = False
 
+    # What accounts may do, by the header `Authorization` that they send; and who sent what.
+    rights: dict[str, set[str]] = field(default_factory=dict)
+    said: list[tuple[str, str]] = field(default_factory=list)
+    knows_accounts: bool = True
+
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
 
@@ -187,6 +193,12 @@ class RegistryDouble:
         names = ["acme-x/api", REPOSITORY.name, "zebra/api"]
         return [name for name in names if name > after], False
 
+    def acting_for(self, authorization: str) -> "DoubleForCaller":
+        return DoubleForCaller(self, authorization)
+
+    def verifies_credentials(self) -> bool:
+        return self.knows_accounts
+
     # ---- what it does -------------------------------------------------------------------------
 
     def _reply(self, call: Call, carry: Carry) -> RegistryAnswer:
@@ -230,6 +242,67 @@ class RegistryDouble:
             return ABSENT
         self.tags = {tag: each for tag, each in self.tags.items() if each != reference}
         return answer(202)
+
+
+CHALLENGE = 'Bearer realm="https://auth.example/token",service="r",scope="repository:acme/api:x"'
+
+
+@dataclass
+class DoubleForCaller:
+    """The registry for one caller, whom it lets do what `rights` says."""
+
+    registry: RegistryDouble
+    authorization: str
+
+    def head_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> Descriptor | None:
+        self._look("HEAD", reference)
+        return self.registry.head_manifest(repository, reference)
+
+    def fetch_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> FetchedManifest | None:
+        self._look("GET", reference)
+        return self.registry.fetch_manifest(repository, reference)
+
+    def ask_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> RegistryAnswer:
+        self._look("HEAD", reference)
+        return self.registry._get(str(reference))
+
+    def put_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest, body: bytes, media_type: str
+    ) -> RegistryAnswer:
+        refusal = self._find_refusal("push", "PUT", reference)
+        put = self.registry.put_manifest
+        return self._tell(refusal or put(repository, reference, body, media_type))
+
+    def delete_manifest(
+        self, repository: RepositoryName, reference: TagName | Digest
+    ) -> RegistryAnswer:
+        refusal = self._find_refusal("delete", "DELETE", reference)
+        return self._tell(refusal or self.registry.delete_manifest(repository, reference))
+
+    def _look(self, method: str, reference: TagName | Digest) -> None:
+        if refusal := self._find_refusal("pull", method, reference):
+            raise CallerRefusedError(self._tell(refusal))
+
+    def _find_refusal(
+        self, action: str, method: str, reference: TagName | Digest
+    ) -> RegistryAnswer | None:
+        self.registry.said.append((self.authorization, f"{method} {reference}"))
+        rights = self.registry.rights.get(self.authorization)
+        if rights is not None and action in rights:
+            return None
+        if rights is None:
+            return answer(401, "UNAUTHORIZED", {"WWW-Authenticate": CHALLENGE})
+        return answer(403, "DENIED")
+
+    @staticmethod
+    def _tell(given: RegistryAnswer) -> RegistryAnswer:
+        return replace(given, is_to_caller=True)
 
 
 def _descriptor(found: RegistryAnswer) -> Descriptor | None:

@@ -57,6 +57,7 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         database_prepared_statements=True,
         redis_url="",
         registry_url="",
+        registry_accounts="tokens",
         registry_ca_file=None,
         registry_username="",
         registry_password="",
@@ -91,6 +92,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         DATABASE_PREPARED_STATEMENTS="false",
         REDIS_URL="rediss://redis.example.org/0",
         REGISTRY_URL="https://Registry.example.org:443/artifactory/",
+        REGISTRY_ACCOUNTS="Registry",
         REGISTRY_CA_FILE=str(certificate),
         REGISTRY_USERNAME="robot$taglock",
         REGISTRY_PASSWORD_COMMAND="sh -c 'echo secret'",
@@ -119,6 +121,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         database_prepared_statements=False,
         redis_url="rediss://redis.example.org/0?ssl_cert_reqs=required",
         registry_url="https://registry.example.org/artifactory",
+        registry_accounts="registry",
         registry_ca_file=certificate,
         registry_username="robot$taglock",
         registry_password="",
@@ -285,6 +288,10 @@ BAD = {
         "http://registry.example.org:port": "bad host or port",
         "http://[::1": "bad host or port",
     },
+    "REGISTRY_ACCOUNTS": {
+        "harbor": "must be tokens or registry",
+        "registry": "needs REGISTRY_URL",
+    },
     "REGISTRY_CA_FILE": {"/nowhere": "needs a REGISTRY_URL that begins with https://"},
     "REGISTRY_USERNAME": {"robot": "needs REGISTRY_URL"},
     "REGISTRY_PASSWORD": {"hunter2": "needs REGISTRY_URL"},
@@ -435,6 +442,15 @@ def test_a_secret_is_not_told(variables: Set, name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("values", "line"),
     [
+        ({}, "REGISTRY_USERNAME is missing: REGISTRY_ACCOUNTS=registry needs an account"),
+        (
+            {
+                "REGISTRY_ACCOUNTS": "tokens",
+                "REGISTRY_USERNAME": "robot",
+                "REGISTRY_PASSWORD": "hunter2",
+            },
+            "REGISTRY_USERNAME needs REGISTRY_ACCOUNTS",
+        ),
         ({"REGISTRY_USERNAME": "robot"}, "REGISTRY_USERNAME needs REGISTRY_PASSWORD, REGISTRY_"),
         ({"REGISTRY_PASSWORD": "hunter2"}, "REGISTRY_USERNAME is missing: REGISTRY_PASSWORD is"),
         (
@@ -477,7 +493,9 @@ def test_an_account_at_the_registry_that_cannot_work_stops_the_start(
     variables: Set, tmp_path: Path, values: dict[str, str], line: str
 ) -> None:
     (tmp_path / "empty").touch()
-    variables(REGISTRY_URL="https://registry.example.org", **values)
+    variables(
+        **{"REGISTRY_URL": "https://registry.example.org", "REGISTRY_ACCOUNTS": "registry"} | values
+    )
     with pytest.raises(BadSettingError) as caught:
         read_environment()
     assert line in str(caught.value)

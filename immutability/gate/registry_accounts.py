@@ -1,0 +1,147 @@
+"""Callers who have their account at the registry: it decides who they are and what they may do.
+
+Nothing is told to them, and nothing is claimed, before the registry has carried out something that
+only those may do who may do what they ask for. Their credentials are kept for their request alone.
+"""
+
+import base64
+import secrets
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from containers.connection import find_registry, release_database
+from containers.names import Digest, RepositoryName, TagName
+from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
+from containers.registry.strict_json import parse_json
+from immutability.errors import TryAgainError
+from immutability.gate.answers import denial, error_answer, relayed_answer
+from immutability.push.gate import store_manifest
+from workspaces.access import Actor, ActorKind, Origin, Permission
+from workspaces.caller_access import Access, read_origin
+from workspaces.models import Workspace
+from workspaces.text import find_bad_character
+
+MAX_NAME_LENGTH = 200
+# For so long it is remembered that the registry verifies credentials.
+_VERIFIED_SECONDS = 600
+_PERMISSIONS = frozenset({Permission.PULL, Permission.PUSH, Permission.DELETE})
+
+
+def identify(
+    request: HttpRequest, repository: RepositoryName, registry: RegistryClient
+) -> "RegistryCaller | HttpResponse":
+    """Return who says to be calling, or the answer to a header that no one can read."""
+    authorization = request.headers.get("Authorization", "")
+    if not (authorization.isascii() and authorization.isprintable()):
+        return error_answer(400, "UNAUTHORIZED", "The header Authorization cannot be read.")
+    return RegistryCaller(
+        repository,
+        registry.acting_for(authorization),
+        read_account_name(authorization),
+        read_origin(request),
+    )
+
+
+@dataclass(frozen=True)
+class RegistryCaller:
+    """A caller with an account at the registry, or none, before it said what they may do."""
+
+    repository: RepositoryName
+    as_caller: RegistryClient
+    name: str
+    origin: Origin
+
+    def admit_push(self, digest: Digest, body: bytes, media_type: str) -> Access | HttpResponse:
+        """Let them store the manifest under its digest: the registry takes it from who may push.
+
+        Raises TryAgainError where the registry does not say.
+        """
+        answer = store_manifest(self.repository, digest, body, media_type, self.as_caller)
+        if not answer.is_success:
+            return relayed_answer(answer, self.repository)
+        return self._find_access()
+
+    def admit_delete(self, target: TagName | Digest) -> Access | HttpResponse:
+        """Let them delete a manifest that no one has, and look at the one that they mean.
+
+        A registry that answers 404 to those who may not delete does so only where they may not even
+        look. Raises TryAgainError where the registry does not say, and CallerRefusedError.
+        """
+        release_database()
+        nothing = Digest(f"sha256:{secrets.token_hex(32)}")
+        try:
+            probe = self.as_caller.delete_manifest(self.repository, nothing)
+            if not (probe.is_success or probe.is_absent):
+                return self._relay(probe)
+            found = self.as_caller.ask_manifest(self.repository, target)
+        except RegistryUnavailableError as error:
+            raise TryAgainError(f"the registry gave no answer ({error})") from error
+        if found.status == 404:
+            return error_answer(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        return self._find_access() if found.is_success else self._relay(found)
+
+    def confirm(self) -> None:
+        """Nothing: the registry asks again with every call that is made for them."""
+
+    def _relay(self, answer: RegistryAnswer) -> HttpResponse:
+        if not answer.is_refusal:
+            raise TryAgainError(answer.reason)
+        return relayed_answer(answer, self.repository)
+
+    def _find_access(self) -> Access | HttpResponse:
+        workspace = Workspace.objects.filter(slug=self.repository.workspace).first()
+        if workspace is None:
+            return denial()
+        name = self.name if self.name and _are_names_verified() else ""
+        return Access(workspace, Actor(name, ActorKind.ACCOUNT, self.origin), _PERMISSIONS)
+
+
+def read_account_name(authorization: str) -> str:
+    """Return the name in credentials: Basic's user, or the subject of a token; empty for none.
+
+    It says something only once the registry has accepted them.
+    """
+    scheme, _, text = authorization.partition(" ")
+    try:
+        if scheme.lower() == "basic":
+            name, separator, _ = (
+                base64.b64decode(text.strip(), validate=True).decode().partition(":")
+            )
+            name = name if separator else ""
+        elif scheme.lower() == "bearer":
+            name = _read_subject(text.strip())
+        else:
+            name = ""
+    except (ValueError, KeyError, TypeError):
+        return ""
+    is_name = 0 < len(name) <= MAX_NAME_LENGTH and not find_bad_character(name)
+    return name if is_name else ""
+
+
+def _read_subject(token: str) -> str:
+    """Return the claim `sub` of a token (RFC 7519); whoever accepts it has verified it."""
+    _, payload, _ = token.split(".")
+    subject = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"]
+    return subject if isinstance(subject, str) else ""
+
+
+def _are_names_verified() -> bool:
+    """Whether the registry refuses wrong credentials. One that takes all of them knows no names.
+
+    Raises TryAgainError.
+    """
+    release_database()
+    try:
+        return _verifies_credentials(settings.REGISTRY_URL, int(time.time()) // _VERIFIED_SECONDS)
+    except RegistryUnavailableError as error:
+        raise TryAgainError(f"the registry gave no answer ({error})") from error
+
+
+@lru_cache(maxsize=4)
+def _verifies_credentials(url: str, period: int) -> bool:
+    registry = find_registry()
+    return registry is not None and registry.verifies_credentials()
