@@ -22,15 +22,30 @@ FRONT = "127.0.0.2"
 
 
 @dataclass(frozen=True)
+class EdgePorts:
+    """Where an edge listens, and what is behind it."""
+
+    plain: int
+    # Where it speaks HTTP/2 from the first byte.
+    http2: int
+    # Where FRONT is believed.
+    front: int
+    registry: int
+    gate: int
+    site: int
+
+    @property
+    def own(self) -> tuple[int, int, int]:
+        """Where it listens."""
+        return (self.plain, self.http2, self.front)
+
+
+@dataclass(frozen=True)
 class Edge:
     """A running edge, and what is behind it."""
 
     kind: str
-    port: int
-    # Where it speaks HTTP/2 from the first byte.
-    http2_port: int
-    # Where FRONT is believed.
-    front_port: int
+    ports: EdgePorts
     registry: Upstream
     gate: Upstream
     site: Upstream
@@ -63,23 +78,33 @@ def start_edge(kind: str, folder: Path) -> Iterator[Edge]:
         registry, gate, site = Upstream(), Upstream(), Upstream()
         for upstream in (registry, gate, site):
             stack.callback(upstream.close)
-        port, http2_port, front_port = find_free_ports(3)
-        edge = Edge(kind, port, http2_port, front_port, registry, gate, site)
-        command = COMMANDS[kind](edge, folder)
-        part = Part(command, folder / "edge.out", is_ready=lambda: _is_ready(edge))
-        stack.callback(part.stop)
-        part.start()
-        yield edge
+        behind = (registry.port, gate.port, site.port)
+        ports = stack.enter_context(run_edge(kind, folder, *behind))
+        yield Edge(kind, ports, registry, gate, site)
 
 
-def _is_ready(edge: Edge) -> bool:
+@contextmanager
+def run_edge(kind: str, folder: Path, registry: int, gate: int, site: int) -> Iterator[EdgePorts]:
+    """Run the edge of that kind before these ports, until the block ends."""
+    plain, http2, front = find_free_ports(3)
+    ports = EdgePorts(plain, http2, front, registry, gate, site)
+    command = COMMANDS[kind](ports, folder)
+    part = Part(command, folder / "edge.out", is_ready=lambda: _is_ready(ports.plain))
+    part.start()
+    try:
+        yield ports
+    finally:
+        part.stop()
+
+
+def _is_ready(port: int) -> bool:
     """Whether it knows its routes: Traefik listens before it does."""
-    return is_open(edge.port) and ask(edge.port, to_request("/v2/")).status == 200
+    return is_open(port) and ask(port, to_request("/v2/")).status != 404
 
 
-def _nginx(edge: Edge, folder: Path) -> str:
-    ports = Ports(edge.port, edge.site.port, edge.gate.port, edge.registry.port)
-    command = edge_command(folder, ports, f"http://127.0.0.1:{edge.registry.port}")
+def _nginx(ports: EdgePorts, folder: Path) -> str:
+    parts = Ports(ports.plain, ports.site, ports.gate, ports.registry)
+    command = edge_command(folder, parts, f"http://127.0.0.1:{ports.registry}")
     config = folder / "edge" / "nginx.conf"
     ours = f'include "{DEPLOY}/nginx/taglock.conf";'
     config.write_text(
@@ -91,9 +116,9 @@ def _nginx(edge: Edge, folder: Path) -> str:
                     " real_ip_recursive on; geo $realip_remote_addr $taglock_in_front"
                     f" {{ default no; {FRONT} yes; }}"
                 ),
-                f"listen 127.0.0.1:{edge.port};": (
-                    f"listen 127.0.0.1:{edge.port}; listen 127.0.0.1:{edge.http2_port} http2;"
-                    f" listen 127.0.0.1:{edge.front_port};"
+                f"listen 127.0.0.1:{ports.plain};": (
+                    f"listen 127.0.0.1:{ports.plain}; listen 127.0.0.1:{ports.http2} http2;"
+                    f" listen 127.0.0.1:{ports.front};"
                 ),
                 ours: f'{ours} include "{DEPLOY}/nginx/tls-in-front.conf";',
             },
@@ -102,19 +127,17 @@ def _nginx(edge: Edge, folder: Path) -> str:
     return command
 
 
-def _caddy(edge: Edge, folder: Path) -> str:
+def _caddy(ports: EdgePorts, folder: Path) -> str:
     config = folder / "Caddyfile"
     snippets = "\n".join(
         f"(taglock_{name}) {{\n\tto 127.0.0.1:{port}\n}}"
         for name, port in (
-            ("registry", edge.registry.port),
-            ("gate", edge.gate.port),
-            ("site", edge.site.port),
+            ("registry", ports.registry),
+            ("gate", ports.gate),
+            ("site", ports.site),
         )
     )
-    addresses = ", ".join(
-        f"http://:{port}" for port in (edge.port, edge.http2_port, edge.front_port)
-    )
+    addresses = ", ".join(f"http://:{port}" for port in ports.own)
     config.write_text(
         f"""{{
 	admin off
@@ -136,28 +159,25 @@ def _caddy(edge: Edge, folder: Path) -> str:
     return f"exec {_find('caddy')} run --adapter caddyfile --config {_quote(config)}"
 
 
-def _haproxy(edge: Edge, folder: Path) -> str:
+def _haproxy(ports: EdgePorts, folder: Path) -> str:
     config = folder / "haproxy.cfg"
     text = (DEPLOY / "haproxy/taglock.cfg").read_text()
     config.write_text(
         _replace(
             text,
             {
-                "bind 127.0.0.1:8000": "\n".join(
-                    f"bind 127.0.0.1:{port}"
-                    for port in (edge.port, edge.http2_port, edge.front_port)
-                ),
+                "bind 127.0.0.1:8000": "\n".join(f"bind 127.0.0.1:{port}" for port in ports.own),
                 "acl from_tls_proxy always_false": f"acl from_tls_proxy src {FRONT}",
-                **_servers(edge),
+                **_servers(ports),
             },
         )
     )
     return f"exec {_find('haproxy')} -db -f {_quote(config)}"
 
 
-def _traefik(edge: Edge, folder: Path) -> str:
+def _traefik(ports: EdgePorts, folder: Path) -> str:
     routes, config = folder / "taglock.yml", folder / "traefik.yml"
-    routes.write_text(_replace((DEPLOY / "traefik/taglock.yml").read_text(), _servers(edge)))
+    routes.write_text(_replace((DEPLOY / "traefik/taglock.yml").read_text(), _servers(ports)))
     static = yaml.safe_load((DEPLOY / "traefik/traefik.yml").read_text())
     static["providers"]["file"]["filename"] = str(routes)
     entry = static["entryPoints"]["taglock"]
@@ -165,22 +185,22 @@ def _traefik(edge: Edge, folder: Path) -> str:
     static["entryPoints"] = {
         name: entry | {"address": f"127.0.0.1:{port}"}
         for name, port in (
-            ("taglock", edge.port),
-            ("second", edge.http2_port),
-            ("third", edge.front_port),
+            ("taglock", ports.plain),
+            ("second", ports.http2),
+            ("third", ports.front),
         )
     }
     config.write_text(yaml.safe_dump(static))
     return f"exec {_find('traefik')} --configFile={_quote(config)}"
 
 
-def _envoy(edge: Edge, folder: Path) -> str:
+def _envoy(ports: EdgePorts, folder: Path) -> str:
     config = folder / "envoy.yaml"
-    text = _replace((DEPLOY / "envoy/taglock.yaml").read_text(), _servers(edge, "port_value: {}"))
+    text = _replace((DEPLOY / "envoy/taglock.yaml").read_text(), _servers(ports, "port_value: {}"))
     tree = yaml.safe_load(text)
     (listener,) = tree["static_resources"]["listeners"]
     listeners = []
-    for port in (edge.port, edge.http2_port, edge.front_port):
+    for port in ports.own:
         copy = yaml.safe_load(yaml.safe_dump(listener)) | {"name": str(port)}
         copy["address"]["socket_address"]["port_value"] = port
         listeners.append(copy)
@@ -194,7 +214,7 @@ def _envoy(edge: Edge, folder: Path) -> str:
     return f"exec {_find('envoy')} --concurrency 1 --log-level error -c {_quote(config)}"
 
 
-COMMANDS: dict[str, Callable[[Edge, Path], str]] = {
+COMMANDS: dict[str, Callable[[EdgePorts, Path], str]] = {
     "nginx": _nginx,
     "caddy": _caddy,
     "haproxy": _haproxy,
@@ -203,10 +223,10 @@ COMMANDS: dict[str, Callable[[Edge, Path], str]] = {
 }
 
 
-def _servers(edge: Edge, text: str = "127.0.0.1:{}") -> dict[str, str]:
+def _servers(ports: EdgePorts, text: str = "127.0.0.1:{}") -> dict[str, str]:
     """Return the addresses that the files of deploy/ name, and those of the upstreams."""
-    ports = {5000: edge.registry.port, 8002: edge.gate.port, 8001: edge.site.port}
-    return {text.format(old): text.format(new) for old, new in ports.items()}
+    behind = {5000: ports.registry, 8002: ports.gate, 8001: ports.site}
+    return {text.format(old): text.format(new) for old, new in behind.items()}
 
 
 def _replace(text: str, changes: dict[str, str]) -> str:

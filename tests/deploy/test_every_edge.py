@@ -58,7 +58,7 @@ def edge(edges: _Edges, request: pytest.FixtureRequest) -> Edge:
 def _send(edge: Edge, method: str, target: str, rest: str = "", body: bytes = b"") -> Answer:
     if method not in ("GET", "HEAD") and "ontent-Length" not in rest:
         rest += f"Content-Length: {len(body)}\r\n"
-    return ask(edge.port, to_request(target, rest, method), body)
+    return ask(edge.ports.plain, to_request(target, rest, method), body)
 
 
 def _say(port: int, request: str) -> None:
@@ -125,7 +125,7 @@ def _send_http2(edge: Edge, requests: list[tuple[str, str]], folder: Path) -> li
     config.write_text(
         "\nnext\n".join(
             # A host each, so that each gets a connection: curl 7.88 cannot use one of these twice.
-            f'url = "http://host-{number}/"\nconnect-to = "::127.0.0.1:{edge.http2_port}"\n'
+            f'url = "http://host-{number}/"\nconnect-to = "::127.0.0.1:{edge.ports.http2}"\n'
             "http2-prior-knowledge\n"
             f'request-target = "{target}"\n'.replace("\\", "\\\\")
             + ("head\n" if method == "HEAD" else f'request = "{method}"\n')
@@ -202,7 +202,7 @@ AMBIGUOUS = [
 def test_no_request_hides_in_another(edge: Edge) -> None:
     for request in AMBIGUOUS:
         edge.forget()
-        _say(edge.port, request)
+        _say(edge.ports.plain, request)
         assert not _find_writes(edge), request
 
 
@@ -314,7 +314,7 @@ def test_a_client_cannot_have_it_taken_out_again(edge: Edge) -> None:
 def test_a_proxy_that_is_named_may_say_that_tls_ended_in_front(edge: Edge) -> None:
     for method, target in DESTINATIONS:
         request = to_request(target, f"{CLAIMED}Content-Length: 0\r\n", method)
-        assert ask(edge.front_port, request, source=FRONT).status == 200
+        assert ask(edge.ports.front, request, source=FRONT).status == 200
     assert _named(edge) == 4 * [
         {"X-Real-IP": "203.0.113.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "127.0.0.1"}
     ]
@@ -323,7 +323,7 @@ def test_a_proxy_that_is_named_may_say_that_tls_ended_in_front(edge: Edge) -> No
 def test_no_other_may(edge: Edge) -> None:
     for method, target in DESTINATIONS:
         _say(
-            edge.front_port, to_request(target, f"{CLAIMED}Content-Length: 0\r\n", method).decode()
+            edge.ports.front, to_request(target, f"{CLAIMED}Content-Length: 0\r\n", method).decode()
         )
     assert {each["X-Forwarded-Proto"] for each in _named(edge)} <= {"http"}
     assert {each["X-Real-IP"] for each in _named(edge)} <= {"127.0.0.1"}
@@ -337,7 +337,7 @@ def test_a_layer_of_any_size_reaches_the_registry(edge: Edge) -> None:
     assert _send(edge, "PATCH", f"{UPLOAD}1", body=size * b"x").status == 200
     chunks = f"{size:x}\r\n".encode() + size * b"x" + b"\r\n0\r\n\r\n"
     head = to_request(f"{UPLOAD}1", "Transfer-Encoding: chunked\r\n", "PATCH")
-    assert ask(edge.port, head, chunks).status == 200
+    assert ask(edge.ports.plain, head, chunks).status == 200
     assert [asked.body_length for asked in edge.registry.asked] == [size, size]
 
 
@@ -350,7 +350,7 @@ def test_a_larger_manifest_than_any_reaches_no_one(edge: Edge) -> None:
 
 def test_chunks_are_given_a_length_or_refused(edge: Edge) -> None:
     head = to_request(MANIFEST, "Transfer-Encoding: chunked\r\n", "PUT")
-    answer = ask(edge.port, head, b"2\r\n{}\r\n0\r\n\r\n")
+    answer = ask(edge.ports.plain, head, b"2\r\n{}\r\n0\r\n\r\n")
     lengths = [asked.head["Content-Length"] for asked in edge.gate.asked]
     # Caddy passes the chunks on, and leaves it to the gate to refuse them.
     expected = {"haproxy": (411, []), "caddy": (200, [None])}

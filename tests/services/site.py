@@ -97,10 +97,14 @@ class Site:
     @property
     def registry_port(self) -> int:
         """The registry's own port, to which nobody but edge and gate talks in real life."""
+        return self.ports_behind["registry"]
+
+    @property
+    def ports_behind(self) -> dict[str, int]:
+        """The ports behind its edge: of registry, gate and site."""
         text = (self.data_dir / "edge" / "nginx.conf").read_text()
-        found = re.search(r"upstream taglock_registry \{ server 127\.0\.0\.1:(\d+)", text)
-        assert found is not None
-        return int(found[1])
+        found = re.findall(r"upstream taglock_(\w+) \{ server 127\.0\.0\.1:(\d+)", text)
+        return {name: int(port) for name, port in found}
 
     def find_processes(self) -> dict[str, int]:
         """Return the process ids of its processes by name, without what those have started."""
@@ -116,8 +120,7 @@ class Site:
     @property
     def _marks(self) -> dict[str, str]:
         """What tells each process by its command line."""
-        text = (self.data_dir / "edge" / "nginx.conf").read_text()
-        ports = dict(re.findall(r"upstream taglock_(\w+) \{ server 127\.0\.0\.1:(\d+)", text))
+        ports = self.ports_behind
         return {
             "registry": "docker-registry serve",
             "edge": "nginx: master process",
