@@ -1,6 +1,5 @@
 """Every edge of deploy/ before the same requests: who gets them, and what no one gets."""
 
-import re
 import shutil
 import socket
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 
 from tests.conftest import skip_or_fail
 from tests.deploy.edges import COMMANDS, FRONT, Edge, start_edge
-from tests.deploy.tricks import TRICKS, aim
+from tests.deploy.tricks import PLAIN_UPLOAD, READ, ROUTES, TRICKS, aim
 from tests.deploy.wire import Answer, ask, to_request
 
 pytestmark = pytest.mark.process
@@ -21,9 +20,6 @@ MANIFEST = "/v2/acme/api/manifests/v1"
 UPLOAD = "/v2/acme/api/blobs/uploads/"
 DIGEST = "sha256:" + 64 * "a"
 MEBIBYTE = 1024 * 1024
-# What a registry may get, however it reads a path.
-READ = re.compile(r"(GET|HEAD) /v2/([\w:+=-][\w.:+=-]*/)*([\w:+=-][\w.:+=-]*)?(\?.*)?")
-PLAIN_UPLOAD = re.compile(r"[A-Za-z]+ /v2/[a-z0-9/]+/blobs/uploads/([\w=-][\w=.-]*)?(\?.*)?")
 
 
 class _Edges:
@@ -73,31 +69,6 @@ def _say(port: int, request: str) -> None:
 
 
 # Who gets what.
-
-ROUTES = [
-    ("GET", "/v2/", "registry"),
-    ("GET", "/v2/acme/api/manifests/v1", "registry"),
-    ("HEAD", "/v2/acme/api/manifests/v1", "registry"),
-    ("GET", "/v2/acme/api/tags/list?n=5&last=v1", "registry"),
-    ("GET", "/v2/acme/api/blobs/sha256:aa", "registry"),
-    ("POST", "/v2/acme/api/blobs/uploads/", "registry"),
-    ("POST", "/v2/acme/api/blobs/uploads/?digest=sha256%3Aaa", "registry"),
-    ("POST", "/v2/acme/manifests/b/blobs/uploads/", "registry"),
-    ("PATCH", "/v2/acme/api/blobs/uploads/123?_state=a%2Bb%3D", "registry"),
-    ("PUT", "/v2/acme/api/blobs/uploads/123?_state=x&digest=sha256%3Aaa", "registry"),
-    ("DELETE", "/v2/acme/api/blobs/uploads/123", "registry"),
-    ("PUT", "/v2/acme/api/manifests/v1", "gate"),
-    ("PUT", "/v2/acme/blobs/uploads/manifests/v1", "gate"),
-    ("PUT", "/v2/acme/manifests/blobs/uploads/manifests/v1", "gate"),
-    ("PUT", "/v2/acme/api/manifests/v1?/blobs/uploads/x", "gate"),
-    ("PUT", "/v2/acme/api/manifests/sha256:aa?tag=a&tag=b", "gate"),
-    ("DELETE", "/v2/acme/api/manifests/v1", "gate"),
-    ("DELETE", "/v2/acme/blobs/sha256:aa/manifests/v1", "gate"),
-    ("POST", "/v2/", "gate"),
-    ("GET", "/auth/token?scope=repository:acme/api:pull", "site"),
-    ("POST", "/api/v1/check-push", "site"),
-    ("GET", "/acme/locked-tags/", "site"),
-]
 
 
 def test_the_method_says_who_gets_a_request(edge: Edge) -> None:

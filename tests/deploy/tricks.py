@@ -1,4 +1,36 @@
-"""Requests that try to write a manifest past the gate."""
+"""Requests that try to write a manifest past the gate; and where those belong that are none."""
+
+import re
+
+# What a registry may get, however it reads a path.
+READ = re.compile(r"(GET|HEAD) /v2/([\w:+=-][\w.:+=-]*/)*([\w:+=-][\w.:+=-]*)?(\?.*)?")
+PLAIN_UPLOAD = re.compile(r"[A-Za-z]+ /v2/[a-z0-9/]+/blobs/uploads/([\w=-][\w=.-]*)?(\?.*)?")
+
+# Method, target, and who gets it.
+ROUTES = [
+    ("GET", "/v2/", "registry"),
+    ("GET", "/v2/acme/api/manifests/v1", "registry"),
+    ("HEAD", "/v2/acme/api/manifests/v1", "registry"),
+    ("GET", "/v2/acme/api/tags/list?n=5&last=v1", "registry"),
+    ("GET", "/v2/acme/api/blobs/sha256:aa", "registry"),
+    ("POST", "/v2/acme/api/blobs/uploads/", "registry"),
+    ("POST", "/v2/acme/api/blobs/uploads/?digest=sha256%3Aaa", "registry"),
+    ("POST", "/v2/acme/manifests/b/blobs/uploads/", "registry"),
+    ("PATCH", "/v2/acme/api/blobs/uploads/123?_state=a%2Bb%3D", "registry"),
+    ("PUT", "/v2/acme/api/blobs/uploads/123?_state=x&digest=sha256%3Aaa", "registry"),
+    ("DELETE", "/v2/acme/api/blobs/uploads/123", "registry"),
+    ("PUT", "/v2/acme/api/manifests/v1", "gate"),
+    ("PUT", "/v2/acme/blobs/uploads/manifests/v1", "gate"),
+    ("PUT", "/v2/acme/manifests/blobs/uploads/manifests/v1", "gate"),
+    ("PUT", "/v2/acme/api/manifests/v1?/blobs/uploads/x", "gate"),
+    ("PUT", "/v2/acme/api/manifests/sha256:aa?tag=a&tag=b", "gate"),
+    ("DELETE", "/v2/acme/api/manifests/v1", "gate"),
+    ("DELETE", "/v2/acme/blobs/sha256:aa/manifests/v1", "gate"),
+    ("POST", "/v2/", "gate"),
+    ("GET", "/auth/token?scope=repository:acme/api:pull", "site"),
+    ("POST", "/api/v1/check-push", "site"),
+    ("GET", "/acme/locked-tags/", "site"),
+]
 
 TRICKS = [
     ("PUT", "/v2/{repo}/manifests%2Fv1"),
