@@ -5,7 +5,10 @@ from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
+from django.conf import settings
+
 from containers.connection import release_database
+from containers.models import Repository, RepositoryPrefix
 from containers.names import (
     InvalidReferenceError,
     RepositoryName,
@@ -14,32 +17,85 @@ from containers.names import (
     parse_tag,
 )
 from containers.registry.client import RegistryClient, RegistryUnavailableError
+from containers.sql import find_owned
+from workspaces.models import Workspace
 
 # A registry that never stops returning pages is not followed forever.
 MAX_PAGES = 100_000
+_OWNED_AT_ONCE = 100
 
 Item = TypeVar("Item")
 
 
 def iterate_repositories(
-    registry: RegistryClient, workspace: str, after: str = ""
+    registry: RegistryClient, prefix: str, after: str = ""
 ) -> Iterator[RepositoryName]:
-    """Yield the repositories of a workspace, in the registry's order, from behind `after`.
+    """Yield the repositories under a prefix, in the registry's order, from behind `after`.
 
-    `workspace` is its slug. A registry's order may put the slash first or in its place, but keeps
-    the repositories of a workspace together: what follows them is not asked for. Raises
+    An empty prefix has them all. A registry's order may put the slash first or in its place, but
+    keeps what begins alike together: what follows it is not asked for. Raises
     RegistryUnavailableError.
     """
-    prefix = f"{workspace}/"
     has_begun = bool(after)
-    for name in _iterate(registry.page_repositories, after or workspace):
-        if name.startswith(prefix):
+    for name in _iterate(registry.page_repositories, after or _just_before(prefix)):
+        if not prefix or RepositoryName(name).is_under(prefix):
             has_begun = True
             # What has no proper name cannot be pushed to, so nothing in it can be protected.
             with suppress(InvalidReferenceError):
                 yield parse_repository(name)
-        elif has_begun:
+        elif has_begun and name > f"{prefix}/":
             return
+
+
+def iterate_owned(
+    registry: RegistryClient, workspace: Workspace, after: str = ""
+) -> Iterator[RepositoryName]:
+    """Yield the repositories that belong to a workspace, from behind `after`.
+
+    Prefix by prefix, and then those that are known and under none of its prefixes any more. Raises
+    RegistryUnavailableError.
+    """
+    prefixes = _find_prefixes(workspace)
+    begun = _find_covering(prefixes, after) if after else None
+    if begun is not None or not after:
+        for prefix in prefixes[prefixes.index(begun) if begun is not None else 0 :]:
+            found = iterate_repositories(registry, prefix, after if prefix == begun else "")
+            for names in split(found, _OWNED_AT_ONCE):
+                owned = find_owned(names, user_id=0)
+                yield from (
+                    name
+                    for name in names
+                    if name in owned and owned[name].workspace_id == workspace.pk
+                )
+        after = ""
+    known = Repository.objects.filter(workspace=workspace, name__gt=after).order_by("name")
+    for name in known.values_list("name", flat=True):
+        if _find_covering(prefixes, name) is None:
+            yield RepositoryName(name)
+
+
+def _find_prefixes(workspace: Workspace) -> list[str]:
+    """Return what new repositories of a workspace begin with, without what others have already."""
+    if workspace.slug == settings.REGISTRY_WORKSPACE:
+        return [""]
+    found: list[str] = []
+    rows = RepositoryPrefix.objects.filter(workspace=workspace)
+    for prefix in sorted([workspace.slug, *rows.values_list("prefix", flat=True)]):
+        if _find_covering(found, prefix) is None:
+            found.append(prefix)
+    return found
+
+
+def _find_covering(prefixes: Iterable[str], name: str) -> str | None:
+    """Return the prefix that a name is under, or None."""
+    return next(
+        (each for each in prefixes if not each or RepositoryName(name).is_under(each)), None
+    )
+
+
+def _just_before(prefix: str) -> str:
+    """Return a text that sorts before a prefix, and behind every other name that does."""
+    return f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}~" if prefix else ""
 
 
 def iterate_tags(

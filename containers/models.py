@@ -18,7 +18,10 @@ class WriteKind(models.TextChoices):
 
 
 class Repository(models.Model):
-    """A repository that something was pushed to, or that was made public."""
+    """A repository that something was pushed to, or that was made public.
+
+    It belongs to this workspace for good: see `containers/owners.py`.
+    """
 
     workspace = models.ForeignKey(
         Workspace, models.CASCADE, related_name="repositories", db_index=False
@@ -33,10 +36,36 @@ class Repository(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["workspace", "name"], name="repository_once"),
+            # No two workspaces have the same one.
+            models.UniqueConstraint(fields=["name"], name="repository_of_one_workspace"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class RepositoryPrefix(models.Model):
+    """New repositories whose names begin with it, in whole parts, belong to a workspace.
+
+    What begins with a workspace's slug belongs to that workspace, and needs no row.
+    """
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="prefixes")
+    prefix = models.CharField(max_length=MAX_REPOSITORY_LENGTH, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(prefix="")
+                & ~models.Q(prefix__startswith="/")
+                & ~models.Q(prefix__endswith="/"),
+                name="prefix_of_whole_parts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.prefix
 
 
 class Tag(models.Model):

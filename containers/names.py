@@ -43,13 +43,17 @@ class InvalidReferenceError(ValueError):
 
 @dataclass(frozen=True, order=True)
 class RepositoryName:
-    """A repository of a workspace: its full name is `<workspace>/<rest>`."""
+    """A repository's full name, such as "acme/api"."""
 
     name: str
 
     @property
-    def workspace(self) -> str:
+    def first_part(self) -> str:
         return self.name.partition("/")[0]
+
+    def is_under(self, prefix: str) -> bool:
+        """Whether the name is `prefix`, or begins with it and a slash."""
+        return f"{self.name}/".startswith(f"{prefix}/")
 
     def __str__(self) -> str:
         return self.name
@@ -87,7 +91,7 @@ class Digest:
 
 
 def parse_repository(text: str) -> RepositoryName:
-    """Parse the full name of a workspace's repository, such as "acme/api".
+    """Parse the full name of a repository, such as "acme/api".
 
     Raises InvalidReferenceError (NAME_INVALID).
     """
@@ -102,11 +106,6 @@ def parse_repository(text: str) -> RepositoryName:
             "NAME_INVALID",
             f"{quote(text)} is not a repository name: use lower-case letters and digits, "
             "separated by dots, underscores, hyphens and slashes.",
-        )
-    if "/" not in text:
-        raise InvalidReferenceError(
-            "NAME_INVALID",
-            f"{quote(text)} is not a workspace's repository: write <workspace>/<name>.",
         )
     return RepositoryName(text)
 

@@ -65,8 +65,6 @@ def find_repositories(
 
 def find_repository(workspace: Workspace, repository: RepositoryName) -> ListedRepository | None:
     """Return one repository of the workspace, or None if it has none of this name."""
-    if repository.workspace != workspace.slug:
-        return None
     row = KnownRepository.objects.filter(workspace=workspace, name=repository.name).first()
     return _with_last_pushes(workspace, [row])[0] if row else None
 

@@ -4,13 +4,19 @@ Callers sort what they name, so that rows are always locked in the same order.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from containers.models import Manifest, Push
+from django.conf import settings
+from django.db import connection
+
+from containers.models import Manifest, Push, RepositoryPrefix
 from containers.models import Tag as TagRecord
+from containers.names import RepositoryName
 from workspaces.database import (
+    Condition,
     Table,
     Values,
     change,
@@ -21,12 +27,14 @@ from workspaces.database import (
     now,
     read_time,
 )
+from workspaces.sql import WORKSPACES
 
 TAGS = Table(TagRecord)
 MANIFESTS = Table(Manifest)
 _PUSHES = Table(Push)
 _REPOSITORIES = "containers_repository"
 _REFERENCES = "containers_manifestreference"
+_PREFIXES = RepositoryPrefix._meta.db_table
 
 _NEW_MANIFEST = (
     "workspace_id",
@@ -69,13 +77,97 @@ _MANIFEST_CHANGES = (
 )
 
 
-def insert_repository(workspace_id: int, repository: str) -> None:
-    """Insert a repository's row if there is none."""
-    change(
-        f"INSERT INTO {_REPOSITORIES} (workspace_id, name, is_public) VALUES (%s, %s, %s) "
-        "ON CONFLICT DO NOTHING",
-        (workspace_id, repository, False),
+@dataclass(frozen=True)
+class OwnedRepository:
+    """A repository of a workspace, and the role of the person who asks for it, if they have one."""
+
+    workspace_id: int
+    workspace: str
+    role: str | None
+    is_public: bool
+
+
+def owner_of(repository: RepositoryName) -> Condition:
+    """Return the condition that a workspace is a repository's owner. See `containers/owners.py`."""
+    return Condition(f"{WORKSPACES.name}.id = {_owner('%s', '%s')}", _owner_values(repository))
+
+
+def find_owned(
+    repositories: Sequence[RepositoryName], user_id: int
+) -> dict[RepositoryName, OwnedRepository]:
+    """Return those of the repositories that belong to a workspace, each with what is known of it.
+
+    The role is that of this person, if they are active.
+    """
+    rows: list[Values] = []
+    for part in in_parts(repositories):
+        rows += fetch(
+            f"SELECT asked.column1, {WORKSPACES.name}.id, {WORKSPACES.name}.slug, membership.role, "
+            f"{_REPOSITORIES}.is_public "
+            f"FROM (VALUES {marks(2, len(part))}) AS asked "
+            f"JOIN {WORKSPACES.name} "
+            f"ON {WORKSPACES.name}.id = {_owner('asked.column2', 'asked.column1')} "
+            f"LEFT JOIN {_REPOSITORIES} ON {_REPOSITORIES}.workspace_id = {WORKSPACES.name}.id "
+            f"AND {_REPOSITORIES}.name = asked.column1 "
+            "LEFT JOIN workspaces_user AS person ON person.id = %s AND person.is_active "
+            "LEFT JOIN workspaces_membership AS membership "
+            f"ON membership.workspace_id = {WORKSPACES.name}.id "
+            "AND membership.user_id = person.id",
+            (
+                *(value for each in part for value in (each.name, each.first_part)),
+                settings.REGISTRY_WORKSPACE,
+                user_id,
+            ),
+        )
+    return {
+        RepositoryName(name): OwnedRepository(workspace_id, slug, role, bool(is_public))
+        for name, workspace_id, slug, role, is_public in rows
+    }
+
+
+def _owner(first_part: str, name: str) -> str:
+    """Return the expression for the id of a repository's workspace; null if it has none.
+
+    The last of its values is the workspace of what nothing else names.
+    """
+    return (
+        f"COALESCE((SELECT id FROM {WORKSPACES.name} WHERE slug = {first_part}), "
+        f"(SELECT workspace_id FROM {_REPOSITORIES} WHERE name = {name}), "
+        f"(SELECT workspace_id FROM {_PREFIXES} "
+        f"WHERE SUBSTR({name} || '/', 1, LENGTH(prefix) + 1) = prefix || '/' "
+        "ORDER BY LENGTH(prefix) DESC LIMIT 1), "
+        f"(SELECT id FROM {WORKSPACES.name} WHERE slug = %s))"
     )
+
+
+def _owner_values(repository: RepositoryName) -> tuple[str, ...]:
+    """Return the values of `_owner` where both names are placeholders."""
+    names = (repository.first_part, repository.name, repository.name)
+    return (*names, settings.REGISTRY_WORKSPACE)
+
+
+def insert_repository(workspace_id: int, repository: RepositoryName) -> bool:
+    """Insert a repository's row if there is none; return whether it is of this workspace."""
+    is_new = change(
+        f"INSERT INTO {_REPOSITORIES} (workspace_id, name, is_public) SELECT %s, %s, FALSE "
+        f"WHERE %s = {_owner('%s', '%s')} ON CONFLICT DO NOTHING",
+        (workspace_id, repository.name, workspace_id, *_owner_values(repository)),
+    )
+    return bool(is_new) or bool(
+        fetch(
+            f"SELECT 1 FROM {_REPOSITORIES} WHERE workspace_id = %s AND name = %s",
+            (workspace_id, repository.name),
+        )
+    )
+
+
+def keep_repositories() -> None:
+    """Let no repository become known until the transaction ends.
+
+    Waits for those that are about to. What is inserted afterwards sees what was changed.
+    """
+    if connection.vendor == "postgresql":
+        change(f"LOCK TABLE {_REPOSITORIES} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def insert_tags(workspace_id: int, repository: str, names: Sequence[str]) -> list[TagRecord]:

@@ -1,12 +1,11 @@
-"""Which repositories anyone may pull from without signing in, and who made them so."""
-
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+"""Let anyone pull from a repository without signing in, or only its workspace."""
 
 from django.db import transaction
 
 from containers.models import Repository as KnownRepository
-from containers.names import InvalidReferenceError, RepositoryName, parse_repository
+from containers.names import RepositoryName
+from containers.owners import is_owner
+from containers.sql import insert_repository
 from workspaces.access import Actor
 from workspaces.actions.members import lock_people
 from workspaces.log.append import Event, append_event
@@ -15,7 +14,7 @@ from workspaces.models import Workspace
 
 
 class ForeignRepositoryError(Exception):
-    """A repository's name begins with another workspace's slug."""
+    """A repository belongs to another workspace, or to none."""
 
 
 @transaction.atomic
@@ -29,13 +28,11 @@ def set_public(
     ForeignRepositoryError, and PermissionDenied if the actor is no longer an admin; both change
     nothing.
     """
-    if repository.workspace != workspace.slug:
+    if not is_owner(workspace, repository):
         raise ForeignRepositoryError(f"{repository} is not a repository of {workspace}")
     lock_people(workspace, by=actor)
-    if is_public:
-        KnownRepository.objects.bulk_create(
-            [KnownRepository(workspace=workspace, name=repository.name)], ignore_conflicts=True
-        )
+    if is_public and not insert_repository(workspace.pk, repository):
+        raise ForeignRepositoryError(f"{repository} became another workspace's")
     # Of several at once the first to update the row has changed it; the others, who wait for the
     # row, find it changed.
     has_changed = bool(
@@ -57,26 +54,3 @@ def set_public(
             actor=actor,
         )
     return has_changed
-
-
-def find_public(names: Iterable[str]) -> set[str]:
-    """Return those of `names`, full names of repositories, that anyone may pull from.
-
-    One query, however many. A name that is not a workspace's repository is never public.
-    """
-    asked = set(_parse(names))
-    if not asked:
-        return set()
-    rows = KnownRepository.objects.filter(
-        workspace__slug__in={repository.workspace for repository in asked},
-        name__in={repository.name for repository in asked},
-        is_public=True,
-    ).values_list("workspace__slug", "name")
-    # A row counts only for its own workspace: no other can publish a name with it.
-    return {name for slug, name in rows if RepositoryName(name).workspace == slug}
-
-
-def _parse(names: Iterable[str]) -> Iterator[RepositoryName]:
-    for name in names:
-        with suppress(InvalidReferenceError):
-            yield parse_repository(name)

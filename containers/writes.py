@@ -94,6 +94,7 @@ def insert_missing(
 
     Others that insert the same wait for this transaction, while they hold nothing. `described` is
     what is known already of one of the manifests. A tag's first record makes its repository known.
+    Raises RecordMovedError if the repository does not belong to the workspace at this moment.
     """
     manifests: list[Manifest] = []
     records: list[TagRecord] = []
@@ -105,12 +106,21 @@ def insert_missing(
         manifests = sql.insert_manifests([rows[name] for name in sorted(rows)])
     if tags:
         if not is_repository_known:
-            sql.insert_repository(workspace.pk, repository.name)
+            make_known(workspace, repository)
         names = sorted(tag.name for tag in tags)
         records = sql.insert_tags(workspace.pk, repository.name, names)
     return Inserted(
         {Digest(row.digest): row for row in manifests}, {TagName(row.name): row for row in records}
     )
+
+
+def make_known(workspace: Workspace, repository: RepositoryName) -> None:
+    """Make a repository known: from then on it is the workspace's.
+
+    Raises RecordMovedError if it belongs to another one, or to none, at this moment.
+    """
+    if not sql.insert_repository(workspace.pk, repository):
+        raise RecordMovedError(f"{repository} does not belong to {workspace}")
 
 
 def require_inserted(inserted: Inserted, digest: Digest) -> None:

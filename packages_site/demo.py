@@ -5,10 +5,10 @@ from pathlib import Path
 
 from django.db import transaction
 
+from containers.prefixes import create_workspace
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
-from workspaces.actions.workspaces import create_workspace
 from workspaces.models import AccessToken, Membership, User, Workspace
 
 PASSWORD = "demo"  # noqa: S105  (that is the point of it)

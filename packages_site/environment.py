@@ -32,6 +32,7 @@ from packages_site.addresses import (
 from packages_site.registry_login import check_ca_file, check_registry_login
 from workspaces.log.files import write_once
 from workspaces.log.notes import BadKeyError, SigningKey, make_signing_key, parse_signing_key
+from workspaces.slugs import describe_bad_slug
 
 MIN_SECRET_KEY_LENGTH = 50
 # Of each, the first is the default.
@@ -62,6 +63,7 @@ class Environment:
     registry_password: str
     registry_password_file: Path | None
     registry_password_command: list[str]
+    registry_workspace: str
     token_keys_dir: Path
     behind_edge: bool
     checks_per_minute: int
@@ -130,6 +132,7 @@ def read_environment() -> Environment:
         registry_password=_text(env, "REGISTRY_PASSWORD"),
         registry_password_file=_optional_path(env, "REGISTRY_PASSWORD_FILE"),
         registry_password_command=_command(env, "REGISTRY_PASSWORD_COMMAND"),
+        registry_workspace=_registry_workspace(env),
         token_keys_dir=_path(env, "TOKEN_KEYS_DIR", data_dir / "token-keys"),
         behind_edge=_switch(env, "BEHIND_EDGE"),
         checks_per_minute=_number(env, "CHECKS_PER_MINUTE", 60_000, 1, 10_000_000),
@@ -284,6 +287,13 @@ def _command(env: Env, name: str) -> list[str]:
 def _optional_path(env: Env, name: str) -> Path | None:
     text = _text(env, name)
     return Path(text).absolute() if text else None
+
+
+def _registry_workspace(env: Env) -> str:
+    slug = _text(env, "REGISTRY_WORKSPACE")
+    if slug and (problem := describe_bad_slug(slug)):
+        raise BadSettingError(f"REGISTRY_WORKSPACE: {problem}")
+    return slug
 
 
 def _path(env: Env, name: str, default: Path) -> Path:

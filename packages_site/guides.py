@@ -26,6 +26,7 @@ GUIDES = {
     "glossary": "The words that pages, API and lock log use",
     "gate": "Put the gate in front of your own registry",
     "edges": "Which proxy stands in front of registry, gate and site, and what it refuses",
+    "repositories": "Which workspace a repository belongs to, and how to change that",
     "operations": "Start, size, back up, restore and upgrade",
     "settings": "Every environment variable",
     "architecture": "The parts, how a push is decided, and what happens when something fails",

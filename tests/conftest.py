@@ -21,6 +21,7 @@ from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
+from containers.prefixes import create_workspace
 from immutability.actions.save_settings import save_container_settings
 from immutability.policy.drafts import Draft
 from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
@@ -31,7 +32,6 @@ from tests.services.tables import empty_tables
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
-from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 from workspaces.throttles import forget_leases
 from workspaces.verified_passwords import forget_verified

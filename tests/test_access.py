@@ -23,6 +23,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from containers.models import Repository as KnownRepository
 from containers.names import Digest, RepositoryName, TagName
+from containers.prefixes import create_workspace
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
 from containers.tokens.tokens import read_token, sign_token
@@ -38,7 +39,6 @@ from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.invitations import invite
 from workspaces.actions.passwords import LINK_TOKENS
-from workspaces.actions.workspaces import create_workspace
 from workspaces.log.checkpoints import make_checkpoint
 from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, User, Workspace

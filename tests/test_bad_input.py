@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from containers.prefixes import create_workspace
 from immutability.models import LockedTag
 from immutability.policy.protection import PolicyRule, Protection
 from tests.conftest import AA, BB, protect_workspace
@@ -19,7 +20,6 @@ from tests.problems import Complaints, nothing_written, read_problem
 from tests.workspaces.log.tampering import write_at
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
-from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 
 pytestmark = pytest.mark.slow
@@ -432,7 +432,7 @@ TOO_LONG = [
     ("access token", "name", "a" * 101, "invalid"),
 ]
 BAD_NAMES = [
-    ("check-push", "repository", "acme", "NAME_INVALID"),
+    ("check-push", "repository", "acme/", "NAME_INVALID"),
     ("check-push", "repository", "Acme/api", "NAME_INVALID"),
     ("check-push", "repository", "/acme/api", "NAME_INVALID"),
     ("check-push", "repository", "acme//api", "NAME_INVALID"),

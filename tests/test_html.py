@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from containers.models import Repository as KnownRepository
 from containers.models import Tag as TagRecord
+from containers.prefixes import create_workspace
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, Protection
 from tests.conftest import AA, BB, SEMVER, make_member, protect_workspace
@@ -22,7 +23,6 @@ from tests.workspaces.pages.people import PEOPLE_PAGES
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
-from workspaces.actions.workspaces import create_workspace
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.models import AccessToken, User, Workspace

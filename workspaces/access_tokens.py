@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from workspaces import sql
 from workspaces.actions.access_tokens import MAX_SECRET_LENGTH, hash_token
+from workspaces.database import Condition
 from workspaces.models import AccessToken, Workspace
 
 USE_NOTED_EVERY = timedelta(hours=1)
@@ -46,9 +47,12 @@ def find_access_token(secret: str) -> AccessToken | None:
     return token
 
 
-def find_valid_token(token_id: int) -> AccessToken | None:
-    """Return the access token of this id, with its workspace, or None if it is not valid now."""
-    return sql.find_token_by_id(token_id)
+def find_valid_token(token_id: int, which: Condition | None = None) -> AccessToken | None:
+    """Return the access token of this id, with its workspace, or None if it is not valid now.
+
+    With `which`, only if its workspace is the one that this says.
+    """
+    return sql.find_token_by_id(token_id, which)
 
 
 def has_expired(secret: str) -> bool:

@@ -1,5 +1,6 @@
 """Who is calling, and what they may do in a workspace: pages and API both ask here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from workspaces.access import (
     Permission,
     Role,
 )
+from workspaces.database import Condition
 from workspaces.models import AccessToken, Membership, Workspace
 from workspaces.slugs import MAX_SLUG_LENGTH
 from workspaces.text import find_bad_character
@@ -44,7 +46,7 @@ class Access:
 
     def is_for(self, repository: str) -> bool:
         """Whether the caller is not limited to repositories other than this one, by full name."""
-        return self.token is None or self.token.is_for(repository)
+        return self.token is None or self.token.is_for(repository, self.workspace.slug)
 
     def require_repository(self, repository: str) -> None:
         """Raise PermissionDenied if the caller is limited to other repositories."""
@@ -110,20 +112,44 @@ def find_access(request: HttpRequest | Request, slug: str) -> Access:
     """
     if len(slug) > MAX_SLUG_LENGTH or find_bad_character(slug):
         raise UnknownWorkspaceError(_unknown(slug))
+    return find_access_where(
+        request,
+        sql.has_slug(slug),
+        is_surely=lambda workspace: workspace.slug == slug,
+        unknown=_unknown(slug),
+    )
+
+
+def find_access_where(
+    request: HttpRequest | Request,
+    which: Condition,
+    *,
+    is_surely: Callable[[Workspace], bool],
+    unknown: str,
+) -> Access:
+    """Return what the signed-in person or the access token may do in the workspace of `which`.
+
+    `is_surely` says of an access token's workspace whether it is the one; if not, the database is
+    asked. Raises UnknownWorkspaceError, with the message `unknown`, if there is no such workspace
+    or the caller isn't in it.
+    """
     token = getattr(request, "auth", None)
     origin = read_origin(request)
     if isinstance(token, AccessToken):
-        access = find_token_access(token, slug, origin)
+        access = _find_token_access(token, which, is_surely, origin)
     else:
-        access = find_persons_access(request.user.pk or 0, slug, origin)
+        access = find_persons_access(request.user.pk or 0, which, origin)
     if access is None:
-        raise UnknownWorkspaceError(_unknown(slug))
+        raise UnknownWorkspaceError(unknown)
     return access
 
 
-def find_persons_access(user_id: int, slug: str, origin: Origin) -> Access | None:
-    """Return what a person may do in the workspace `slug` at this moment; None for a stranger."""
-    found = sql.find_membership(user_id, slug)
+def find_persons_access(user_id: int, which: Condition, origin: Origin) -> Access | None:
+    """Return what a person may do in the workspace of `which` at this moment.
+
+    None if there is no such workspace or they aren't in it.
+    """
+    found = sql.find_membership(user_id, which)
     if found is None:
         return None
     workspace, role, username = found
@@ -135,12 +161,21 @@ def find_persons_access(user_id: int, slug: str, origin: Origin) -> Access | Non
     )
 
 
-def find_token_access(token: AccessToken, slug: str, origin: Origin) -> Access | None:
-    """Return what a valid access token may do in the workspace `slug`; None in a foreign one."""
+def _find_token_access(
+    token: AccessToken, which: Condition, is_surely: Callable[[Workspace], bool], origin: Origin
+) -> Access | None:
+    own = token.workspace
+    if own is not None and is_surely(own):
+        return make_token_access(token, own, origin)
+    found = sql.find_workspace(which)
     # A token without a workspace is for all of them.
-    workspace = token.workspace or Workspace.objects.filter(slug=slug).first()
-    if workspace is None or workspace.slug != slug:
+    if found is None or own not in (None, found):
         return None
+    return make_token_access(token, found, origin)
+
+
+def make_token_access(token: AccessToken, workspace: Workspace, origin: Origin) -> Access:
+    """Return what a valid access token may do in a workspace of its own."""
     return Access(
         workspace,
         Actor(token.name, ActorKind.TOKEN, origin, token.id),

@@ -5,6 +5,7 @@ answer it. Only the modules named `sql.py` use this; everything else stays with 
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
@@ -86,6 +87,14 @@ def read_time(value: Any) -> Any:
     """Return a time as it was selected; SQLite gives it as text, or in UTC without saying so."""
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition of a statement, and the values of its placeholders."""
+
+    text: str
+    values: tuple[Any, ...]
 
 
 class Table(Generic[Row]):

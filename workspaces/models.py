@@ -187,9 +187,12 @@ class AccessToken(models.Model):
         permissions = permissions_of_scopes(self.scopes)
         return permissions & REPOSITORY_PERMISSIONS if self.repositories else permissions
 
-    def is_for(self, repository: str) -> bool:
-        """Whether its limit includes the repository of this full name, or it has no limit."""
-        _, _, name = repository.partition("/")
+    def is_for(self, repository: str, workspace: str) -> bool:
+        """Whether its limit includes the repository of this full name, or it has no limit.
+
+        `workspace` is the slug of the repository's workspace.
+        """
+        name = repository.removeprefix(f"{workspace}/")
         return not self.repositories or is_covered(self.repositories, name)
 
     @property

@@ -1,34 +1,51 @@
 """The statements that find who is calling, and what they may do: the hot path."""
 
-from collections.abc import Sequence
-
-from workspaces.database import Table, fetch, marks, now
+from workspaces.database import Condition, Table, fetch, now
 from workspaces.models import AccessToken, User, Workspace
 
 _PEOPLE = Table(User)
-_WORKSPACES = Table(Workspace)
+WORKSPACES = Table(Workspace)
 _TOKENS = Table(AccessToken)
 
 
-def find_membership(user_id: int, slug: str) -> tuple[Workspace, str, str] | None:
-    """Return the workspace of an active person, with their role in it and user name, or None."""
+def has_slug(slug: str) -> Condition:
+    """Return the condition that a workspace has this slug."""
+    return Condition(f"{WORKSPACES.name}.slug = %s", (slug,))
+
+
+def find_membership(user_id: int, which: Condition) -> tuple[Workspace, str, str] | None:
+    """Return the workspace of an active person, with their role in it and user name, or None.
+
+    `which` says which workspace.
+    """
     rows = fetch(
-        f"SELECT {_WORKSPACES.columns}, membership.role, person.username FROM {_WORKSPACES.name} "
+        f"SELECT {WORKSPACES.columns}, membership.role, person.username FROM {WORKSPACES.name} "
         f"JOIN workspaces_membership AS membership "
-        f"ON membership.workspace_id = {_WORKSPACES.name}.id AND membership.user_id = %s "
+        f"ON membership.workspace_id = {WORKSPACES.name}.id AND membership.user_id = %s "
         "JOIN workspaces_user AS person ON person.id = membership.user_id AND person.is_active "
-        f"WHERE {_WORKSPACES.name}.slug = %s",
-        (user_id, slug),
+        f"WHERE {which.text}",
+        (user_id, *which.values),
     )
     if not rows:
         return None
     *workspace, role, username = rows[0]
-    return _WORKSPACES.read(workspace), role, username
+    return WORKSPACES.read(workspace), role, username
 
 
-def find_token_by_id(token_id: int) -> AccessToken | None:
-    """Return an access token that is valid now, with its workspace, or None."""
-    return _find_token("id", token_id)
+def find_workspace(which: Condition) -> Workspace | None:
+    """Return the workspace of this condition, or None."""
+    rows = fetch(
+        f"SELECT {WORKSPACES.columns} FROM {WORKSPACES.name} WHERE {which.text}", which.values
+    )
+    return WORKSPACES.read(rows[0]) if rows else None
+
+
+def find_token_by_id(token_id: int, which: Condition | None = None) -> AccessToken | None:
+    """Return an access token that is valid now, with its workspace, or None.
+
+    With `which`, only if its workspace is the one that this says.
+    """
+    return _find_token("id", token_id, which)
 
 
 def find_token_by_hash(token_hash: str) -> AccessToken | None:
@@ -36,19 +53,22 @@ def find_token_by_hash(token_hash: str) -> AccessToken | None:
     return _find_token("token_hash", token_hash)
 
 
-def _find_token(column: str, value: int | str) -> AccessToken | None:
+def _find_token(
+    column: str, value: int | str, which: Condition | None = None
+) -> AccessToken | None:
+    only = f" AND {which.text}" if which else ""
     rows = fetch(
-        f"SELECT {_TOKENS.columns}, {_WORKSPACES.columns} FROM {_TOKENS.name} "
-        f"LEFT JOIN {_WORKSPACES.name} ON {_WORKSPACES.name}.id = {_TOKENS.name}.workspace_id "
+        f"SELECT {_TOKENS.columns}, {WORKSPACES.columns} FROM {_TOKENS.name} "
+        f"LEFT JOIN {WORKSPACES.name} ON {WORKSPACES.name}.id = {_TOKENS.name}.workspace_id "
         f"WHERE {_TOKENS.name}.{column} = %s AND {_TOKENS.name}.revoked_at IS NULL "
-        f"AND ({_TOKENS.name}.expires_at IS NULL OR {_TOKENS.name}.expires_at > {now()})",
-        (value,),
+        f"AND ({_TOKENS.name}.expires_at IS NULL OR {_TOKENS.name}.expires_at > {now()}){only}",
+        (value, *(which.values if which else ())),
     )
     if not rows:
         return None
     token = _TOKENS.read(rows[0][: _TOKENS.width])
     if token.workspace_id is not None:
-        token.workspace = _WORKSPACES.read(rows[0][_TOKENS.width :])
+        token.workspace = WORKSPACES.read(rows[0][_TOKENS.width :])
     return token
 
 
@@ -56,20 +76,3 @@ def find_person(username: str) -> User | None:
     """Return the person of this name, active or not, or None."""
     rows = fetch(f"SELECT {_PEOPLE.columns} FROM {_PEOPLE.name} WHERE username = %s", (username,))
     return _PEOPLE.read(rows[0]) if rows else None
-
-
-def find_roles(user_id: int, slugs: Sequence[str]) -> dict[str, str]:
-    """Return the roles of an active person in those of these workspaces that they belong to."""
-    return dict(
-        fetch(
-            f"SELECT {_WORKSPACES.name}.slug, membership.role FROM {_WORKSPACES.name} "
-            f"JOIN workspaces_membership AS membership "
-            f"ON membership.workspace_id = {_WORKSPACES.name}.id AND membership.user_id = %s "
-            f"JOIN {_PEOPLE.name} AS person "
-            "ON person.id = membership.user_id AND person.is_active "
-            f"WHERE {_WORKSPACES.name}.slug IN {marks(len(slugs))}",
-            (user_id, *slugs),
-        )
-        if slugs
-        else ()
-    )

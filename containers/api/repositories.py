@@ -17,6 +17,7 @@ from containers.names import (
     RepositoryName,
     parse_repository,
 )
+from containers.owners import is_owner
 from containers.repositories import (
     MAX_REPOSITORIES_PER_PAGE,
     REPOSITORIES_PER_PAGE,
@@ -158,7 +159,7 @@ def _parse(access: Access, name: str) -> RepositoryName:
         repository = parse_repository(name)
     except InvalidReferenceError as error:
         raise Http404(error.message) from error
-    if repository.workspace != access.workspace.slug:
+    if not is_owner(access.workspace, repository):
         raise _unknown(name)
     return repository
 

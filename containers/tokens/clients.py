@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from containers.names import RepositoryName
+from containers.sql import OwnedRepository, find_owned, owner_of
 from containers.tokens.grants import ACTIONS, DELETE, PULL, PUSH, ResourceAccess, repository_access
 from containers.tokens.tokens import ANYBODY, Caller, CallerKind
-from containers.visibility import find_public
-from workspaces import sql
 from workspaces.access import (
     ROLE_PERMISSIONS,
     Origin,
@@ -17,7 +16,7 @@ from workspaces.access import (
     Role,
 )
 from workspaces.access_tokens import find_access_token, find_valid_token
-from workspaces.caller_access import Access, find_persons_access, find_token_access
+from workspaces.caller_access import Access, find_persons_access, make_token_access
 from workspaces.models import AccessToken
 from workspaces.sign_in import verify_password
 from workspaces.throttles import TOKEN_LOGINS_PER_ADDRESS, count_call, counted_address
@@ -45,6 +44,11 @@ class Login:
 
     caller: Caller
     token: AccessToken | None = None
+
+    @property
+    def person_id(self) -> int:
+        """The person's id; 0 for anything else, which is no one's."""
+        return self.caller.id if self.caller.kind is CallerKind.PERSON else 0
 
 
 NO_LOGIN = Login(ANYBODY)
@@ -82,23 +86,11 @@ def _is_named(token: AccessToken, username: str) -> bool:
 def grant(
     login: Login, asked: Mapping[RepositoryName, frozenset[str]]
 ) -> tuple[ResourceAccess, ...]:
-    """Return the part of what is asked for that the caller may do. Two queries at most."""
-    permissions = _find_permissions(login, {repository.workspace for repository in asked})
-    granted = {
-        repository: {
-            action
-            for action in actions
-            if PERMISSION_OF[action] in permissions.get(repository.workspace, frozenset())
-            and (login.token is None or login.token.is_for(repository.name))
-        }
-        for repository, actions in asked.items()
-    }
-    for name in find_public(
-        repository.name
-        for repository, actions in asked.items()
-        if PULL in actions and PULL not in granted[repository]
-    ):
-        granted[RepositoryName(name)].add(PULL)
+    """Return the part of what is asked for that the caller may do. One query at most."""
+    granted = {each: actions & _find_own(login, each) for each, actions in asked.items()}
+    rest = [each for each, actions in asked.items() if granted[each] != actions]
+    for repository, owned in find_owned(rest, login.person_id).items():
+        granted[repository] = asked[repository] & _find_actions(login, repository, owned)
     return tuple(
         repository_access(repository.name, *(each for each in ACTIONS if each in actions))
         for repository, actions in granted.items()
@@ -106,14 +98,34 @@ def grant(
     )
 
 
-def _find_permissions(login: Login, slugs: Collection[str]) -> dict[str, frozenset[Permission]]:
-    """Return what the caller may do in those of these workspaces that they belong to."""
-    if login.caller.kind is CallerKind.PERSON:
-        roles = sql.find_roles(login.caller.id, sorted(slugs))
-        return {slug: ROLE_PERMISSIONS[Role(role)] for slug, role in roles.items()}
-    if login.token is not None and login.token.workspace is not None:
-        return {login.token.workspace.slug: login.token.permissions}
-    return {}
+def _find_own(login: Login, repository: RepositoryName) -> frozenset[str]:
+    """Return what an access token may do in its workspace, for which no query is needed."""
+    workspace = login.token.workspace if login.token is not None else None
+    if login.token is None or workspace is None or not repository.is_under(workspace.slug):
+        return frozenset()
+    return _find_token_actions(login.token, repository, workspace.slug)
+
+
+def _find_actions(
+    login: Login, repository: RepositoryName, owned: OwnedRepository
+) -> frozenset[str]:
+    """Return what the caller may do in a repository. Anyone may pull from a public one."""
+    actions: frozenset[str] = frozenset()
+    if owned.role is not None:
+        actions = _to_actions(ROLE_PERMISSIONS[Role(owned.role)])
+    elif login.token is not None and login.token.workspace_id == owned.workspace_id:
+        actions = _find_token_actions(login.token, repository, owned.workspace)
+    return actions | {PULL} if owned.is_public else actions
+
+
+def _find_token_actions(
+    token: AccessToken, repository: RepositoryName, workspace: str
+) -> frozenset[str]:
+    return _to_actions(token.permissions if token.is_for(repository.name, workspace) else ())
+
+
+def _to_actions(permissions: Collection[Permission]) -> frozenset[str]:
+    return frozenset(each for each in ACTIONS if PERMISSION_OF[each] in permissions)
 
 
 def find_access_now(caller: Caller, repository: RepositoryName, origin: Origin) -> Access | None:
@@ -122,13 +134,15 @@ def find_access_now(caller: Caller, repository: RepositoryName, origin: Origin) 
     A role that was taken away, or an access token that was revoked or is limited to other
     repositories, is worth nothing, however long the registry's token is valid.
     """
-    slug = repository.workspace
+    owner = owner_of(repository)
     if caller.kind is CallerKind.PERSON:
-        return find_persons_access(caller.id, slug, origin)
+        return find_persons_access(caller.id, owner, origin)
     if caller.kind is CallerKind.ACCESS_TOKEN:
-        token = find_valid_token(caller.id)
-        if token is not None and token.is_for(repository.name):
-            return find_token_access(token, slug, origin)
+        token = find_valid_token(caller.id, owner)
+        workspace = token.workspace if token is not None else None
+        if token is not None and workspace is not None:
+            access = make_token_access(token, workspace, origin)
+            return access if access.is_for(repository.name) else None
     return None
 
 

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from containers.api.fields import ReferenceField
 from containers.connection import find_registry
 from containers.names import parse_digest, parse_repository, parse_tag
+from containers.owners import find_repository_access
 from immutability.answers import DeleteAnswer, PushAnswer, Refusal
 from immutability.delete.check import check_delete
 from immutability.delete.plan import DeleteQuestion
@@ -23,7 +24,7 @@ from immutability.policy.protection import DeleteOutcome, Outcome
 from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.push.plan import PushQuestion
 from workspaces.access import Actor, ActorKind, Permission
-from workspaces.caller_access import Access, find_access, identify_caller, is_admin_name
+from workspaces.caller_access import Access, identify_caller, is_admin_name
 from workspaces.models import AccessToken
 from workspaces.problems import (
     BoundedListField,
@@ -182,7 +183,7 @@ class CheckPushView(APIView):
         count_check(request)
         read_query(request)
         asked = _validated(_CHECK_PUSH, request)
-        access = find_access(request, asked["repository"].workspace)
+        access = find_repository_access(request, asked["repository"])
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
         access.require_repository(asked["repository"].name)
         check = PushCheck(
@@ -222,7 +223,7 @@ class CheckDeleteView(APIView):
         count_check(request)
         read_query(request)
         asked = _validated(_CHECK_DELETE, request)
-        access = find_access(request, asked["repository"].workspace)
+        access = find_repository_access(request, asked["repository"])
         access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
         access.require_repository(asked["repository"].name)
         name = asked.get("actor", "")

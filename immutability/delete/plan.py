@@ -200,6 +200,7 @@ def _hold_tag(
 def _hold_digest(question: DeleteQuestion, digest: Digest) -> DeletePlan:
     """Hold the manifest first: from then on no record comes to name it."""
     place = (question.workspace, question.repository)
+    writes.make_known(*place)
     inserted = writes.insert_missing(*place, (), [digest])
     manifest = writes.lock_manifests(*place, [digest], inserted)[digest]
     parents = frozenset(find_ancestors(*place, digest))

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 
 from containers.connection import find_registry, release_database
 from containers.names import Digest, RepositoryName, TagName
+from containers.owners import find_owner
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.strict_json import parse_json
 from immutability.errors import TryAgainError
@@ -22,7 +23,6 @@ from immutability.gate.answers import denial, error_answer, relayed_answer
 from immutability.push.gate import store_manifest
 from workspaces.access import Actor, ActorKind, Origin, Permission
 from workspaces.caller_access import Access, read_origin
-from workspaces.models import Workspace
 from workspaces.text import find_bad_character
 
 MAX_NAME_LENGTH = 200
@@ -93,7 +93,7 @@ class RegistryCaller:
         return relayed_answer(answer, self.repository)
 
     def _find_access(self) -> Access | HttpResponse:
-        workspace = Workspace.objects.filter(slug=self.repository.workspace).first()
+        workspace = find_owner(self.repository)
         if workspace is None:
             return denial()
         name = self.name if self.name and _are_names_verified() else ""

@@ -1,5 +1,6 @@
 """The page "Locked tags": the locks of a workspace."""
 
+from contextlib import suppress
 from typing import Any
 
 from django import forms
@@ -129,12 +130,11 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
 def _find_named(access: Access, search: TagSearch) -> ListedRepository | None:
     """Return the repository that a search names, whose tags may have no lock."""
     name = search.repository_end or search.name
-    slug = access.workspace.slug
-    try:
-        repository = parse_repository(name if name.startswith(f"{slug}/") else f"{slug}/{name}")
-    except InvalidReferenceError:
-        return None
-    return find_repository(access.workspace, repository)
+    for full_name in (name, f"{access.workspace.slug}/{name}"):
+        with suppress(InvalidReferenceError):
+            if found := find_repository(access.workspace, parse_repository(full_name)):
+                return found
+    return None
 
 
 # The usual ones first.

@@ -9,6 +9,7 @@ from containers.names import (
     parse_repository,
     parse_tag,
 )
+from containers.owners import is_owner
 from workspaces.caller_access import Access
 
 
@@ -18,7 +19,7 @@ def parse_repository_place(access: Access, repository: str) -> RepositoryName:
         name = parse_repository(repository)
     except InvalidReferenceError as error:
         raise Http404 from error
-    if name.workspace != access.workspace.slug:
+    if not is_owner(access.workspace, name):
         raise Http404
     return name
 

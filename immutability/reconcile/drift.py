@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from containers import writes
-from containers.catalog import iterate_repositories, iterate_tags, split
+from containers.catalog import iterate_owned, iterate_tags, split
 from containers.inventory import find_descendants
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
@@ -171,7 +171,7 @@ def _find_without_lock(
 ) -> Iterator[Drift]:
     what = "protected, and not locked yet: sync_registry locks it"
     try:
-        for repository in iterate_repositories(registry, workspace.slug):
+        for repository in iterate_owned(registry, workspace):
             for tags in split(iterate_tags(registry, repository), _CHUNK):
                 for tag in _filter_without_lock(workspace, policy, repository, tags):
                     shown = look_at_tag(repository, tag, registry).digest

@@ -22,6 +22,8 @@ from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
+from containers.sql import insert_repository
+from containers.writes import RecordMovedError
 from immutability import locks
 from immutability.errors import TryAgainError
 from immutability.look import TakenLook, learn_lists, look_at_tag
@@ -65,7 +67,11 @@ def read_tags(
     known = _read_records(workspace, repository, tags)
     looks = _look(repository, tags, known, registry)
     missing = [tag for tag in tags if tag not in known]
-    recorded = _record(workspace, repository, missing, looks)
+    try:
+        recorded = _record(workspace, repository, missing, looks)
+    except RecordMovedError:
+        # It belongs to another workspace now.
+        return Reading(left_out_count=len(tags))
     _learn(workspace, repository, recorded.covered, registry)
     return Reading(recorded.adopted_count, len(tags) - recorded.count)
 
@@ -280,9 +286,8 @@ def _filter_unknown(
 
 
 def _note_listed(workspace: Workspace, repository: RepositoryName) -> None:
-    place = {"workspace": workspace, "name": repository.name}
-    RepositoryRow.objects.bulk_create([RepositoryRow(**place)], ignore_conflicts=True)
-    RepositoryRow.objects.filter(**place).update(listed_at=Now())
+    insert_repository(workspace.pk, repository)
+    RepositoryRow.objects.filter(workspace=workspace, name=repository.name).update(listed_at=Now())
 
 
 def find_unread_digests(workspace: Workspace, repository: RepositoryName) -> set[Digest]:

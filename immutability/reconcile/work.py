@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.db.models import F
 from django.db.models.functions import Now
 
-from containers.catalog import iterate_repositories, iterate_tags, split
+from containers.catalog import iterate_owned, iterate_tags, split
 from containers.connection import release_database
 from containers.names import RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
@@ -110,15 +110,14 @@ def _iterate_batches(
 
     Raises RegistryUnavailableError.
     """
-    slug = job.workspace.slug
     if job.repository and job.tag != _END:
-        yield from _iterate_repository(slug, RepositoryName(job.repository), registry, job.tag)
-    for repository in iterate_repositories(registry, slug, job.repository):
-        yield from _iterate_repository(slug, repository, registry)
+        yield from _iterate_repository(RepositoryName(job.repository), registry, job.tag)
+    for repository in iterate_owned(registry, job.workspace, job.repository):
+        yield from _iterate_repository(repository, registry)
 
 
 def _iterate_repository(
-    workspace: str, repository: RepositoryName, registry: RegistryClient, after: str = ""
+    repository: RepositoryName, registry: RegistryClient, after: str = ""
 ) -> Iterator[tuple[RepositoryName, tuple[TagName, ...]]]:
     """Yield a repository's tags in batches, then none.
 
@@ -135,4 +134,4 @@ def _iterate_repository(
         except RegistryUnavailableError as error:
             logger.warning("inventory of %s: its tags cannot be read (%s)", repository, error)
             release_database()
-            registry.page_repositories(workspace)  # Whether it answers at all.
+            registry.page_repositories(repository.name)  # Whether it answers at all.

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from containers.models import Repository as KnownRepository
-from containers.visibility import find_public
 from tests.browser.keyboard import choose, press
+from tests.public import find_public
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -11,6 +11,7 @@ from django.utils import timezone
 from containers.models import Manifest, Repository
 from containers.models import Tag as TagRecord
 from containers.names import MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest, RepositoryName, TagName
+from containers.prefixes import create_workspace
 from immutability.actions.save_settings import save_container_settings
 from immutability.models import LockedTag
 from immutability.policy.drafts import Draft
@@ -33,7 +34,6 @@ from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.invitations import invite
 from workspaces.actions.members import add_member
 from workspaces.actions.passwords import make_password_link
-from workspaces.actions.workspaces import create_workspace
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent

@@ -17,7 +17,7 @@ from tests.services.parts import Part, is_answering
 pytestmark = [pytest.mark.process, pytest.mark.django_db]
 
 # More than a page of them, and neighbours that some orders put between the two slashes.
-NAMES = [f"acme/r{number:03}" for number in range(105)]
+NAMES = ["acme", *(f"acme/r{number:03}" for number in range(105))]
 NEIGHBOURS = ["acm/a", "acme-x/a", "acme.x/a", "acme0/a", "acmf/a", "zebra/a"]
 TAGS = [f"v{number:03}" for number in range(105)]
 

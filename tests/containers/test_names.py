@@ -51,9 +51,7 @@ def _is_joint(text: str) -> bool:
 
 def is_repository(text: str) -> bool:
     components = text.split("/")
-    return (
-        len(text) <= 255 and len(components) > 1 and all(is_component(each) for each in components)
-    )
+    return len(text) <= 255 and all(is_component(each) for each in components)
 
 
 def is_tag(text: str) -> bool:
@@ -267,10 +265,26 @@ def test_what_is_no_repository(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "workspace"), [("acme/api", "acme"), ("acme/team/api", "acme"), ("a.b/c", "a.b")]
+    ("name", "first"),
+    [("acme/api", "acme"), ("acme/team/api", "acme"), ("a.b/c", "a.b"), ("nginx", "nginx")],
 )
-def test_the_first_component_is_the_workspace(name: str, workspace: str) -> None:
-    assert parse_repository(name).workspace == workspace
+def test_the_first_part_ends_at_the_first_slash(name: str, first: str) -> None:
+    assert parse_repository(name).first_part == first
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "is_under"),
+    [
+        ("team/app", "team", True),
+        ("team/sub/app", "team/sub", True),
+        ("team", "team", True),
+        ("team-x/app", "team", False),
+        ("teams", "team", False),
+        ("team", "team/app", False),
+    ],
+)
+def test_a_prefix_ends_with_a_part(name: str, prefix: str, *, is_under: bool) -> None:
+    assert parse_repository(name).is_under(prefix) is is_under
 
 
 @pytest.mark.parametrize(
@@ -393,9 +407,6 @@ def test_an_error_names_the_repository() -> None:
     assert error_of_repository("Acme/api") == (
         '"Acme/api" is not a repository name: use lower-case letters and digits, separated by '
         "dots, underscores, hyphens and slashes."
-    )
-    assert error_of_repository("api") == (
-        '"api" is not a workspace\'s repository: write <workspace>/<name>.'
     )
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from containers import sql
 from containers.models import Manifest, ManifestReference, Push, Repository
 from containers.models import Tag as TagRecord
+from containers.names import RepositoryName
 from tests.conftest import AA, BB, CC, is_postgresql
 from workspaces.models import Workspace
 
@@ -153,7 +154,7 @@ def test_a_manifest_is_there_once_its_write_has_landed_if_no_delete_is_open(
 
 def test_pushes_and_repositories_are_inserted(acme: Workspace) -> None:
     for _ in range(2):
-        sql.insert_repository(acme.pk, "acme/api")
+        sql.insert_repository(acme.pk, RepositoryName("acme/api"))
         sql.insert_push(acme.pk, "acme/api", "v1", AA, "dana", "person")
     assert list(Repository.objects.values_list("workspace", "name", "is_public")) == [
         (acme.pk, "acme/api", False)

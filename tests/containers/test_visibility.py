@@ -8,9 +8,10 @@ import pytest
 
 from containers.models import Repository as KnownRepository
 from containers.names import RepositoryName
-from containers.visibility import ForeignRepositoryError, find_public, set_public
+from containers.visibility import ForeignRepositoryError, set_public
 from tests.at_once import at_once
 from tests.problems import nothing_written
+from tests.public import find_public
 from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
@@ -85,19 +86,6 @@ def test_a_workspace_cannot_make_the_repository_of_another_public(
 
 
 @pytest.mark.parametrize("is_public", [True, False])
-def test_a_row_of_another_workspace_stays_as_it_is(
-    acme: Workspace, globex: Workspace, *, is_public: bool
-) -> None:
-    other = KnownRepository.objects.create(
-        workspace=globex, name="acme/api", is_public=not is_public
-    )
-    KnownRepository.objects.create(workspace=acme, name="acme/api", is_public=not is_public)
-    assert set_public(acme, API, is_public=is_public, actor=ALICE)
-    other.refresh_from_db()
-    assert other.is_public is not is_public
-
-
-@pytest.mark.parametrize("is_public", [True, False])
 def test_without_its_event_a_change_does_not_happen(
     acme: Workspace, monkeypatch: pytest.MonkeyPatch, *, is_public: bool
 ) -> None:
@@ -138,25 +126,6 @@ def test_many_names_are_one_query(
 def test_no_names_are_no_query(django_assert_num_queries: Callable[..., Any]) -> None:
     with django_assert_num_queries(0):
         assert find_public([]) == set()
-
-
-@pytest.mark.parametrize("asked", [["acme/api"], ["acme/api", "globex/api", "globex/web"]])
-def test_a_row_of_another_workspace_never_makes_a_name_public(
-    acme: Workspace, globex: Workspace, asked: list[str]
-) -> None:
-    KnownRepository.objects.create(workspace=globex, name="acme/api", is_public=True)
-    assert find_public(asked) == set()
-    KnownRepository.objects.create(workspace=acme, name="acme/api")
-    assert find_public(asked) == set()
-
-
-@pytest.mark.parametrize(
-    "name", ["", "acme", "/", "acme/", "/api", "Acme/api", "acme/api\0", "acme/\ud800", "acme/api "]
-)
-def test_what_is_no_repositorys_name_is_never_public(acme: Workspace, name: str) -> None:
-    publish(acme, "acme/api")
-    assert find_public([name]) == set()
-    assert find_public([name, "acme/api"]) == {"acme/api"}
 
 
 # Many at once.

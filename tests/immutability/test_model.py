@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from containers import writes
 from containers.models import Tag as TagRecord
 from containers.names import TagName
+from containers.prefixes import create_workspace
 from containers.registry.client import RegistryAnswer
 from immutability import patience
 from immutability.actions.save_settings import save_container_settings
@@ -49,7 +50,6 @@ from tests.immutability.registry_double import (
 )
 from workspaces.access import SYSTEM, Role
 from workspaces.actions.members import add_member
-from workspaces.actions.workspaces import create_workspace
 from workspaces.models import User, Workspace
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases, pytest.mark.slow]

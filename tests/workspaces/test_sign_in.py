@@ -15,10 +15,9 @@ from django.db.models import F
 from tests.at_once import THREADS, at_once
 from tests.workspaces.test_hashing import everybody_is_hashing
 from workspaces import sign_in, sql, verified_passwords
-from workspaces.access import SYSTEM, Origin, Role
-from workspaces.actions.members import add_member
+from workspaces.access import Origin
 from workspaces.hashing import MAX_HASHES_AT_ONCE
-from workspaces.models import CallCount, User, Workspace
+from workspaces.models import CallCount, User
 from workspaces.sign_in import MAX_PASSWORD_LENGTH, verify_password
 from workspaces.throttles import (
     SIGN_IN_PER_ADDRESS,
@@ -235,21 +234,6 @@ def test_a_person_is_found_as_the_orm_finds_them(alice: User) -> None:
     names = [field.attname for field in User._meta.concrete_fields]
     assert [getattr(found, each) for each in names] == [getattr(expected, each) for each in names]
     assert sql.find_person("Alice") is None
-
-
-@pytest.mark.both_databases
-def test_roles_are_found_as_the_orm_finds_them(
-    alice: User, acme: Workspace, globex: Workspace
-) -> None:
-    add_member(globex, alice, Role.AUDITOR, actor=SYSTEM)
-    assert sql.find_roles(alice.pk, ["acme"]) == {"acme": "admin"}
-    assert sql.find_roles(alice.pk, ["acme", "globex", "nothing"]) == {
-        "acme": "admin",
-        "globex": "auditor",
-    }
-    assert sql.find_roles(alice.pk, []) == {}
-    User.objects.filter(id=alice.pk).update(is_active=False)
-    assert sql.find_roles(alice.pk, ["acme"]) == {}
 
 
 # How often.

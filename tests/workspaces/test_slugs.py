@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from containers.names import InvalidReferenceError, parse_repository
+from containers.prefixes import create_workspace
 from workspaces.access import SYSTEM
-from workspaces.actions.workspaces import create_workspace
 from workspaces.models import Workspace
 from workspaces.slugs import MAX_SLUG_LENGTH, RESERVED_SLUGS, describe_bad_slug
 from workspaces.text import quote
@@ -88,7 +88,7 @@ def test_every_address_of_the_site_is_reserved() -> None:
 @given(slug=st.text(st.characters(categories=None), max_size=80))
 def test_a_slug_begins_the_name_of_a_repository(slug: str) -> None:
     try:
-        is_component = parse_repository(f"{slug}/x").workspace == slug
+        is_component = parse_repository(f"{slug}/x").first_part == slug
     except InvalidReferenceError:
         is_component = False
     is_accepted = describe_bad_slug(slug) is None

@@ -26,16 +26,16 @@ def test_an_active_member_is_found_with_workspace_and_role(
     acme: Workspace, globex: Workspace
 ) -> None:
     person = make_member(acme, "zoe", Role.AUDITOR)
-    found = sql.find_membership(person.pk, "acme")
+    found = sql.find_membership(person.pk, sql.has_slug("acme"))
     assert found is not None
     workspace, role, username = found
     assert values_of(workspace) == values_of(Workspace.objects.get(slug="acme"))
     assert (role, username) == ("auditor", "zoe")
-    assert sql.find_membership(person.pk, "globex") is None
-    assert sql.find_membership(AnonymousUser().pk or 0, "acme") is None
+    assert sql.find_membership(person.pk, sql.has_slug("globex")) is None
+    assert sql.find_membership(AnonymousUser().pk or 0, sql.has_slug("acme")) is None
     person.is_active = False
     person.save()
-    assert sql.find_membership(person.pk, "acme") is None
+    assert sql.find_membership(person.pk, sql.has_slug("acme")) is None
 
 
 @pytest.mark.parametrize("is_of_all", [False, True])

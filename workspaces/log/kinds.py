@@ -35,6 +35,8 @@ class EventKind(StrEnum):
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
     REPOSITORY_PUBLISHED = "repository.published"
     REPOSITORY_CLOSED = "repository.closed"
+    PREFIX_ADDED = "prefix.added"
+    PREFIX_REMOVED = "prefix.removed"
 
     @property
     def label(self) -> str:
@@ -69,6 +71,8 @@ _LABELS = {
     EventKind.TOKEN_REVOKED: "Access token revoked",
     EventKind.REPOSITORY_PUBLISHED: "Repository made public",
     EventKind.REPOSITORY_CLOSED: "Repository made private",
+    EventKind.PREFIX_ADDED: "Prefix added",
+    EventKind.PREFIX_REMOVED: "Prefix removed",
 }
 
 # What a member may read: what happened to tags. The rest is for admins and auditors.
@@ -110,6 +114,8 @@ KIND_GROUPS = {
             EventKind.SETTINGS_COUNTED,
             EventKind.REPOSITORY_PUBLISHED,
             EventKind.REPOSITORY_CLOSED,
+            EventKind.PREFIX_ADDED,
+            EventKind.PREFIX_REMOVED,
         }
     ),
     KindGroup.LOCKED: frozenset({EventKind.TAG_LOCKED, EventKind.TAG_ADOPTED}),

@@ -332,6 +332,16 @@ def _repository_closed(event: Happened) -> Sentence:
     return Sentence((_who(event), Part(" made "), _repository(event), Part(" private")))
 
 
+def _prefix_added(event: Happened) -> Sentence:
+    parts = (_who(event), Part(" gave this workspace the repositories under"))
+    return Sentence((*parts, *_named(event, "prefix")))
+
+
+def _prefix_removed(event: Happened) -> Sentence:
+    parts = (_who(event), Part(" took from this workspace the prefix"), *_named(event, "prefix"))
+    return Sentence(parts, "Repositories that are known stay")
+
+
 _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.TAG_LOCKED: _tag_locked,
     EventKind.TAG_ADOPTED: _tag_adopted,
@@ -360,6 +370,8 @@ _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.TOKEN_REVOKED: _token_revoked,
     EventKind.REPOSITORY_PUBLISHED: _repository_published,
     EventKind.REPOSITORY_CLOSED: _repository_closed,
+    EventKind.PREFIX_ADDED: _prefix_added,
+    EventKind.PREFIX_REMOVED: _prefix_removed,
 }
 
 

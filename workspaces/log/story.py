@@ -97,6 +97,8 @@ _LOOKS = {
     EventKind.TOKEN_REVOKED: ("key-round", "quiet"),
     EventKind.REPOSITORY_PUBLISHED: ("package", "warning"),
     EventKind.REPOSITORY_CLOSED: ("package", "quiet"),
+    EventKind.PREFIX_ADDED: ("package", "quiet"),
+    EventKind.PREFIX_REMOVED: ("package", "warning"),
 }
 # Of a change of settings that turns protection on or off.
 _TURNED_ON = ("shield", "ok")

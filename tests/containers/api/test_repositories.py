@@ -10,9 +10,9 @@ from rest_framework.test import APIClient
 
 from containers.models import Push
 from containers.models import Repository as KnownRepository
-from containers.visibility import find_public
 from tests.immutability.making import land
 from tests.problems import nothing_written, read_problem
+from tests.public import find_public
 from workspaces.access import Scope
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
@@ -217,7 +217,8 @@ def test_a_row_of_another_workspace_shows_nothing_and_opens_nothing(
 
 
 @pytest.mark.parametrize(
-    "name", ["acme", "api", "acme/Api", "acme//api", "acme/api/", "/acme/api", "acme/%00", "acme/é"]
+    "name",
+    ["api", "globex", "acme/Api", "acme//api", "acme/api/", "/acme/api", "acme/%00", "acme/é"],
 )
 def test_what_is_no_name_is_not_found(acme: Workspace, admin: APIClient, name: str) -> None:
     with nothing_written():

@@ -418,9 +418,9 @@ def test_a_token_for_a_password_again_costs_a_few_statements(
     bobs_login: str, django_assert_num_queries: Any
 ) -> None:
     get(login=bobs_login)
-    # Failures by name and address, whether they were in from here, the person, their role, and
-    # what is public of the other workspace.
-    with django_assert_num_queries(5):
+    # Failures by name and address, whether they were in from here, the person, and whose the
+    # repositories are, with their role and what is public.
+    with django_assert_num_queries(4):
         response = get(EVERYTHING, "repository:globex/x:pull", login=bobs_login)
     assert set(granted(response)) == {"acme/api"}
 

@@ -188,7 +188,7 @@ def test_a_page_starts_below_the_id_that_was_given(admin: APIClient, lock: Lock)
         ({"before": "x"}, "#/before"),
         ({"q": "x" * 1001}, "#/q"),
         ({"q": "a\0b"}, "#/q"),
-        ({"repository": "acme"}, "#/repository"),
+        ({"repository": "Acme"}, "#/repository"),
         ({"repository": "x" * 256}, "#/repository"),
         ({"tag": "-v1"}, "#/tag"),
         ({"tga": "v1"}, "#/tga"),

@@ -238,7 +238,7 @@ def test_every_repository_and_every_tag_has_an_address(
 
 
 @pytest.mark.parametrize(
-    "path", ["globex/api:v1", "acme:v1", "acme/api:-x", "acme/API:v1", "acme/api:v%00", "api:v1"]
+    "path", ["globex/api:v1", "acmes:v1", "acme/api:-x", "acme/API:v1", "acme/api:v%00", "api:v1"]
 )
 def test_what_is_no_tag_of_the_workspace_is_not_found(
     acme: Workspace, globex: Workspace, member: Browser, path: str

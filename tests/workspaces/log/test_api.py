@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from containers.prefixes import create_workspace
 from immutability.policy.protection import Policy, Protection
 from tests.conftest import (
     AA,
@@ -22,7 +23,6 @@ from tests.conftest import (
 )
 from tests.problems import read_problem
 from workspaces.access import SYSTEM, Role, Scope
-from workspaces.actions.workspaces import create_workspace
 from workspaces.log.keys import verifier_key
 from workspaces.log.models import Checkpoint, LockEvent
 from workspaces.models import User, Workspace

@@ -10,11 +10,11 @@ import pytest
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
+from containers.prefixes import create_workspace
 from tests.conftest import AA, BB
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
-from workspaces.actions.workspaces import create_workspace
 from workspaces.log.append import (
     Event,
     NotInTransactionError,
@@ -92,7 +92,7 @@ def test_a_change_is_rolled_back_with_its_event(monkeypatch: pytest.MonkeyPatch)
     def fail(*args: object, **kwargs: object) -> None:
         raise DatabaseError("disk full")
 
-    monkeypatch.setattr("workspaces.actions.workspaces.append_event", fail)
+    monkeypatch.setattr("containers.prefixes.append_event", fail)
     with pytest.raises(DatabaseError, match="disk full"):
         create_workspace("acme", "Acme", actor=SYSTEM)
     assert not Workspace.objects.exists()
@@ -427,4 +427,5 @@ def test_members_read_what_happened_to_tags() -> None:
         "email",
         "token",
         "repository",
+        "prefix",
     }

@@ -8,10 +8,10 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
+from containers.prefixes import create_workspace
 from tests.workspaces.log.conftest import Write
 from tests.workspaces.log.exporting import access_of, ask, read
 from workspaces.access import SYSTEM, Role
-from workspaces.actions.workspaces import create_workspace
 from workspaces.caller_access import Access
 from workspaces.log import export as export_module
 from workspaces.log.export import (

@@ -397,6 +397,20 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
         "",
     ),
     (EventKind.REPOSITORY_CLOSED, {"tag": ""}, "bob made acme/api private", "", ""),
+    (
+        EventKind.PREFIX_ADDED,
+        {"details": {"prefix": "team"}},
+        "bob gave this workspace the repositories under team",
+        "",
+        "",
+    ),
+    (
+        EventKind.PREFIX_REMOVED,
+        {"details": {"prefix": "team"}},
+        "bob took from this workspace the prefix team",
+        "Repositories that are known stay",
+        "",
+    ),
 ]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from containers.prefixes import create_workspace
 from workspaces.access import SYSTEM
-from workspaces.actions.workspaces import create_workspace
 from workspaces.management.explain import explain
 
 

@@ -1,0 +1,44 @@
+"""Give prefixes of repositories to workspaces, and read what is under them."""
+
+from django.db import transaction
+
+from containers.connection import find_registry
+from containers.names import RepositoryName
+from containers.owners import find_owner
+from containers.prefixes import add_prefix, remove_prefix
+from immutability.reconcile.jobs import ask_for_inventory
+from workspaces.access import Actor
+from workspaces.models import Workspace
+
+
+@transaction.atomic
+def map_repositories(workspace: Workspace, prefix: str, *, actor: Actor) -> bool:
+    """Give new repositories under a prefix to a workspace; return whether that changed anything.
+
+    What the registry has there already is read in the background. Raises ValidationError if it is
+    not a prefix, or if it is, or what is under it, another's.
+    """
+    has_changed = add_prefix(workspace, prefix, actor=actor)
+    if has_changed:
+        _read_again(workspace)
+    return has_changed
+
+
+@transaction.atomic
+def unmap_repositories(prefix: str, *, actor: Actor) -> Workspace | None:
+    """Take a prefix from its workspace, which is returned; None if there is no such prefix.
+
+    The repositories under it that are known stay in the workspace.
+    """
+    workspace = remove_prefix(prefix, actor=actor)
+    if workspace is not None:
+        heir = find_owner(RepositoryName(prefix))
+        _read_again(*{workspace, heir or workspace})
+    return workspace
+
+
+def _read_again(*workspaces: Workspace) -> None:
+    """Read what these workspaces have in the registry, if there is one."""
+    if find_registry() is not None:
+        for workspace in workspaces:
+            ask_for_inventory(workspace)
