@@ -199,6 +199,8 @@ def _envoy(ports: EdgePorts, folder: Path) -> str:
     text = _replace((DEPLOY / "envoy/taglock.yaml").read_text(), _servers(ports, "port_value: {}"))
     tree = yaml.safe_load(text)
     (listener,) = tree["static_resources"]["listeners"]
+    # What it refuses closes at once.
+    listener["filter_chains"][0]["filters"][0]["typed_config"]["delayed_close_timeout"] = "0.05s"
     listeners = []
     for port in ports.own:
         copy = yaml.safe_load(yaml.safe_dump(listener)) | {"name": str(port)}

@@ -1,16 +1,14 @@
 """Every edge of deploy/ before the same requests: who gets them, and what no one gets."""
 
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_or_fail
 from tests.deploy.edges import COMMANDS, FRONT, Edge, start_edge
+from tests.deploy.http2 import send_http2
 from tests.deploy.tricks import PLAIN_UPLOAD, READ, ROUTES, TRICKS, aim
 from tests.deploy.wire import Answer, ask, to_request
 
@@ -78,37 +76,11 @@ def test_the_method_says_who_gets_a_request(edge: Edge) -> None:
         assert edge.asked() == {goes_to: [f"{method} {target}"]}
 
 
-def test_both_versions_of_http_are_told_apart_alike(edge: Edge, tmp_path: Path) -> None:
-    requests = [(method, target) for method, target, _ in ROUTES]
-    _send_http2(edge, requests, tmp_path)
-    expected: dict[str, list[str]] = {}
+def test_both_versions_of_http_are_told_apart_alike(edge: Edge) -> None:
     for method, target, goes_to in ROUTES:
-        expected.setdefault(goes_to, []).append(f"{method} {target}")
-    assert edge.asked() == expected
-
-
-def _send_http2(edge: Edge, requests: list[tuple[str, str]], folder: Path) -> list[int]:
-    """Send them one after the other over HTTP/2, each path as it is written; return statuses."""
-    curl = shutil.which("curl")
-    if curl is None:
-        skip_or_fail("Debian's curl")
-    config = folder / "requests"
-    config.write_text(
-        "\nnext\n".join(
-            # A host each, so that each gets a connection: curl 7.88 cannot use one of these twice.
-            f'url = "http://host-{number}/"\nconnect-to = "::127.0.0.1:{edge.ports.http2}"\n'
-            "http2-prior-knowledge\n"
-            f'request-target = "{target}"\n'.replace("\\", "\\\\")
-            + ("head\n" if method == "HEAD" else f'request = "{method}"\n')
-            + ("" if method in ("GET", "HEAD") else 'data = "{}"\n')
-            + 'silent\noutput = "/dev/null"\nwrite-out = "%{http_code}\\n"\nmax-time = 20'
-            for number, (method, target) in enumerate(requests)
-        )
-    )
-    done = subprocess.run(
-        [str(curl), "-q", "--config", str(config)], capture_output=True, text=True, check=False
-    )
-    return [int(line) for line in done.stdout.split()]
+        edge.forget()
+        send_http2(edge.ports.http2, method, target)
+        assert edge.asked() == {goes_to: [f"{method} {target}"]}
 
 
 # What no registry gets.
@@ -129,11 +101,27 @@ def test_no_trick_writes_a_manifest_past_the_gate(edge: Edge) -> None:
         assert edge.asked() or answer.status in (400, 403, 404, 405, 414), (method, aimed, answer)
 
 
-def test_none_does_over_http_2(edge: Edge, tmp_path: Path) -> None:
-    requests = [(method, aim(target, "acme/api", DIGEST)) for method, target in TRICKS]
-    statuses = _send_http2(edge, requests, tmp_path)
-    assert len(statuses) == len(requests)
-    assert not _find_writes(edge)
+# What would be several lines of a head in HTTP/1.1, or another request.
+IN_HTTP_2_ALONE = [
+    ("POST", f"{UPLOAD} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nPUT {MANIFEST}"),
+    ("POST", f"{UPLOAD}\r\nX: {MANIFEST}"),
+    ("POST", f"{UPLOAD}\n{MANIFEST}"),
+    ("POST", f"{UPLOAD}x y"),
+    ("POST", f"{UPLOAD}x\ty"),
+    (f"PUT {MANIFEST} HTTP/1.1\r\nX: ", UPLOAD),
+    (f"PUT {MANIFEST}?", UPLOAD),
+    ("PUT", MANIFEST.removeprefix("/")),
+    ("PUT", "*"),
+    ("CONNECT", MANIFEST),
+]
+
+
+def test_none_does_over_http_2(edge: Edge) -> None:
+    aimed = [(method, aim(target, "acme/api", DIGEST)) for method, target in TRICKS]
+    for method, target in aimed + IN_HTTP_2_ALONE:
+        edge.forget()
+        send_http2(edge.ports.http2, method, target)
+        assert not _find_writes(edge), (method, target)
 
 
 HIDDEN = f"PUT {MANIFEST} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
@@ -175,6 +163,23 @@ def test_no_request_hides_in_another(edge: Edge) -> None:
         edge.forget()
         _say(edge.ports.plain, request)
         assert not _find_writes(edge), request
+
+
+# A line of the head, and the body, that would be two requests in HTTP/1.1.
+HIDING = [
+    ("content-length", "0", HIDDEN),
+    ("content-length", "500", HIDDEN),
+    ("transfer-encoding", "chunked", f"0\r\n\r\n{HIDDEN}"),
+    ("x", f"y\r\n\r\n{HIDDEN}", ""),
+    ("x\r\ncontent-length", "0", HIDDEN),
+]
+
+
+def test_none_hides_in_one_of_http_2(edge: Edge) -> None:
+    for name, value, body in HIDING:
+        edge.forget()
+        send_http2(edge.ports.http2, "POST", UPLOAD, body.encode(), {name: value})
+        assert not _find_writes(edge), (name, value)
 
 
 def test_nothing_but_the_method_says_what_is_done(edge: Edge) -> None:
