@@ -84,7 +84,12 @@ class Pointed:
 
 
 # Refused pushes and deletes are not among these: they leave everything as it is.
-_HOLDING = (EventKind.TAG_LOCKED, EventKind.TAG_ADOPTED, EventKind.PUSH_IDENTICAL)
+_HOLDING = (
+    EventKind.TAG_LOCKED,
+    EventKind.TAG_ADOPTED,
+    EventKind.PUSH_IDENTICAL,
+    EventKind.DRIFT_REPAIRED,
+)
 _TELLING = (
     *_HOLDING,
     EventKind.TAG_DELETED,
@@ -189,7 +194,7 @@ def _read(event: LockEvent) -> Pointed:
     a push that did has left its own record.
     """
     match EventKind(event.kind):
-        case EventKind.TAG_LOCKED | EventKind.TAG_ADOPTED | EventKind.PUSH_IDENTICAL:
+        case kind if kind in _HOLDING:
             sort, digest = Sort.HELD, event.digest
         case EventKind.LOCK_ENDED:
             sort, digest = _ENDS.get(event.reason, Sort.UNKNOWN), event.other_digest

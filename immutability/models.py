@@ -41,6 +41,8 @@ class ContainerSettings(models.Model):
     )
     refuse_identical_pushes = models.BooleanField(default=False)
     protect_signature_tags = models.BooleanField(default=False)
+    # Put back locked tags that were changed past Taglock.
+    repair_drift = models.BooleanField(default=False, db_default=False)
     saved_at = models.DateTimeField(db_default=Now())
     saved_by = models.CharField(max_length=255)
 
@@ -322,3 +324,82 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.workspace_id}"
+
+
+class Hint(models.Model):
+    """A registry's word that a tag may have changed: it is looked at, and the hint is forgotten.
+
+    A tag has one at most, however often its registry reports it.
+    """
+
+    # The constraint's index begins with it: no index of its own.
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="hints", db_index=False)
+    repository = models.CharField(max_length=MAX_REPOSITORY_LENGTH)
+    tag = models.CharField(max_length=MAX_TAG_LENGTH)
+    # What the registry reported under the tag; empty where that is gone.
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
+    received_at = models.DateTimeField(db_default=Now())
+    # Nobody looks before then. A worker that looks moves it on, as its lease.
+    look_at = models.DateTimeField(db_default=Now())
+    look_count = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "repository", "tag"], name="hint_once"),
+        ]
+        indexes = [models.Index(fields=["look_at"], name="hint_due")]
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+class Drift(models.Model):
+    """What the registry has instead of what a tag's lock says. A tag has one at most.
+
+    It is over where the lock is another one by now, or the record shows its image: `find_drifts`
+    leaves those out, and the next look removes them.
+    """
+
+    class Kind(models.TextChoices):
+        # The tag was at its image, and is at another one.
+        CHANGED = "changed"
+        # The tag was at its image, and is gone.
+        MISSING = "missing"
+        # A check locked the tag, and it was never seen at that image.
+        NOT_PUSHED = "not_pushed"
+        # The locked image lists manifests that are gone.
+        INCOMPLETE = "incomplete"
+        # The name is reserved, and the tag is there.
+        RESERVED = "reserved"
+
+    record = models.OneToOneField(TagRecord, models.CASCADE, related_name="drift")
+    # The index of pages begins with it: no index of its own.
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="drifts", db_index=False)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    # The lock's, and what the registry has under the tag.
+    digest = models.CharField(max_length=MAX_DIGEST_LENGTH)
+    found = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
+    # Of what the locked image lists: one that is gone, and how many are.
+    missing = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
+    missing_count = models.PositiveIntegerField(default=0)
+    # The registry has no manifest of the locked digest any more: no one can point the tag at it.
+    is_gone = models.BooleanField(default=False)
+    event = models.CharField(max_length=REF_LENGTH)
+    found_at = models.DateTimeField(db_default=Now())
+    # When it can be put back, where the settings say so; null: never.
+    repair_at = models.DateTimeField(null=True)
+    # Why it could not be put back the last time.
+    failure = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["workspace", "id"], name="drift_page"),
+            models.Index(
+                fields=["repair_at"],
+                name="drift_due",
+                condition=models.Q(repair_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.record_id}"

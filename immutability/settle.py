@@ -1,6 +1,7 @@
 """Settle writes by the registry's answers: only the write that a record names settles anything."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from django.db import transaction
 
@@ -10,7 +11,7 @@ from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
 from containers.sql import insert_push
 from containers.writes import Result, Sent, Write
-from immutability import locks
+from immutability import drift, locks
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time
@@ -28,13 +29,15 @@ def settle_push(
     *,
     actor: Actor = SYSTEM,
     is_known_there: bool = False,
+    is_repair: bool = False,
 ) -> bool:
     """Record what happened to each tag's request; return whether all still belonged to this write.
 
     Landed: the claim, or the reserved name of this image, is locked. Refused or not sent: the claim
     goes back to what it replaced, unless a stray may still land: then what was not sent is sent
     again. No answer: the write is a stray. With `is_known_there` the manifest was recorded as there
-    when the write began, and no delete of it has begun since.
+    when the write began, and no delete of it has begun since. With `is_repair` it is no one's push:
+    Taglock points a locked tag at its image again.
     """
     digest = Digest(str(write.digest))
     has_landed = any(sent.result is Result.LANDED for sent in results.values())
@@ -46,19 +49,30 @@ def settle_push(
         return False
     rows = {row.record_id: row for row in find_locks([record.id for record in records])}
     for record in records:
-        row, sent = rows.get(record.id), results[TagName(record.name)]
+        row, sent, before = rows.get(record.id), results[TagName(record.name)], record.digest
         writes.end_write(record, sent, now, shown=digest)
         is_its_own = row is not None and row.digest == digest.value
         if row is not None:
             row.workspace = workspace
         if sent.result is Result.LANDED:
-            _record_push(record, row, digest.value, actor)
-            if row and is_its_own and row.state in (LockState.CLAIMED, LockState.RESERVED):
-                locks.confirm(row, now, origin=actor.origin)
+            if not is_repair:
+                _record_push(record, row, digest.value, actor)
+            if row and is_its_own:
+                _settle_landed(record, row, now, actor, has_changed=before != digest.value)
         elif sent.result is not Result.NO_ANSWER and row and is_its_own:
             is_refused = sent.result is Result.REFUSED
             locks.come_to_nothing(row, record, now, is_refused=is_refused)
     return len(records) == len(results)
+
+
+def _settle_landed(
+    record: TagRecord, row: LockedTag, now: datetime, actor: Actor, *, has_changed: bool
+) -> None:
+    """The image of the lock is there: a claim or a reserved name is locked, and a drift over."""
+    if row.state in (LockState.CLAIMED, LockState.RESERVED):
+        locks.confirm(row, now, origin=actor.origin)
+    elif row.state == LockState.LOCKED and has_changed:
+        drift.end(record, row, actor=actor)
 
 
 def _record_push(record: TagRecord, row: LockedTag | None, digest: str, actor: Actor) -> None:

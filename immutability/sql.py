@@ -113,7 +113,7 @@ _FROM_SETTINGS = (
     "FROM (SELECT 1) AS one "
     "LEFT JOIN immutability_containersettings AS settings ON settings.workspace_id = %s"
 )
-_POLICY_WIDTH = 7
+_POLICY_WIDTH = 8
 _LIST = {
     "postgresql": "JSON_AGG(JSON_BUILD_ARRAY(position, name, pattern))",
     "sqlite": "JSON_GROUP_ARRAY(JSON_ARRAY(position, name, pattern))",
@@ -123,8 +123,8 @@ _LIST = {
 def _policy_columns() -> str:
     return (
         f"{now()}, settings.version, settings.protection, settings.refuse_identical_pushes, "
-        f"settings.protect_signature_tags, {_list_patterns('immutability_rule')}, "
-        f"{_list_patterns('immutability_tagexception')}"
+        "settings.protect_signature_tags, settings.repair_drift, "
+        f"{_list_patterns('immutability_rule')}, {_list_patterns('immutability_tagexception')}"
     )
 
 
@@ -136,10 +136,10 @@ def _list_patterns(table: str) -> str:
 
 
 def _read_policy(row: Sequence[Any]) -> tuple[Policy, datetime]:
-    at, version, protection, refuse_identical_pushes, protect_signature_tags = row[:5]
+    at, version, protection, refuse_identical_pushes, protect_signature_tags, repair_drift = row[:6]
     if version is None:
         return Policy(), read_time(at)
-    rules, exceptions = row[5:_POLICY_WIDTH]
+    rules, exceptions = row[6:_POLICY_WIDTH]
     policy = Policy(
         version,
         Protection(protection),
@@ -147,6 +147,7 @@ def _read_policy(row: Sequence[Any]) -> tuple[Policy, datetime]:
         bool(refuse_identical_pushes),
         bool(protect_signature_tags),
         tuple(PolicyException(name, pattern) for name, pattern in _read_patterns(exceptions)),
+        bool(repair_drift),
     )
     return policy, read_time(at)
 

@@ -5,13 +5,19 @@ from celery import shared_task
 from containers.connection import find_registry
 from immutability.reconcile.counts import run_counts
 from immutability.reconcile.due import RECONCILE_SECONDS, reconcile_due
+from immutability.reconcile.hints import follow_hints
+from immutability.reconcile.repair import repair_due
 from immutability.reconcile.work import run_jobs
 
 
 @shared_task(name="immutability.reconcile")
 def reconcile() -> None:
-    """Finish what was left behind on tags: expired writes, strays, claims, deletes."""
-    reconcile_due(find_registry(), RECONCILE_SECONDS)
+    """Finish what was left behind on tags, and look after those that were changed past Taglock."""
+    registry = find_registry()
+    reconcile_due(registry, RECONCILE_SECONDS)
+    if registry is not None:
+        follow_hints(registry, RECONCILE_SECONDS)
+        repair_due(registry, RECONCILE_SECONDS)
 
 
 @shared_task(name="immutability.run_jobs")

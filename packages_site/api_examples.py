@@ -26,6 +26,7 @@ EXAMPLES: dict[str, dict[str, Any]] = json.loads(
 _GROUPS = {
     "check-push": "Checks",
     "check-delete": "Checks",
+    "registry-events": "Registry events",
     "claims": "Checks",
     "container-settings": "Container settings",
     "repositories": "Repositories and tags",

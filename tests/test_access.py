@@ -118,6 +118,12 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{API}docs": {"GET": public()},
     f"{API}check-push": {"POST": CHECK},
     f"{API}check-delete": {"POST": CHECK},
+    # Of other workspaces it is heard, and nothing is done.
+    f"{API}registry-events": {
+        "POST": public(403)
+        | {"anonymous": 401}
+        | dict.fromkeys((REGISTRY, "registry here", "registry elsewhere", "token of globex"), 200)
+    },
     f"{API}claims/<uuid:claim_id>/confirm": {"POST": CLAIM},
     f"{API}claims/<uuid:claim_id>/abandon": {"POST": CLAIM},
     f"{IN_WORKSPACE}container-settings": {"GET": VIEW_SETTINGS, "PUT": MANAGE},
@@ -235,6 +241,7 @@ NEW_PASSWORD = {"password": "correct horse battery", "repeated": "correct horse 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"{API}check-push"): {"repository": "acme/api", "tag": "v9", "digest": AA},
     ("POST", f"{API}check-delete"): {"repository": "acme/api", "tag": "v9"},
+    ("POST", f"{API}registry-events"): {"events": []},
     ("PUT", f"{IN_WORKSPACE}container-settings"): {"protection": "all"},
     ("POST", f"{IN_WORKSPACE}container-settings/test"): {"tags": ["v1"]},
     ("POST", f"{IN_WORKSPACE}container-settings/preview"): {"protection": "all"},

@@ -126,6 +126,14 @@ CHECKS_PER_TOKEN = Limit(
     lease=lease_for(settings.CHECKS_PER_MINUTE),
     counted="checks",
 )
+# A push is several events, and most registries send each by itself.
+EVENTS_PER_TOKEN = Limit(
+    "registry events per token",
+    calls=10 * settings.CHECKS_PER_MINUTE,
+    seconds=60,
+    lease=lease_for(10 * settings.CHECKS_PER_MINUTE),
+    counted="registry events",
+)
 # Of a user name from one address, or of an address where no one signs in.
 TOKENS_PER_CALLER = Limit(
     "tokens per caller",

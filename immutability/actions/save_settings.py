@@ -1,7 +1,7 @@
 """Save container settings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from django.db import IntegrityError, transaction
@@ -136,6 +136,21 @@ def save_container_settings(
         raise
 
 
+def stop_repairs(*, actor: Actor) -> list[str]:
+    """Switch off, in every workspace, that locked tags are put back; return whose it was on.
+
+    The locks of a restored backup are older than what the registry has.
+    """
+    stopped = []
+    for settings in ContainerSettings.objects.filter(repair_drift=True).select_related("workspace"):
+        before = read_policy(settings.workspace)
+        after = replace(before, version=before.version + 1, repair_drift=False)
+        with transaction.atomic():
+            _save(settings.workspace, before, after, _Move(), actor=actor)
+        stopped.append(settings.workspace.slug)
+    return stopped
+
+
 def _describe_same_names(kind: PatternKind) -> DraftProblem:
     message = f"Two {kind.plural} have names that the database treats as the same. Change one."
     return DraftProblem(message, kind.plural, kind=kind)
@@ -175,6 +190,7 @@ def _write(settings: ContainerSettings, policy: Policy, actor: Actor) -> None:
     settings.protection = policy.protection
     settings.refuse_identical_pushes = policy.refuse_identical_pushes
     settings.protect_signature_tags = policy.protect_signature_tags
+    settings.repair_drift = policy.repair_drift
     settings.saved_by = actor.shown_name
     settings.saved_at = Now()
     settings.save(force_insert=is_new)

@@ -113,6 +113,9 @@ class SettingsSerializer(StrictSerializer):
     exceptions = ExceptionSerializer(many=True, required=False)
     refuse_identical_pushes = serializers.BooleanField(required=False)
     protect_signature_tags = serializers.BooleanField(required=False)
+    repair_drift = serializers.BooleanField(
+        required=False, help_text="Put back locked tags that were changed past Taglock."
+    )
     version = serializers.IntegerField(read_only=True)
     warnings = WarningSerializer(many=True, read_only=True)
 
@@ -428,6 +431,7 @@ def _to_draft(asked: dict[str, Any], saved: Policy) -> Draft:
         refuse_identical_pushes=asked.get("refuse_identical_pushes", saved.refuse_identical_pushes),
         protect_signature_tags=asked.get("protect_signature_tags", saved.protect_signature_tags),
         exceptions=exceptions,
+        repair_drift=asked.get("repair_drift", saved.repair_drift),
     )
 
 
@@ -499,6 +503,7 @@ def _settings_response(policy: Policy) -> Response:
             "exceptions": _render_patterns(policy.exceptions),
             "refuse_identical_pushes": policy.refuse_identical_pushes,
             "protect_signature_tags": policy.protect_signature_tags,
+            "repair_drift": policy.repair_drift,
             "warnings": _render_warnings(policy),
         },
         headers={"ETag": f'"{policy.version}"'},

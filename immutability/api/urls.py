@@ -4,6 +4,7 @@ from django.urls import path
 
 from immutability.api.checks import CheckDeleteView, CheckPushView
 from immutability.api.claims import AbandonClaimView, ConfirmClaimView
+from immutability.api.events import RegistryEventsView
 from immutability.api.locked_tags import LockedTagListView, LockedTagView, ReleaseView
 from immutability.api.repository_tags import RepositoryTagsView
 from immutability.api.settings import ContainerSettingsView, PreviewView, TestPatternsView
@@ -13,6 +14,7 @@ _WORKSPACE = "workspaces/<str:slug>"
 urlpatterns = [
     path("check-push", CheckPushView.as_view(), name="check-push"),
     path("check-delete", CheckDeleteView.as_view(), name="check-delete"),
+    path("registry-events", RegistryEventsView.as_view(), name="registry-events"),
     path("claims/<uuid:claim_id>/confirm", ConfirmClaimView.as_view(), name="confirm-claim"),
     path("claims/<uuid:claim_id>/abandon", AbandonClaimView.as_view(), name="abandon-claim"),
     path(

@@ -32,6 +32,7 @@ def compare_versions(saved: Policy, typed: Policy) -> list[Line]:
         for what, name in (
             ("Refuse identical pushes", "refuse_identical_pushes"),
             ("Protect signature tags", "protect_signature_tags"),
+            ("Put locked tags back", "repair_drift"),
         )
     ]
     return lines

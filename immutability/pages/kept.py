@@ -26,6 +26,7 @@ _NAMES = (
     "exception_pattern",
     "refuse_identical_pushes",
     "protect_signature_tags",
+    "repair_drift",
 )
 
 

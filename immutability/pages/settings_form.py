@@ -28,6 +28,7 @@ class SettingsForm:
     exceptions: PatternList
     refuse_identical_pushes: bool = False
     protect_signature_tags: bool = False
+    repair_drift: bool = False
     sample_tags: str = ""
     protection_error: str = ""
     focus_tester: bool = False
@@ -45,6 +46,7 @@ class SettingsForm:
             exceptions=PatternList.from_patterns(PatternKind.EXCEPTION, policy.exceptions),
             refuse_identical_pushes=policy.refuse_identical_pushes,
             protect_signature_tags=policy.protect_signature_tags,
+            repair_drift=policy.repair_drift,
         )
 
     @classmethod
@@ -57,6 +59,7 @@ class SettingsForm:
             exceptions=PatternList.from_post(PatternKind.EXCEPTION, data),
             refuse_identical_pushes="refuse_identical_pushes" in data,
             protect_signature_tags="protect_signature_tags" in data,
+            repair_drift="repair_drift" in data,
             sample_tags=data.get("sample_tags", ""),
         )
 
@@ -88,6 +91,7 @@ class SettingsForm:
             rules=tuple(PolicyRule(row.name, row.pattern) for row in self.rules.filled_rows),
             refuse_identical_pushes=self.refuse_identical_pushes,
             protect_signature_tags=self.protect_signature_tags,
+            repair_drift=self.repair_drift,
             exceptions=tuple(
                 PolicyException(row.name, row.pattern) for row in self.exceptions.filled_rows
             ),

@@ -263,16 +263,14 @@ def decide_after_stray(record: RecordFacts, lock: Lock | None, look: Look) -> Af
     if lock is None:
         return AfterStray.STANDS
     shown, state = look.digest, lock.state
-    # Locked by a check whose push never came: the registry still shows what it showed before.
-    was_never_shown = state is LockState.LOCKED and record.digest != lock.digest
     if shown == lock.digest:
         came_back = state in (LockState.CLAIMED, LockState.RESERVED)
         return AfterStray.LOCKED if came_back else AfterStray.STANDS
-    if was_never_shown and shown == record.digest:
+    if state is LockState.DELETING and shown is None:
+        return AfterStray.RESERVED
+    if _is_not_of_a_stray(record, lock, shown):
         return AfterStray.STANDS
     if shown is None:
-        if state is LockState.DELETING:
-            return AfterStray.RESERVED
         stands = state in (LockState.CLAIMED, LockState.RESERVED)
         return AfterStray.STANDS if stands else AfterStray.ENDS
     is_still_released = (
@@ -281,6 +279,20 @@ def decide_after_stray(record: RecordFacts, lock: Lock | None, look: Look) -> Af
         and lock.replaced_digest == shown
     )
     return AfterStray.STANDS if is_still_released else AfterStray.ENDS
+
+
+def _is_not_of_a_stray(record: RecordFacts, lock: Lock, shown: Digest | None) -> bool:
+    """Whether what is shown instead of the lock's image cannot have come by the stray.
+
+    It was there before: a check locked the tag and its push never came, or someone changed it past
+    Taglock, which is known. Or the stray brings only the locked image: someone has changed it now.
+    """
+    if lock.state not in (LockState.LOCKED, LockState.DELETING):
+        return False
+    if record.digest != lock.digest and shown == record.digest:
+        return True
+    is_own = record.stray is not None and record.stray.digest == lock.digest
+    return is_own and lock.state is LockState.LOCKED
 
 
 class DigestStep(StrEnum):

@@ -39,6 +39,7 @@ class Draft:
     refuse_identical_pushes: bool = False
     protect_signature_tags: bool = False
     exceptions: tuple[PolicyException, ...] = ()
+    repair_drift: bool = False
 
     def to_policy(self, version: int = 0) -> Policy:
         """Return the policy that these settings would be."""
@@ -49,6 +50,7 @@ class Draft:
             refuse_identical_pushes=self.refuse_identical_pushes,
             protect_signature_tags=self.protect_signature_tags,
             exceptions=self.exceptions,
+            repair_drift=self.repair_drift,
         )
 
 

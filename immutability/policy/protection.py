@@ -84,6 +84,7 @@ class Policy:
     refuse_identical_pushes: bool = False
     protect_signature_tags: bool = False
     exceptions: tuple[PolicyException, ...] = ()
+    repair_drift: bool = False
 
     def list_patterns(self, kind: PatternKind) -> tuple[NamedPattern, ...]:
         """Return the rules, or the exceptions."""

@@ -64,12 +64,13 @@ def describe_unsaved(saved: Policy, draft: Policy) -> str:
     for kind in PatternKind:
         changes = compare_lists(saved.list_patterns(kind), draft.list_patterns(kind))
         parts += _describe_list(kind, changes)
-    options = (draft.refuse_identical_pushes != saved.refuse_identical_pushes) + (
-        draft.protect_signature_tags != saved.protect_signature_tags
-    )
+    options = sum(getattr(draft, name) != getattr(saved, name) for name in _OPTIONS)
     if options:
         parts.append(f"{_count(options, 'option')} changed")
     return ", ".join(parts)
+
+
+_OPTIONS = ("refuse_identical_pushes", "protect_signature_tags", "repair_drift")
 
 
 def _describe_list(kind: PatternKind, changes: ListChanges) -> list[str]:

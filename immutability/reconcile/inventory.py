@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
@@ -24,11 +25,11 @@ from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.sql import insert_repository
 from containers.writes import RecordMovedError
-from immutability import locks
+from immutability import drift, locks
 from immutability.errors import TryAgainError
 from immutability.look import TakenLook, learn_lists, look_at_tag
-from immutability.models import LockedTag
-from immutability.policy.protection import LockState, cover
+from immutability.models import Drift, LockedTag
+from immutability.policy.protection import LockState, Policy, cover
 from immutability.reading import read_policy, read_policy_and_time, record_facts
 from immutability.reconcile.jobs import ask_to_list
 from workspaces.models import Workspace
@@ -134,7 +135,7 @@ def _record(
     records = writes.lock_records(workspace, repository, looks, inserted)
     policy, now = read_policy_and_time(workspace)
     rows = LockedTag.objects.filter(record__in=[record.id for record in records.values()])
-    locked = {row.record_id for row in rows}
+    held = {row.record_id: row for row in rows}
     covered = set()
     count = adopted = 0
     for tag, record in records.items():
@@ -146,22 +147,66 @@ def _record(
             # What is gone is for people to judge: a registry that has lost its storage says this
             # of every tag. `check_drift` names it.
             continue
-        count += 1
         record.workspace = workspace
-        has_changed = record.digest != str(shown or "") or record.shown_at is None
-        if has_changed:
-            writes.note_shown(record, shown, manifests.get(shown) if shown else None, now)
-        coverage = cover(policy, tag)
-        if shown is not None and coverage.is_covered:
+        row, manifest = held.get(record.id), manifests.get(shown) if shown else None
+        if row is not None and manifest is not None and row.state == LockState.LOCKED:
+            count += _record_locked(record, row, manifest, policy, now)
+        else:
+            count += 1
+            adopted += _record_other(record, row, shown, manifest, policy, now)
+        if shown is not None and cover(policy, tag).is_covered:
             covered.add(shown)
-            stray = record_facts(record).stray
-            if record.id not in locked and (stray is None or stray.digest == shown):
-                locks.adopt(record, shown, coverage, policy, now)
-                adopted += 1
-                has_changed = True
-        if has_changed:
-            writes.save_record(record, now)
     return _Recorded(count, adopted, frozenset(covered))
+
+
+def _record_other(
+    record: TagRecord,
+    row: LockedTag | None,
+    shown: Digest | None,
+    manifest: Manifest | None,
+    policy: Policy,
+    now: datetime,
+) -> bool:
+    """Record what a tag shows; lock a covered one that nothing holds, and return whether it was."""
+    has_changed = record.digest != str(shown or "") or record.shown_at is None
+    if has_changed:
+        writes.note_shown(record, shown, manifest, now)
+    coverage = cover(policy, TagName(record.name))
+    stray = record_facts(record).stray
+    is_adopted = (
+        row is None
+        and shown is not None
+        and coverage.is_covered
+        and (stray is None or stray.digest == shown)
+    )
+    if is_adopted and shown is not None:
+        locks.adopt(record, shown, coverage, policy, now)
+    if has_changed or is_adopted:
+        writes.save_record(record, now)
+    return is_adopted
+
+
+def _record_locked(
+    record: TagRecord, row: LockedTag, manifest: Manifest, policy: Policy, now: datetime
+) -> bool:
+    """Record the image that a locked tag shows; return whether the look counts.
+
+    One that someone put there past Taglock is a drift, once nothing else can change the tag.
+    """
+    is_in_force = cover(policy, TagName(row.tag)).is_covered
+    was_there = record.digest == row.digest or drift.was_shown(record)
+    is_drift = is_in_force and was_there and manifest.digest != row.digest
+    if is_drift and (record.stray_until is not None or writes.has_open_delete(manifest, now)):
+        return False
+    shown = Digest(manifest.digest)
+    if record.digest != shown.value or record.shown_at is None:
+        writes.note_shown(record, shown, manifest, now)
+        writes.save_record(record, now)
+    if is_drift:
+        drift.note(record, row, drift.Finding(Drift.Kind.CHANGED, shown), policy.version)
+    elif shown.value == row.digest:
+        drift.end(record, row, reason=drift.SHOWN_AGAIN)
+    return True
 
 
 def _learn(

@@ -4,6 +4,7 @@ The lock is the desired state and the record is what was observed. Each step hol
 decides by what it says in that moment, and commits before the registry is called.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 from django.db import transaction
@@ -15,12 +16,12 @@ from containers.models import WriteKind
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.writes import RecordMovedError, Write
-from immutability import locks
+from immutability import drift, locks
 from immutability.errors import TryAgainError
 from immutability.look import fetch_manifest, learn, look_at_tag
-from immutability.models import LockedTag
+from immutability.models import Drift, LockedTag
 from immutability.policy.decisions import AfterStray, Look, decide_after_stray
-from immutability.policy.protection import LockState
+from immutability.policy.protection import LockState, Policy
 from immutability.reading import read_policy_and_time, record_facts
 from immutability.settle import settle_delete, settle_push
 
@@ -97,10 +98,12 @@ def apply_look(
     now: datetime,
 ) -> None:
     """Write what a look decided about a held record and its lock. The caller saves the record."""
-    record.digest = look.digest.value if look.digest else ""
+    before, record.digest = record.digest, look.digest.value if look.digest else ""
     record.shown_at = now
     if row is None:
         return
+    if decided is AfterStray.STANDS and row.state == LockState.LOCKED:
+        _note_standing(record, row, look, before, version)
     match decided:
         case AfterStray.LOCKED:
             locks.confirm(row, now)
@@ -115,6 +118,17 @@ def apply_look(
             row.save(update_fields=["refused_at"])
 
 
+def _note_standing(
+    record: TagRecord, row: LockedTag, look: Look, before: str, version: int
+) -> None:
+    """A locked tag stands whatever a look shows; what differs was changed past Taglock."""
+    if look.digest == Digest(row.digest):
+        drift.end(record, row, reason=drift.SHOWN_AGAIN)
+    elif before == row.digest or drift.was_shown(record):
+        kind = Drift.Kind.CHANGED if look.digest else Drift.Kind.MISSING
+        drift.note(record, row, drift.Finding(kind, look.digest), version)
+
+
 def _point(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
     """Point a claimed tag at its image: fetch the manifest by digest, send it under the tag."""
     repository, tag, digest = (
@@ -126,7 +140,7 @@ def _point(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
     if manifest is None:
         return _give_up(record, row, registry)
     learn(record.workspace, repository, manifest)
-    write = _begin(record, row, WriteKind.PUSH)
+    write = begin_again(record, row, WriteKind.PUSH)
     if write is None:
         return False
     body, media_type = manifest.body, manifest.descriptor.media_type
@@ -153,7 +167,7 @@ def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> boo
     with transaction.atomic():
         writes.insert_missing(record.workspace, repository, (), [digest])
         manifest = writes.lock_manifests(record.workspace, repository, [digest])[digest]
-        held, lock, now = _hold_unchanged(record, row)
+        held, lock, now, _ = _hold_unchanged(record, row)
         if held is None or lock is None or writes.has_open_delete(manifest, now):
             return False
         if held.stray_until is not None:
@@ -167,15 +181,24 @@ def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> boo
 def _delete_again(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
     """Send an admin's delete again, by tag: by digest it would take other tags too."""
     repository, tag = RepositoryName(record.repository), TagName(record.name)
-    write = _begin(record, row, WriteKind.DELETE)
+    write = begin_again(record, row, WriteKind.DELETE)
     if write is None:
         return False
     sent = writes.send(write, lambda: registry.delete_manifest(repository, tag))
     return settle_delete(write, record.workspace, repository, sent)
 
 
-def _begin(record: TagRecord, row: LockedTag, kind: WriteKind) -> Write | None:
-    """Put the write in flight if the tag is still as it was read; None if it is not."""
+def begin_again(
+    record: TagRecord,
+    row: LockedTag,
+    kind: WriteKind,
+    *,
+    confirm: Callable[[Policy], bool] = lambda _: True,
+) -> Write | None:
+    """Put the write in flight if the tag is still as it was read; None if it is not.
+
+    `confirm` is asked within the hold.
+    """
     repository, digest = RepositoryName(record.repository), Digest(row.digest)
     needed = sorted(find_descendants(record.workspace, repository, {digest}))
     write = writes.new_write(kind, digest if kind is WriteKind.PUSH else None)
@@ -184,8 +207,8 @@ def _begin(record: TagRecord, row: LockedTag, kind: WriteKind) -> Write | None:
         if kind is WriteKind.PUSH:
             writes.insert_missing(record.workspace, repository, (), needed)
             manifests = writes.lock_manifests(record.workspace, repository, needed)
-        held, lock, now = _hold_unchanged(record, row)
-        if held is None or lock is None:
+        held, lock, now, policy = _hold_unchanged(record, row)
+        if held is None or lock is None or not confirm(policy):
             return None
         if any(writes.has_open_delete(each, now) for each in manifests.values()):
             return None
@@ -195,13 +218,13 @@ def _begin(record: TagRecord, row: LockedTag, kind: WriteKind) -> Write | None:
 
 def _hold_unchanged(
     record: TagRecord, row: LockedTag
-) -> tuple[TagRecord | None, LockedTag | None, datetime]:
+) -> tuple[TagRecord | None, LockedTag | None, datetime, Policy]:
     """Hold the record and its lock; None for both where it has changed since it was read."""
     held = writes.lock_record(record.id)
-    _, now = read_policy_and_time(held.workspace)
+    policy, now = read_policy_and_time(held.workspace)
     lock = (
         LockedTag.objects.select_related("workspace").filter(record=held, state=row.state).first()
     )
     if held.revision != record.revision or lock is None or lock.digest != row.digest:
-        return None, None, now
-    return held, lock, now
+        return None, None, now, policy
+    return held, lock, now, policy

@@ -31,6 +31,7 @@ _NAMES = {
     "protection": "Protection",
     "refuse_identical_pushes": "Refuse identical pushes",
     "protect_signature_tags": "Protect signature tags",
+    "repair_drift": "Put locked tags back",
     "version": "Settings version",
 }
 _WORDS = {

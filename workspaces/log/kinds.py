@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     LOCK_FREED = "lock.freed"
     CLAIM_DROPPED = "claim.dropped"
     DRIFT_FOUND = "drift.found"
+    DRIFT_REPAIRED = "drift.repaired"
     REPEATS_COUNTED = "repeats.counted"
     SETTINGS_CHANGED = "settings.changed"
     SETTINGS_COUNTED = "settings.counted"
@@ -55,6 +56,7 @@ _LABELS = {
     EventKind.LOCK_FREED: "Name freed",
     EventKind.CLAIM_DROPPED: "Claim dropped",
     EventKind.DRIFT_FOUND: "Drift found",
+    EventKind.DRIFT_REPAIRED: "Drift repaired",
     EventKind.REPEATS_COUNTED: "Repeats counted",
     EventKind.SETTINGS_CHANGED: "Settings changed",
     EventKind.SETTINGS_COUNTED: "Locks counted",

@@ -167,6 +167,12 @@ def _drift_found(event: Happened) -> Sentence:
     return Sentence((_tag(event), Part(" differs from the registry")), _sentence(event.reason))
 
 
+def _drift_repaired(event: Happened) -> Sentence:
+    if event.reason:
+        return Sentence((_tag(event), Part(" is as it was locked again")), _sentence(event.reason))
+    return Sentence((_who(event), Part(" put "), _tag(event), Part(" back to its locked image")))
+
+
 def _repeats_counted(event: Happened) -> Sentence:
     count = _number(event, "count") or 0
     before, after = _REPEATED.get(_text(event, "kind"), ("", " happened again"))
@@ -354,6 +360,7 @@ _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.LOCK_FREED: _lock_freed,
     EventKind.CLAIM_DROPPED: _claim_dropped,
     EventKind.DRIFT_FOUND: _drift_found,
+    EventKind.DRIFT_REPAIRED: _drift_repaired,
     EventKind.REPEATS_COUNTED: _repeats_counted,
     EventKind.SETTINGS_CHANGED: _settings_changed,
     EventKind.SETTINGS_COUNTED: _settings_counted,

@@ -81,6 +81,7 @@ _LOOKS = {
     EventKind.LOCK_FREED: ("lock-open", "warning"),
     EventKind.CLAIM_DROPPED: ("lock-open", "warning"),
     EventKind.DRIFT_FOUND: ("triangle-alert", "danger"),
+    EventKind.DRIFT_REPAIRED: ("lock", "ok"),
     EventKind.REPEATS_COUNTED: ("history", "quiet"),
     EventKind.SETTINGS_CHANGED: ("settings", "warning"),
     EventKind.SETTINGS_COUNTED: ("settings", "quiet"),

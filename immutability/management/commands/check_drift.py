@@ -7,8 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from containers.connection import find_registry
 from immutability.errors import TryAgainError
-from immutability.reconcile.drift import find_drift, forget_gone, record_drift
-from workspaces.access import SYSTEM
+from immutability.reconcile.drift import find_drift, forget_gone
 from workspaces.management.find import find_workspaces
 
 
@@ -37,7 +36,6 @@ class Command(BaseCommand):
         try:
             for workspace in find_workspaces(options["workspace"]):
                 for drift in find_drift(workspace, registry):
-                    record_drift(workspace, drift, actor=SYSTEM)
                     self.stdout.write(str(drift))
                     if options["forget_gone"] and forget_gone(drift):
                         self.stdout.write("    forgotten")

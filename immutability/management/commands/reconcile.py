@@ -6,9 +6,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from containers.connection import find_registry
 from containers.registry.client import RegistryClient
+from immutability.actions.save_settings import stop_repairs
 from immutability.errors import TryAgainError
 from immutability.reconcile.due import count_open, reconcile_due
 from immutability.reconcile.restored import distrust_records, settle_restored
+from workspaces.access import SYSTEM
 
 
 class Command(BaseCommand):
@@ -44,6 +46,11 @@ class Command(BaseCommand):
         if registry is None:
             raise CommandError("No registry is connected: set REGISTRY_URL.")
         distrust_records()
+        for slug in stop_repairs(actor=SYSTEM):
+            self.stdout.write(
+                f"{slug}: put locked tags back is off now. Look at its drift before you switch it "
+                "on: what was pushed since the backup would be undone."
+            )
         try:
             return settle_restored(registry)
         except TryAgainError as error:

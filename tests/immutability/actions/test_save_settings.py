@@ -385,6 +385,7 @@ def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> N
             "refuse_identical_pushes": False,
             "protect_signature_tags": False,
             "exceptions": [],
+            "repair_drift": False,
         },
         "after": {
             "version": 2,
@@ -393,6 +394,7 @@ def test_a_save_is_recorded_with_what_was_before_and_after(acme: Workspace) -> N
             "refuse_identical_pushes": True,
             "protect_signature_tags": False,
             "exceptions": [{"name": "Moving latest", "pattern": "^latest$"}],
+            "repair_drift": False,
         },
         "locks_suspended": 0,
         "locks_resumed": 0,

@@ -45,6 +45,7 @@ def test_a_workspace_protects_nothing_until_it_is_told_to(admin: APIClient) -> N
         "exceptions": [],
         "refuse_identical_pushes": False,
         "protect_signature_tags": False,
+        "repair_drift": False,
         "warnings": [],
     }
 
@@ -56,6 +57,7 @@ def test_what_was_saved_is_what_is_read(admin: APIClient) -> None:
         "exceptions": [rule("Moving latest", "^latest$"), rule("Caches", "^buildcache")],
         "refuse_identical_pushes": True,
         "protect_signature_tags": True,
+        "repair_drift": True,
     }
     saved = put(admin, **wanted)
     assert saved.status_code == 200
@@ -189,6 +191,7 @@ def test_what_a_save_leaves_out_stays_as_it_is(admin: APIClient) -> None:
         exceptions=[rule("Moving latest", "^latest$")],
         refuse_identical_pushes=True,
         protect_signature_tags=True,
+        repair_drift=True,
     )
     for version, protection in enumerate(("none", "all", "some"), start=1):
         saved = put(admin, f'"{version}"', protection=protection, suspend_locks=True).json()
@@ -199,6 +202,7 @@ def test_what_a_save_leaves_out_stays_as_it_is(admin: APIClient) -> None:
             "exceptions": [rule("Moving latest", "^latest$")],
             "refuse_identical_pushes": True,
             "protect_signature_tags": True,
+            "repair_drift": True,
             "warnings": [],
         }
 

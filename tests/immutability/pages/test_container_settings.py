@@ -79,7 +79,9 @@ def test_the_saved_option_is_checked(
     assert [radio["value"] for radio in page.find_all(type="radio", checked=True)] == [protection]
 
 
-@pytest.mark.parametrize("switch", ["refuse_identical_pushes", "protect_signature_tags"])
+@pytest.mark.parametrize(
+    "switch", ["refuse_identical_pushes", "protect_signature_tags", "repair_drift"]
+)
 def test_a_saved_switch_is_shown(
     acme: Workspace, admin: Browser, protect: Callable[..., Policy], switch: str
 ) -> None:
@@ -187,6 +189,7 @@ def test_others_see_the_values_and_no_form_control(
         "Exceptions": "none",
         "Identical pushes": "refused",
         "Signature tags": "stay mutable where all tags are protected",
+        "Locked tags changed past Taglock": "reported, and left as they are",
     }
     assert "Only admins of Acme can change this." in page.main.text
 
@@ -200,6 +203,7 @@ def test_others_see_the_defaults_in_words(request: pytest.FixtureRequest, role: 
         "Exceptions": "none",
         "Identical pushes": "accepted; they change nothing",
         "Signature tags": "stay mutable where all tags are protected",
+        "Locked tags changed past Taglock": "reported, and left as they are",
     }
 
 
@@ -294,7 +298,9 @@ def test_the_longest_rules_and_the_most_of_them_are_saved(acme: Workspace, admin
     )
 
 
-@pytest.mark.parametrize("switch", ["refuse_identical_pushes", "protect_signature_tags"])
+@pytest.mark.parametrize(
+    "switch", ["refuse_identical_pushes", "protect_signature_tags", "repair_drift"]
+)
 def test_each_switch_is_saved_in_both_positions(
     acme: Workspace, admin: Browser, switch: str
 ) -> None:

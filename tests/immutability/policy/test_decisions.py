@@ -321,29 +321,34 @@ def test_deletes_by_digest_are_decided_as_the_protocol_says() -> None:
 # ---- after a stray -----------------------------------------------------------------------------
 
 
-def model_after_stray(shown: int, held: ModelLock, seen: int) -> str:
+def model_after_stray(shown: int, stray: int, held: ModelLock, seen: int) -> str:
     """What a look means for a lock, once what may still land cannot land any more."""
     if held is None:
         return "stands"
     state, promised, replaced = held
     if seen == promised:
         return "locked" if state in ("claimed", "reserved") else "stands"
-    if state == "locked" and shown != promised and seen == shown:
+    if state == "deleting" and not seen:
+        return "reserved"
+    if state in ("locked", "deleting") and shown != promised and seen == shown:
+        return "stands"
+    if state == "locked" and stray == promised:
         return "stands"
     if seen:
         return "stands" if state == "claimed" and replaced == seen else "ends"
-    return {"claimed": "stands", "reserved": "stands", "deleting": "reserved"}.get(state, "ends")
+    return {"claimed": "stands", "reserved": "stands"}.get(state, "ends")
 
 
 def test_what_a_look_means_after_a_stray_is_what_the_protocol_says() -> None:
     images = (MINE, OTHER, THIRD)
     wrong, seen_steps = [], set()
-    for shown, held, seen in product((NONE, *images), all_locks(*images), (NONE, *images)):
-        decided = decide_after_stray(record(shown, None, MINE), lock(held), Look(digest(seen)))
-        expected = model_after_stray(shown, held, seen)
+    some = (NONE, *images)
+    for shown, stray, held, seen in product(some, some, all_locks(*images), some):
+        decided = decide_after_stray(record(shown, None, stray), lock(held), Look(digest(seen)))
+        expected = model_after_stray(shown, stray, held, seen)
         seen_steps.add(decided)
         if decided.value != expected:
-            wrong.append((shown, held, seen, decided.value, expected))
+            wrong.append((shown, stray, held, seen, decided.value, expected))
     assert wrong == []
     assert seen_steps == set(AfterStray)
 

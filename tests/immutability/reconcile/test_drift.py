@@ -135,9 +135,18 @@ def test_what_is_listed_twice_is_asked_for_once(gate: Core, library: Library, ch
     assert library.heads().count(digest_of(ONE)) == 1
 
 
-def test_what_is_found_again_is_counted(gate: Core, library: Library, check: Check) -> None:
+def test_what_is_found_again_is_recorded_once(gate: Core, library: Library, check: Check) -> None:
     gate.push("v1", image=ONE)
     library.tags.clear()
+    for _ in range(3):
+        assert check()[0] == 1
+    assert LockEvent.objects.filter(kind="drift.found").count() == 1
+
+
+def test_what_is_found_again_of_a_tag_without_a_lock_is_counted(
+    gate: Core, library: Library, check: Check
+) -> None:
+    library.store(ONE, "v1")
     for _ in range(3):
         assert check()[0] == 1
     assert LockEvent.objects.filter(kind="drift.found").count() == 1

@@ -120,16 +120,19 @@ def test_a_claim_over_a_released_tag_that_shows_the_released_image_stands(
     assert gate.lock() == "locked two"
 
 
-@pytest.mark.parametrize(("shown", "stands"), [(TWO, True), (ONE, True), (None, False)])
-def test_a_lock_that_was_never_shown_stands_while_the_tag_is_as_before(
-    gate: Core, library: Library, shown: bytes | None, *, stands: bool
+@pytest.mark.parametrize(
+    ("stray", "shown", "stands"),
+    [(ONE, TWO, True), (ONE, ONE, True), (ONE, None, True), (None, TWO, True), (None, None, False)],
+)
+def test_a_lock_that_was_never_shown_stands_unless_the_stray_has_changed_the_tag(
+    gate: Core, library: Library, stray: bytes | None, shown: bytes | None, *, stands: bool
 ) -> None:
     gate.push("v1", image=ONE)
     # A check in one call has locked it; the record says what was there before.
     TagRecord.objects.update(
         digest=digest_of(TWO),
         stray_until=Now() - timedelta(seconds=1),
-        stray_digest=digest_of(ONE),
+        stray_digest=digest_of(stray) if stray else "",
     )
     _show(library, shown)
     assert gate.reconcile()

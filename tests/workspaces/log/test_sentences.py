@@ -184,6 +184,20 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
         "",
     ),
     (
+        EventKind.DRIFT_REPAIRED,
+        SYSTEM,
+        "Taglock put acme/api:v1.2.0 back to its locked image",
+        "",
+        "",
+    ),
+    (
+        EventKind.DRIFT_REPAIRED,
+        {**SYSTEM, "reason": "the registry shows the locked image"},
+        "acme/api:v1.2.0 is as it was locked again",
+        "The registry shows the locked image",
+        "",
+    ),
+    (
         EventKind.REPEATS_COUNTED,
         {"details": repeated("push.refused")},
         "The push of acme/api:v1.2.0 was refused 3 more times within the hour",
