@@ -8,11 +8,12 @@ from django.conf import settings
 from django.db import connection
 
 from containers.registry.account import Accounts, RegistryAccount, RegistryLogin
+from containers.registry.checkup import Checkup, Finding
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import KeyFileError, KeyFolder
-from containers.tokens.tokens import MAX_TOKENS_KEPT, TAGLOCK, TOKEN_SECONDS, sign_token
+from containers.tokens.tokens import MAX_TOKENS_KEPT, SERVICE, TAGLOCK, TOKEN_SECONDS, sign_token
 
 # One that is used at the end of it is valid for as long again.
 _TOKEN_KEPT_SECONDS = TOKEN_SECONDS // 2
@@ -23,6 +24,21 @@ def find_registry() -> RegistryClient | None:
     if not settings.REGISTRY_URL:
         return None
     return _client(settings.REGISTRY_URL, settings.REGISTRY_LOGIN_SECRET, settings.REGISTRY_CA_FILE)
+
+
+def check_registry() -> list[Finding] | None:
+    """Check the connection step by step, in at most half a minute; None if there is none."""
+    registry = find_registry()
+    if registry is None:
+        return None
+    trusts_tokens = not registry_keeps_accounts() and not settings.REGISTRY_LOGIN_SECRET.username
+    return Checkup(
+        settings.REGISTRY_URL,
+        registry,
+        settings.REGISTRY_CA_FILE,
+        realm=f"{settings.PUBLIC_URL}/auth/token" if trusts_tokens else "",
+        service=SERVICE if trusts_tokens else "",
+    ).run()
 
 
 def registry_keeps_accounts() -> bool:

@@ -118,6 +118,15 @@ class RegistryClient:
         client._is_for_caller = True
         return client
 
+    def ask_version(self) -> RegistryAnswer:
+        """Ask for nothing, as a client that logs in does. Raises RegistryUnavailableError."""
+        return self._send("GET", "/v2/", CATALOG_ACCESS)
+
+    def ask_referrers(self, repository: RepositoryName, digest: Digest) -> RegistryAnswer:
+        """Ask for what refers to a manifest. Raises RegistryUnavailableError."""
+        path = f"/v2/{repository.name}/referrers/{digest}"
+        return self._send("GET", path, repository_access(repository.name, PULL))
+
     def verifies_credentials(self) -> bool:
         """Whether the registry refuses a login that no one has, so that it knows whom it accepts.
 
@@ -125,7 +134,7 @@ class RegistryClient:
         """
         made_up = base64.b64encode(f"taglock-check:{secrets.token_hex(16)}".encode()).decode()
         try:
-            answer = self.acting_for(f"Basic {made_up}")._send("GET", "/v2/", CATALOG_ACCESS)
+            answer = self.acting_for(f"Basic {made_up}").ask_version()
         except CallerRefusedError:
             return True
         if not answer.is_success:

@@ -135,6 +135,14 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+def make_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return the machine's authorities, and those of `ca_file`, to verify certificates by."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
+
+
 def make_pool(address: SplitResult, ca_file: Path | None = None) -> urllib3.HTTPConnectionPool:
     """Return the connections to a server, for many threads.
 
@@ -144,9 +152,7 @@ def make_pool(address: SplitResult, ca_file: Path | None = None) -> urllib3.HTTP
     host, port = address.hostname or "", address.port
     if address.scheme != "https":
         return _Pool(host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False)
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
+    context = make_context(ca_file)
     context.sslsocket_class = _SecureSocket
     return _SecurePool(
         host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False, ssl_context=context
