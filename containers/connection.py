@@ -9,7 +9,12 @@ from django.db import connection
 
 from containers.registry.account import Accounts, RegistryAccount, RegistryLogin
 from containers.registry.checkup import Checkup, Finding
-from containers.registry.client import RegistryClient, RegistryUnavailableError
+from containers.registry.client import (
+    UPSTREAM_DEADLINE_SECONDS,
+    RegistryClient,
+    RegistryUnavailableError,
+)
+from containers.registry.transport import Deadline
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import KeyFileError, KeyFolder
@@ -23,7 +28,26 @@ def find_registry() -> RegistryClient | None:
     """Return the client of the registry at REGISTRY_URL, or None if none is set."""
     if not settings.REGISTRY_URL:
         return None
-    return _client(settings.REGISTRY_URL, settings.REGISTRY_LOGIN_SECRET, settings.REGISTRY_CA_FILE)
+    return _client(
+        settings.REGISTRY_URL,
+        settings.REGISTRY_LOGIN_SECRET,
+        settings.REGISTRY_CA_FILE,
+        trusts_tokens=_trusts_tokens(),
+    )
+
+
+def find_authorization(*access: ResourceAccess) -> str:
+    """Return what Taglock's own account sends to the registry as `Authorization`; empty for none.
+
+    For calls that the edge makes of a registry that does not know Taglock's accounts. Raises
+    RegistryUnavailableError.
+    """
+    login: RegistryLogin = settings.REGISTRY_LOGIN_SECRET
+    if not login.username:
+        return ""
+    account = _account(settings.REGISTRY_URL, login, settings.REGISTRY_CA_FILE)
+    with Deadline(UPSTREAM_DEADLINE_SECONDS):
+        return account.authorize(*access)
 
 
 def check_registry() -> list[Finding] | None:
@@ -31,7 +55,7 @@ def check_registry() -> list[Finding] | None:
     registry = find_registry()
     if registry is None:
         return None
-    trusts_tokens = not registry_keeps_accounts() and not settings.REGISTRY_LOGIN_SECRET.username
+    trusts_tokens = _trusts_tokens()
     return Checkup(
         settings.REGISTRY_URL,
         registry,
@@ -46,6 +70,10 @@ def registry_keeps_accounts() -> bool:
     return bool(settings.REGISTRY_ACCOUNTS == Accounts.REGISTRY)
 
 
+def _trusts_tokens() -> bool:
+    return bool(settings.REGISTRY_ACCOUNTS == Accounts.TOKENS)
+
+
 def release_database() -> None:
     """Give the database connection back to its pool, before something else is waited for.
 
@@ -56,12 +84,20 @@ def release_database() -> None:
 
 
 @lru_cache(maxsize=4)
-def _client(url: str, login: RegistryLogin, ca_file: Path | None) -> RegistryClient:
-    """One client an address, so that connections and tokens are used again."""
-    if not login.username:
-        return RegistryClient(url, authorize=_authorize, ca_file=ca_file)
-    account = RegistryAccount(url, login, ca_file)
-    return RegistryClient(url, authorize=account.authorize, renew=account.renew, ca_file=ca_file)
+def _client(
+    url: str, login: RegistryLogin, ca_file: Path | None, *, trusts_tokens: bool
+) -> RegistryClient:
+    """One client an address, so that connections are used again."""
+    if login.username:
+        own = _account(url, login, ca_file)
+        return RegistryClient(url, authorize=own.authorize, renew=own.renew, ca_file=ca_file)
+    return RegistryClient(url, authorize=_authorize if trusts_tokens else None, ca_file=ca_file)
+
+
+@lru_cache(maxsize=4)
+def _account(url: str, login: RegistryLogin, ca_file: Path | None) -> RegistryAccount:
+    """One account an address, so that its tokens are used again."""
+    return RegistryAccount(url, login, ca_file)
 
 
 def _authorize(access: ResourceAccess) -> str:

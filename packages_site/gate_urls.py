@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
 
+from containers.tokens.edge import answer_edge
 from immutability.gate.answers import error_answer
 from immutability.gate.views import gate
 from packages_site import health
@@ -10,6 +11,7 @@ from packages_site import health
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("edge-access", answer_edge, name="edge-access"),
     # Everything that follows, even if it is nothing or a line feed.
     re_path(r"\Av2/(?P<path>[\s\S]*)\Z", gate, name="gate"),
 ]

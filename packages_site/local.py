@@ -97,11 +97,14 @@ def edge_command(
     registry_url: str,
     more_gates: Sequence[int] = (),
     ca_file: Path | None = None,
+    *,
+    asks_gate: bool = False,
 ) -> str:
     """Write the edge's configuration around deploy/nginx/taglock.conf; return its command.
 
     `more_gates` are the ports of further gates beside the one of `ports`. `ca_file` has the
-    certificates that a registry over TLS is verified by; the machine's by default.
+    certificates that a registry over TLS is verified by; the machine's by default. With `asks_gate`
+    the registry doesn't know Taglock's accounts, and the edge asks the gate about each request.
     """
     registry = urlsplit(registry_url)
     folder = data_dir / "edge"
@@ -131,17 +134,24 @@ http {{
     access_log off;
     default_type application/octet-stream;
 {temporary}
+    proxy_cache_path {_quote_for_nginx(folder / "access")} keys_zone=taglock_access:1m max_size=10m
+        inactive=1m use_temp_path=off;
 {upstreams}
     server {{
         listen 127.0.0.1:{ports.edge};
-        include {_quote_for_nginx(ROOT / "deploy/nginx/taglock.conf")};
+{_include("taglock.conf")}
 {_describe_registry(registry, ca_file)}
+{_include("taglock-accounts.conf") if asks_gate else ""}
     }}
 }}
 """
     )
     place = shlex.quote(str(folder))
     return f"exec {_find('nginx')} -e stderr -p {place} -c {shlex.quote(str(config))}"
+
+
+def _include(name: str) -> str:
+    return f"        include {_quote_for_nginx(ROOT / 'deploy/nginx' / name)};"
 
 
 def _find_server(registry: SplitResult) -> str:

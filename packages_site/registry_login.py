@@ -49,7 +49,8 @@ def check_registry_login(login: RegistryLogin, registry_url: str, accounts: str)
         )
     if accounts == Accounts.TOKENS:
         raise BadSettingError(
-            "REGISTRY_USERNAME needs REGISTRY_ACCOUNTS: say whose accounts push and pull, registry"
+            "REGISTRY_USERNAME needs REGISTRY_ACCOUNTS: say who keeps those of people and "
+            "programs, registry or taglock"
         )
     _check_username(login.username)
     if len(sources) != 1:
@@ -59,10 +60,13 @@ def check_registry_login(login: RegistryLogin, registry_url: str, accounts: str)
 
 
 def _check_needed(registry_url: str, accounts: str) -> None:
-    if accounts != Accounts.REGISTRY:
+    if accounts == Accounts.TOKENS:
         return
     if not registry_url:
-        raise BadSettingError("REGISTRY_ACCOUNTS=registry needs REGISTRY_URL")
+        raise BadSettingError(f"REGISTRY_ACCOUNTS={accounts} needs REGISTRY_URL")
+    # A registry that lets everyone in needs no account of Taglock's.
+    if accounts == Accounts.TAGLOCK:
+        return
     raise BadSettingError(
         "REGISTRY_USERNAME is missing: REGISTRY_ACCOUNTS=registry needs an account of Taglock's own"
     )

@@ -15,6 +15,7 @@ import django
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from containers.registry.account import Accounts
 from containers.tokens.key_folder import token_keys
 from immutability.gate import GATE_THREADS
 from packages_site.command_line import find_problem
@@ -229,7 +230,13 @@ def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: b
         supervisor.add("gate", _granian(ports.gate, GATE_THREADS), {**env, **GATE_SETTINGS})
         supervisor.add(
             "edge",
-            edge_command(data_dir, ports, registry_url, ca_file=settings.REGISTRY_CA_FILE),
+            edge_command(
+                data_dir,
+                ports,
+                registry_url,
+                ca_file=settings.REGISTRY_CA_FILE,
+                asks_gate=settings.REGISTRY_ACCOUNTS == Accounts.TAGLOCK,
+            ),
             env,
         )
     supervisor.add("site", _granian(site_port, SITE_THREADS), env)

@@ -58,6 +58,8 @@ class Accounts(StrEnum):
     # Taglock does, and the registry trusts its tokens.
     TOKENS = "tokens"
     REGISTRY = "registry"
+    # Taglock does, and the registry knows Taglock alone, or lets everyone in.
+    TAGLOCK = "taglock"
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,10 @@ class RegistryAccount:
         self._pool = make_pool(self._address, ca_file)
         self._lock = threading.Lock()
         self._challenge: Challenge | None = None
-        self._tokens: OrderedDict[ResourceAccess, _Token] = OrderedDict()
+        self._tokens: OrderedDict[tuple[ResourceAccess, ...], _Token] = OrderedDict()
         self._services: OrderedDict[tuple[str, str], urllib3.HTTPConnectionPool] = OrderedDict()
 
-    def authorize(self, access: ResourceAccess) -> str:
+    def authorize(self, *access: ResourceAccess) -> str:
         """Return the header `Authorization` for a call. Raises RegistryUnavailableError."""
         challenge = self._challenge
         if challenge is None:
@@ -102,7 +104,7 @@ class RegistryAccount:
         with self._lock:
             token = self._tokens.get(access)
         if token is None or token.used_until <= time.monotonic():
-            scope = token.scope if token else to_scope(access)
+            scope = token.scope if token else to_scope(*access)
             token = self._fetch_token(challenge, access, scope)
         return f"Bearer {token.text}"
 
@@ -122,7 +124,7 @@ class RegistryAccount:
             another = self._password.get_after_refusal(refused)
             return self._basic(another) if another else ""
         scope = challenge.get("scope") or to_scope(access)
-        return f"Bearer {self._fetch_token(challenge, access, scope).text}"
+        return f"Bearer {self._fetch_token(challenge, (access,), scope).text}"
 
     def _ask_for_challenge(self) -> Challenge:
         """Ask without an account; a registry that lets everyone in is told who is calling anyway.
@@ -140,7 +142,9 @@ class RegistryAccount:
             raise RegistryUnavailableError(f"{answer.reason} to {target}", was_sent=False)
         return challenge if challenge and answer.status == 401 else Challenge(BASIC)
 
-    def _fetch_token(self, challenge: Challenge, access: ResourceAccess, scope: str) -> _Token:
+    def _fetch_token(
+        self, challenge: Challenge, access: tuple[ResourceAccess, ...], scope: str
+    ) -> _Token:
         realm = parse_realm(challenge.get("realm"), self._address)
         asked = {"service": challenge.get("service"), "scope": scope, "account": self._username}
         query = urlencode({name: value for name, value in asked.items() if value})
@@ -190,9 +194,9 @@ class RegistryAccount:
         return f"Basic {base64.b64encode(f'{self._username}:{password}'.encode()).decode()}"
 
 
-def to_scope(access: ResourceAccess) -> str:
+def to_scope(*access: ResourceAccess) -> str:
     """Return what a token service is asked for."""
-    return f"{access.type}:{access.name}:{','.join(access.actions)}"
+    return " ".join(f"{each.type}:{each.name}:{','.join(each.actions)}" for each in access)
 
 
 def parse_realm(realm: str, registry: SplitResult) -> SplitResult:

@@ -36,6 +36,7 @@ from workspaces.text import read_number
 
 __all__ = [
     "MAX_REASON_LENGTH",
+    "UPSTREAM_DEADLINE_SECONDS",
     "Authorize",
     "CallerRefusedError",
     "Descriptor",

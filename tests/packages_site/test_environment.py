@@ -292,8 +292,9 @@ BAD = {
         "http://[::1": "bad host or port",
     },
     "REGISTRY_ACCOUNTS": {
-        "harbor": "must be tokens or registry",
+        "harbor": "must be tokens, registry or taglock",
         "registry": "needs REGISTRY_URL",
+        "taglock": "needs REGISTRY_URL",
     },
     "REGISTRY_CA_FILE": {"/nowhere": "needs a REGISTRY_URL that begins with https://"},
     "REGISTRY_USERNAME": {"robot": "needs REGISTRY_URL"},
@@ -505,6 +506,11 @@ def test_an_account_at_the_registry_that_cannot_work_stops_the_start(
     assert line in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_registry_that_lets_everyone_in_needs_no_account(variables: Set) -> None:
+    variables(REGISTRY_URL="https://registry.example.org", REGISTRY_ACCOUNTS="taglock")
+    assert read_environment().registry_login.username == ""
 
 
 def test_mail_needs_somebody_whom_it_is_from(variables: Set) -> None:

@@ -1,0 +1,169 @@
+"""The edge asks whether a request may go to the registry, and what to send as its `Authorization`.
+
+For a registry that does not know Taglock's accounts. It is an address of the gate's processes
+alone, which no edge leads to from outside: its answer has what the registry lets Taglock in by.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode
+
+from django.conf import settings
+from django.db import Error as AnyDatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from containers.connection import find_authorization
+from containers.names import InvalidReferenceError, RepositoryName, parse_repository
+from containers.registry.account import Accounts
+from containers.registry.client import RegistryUnavailableError
+from containers.sql import find_owned
+from containers.tokens.challenge import challenge
+from containers.tokens.clients import PERMISSION_OF, find_access_now
+from containers.tokens.grants import PULL, PUSH, ResourceAccess, repository_access
+from containers.tokens.key_folder import token_keys
+from containers.tokens.keys import KeyFileError
+from containers.tokens.tokens import Claims, InvalidTokenError, read_token
+from workspaces.access import Origin
+
+# How long the edge may repeat an answer. A token of the registry is good for longer than this when
+# it is given out, and someone whose access is taken away is out after it.
+ANSWER_SECONDS = 20
+_MAX_QUERY_FIELDS = 20
+_UPLOAD_FIELDS = ("digest", "digest-algorithm")
+
+
+@dataclass(frozen=True)
+class EdgeRequest:
+    """What a client asks the registry for: nothing but who is there, or one repository."""
+
+    repository: RepositoryName | None = None
+    action: str = PULL
+    # Of the start of an upload.
+    query: dict[str, str] | None = None
+
+    @property
+    def wanted(self) -> ResourceAccess | None:
+        """The access that it needs."""
+        if self.repository is None:
+            return None
+        actions = (PULL, PUSH) if self.action == PUSH else (PULL,)
+        return repository_access(self.repository.name, *actions)
+
+
+def parse_edge_request(method: str, target: str) -> EdgeRequest | None:
+    """Parse what the edge would send to the registry; None for what nothing needs.
+
+    Registries find the repository's name by how the path ends, and so does this. Raises
+    InvalidReferenceError for a bad name.
+    """
+    path, _, query = target.partition("?")
+    rest = path.removeprefix("/v2/")
+    if rest == path:
+        return None
+    parts = rest.split("/")
+    is_read = method in ("GET", "HEAD")
+    if not rest and is_read:
+        return EdgeRequest()
+    if parts[-3:-1] == ["blobs", "uploads"]:
+        repository = parse_repository("/".join(parts[:-3]))
+        started = _parse_query(query) if method == "POST" else None
+        return EdgeRequest(repository, PUSH, started)
+    is_known = parts[-2:] == ["tags", "list"] or parts[-2:-1] in (["manifests"], ["referrers"])
+    if is_read and (is_known or (parts[-2:-1] == ["blobs"] and ":" in parts[-1])):
+        return EdgeRequest(parse_repository("/".join(parts[:-2])))
+    return None
+
+
+def _parse_query(query: str) -> dict[str, str]:
+    """Return the first value of each field; empty for a query that cannot be read."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+    except ValueError:
+        return {}
+    return dict(reversed(pairs))
+
+
+@csrf_exempt
+def answer_edge(request: HttpRequest) -> HttpResponse:
+    """Answer 200 with what the edge is to send, or 401 with a challenge, or 403.
+
+    The edge names method and target of the client's request in headers. Where nothing can be
+    decided, the answer is 503, which the edge takes as a failure.
+    """
+    if settings.REGISTRY_ACCOUNTS != Accounts.TAGLOCK:
+        return HttpResponse(status=404)
+    method = request.headers.get("X-Taglock-Method", "")
+    target = request.headers.get("X-Taglock-Target", "")
+    try:
+        asked = parse_edge_request(method, target)
+        if asked is None:
+            return HttpResponse(status=403)
+        return _decide(request, asked, target)
+    except InvalidReferenceError:
+        return HttpResponse(status=403)
+    except (KeyFileError, RegistryUnavailableError, AnyDatabaseError):
+        return HttpResponse(status=503)
+
+
+def _decide(request: HttpRequest, asked: EdgeRequest, target: str) -> HttpResponse:
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    if not text or scheme.lower() != "bearer":
+        return challenge(asked.wanted)
+    try:
+        claims = read_token(text.strip(), token_keys())
+    except InvalidTokenError:
+        return challenge(asked.wanted, "invalid_token")
+    if asked.repository is None or asked.wanted is None:
+        return HttpResponse(status=200)
+    if not claims.may(asked.wanted):
+        return challenge(asked.wanted, "insufficient_scope")
+    if not _may_now(claims, asked.repository, asked.wanted.actions):
+        return HttpResponse(status=403)
+    needed = [asked.wanted]
+    if asked.query is not None:
+        mounted = _find_mounted(claims, asked.query)
+        target = _upload_target(asked.repository, asked.query, mounted)
+        needed += [repository_access(mounted.name, PULL)] if mounted else []
+    return _allow(target, needed)
+
+
+def _may_now(claims: Claims, repository: RepositoryName, actions: tuple[str, ...]) -> bool:
+    """Whether the caller may do this at this moment, whatever their token was given for."""
+    access = find_access_now(claims.caller, repository, Origin())
+    if access is not None and all(access.may(PERMISSION_OF[action]) for action in actions):
+        return True
+    owned = find_owned([repository], user_id=0).get(repository)
+    return actions == (PULL,) and owned is not None and owned.is_public
+
+
+def _find_mounted(claims: Claims, query: dict[str, str]) -> RepositoryName | None:
+    """Return the repository that a blob is mounted from, if the caller may pull from it."""
+    if "mount" not in query or "from" not in query:
+        return None
+    try:
+        source = parse_repository(query["from"])
+    except InvalidReferenceError:
+        return None
+    wanted = repository_access(source.name, PULL)
+    return source if claims.may(wanted) and _may_now(claims, source, (PULL,)) else None
+
+
+def _upload_target(
+    repository: RepositoryName, query: dict[str, str], mounted: RepositoryName | None
+) -> str:
+    """Return where an upload is started. Without a repository to mount from it is a plain one.
+
+    The registry lets Taglock mount from everywhere, and some look everywhere by themselves.
+    """
+    kept = {name: query[name] for name in _UPLOAD_FIELDS if name in query}
+    if mounted is not None:
+        kept |= {"mount": query["mount"], "from": mounted.name}
+    return f"/v2/{repository.name}/blobs/uploads/" + (f"?{urlencode(kept)}" if kept else "")
+
+
+def _allow(target: str, needed: list[ResourceAccess]) -> HttpResponse:
+    answer = HttpResponse(status=200)
+    answer["X-Taglock-Target"] = target
+    answer["X-Taglock-Authorization"] = find_authorization(*needed)
+    answer["X-Accel-Expires"] = str(ANSWER_SECONDS)
+    return answer
