@@ -188,6 +188,11 @@ class Manifest(models.Model):
     def __str__(self) -> str:
         return self.digest
 
+    @property
+    def lists_nothing(self) -> bool:
+        """Whether it is known to be an image. One that may list others has no size."""
+        return self.image_size is not None
+
 
 class ManifestReference(models.Model):
     """An index lists a manifest: deleting the child would break the parent."""

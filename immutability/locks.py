@@ -89,9 +89,14 @@ def lock_at_once(
     actor: Actor,
 ) -> LockedTag:
     """Lock a tag on the word of a one-call check; return the lock."""
-    row = claim(record, row, digest, coverage, policy, now, actor=actor)
-    confirm(row, now, origin=actor.origin)
-    return row
+    fresh = _new(record, LockState.LOCKED, digest, coverage, policy, actor, now)
+    if row is not None:
+        fresh.pk = row.pk
+        sql.update_lock(fresh)
+    else:
+        sql.insert_lock(fresh)
+    _record(EventKind.TAG_LOCKED, fresh, actor)
+    return fresh
 
 
 def confirm(row: LockedTag, now: datetime, *, origin: Origin = Origin(), reason: str = "") -> None:  # noqa: B008

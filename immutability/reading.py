@@ -1,14 +1,17 @@
 """Read what decides: the policy, with the database's time, and what the rows say as values."""
 
 from datetime import datetime
+from typing import Any
 
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
 from containers.names import Digest
 from immutability import sql
+from immutability.errors import PermissionRevokedError
 from immutability.policy.decisions import RecordFacts, Stray, WriteInFlight
 from immutability.policy.protection import Policy
 from workspaces.models import Workspace
+from workspaces.rights import NeededRights
 
 
 def read_policy(workspace: Workspace) -> Policy:
@@ -22,6 +25,15 @@ def read_policy_and_time(workspace: Workspace) -> tuple[Policy, datetime]:
     Nothing is kept between calls: a saved change is in force for the next push.
     """
     return sql.read_policy(workspace.pk)
+
+
+def require_rights(rights: NeededRights | None, found: Any) -> None:
+    """Raise PermissionRevokedError where what was read of a caller's rights is not enough.
+
+    None stands for a caller whose rights do not change while it acts.
+    """
+    if rights is not None and not rights.hold(found):
+        raise PermissionRevokedError
 
 
 def record_facts(record: TagRecord | None) -> RecordFacts:

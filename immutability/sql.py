@@ -16,9 +16,11 @@ from containers.models import Tag as TagRecord
 from containers.sql import MANIFESTS, TAGS
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
-from workspaces.database import Table, change, fetch, in_parts, marks, now, read_time
+from workspaces.database import Column, Table, change, fetch, in_parts, marks, now, read_time
 
 LOCKS = Table(LockedTag)
+# For callers whose rights do not change while they act.
+NOTHING = Column("NULL")
 
 # What never changes is written once: whose lock it is.
 _PLACE = ("record_id", "workspace_id", "repository", "tag")
@@ -59,13 +61,19 @@ class PushRows:
     tags: list[tuple[TagRecord, LockedTag | None]]
     manifest: Manifest | None
     is_repository_known: bool
+    right: Any
 
 
-def read_push(workspace_id: int, repository: str, names: Sequence[str], digest: str) -> PushRows:
-    """Read what a push of this manifest under these tags concerns, in one statement."""
+def read_push(
+    workspace_id: int, repository: str, names: Sequence[str], digest: str, right: Column = NOTHING
+) -> PushRows:
+    """Read what a push of this manifest under these tags concerns, in one statement.
+
+    What `right` gives, a column, is read with it.
+    """
     rows = fetch(
-        f"SELECT {_policy_columns()}, EXISTS (SELECT 1 FROM containers_repository "
-        "WHERE workspace_id = %s AND name = %s), "
+        f"SELECT {_policy_columns()}, {right.text}, EXISTS (SELECT 1 FROM "
+        "containers_repository WHERE workspace_id = %s AND name = %s), "
         f"{MANIFESTS.columns}, {TAGS.columns}, {LOCKS.columns} {_FROM_SETTINGS} "
         f"LEFT JOIN {MANIFESTS.name} ON {MANIFESTS.name}.workspace_id = %s "
         f"AND {MANIFESTS.name}.repository = %s AND {MANIFESTS.name}.digest = %s "
@@ -73,12 +81,13 @@ def read_push(workspace_id: int, repository: str, names: Sequence[str], digest: 
         f"AND {TAGS.name}.name IN {marks(len(names))} "
         f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id = {TAGS.name}.id",
         (
+            *right.values,
             *(workspace_id, repository, workspace_id),
             *(workspace_id, repository, digest),
             *(workspace_id, repository, *names),
         ),
     )
-    to_manifest = _POLICY_WIDTH + 1
+    to_manifest = _POLICY_WIDTH + 2
     to_tag = to_manifest + MANIFESTS.width
     to_lock = to_tag + TAGS.width
     tags = [
@@ -88,24 +97,33 @@ def read_push(workspace_id: int, repository: str, names: Sequence[str], digest: 
     ]
     first = rows[0]
     manifest = MANIFESTS.read(first[to_manifest:to_tag]) if first[to_manifest] else None
-    return PushRows(*_read_policy(first), tags, manifest, bool(first[_POLICY_WIDTH]))
+    right_read, is_repository_known = first[_POLICY_WIDTH:to_manifest]
+    return PushRows(*_read_policy(first), tags, manifest, bool(is_repository_known), right_read)
 
 
-def read_policy_and_locks(
-    workspace_id: int, record_ids: Sequence[int]
-) -> tuple[Policy, datetime, list[LockedTag]]:
-    """Return policy, time, and the locks of these records, which are held."""
-    if not record_ids:
-        return *read_policy(workspace_id), []
+@dataclass(frozen=True)
+class HeldRows:
+    """What decides within a hold, beside the records: read once they are locked."""
+
+    policy: Policy
+    now: datetime
+    locks: list[LockedTag]
+    right: Any
+
+
+def read_held(workspace_id: int, record_ids: Sequence[int], right: Column = NOTHING) -> HeldRows:
+    """Return policy, time, the locks of these records, and what `right` gives, a column."""
     rows: list[Sequence[Any]] = []
-    for part in in_parts(record_ids):
+    for part in in_parts(record_ids) if record_ids else [()]:
+        of_records = f"IN {marks(len(part))}" if part else "IS NULL"
         rows += fetch(
-            f"SELECT {_policy_columns()}, {LOCKS.columns} {_FROM_SETTINGS} "
-            f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id IN {marks(len(part))}",
-            (workspace_id, *part),
+            f"SELECT {_policy_columns()}, {right.text}, {LOCKS.columns} {_FROM_SETTINGS} "
+            f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id {of_records}",
+            (*right.values, workspace_id, *part),
         )
-    locks = [LOCKS.read(row[_POLICY_WIDTH:]) for row in rows if row[_POLICY_WIDTH] is not None]
-    return *_read_policy(rows[0]), locks
+    to_lock = _POLICY_WIDTH + 1
+    locks = [LOCKS.read(row[to_lock:]) for row in rows if row[to_lock] is not None]
+    return HeldRows(*_read_policy(rows[0]), locks, rows[0][_POLICY_WIDTH])
 
 
 # Of a workspace that has never saved any settings, all but the time is null.

@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from django.db import connection
-from django.db.backends.utils import CursorWrapper
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Field, JSONField, Model, UUIDField
 
 Row = TypeVar("Row", bound=Model)
@@ -23,36 +23,58 @@ Values = Sequence[Any]
 MAX_PREPARED_VALUES = 100
 # PostgreSQL takes 65,535 values in one statement, SQLite 32,766 at least; a row has eight at most.
 _MAX_NAMED = 4_000
+_CURSOR = "taglock_cursor"
 
 
 def fetch(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
     """Run a statement, and return the rows that it gives."""
-    with _cursor(len(values)) as cursor:
-        cursor.execute(statement, values)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+    return _run(statement, values, lambda cursor: cursor.fetchall())
 
 
 def change(statement: str, values: Values = ()) -> int:
     """Run a statement, and return how many rows it has changed."""
-    with _cursor(len(values)) as cursor:
-        cursor.execute(statement, values)
-        return int(cursor.rowcount)
+    return _run(statement, values, lambda cursor: int(cursor.rowcount))
 
 
-def _cursor(count: int) -> CursorWrapper:
-    """Return a cursor for a statement with so many values; PostgreSQL prepares a short one.
+def _run(statement: str, values: Values, read: Callable[[Any], Value]) -> Value:
+    """Run a statement, prepared where that is worth it, and return what `read` makes of it.
+
+    With a psycopg cursor of our own: Django's makes a new one each time, and wraps it, at twice the
+    cost of a short statement.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    if not _is_prepared(database, len(values)):
+        with database.cursor() as cursor:
+            cursor.execute(statement, values)
+            return read(cursor)
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
+    with database.wrap_database_errors:
+        return read(_own_cursor(database.connection).execute(statement, values))
+
+
+def _is_prepared(database: BaseDatabaseWrapper, count: int) -> bool:
+    """Whether PostgreSQL is to prepare a statement with so many values.
 
     A long one has another text for each number of values, and would take megabytes in the server if
     it were prepared. Django's own cursor puts the values into the text: also where no statement is
-    prepared, and where each is logged with its values.
+    prepared, and where tests log or stop each of them.
     """
-    prepares = connection.settings_dict["OPTIONS"].get("prepare_threshold") is not None
-    if not prepares or count > MAX_PREPARED_VALUES or connection.queries_logged:
-        return connection.cursor()
-    connection.ensure_connection()
-    cursor: Any = psycopg.Cursor(connection.connection)
-    return connection.make_cursor(cursor)
+    return (
+        count <= MAX_PREPARED_VALUES
+        and database.settings_dict["OPTIONS"].get("prepare_threshold") is not None
+        and not database.queries_logged
+        and not database.execute_wrappers
+    )
+
+
+def _own_cursor(connection: Any) -> psycopg.Cursor[Any]:
+    """Return the one cursor that is kept with a connection: a thread has it for itself."""
+    cursor: psycopg.Cursor[Any] | None = getattr(connection, _CURSOR, None)
+    if cursor is None:
+        cursor = psycopg.Cursor(connection)
+        setattr(connection, _CURSOR, cursor)
+    return cursor
 
 
 @lru_cache(maxsize=256)
@@ -95,6 +117,14 @@ class Condition:
 
     text: str
     values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a SELECT, and the values of its placeholders."""
+
+    text: str
+    values: tuple[Any, ...] = ()
 
 
 class Table(Generic[Row]):

@@ -1,6 +1,10 @@
 """The statements that find who is calling, and what they may do: the hot path."""
 
-from workspaces.database import Condition, Table, fetch, now
+from typing import Any
+
+from django.db import connection
+
+from workspaces.database import Column, Condition, Table, fetch, now
 from workspaces.models import AccessToken, User, Workspace
 
 _PEOPLE = Table(User)
@@ -70,6 +74,41 @@ def _find_token(
     if token.workspace_id is not None:
         token.workspace = WORKSPACES.read(rows[0][_TOKENS.width :])
     return token
+
+
+def role_of_person(user_id: int, workspace_id: int, which: Condition) -> Column:
+    """Return the column of an active person's role in a workspace that is the one of `which`."""
+    return Column(
+        f"(SELECT membership.role FROM {WORKSPACES.name} JOIN workspaces_membership AS membership "
+        f"ON membership.workspace_id = {WORKSPACES.name}.id AND membership.user_id = %s "
+        f"JOIN {_PEOPLE.name} AS person ON person.id = membership.user_id AND person.is_active "
+        f"WHERE {WORKSPACES.name}.id = %s AND {which.text})",
+        (user_id, workspace_id, *which.values),
+    )
+
+
+def limits_of_token(token_id: int, workspace_id: int, which: Condition) -> Column:
+    """Return the column of scopes and repositories, as JSON, of an access token that is valid now.
+
+    It is for a workspace that is the one of `which`, or for every workspace.
+    """
+    limits = f"JSON_BUILD_ARRAY({_TOKENS.name}.scopes, {_TOKENS.name}.repositories)"
+    if connection.vendor == "sqlite":
+        limits = f"JSON_ARRAY(JSON({_TOKENS.name}.scopes), JSON({_TOKENS.name}.repositories))"
+    return Column(
+        f"(SELECT {limits} FROM {_TOKENS.name} JOIN {WORKSPACES.name} "
+        f"ON {WORKSPACES.name}.id = %s AND {which.text} WHERE {_TOKENS.name}.id = %s "
+        f"AND ({_TOKENS.name}.workspace_id IS NULL "
+        f"OR {_TOKENS.name}.workspace_id = {WORKSPACES.name}.id) "
+        f"AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > {now()}))",
+        (workspace_id, *which.values, token_id),
+    )
+
+
+def read_column(column: Column) -> Any:
+    """Return what one of these columns gives."""
+    [(value,)] = fetch(f"SELECT {column.text}", column.values)
+    return value
 
 
 def find_person(username: str) -> User | None:

@@ -243,10 +243,11 @@ def _read_held(
     question: DeleteQuestion, records: dict[TagName, TagRecord]
 ) -> tuple[Policy, datetime, dict[TagName, LockedTag]]:
     ids = [record.id for record in records.values()]
-    policy, now, found = sql.read_policy_and_locks(question.workspace.pk, ids)
+    rows = sql.read_held(question.workspace.pk, ids)
     for tag, record in records.items():
-        writes.expire_write(record, now, is_protected=cover(policy, tag).is_covered)
-    rows = {TagName(row.tag): row for row in found}
-    for row in rows.values():
+        is_protected = cover(rows.policy, tag).is_covered
+        writes.expire_write(record, rows.now, is_protected=is_protected)
+    held = {TagName(row.tag): row for row in rows.locks}
+    for row in held.values():
         row.workspace = question.workspace
-    return policy, now, rows
+    return rows.policy, rows.now, held

@@ -7,15 +7,17 @@ from django.http import HttpRequest, HttpResponse
 
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient
+from containers.sql import owner_of
 from containers.tokens.challenge import challenge
 from containers.tokens.clients import PERMISSION_OF, find_access_now
 from containers.tokens.grants import repository_access
 from containers.tokens.key_folder import token_keys
-from containers.tokens.tokens import Caller, InvalidTokenError, read_token
+from containers.tokens.tokens import Caller, CallerKind, InvalidTokenError, read_token
 from immutability.errors import PermissionRevokedError
 from immutability.gate.answers import denial
 from workspaces.access import Permission
 from workspaces.caller_access import Access, read_origin
+from workspaces.rights import NeededRights
 
 
 def authorize(
@@ -61,6 +63,10 @@ class GateCaller(Protocol):
     def admit_delete(self, target: TagName | Digest) -> Access | HttpResponse:
         """Return what they may do, if they may delete this; else the answer to them."""
 
+    @property
+    def rights(self) -> NeededRights | None:
+        """What they must still be allowed where a push is decided; None if that does not change."""
+
     def confirm(self) -> None:
         """Ask whether they may still do this. Raises PermissionRevokedError."""
 
@@ -83,8 +89,20 @@ class AuthorizedCaller:
         """Return what they may do: the token has said it already."""
         return self.access
 
+    @property
+    def rights(self) -> NeededRights:
+        """What the caller must still be allowed where a write is decided."""
+        is_person = self.caller.kind is CallerKind.PERSON
+        return NeededRights(
+            self.needed,
+            self.access.workspace,
+            self.repository.name,
+            owner_of(self.repository),
+            person_id=self.caller.id if is_person else None,
+            token_id=0 if is_person else self.caller.id,
+        )
+
     def confirm(self) -> None:
         """Ask whether the caller still has these permissions. Raises PermissionRevokedError."""
-        access = find_access_now(self.caller, self.repository, self.access.actor.origin)
-        if access is None or not self.needed <= access.permissions:
+        if not self.rights.are_there():
             raise PermissionRevokedError

@@ -84,8 +84,12 @@ class RegistryCaller:
             return error_answer(404, "MANIFEST_UNKNOWN", "manifest unknown")
         return self._find_access() if found.is_success else self._relay(found)
 
+    @property
+    def rights(self) -> None:
+        """None: the registry asks again with every call that is made for them."""
+
     def confirm(self) -> None:
-        """Nothing: the registry asks again with every call that is made for them."""
+        """Nothing, for the same reason."""
 
     def _relay(self, answer: RegistryAnswer) -> HttpResponse:
         if not answer.is_refusal:

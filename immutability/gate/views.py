@@ -130,7 +130,7 @@ def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> Htt
         media_type=media_type,
         is_by_digest=is_by_digest,
         facts=facts,
-        confirm=caller.confirm,
+        rights=caller.rights,
         as_caller=caller.as_caller,
     )
     return _answer(route, push_manifest(push, _registry(), _WAIT_SLOTS, actor=access.actor))

@@ -76,8 +76,13 @@ def check_push(
     """
     for _ in range(_MAX_TRIES):
         plan = _read(check, registry)
+        if plan.is_refused and not plan.has_news and not check.idempotency_key:
+            # That changes nothing: what was read in one statement is enough for it.
+            return _answer(plan, refusal=plan.refuse(actor=actor))
+        known = [plan.question.digest] if plan.manifest is not None else ()
+        hold = hold_plan(plan, plan.looks, known_manifests=known, to_refuse=plan.is_refused)
         try:
-            with hold_plan(plan, plan.looks, to_refuse=plan.is_refused) as read:
+            with hold as read:
                 held = _prefer_told(check, read, registry)
                 if plan.is_refused and not (held.is_refused or held.must_wait):
                     # It may go on now, and what it needs is not held.

@@ -6,7 +6,7 @@ each; then the registry's answers settle them. No transaction is open while the 
 or while a push waits.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,9 +21,9 @@ from containers.registry.client import RegistryAnswer, RegistryClient, RegistryU
 from containers.registry.manifest import ManifestFacts
 from containers.writes import RecordMovedError, Result, Sent, Write
 from immutability.answers import Refusal
-from immutability.errors import TryAgainError
+from immutability.errors import PermissionRevokedError, TryAgainError
 from immutability.look import TakenLook, head_manifest, learn_lists, look_at_tag
-from immutability.patience import NotYet, WaitSlots, always_allowed, wait_for
+from immutability.patience import NotYet, WaitSlots, wait_for
 from immutability.policy.decisions import Step
 from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
 from immutability.reading import read_policy_and_time
@@ -31,6 +31,7 @@ from immutability.refuse import relay_missing_manifest, relay_wait
 from immutability.settle import settle_push
 from workspaces.access import Actor
 from workspaces.models import Workspace
+from workspaces.rights import NeededRights
 
 # What a registry says of a manifest that it will never take, whatever status it says it with.
 _NEVER_TAKEN = {
@@ -46,9 +47,9 @@ class ManifestPush:
     """A manifest on its way in: its bytes as they came, and the tags that it is to have.
 
     With `is_by_digest` the reference is the digest, and any tags are in the query.
-    `facts` is None for a kind of manifest that Taglock cannot read. `confirm` asks, within the
-    hold, whether its actor may still push. It raises PermissionRevokedError. `as_caller` is the
-    registry for the caller's own credentials, where it keeps accounts.
+    `facts` is None for a kind of manifest that Taglock cannot read. `rights` are what its actor
+    must still be allowed where the push is decided; None if that does not change. `as_caller` is
+    the registry for the caller's own credentials, where it keeps accounts.
     """
 
     workspace: Workspace
@@ -59,7 +60,7 @@ class ManifestPush:
     media_type: str
     is_by_digest: bool
     facts: ManifestFacts | None = None
-    confirm: Callable[[], None] = always_allowed
+    rights: NeededRights | None = None
     as_caller: RegistryClient | None = None
 
     @property
@@ -72,6 +73,7 @@ class ManifestPush:
             self.digest,
             children,
             is_placeholder=self.facts is not None and self.facts.is_placeholder,
+            rights=self.rights,
         )
 
     @property
@@ -128,12 +130,19 @@ def _push(
     if to_look := plan.tags_with(Step.LOOK):
         looks |= _look(plan, to_look, registry)
         plan = plan.decide_again(looks)
+    # A refusal changes nothing: what was read in one statement is enough for it.
+    if plan.is_refused and not plan.has_news:
+        return plan.refuse(actor=actor)
     if plan.must_wait and not plan.is_refused:
         return plan.not_yet()
     # 3. Store the manifest under its digest, before any of its tags is claimed.
     stored = _store(push, plan, registry)
     if isinstance(stored, RegistryAnswer | Refusal | NotYet):
         return stored
+    if stored is not None and plan.changes_nothing:
+        unchanged = _answer_unchanged(push, looks, stored, actor)
+        if unchanged is not None:
+            return unchanged
     # 4. Claim, or answer.
     claimed = _claim(push, plan, looks, stored, actor)
     if not isinstance(claimed, _Claimed):
@@ -262,6 +271,18 @@ def store_manifest(
     raise TryAgainError(answer.reason)
 
 
+def _answer_unchanged(
+    push: ManifestPush, looks: Mapping[TagName, TakenLook], stored: _Stored, actor: Actor
+) -> RegistryAnswer | None:
+    """Answer a push of what is there already, by one more read; None where it may not be now."""
+    plan = read_plan(push.question, looks)
+    row = plan.manifest
+    if row is None or not plan.changes_nothing or not stored.still_counts({push.digest: row}):
+        return None
+    plan.record_unchanged(actor=actor)
+    return _unchanged(push, stored)
+
+
 def _claim(
     push: ManifestPush,
     plan: PushPlan,
@@ -280,7 +301,6 @@ def _claim(
     )
     try:
         with hold as held:
-            push.confirm()
             if held.is_refused:
                 held.adopt_present()
                 return held.refuse(actor=actor)
@@ -385,7 +405,8 @@ def _push_by_digest(
     if (not_yet := _find_open_delete(push, known)) is not None:
         return not_yet
     stored = _Stored({digest: row.revision for digest, row in known.items()})
-    push.confirm()
+    if push.rights is not None and not push.rights.are_there():
+        raise PermissionRevokedError
     answer = _put_by_digest(push, registry)
     if answer.is_success:
         needed = push.question.find_needed()

@@ -22,12 +22,14 @@ from immutability.models import LockedTag
 from immutability.patience import NotYet
 from immutability.policy.decisions import PushDecision, Step, Stray, decide_push, ends_lock
 from immutability.policy.protection import LockState, Outcome, Policy, cover
-from immutability.reading import record_facts
+from immutability.reading import record_facts, require_rights
 from immutability.refuse import record_refused_push, relay_refused_push, relay_wait
 from workspaces.access import Actor
+from workspaces.database import Column
 from workspaces.log.append import Event, append_repeatable_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
+from workspaces.rights import NeededRights
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class PushQuestion:
     is_check: bool = False
     # A client is about to delete the tag, by way of this image.
     is_placeholder: bool = False
+    # What the caller must still be allowed where the push is decided.
+    rights: NeededRights | None = None
 
     def find_needed(self) -> list[Digest]:
         """Return the manifest and all that it lists, to any depth, as far as that is known."""
@@ -108,7 +112,8 @@ class PushPlan:
 
     def find_needed(self) -> list[Digest]:
         """Return the manifest and all that it lists, to any depth, as far as that is known."""
-        if self.lists_nothing_known:
+        is_image = self.manifest is not None and self.manifest.lists_nothing
+        if is_image or self.lists_nothing_known:
             return [self.question.digest]
         return self.question.find_needed()
 
@@ -129,6 +134,23 @@ class PushPlan:
     def is_refused(self) -> bool:
         """Whether some tag refuses the push for good: then nothing else is done."""
         return bool(self.tags_with(Step.LOCKED, Step.RESERVED))
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a look has shown of a tag what its record or lock does not say yet."""
+        return any(each.adopt is not None or each.shown for each in self.decisions.values())
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every tag is at this image already, which is there and lists nothing."""
+        row = self.manifest
+        return (
+            len(self.tags_with(Step.UNCHANGED)) == len(self.decisions)
+            and not self.has_news
+            and row is not None
+            and (row.is_there and row.is_read and row.lists_nothing)
+            and writes.open_delete_ends(row, self.now) is None
+        )
 
     @property
     def adopted(self) -> set[Digest]:
@@ -274,14 +296,16 @@ _OUTCOMES = {
 
 
 def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> PushPlan:
-    """Read and decide, to choose the way: nothing is answered by it.
+    """Read in one statement, and decide, to choose the way.
 
-    Raises PatternError or PatternEvaluationError.
+    Answered is only what changes nothing: a refusal, and a push of what is there already.
+
+    Raises PermissionRevokedError, PatternError or PatternEvaluationError.
     """
     names = [tag.name for tag in question.tags]
-    rows = sql.read_push(
-        question.workspace.pk, question.repository.name, names, question.digest.value
-    )
+    place = (question.workspace.pk, question.repository.name)
+    rows = sql.read_push(*place, names, question.digest.value, _column(question.rights))
+    require_rights(question.rights, rows.right)
     policy, now = rows.policy, rows.now
     records = {TagName(record.name): record for record, _ in rows.tags}
     for tag, row in records.items():
@@ -300,6 +324,10 @@ def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> Pus
     )
 
 
+def _column(rights: NeededRights | None) -> Column:
+    return rights.read() if rights is not None else sql.NOTHING
+
+
 @contextmanager
 def hold_plan(
     plan: PushPlan,
@@ -314,7 +342,7 @@ def hold_plan(
     `known_manifests` have a row, and `described` is that of the pushed one if it has none. Only to
     refuse, the other manifests are left alone: the plan may then do nothing else. Raises
     RecordMovedError where another row is made at the same moment or something else is to be
-    adopted, PatternError and PatternEvaluationError.
+    adopted, PermissionRevokedError, PatternError and PatternEvaluationError.
     """
     question, place = plan.question, (plan.question.workspace, plan.question.repository)
     needed = {*plan.adopted, *(() if to_refuse else plan.find_needed())}
@@ -333,11 +361,13 @@ def hold_plan(
         records = writes.lock_records(*place, question.tags, inserted)
         # A record that was inserted in this hold has no lock yet.
         known_ids = [record.id for tag, record in records.items() if tag not in inserted.records]
-        policy, now, rows = sql.read_policy_and_locks(question.workspace.pk, known_ids)
+        rows = sql.read_held(question.workspace.pk, known_ids, _column(question.rights))
+        require_rights(question.rights, rows.right)
+        policy, now = rows.policy, rows.now
         for tag, record in records.items():
             is_protected = cover(policy, tag).is_covered
             writes.expire_write(record, now, same_image=question.digest, is_protected=is_protected)
-        held = {TagName(row.tag): row for row in rows}
+        held = {TagName(row.tag): row for row in rows.locks}
         for row in held.values():
             row.workspace = question.workspace
         yield PushPlan(

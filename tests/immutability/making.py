@@ -133,4 +133,5 @@ def break_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise DatabaseError("disk full")
 
+    monkeypatch.setattr(sql, "insert_event", fail)
     monkeypatch.setattr(sql, "insert_events", fail)

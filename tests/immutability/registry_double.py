@@ -24,7 +24,11 @@ INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 def image(name: str) -> bytes:
     """Return an image's manifest; spaces and the order of keys are not what a library writes."""
-    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(b"{}")}
+    config = {
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": digest_of(b"{}"),
+        "size": 2,
+    }
     document = {"schemaVersion": 2, "config": config, "layers": [], "annotations": {"n": name}}
     return json.dumps(document, indent=3).encode() + b"\n "
 

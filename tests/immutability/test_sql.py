@@ -66,7 +66,8 @@ def test_a_workspace_that_has_saved_nothing_protects_nothing(
     acme: Workspace, globex: Workspace, policy: Policy
 ) -> None:
     assert sql.read_policy(globex.pk)[0] == Policy()
-    assert sql.read_policy_and_locks(globex.pk, [])[0] == Policy()
+    held = sql.read_held(globex.pk, [])
+    assert (held.policy, held.locks, held.right) == (Policy(), [], None)
     read = sql.read_push(globex.pk, "globex/api", ["v1"], AA)
     assert (read.policy, read.tags, read.manifest) == (Policy(), [], None)
     assert not read.is_repository_known
@@ -120,10 +121,10 @@ def test_locks_are_read_with_the_policy(
     one, two = make_lock(acme, "v1"), make_lock(acme, "v2", "reserved")
     make_lock(acme, "v3")
     with transaction.atomic(), django_assert_num_queries(1):
-        found, _, locks = sql.read_policy_and_locks(acme.pk, [one.record_id, two.record_id])
-    assert found == policy
+        held = sql.read_held(acme.pk, [one.record_id, two.record_id])
+    assert held.policy == policy
     expected = [values_of(row) for row in LockedTag.objects.filter(tag__in=["v1", "v2"])]
-    assert sorted(map(values_of, locks), key=lambda each: each["id"]) == expected
+    assert sorted(map(values_of, held.locks), key=lambda each: each["id"]) == expected
     also = sql.find_locks([one.record_id, two.record_id])
     assert sorted(map(values_of, also), key=lambda each: each["id"]) == expected
     assert sql.find_locks([]) == []

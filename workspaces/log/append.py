@@ -3,11 +3,12 @@
 import hashlib
 import json
 import secrets
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from workspaces.access import SYSTEM, Actor
@@ -61,41 +62,51 @@ def append_events(events: list[Event], *, actor: Actor) -> list[LockEvent]:
     """
     if not connection.in_atomic_block:
         raise NotInTransactionError("an event needs the transaction of what it records")
-    for event in events:
-        check_canonical(event.details, "details")
-    salts = [secrets.token_hex(16) for _ in events]
-    rows = [_row(event, actor, salt) for event, salt in zip(events, salts, strict=True)]
+    made = [_make(event, actor) for event in events]
+    rows = [row for row, _ in made]
+    if len(made) == 1:
+        sql.insert_event(*made[0])
+        return rows
     for start in range(0, len(rows), _AT_ONCE):
         sql.insert_events(rows[start : start + _AT_ONCE])
-    if rows and (actor.origin.address or actor.origin.user_agent):
-        origins = [
-            EventOrigin(
-                event_id=row.id,
-                salt=salt,
-                address=actor.origin.address,
-                user_agent=actor.origin.user_agent,
-            )
-            for row, salt in zip(rows, salts, strict=True)
-        ]
-        for start in range(0, len(origins), _AT_ONCE):
-            sql.insert_origins(origins[start : start + _AT_ONCE])
+    origins = []
+    for row, origin in made:
+        if origin is not None:
+            origin.event_id = row.id
+            origins.append(origin)
+    for start in range(0, len(origins), _AT_ONCE):
+        sql.insert_origins(origins[start : start + _AT_ONCE])
     return rows
 
 
 def append_repeatable_event(event: Event, *, actor: Actor) -> str:
     """Record `event` once an hour, count it after that, and return the first one's ref.
 
-    Two events are the same where kind, repository, tag, digest, actor and reason are. Within the
-    caller's transaction. Raises IntegrityError if another transaction recorded the same event
-    at the same moment: roll back and call again.
+    Two events are the same where kind, repository, tag, digest, actor and reason are. What it
+    records is an answer that changes nothing, so it needs no transaction.
     """
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
-    fingerprint = _fingerprint(event, actor)
-    if ref := sql.count_repeat(event.workspace, fingerprint, hour):
+    repeat = EventRepeat(
+        workspace=event.workspace, fingerprint=_fingerprint(event, actor), hour=hour
+    )
+    if ref := sql.count_repeat(repeat):
         return ref
-    row = append_event(event, actor=actor)
-    sql.insert_repeat(event.workspace, fingerprint, hour, row.id)
+    row, origin = _make(event, actor)
+    try:
+        with _whole_or_not():
+            sql.insert_event(row, origin, repeat)
+    except IntegrityError:
+        # Another request has recorded the same event since.
+        if ref := sql.count_repeat(repeat):
+            return ref
+        raise
     return row.ref
+
+
+def _whole_or_not() -> AbstractContextManager[Any]:
+    """Return what undoes an insert that fails: a statement of its own needs nothing for that."""
+    is_one_statement = connection.vendor == "postgresql" and not connection.in_atomic_block
+    return nullcontext() if is_one_statement else transaction.atomic()
 
 
 def close_repeats(before: datetime) -> int:
@@ -116,8 +127,14 @@ def close_repeats(before: datetime) -> int:
     return len(repeats)
 
 
-def _row(event: Event, actor: Actor, salt: str) -> LockEvent:
-    return LockEvent(
+def _make(event: Event, actor: Actor) -> tuple[LockEvent, EventOrigin | None]:
+    """Return the rows of an event and of its origin, if that is known.
+
+    Raises NotCanonicalError.
+    """
+    check_canonical(event.details, "details")
+    salt, origin = secrets.token_hex(16), actor.origin
+    row = LockEvent(
         ref=make_ref(),
         workspace=event.workspace,
         kind=event.kind,
@@ -132,8 +149,11 @@ def _row(event: Event, actor: Actor, salt: str) -> LockEvent:
         settings_version=event.settings_version,
         reason=event.reason,
         details=event.details,
-        origin_hash=hash_origin(salt, actor.origin.address, actor.origin.user_agent),
+        origin_hash=hash_origin(salt, origin.address, origin.user_agent),
     )
+    if not (origin.address or origin.user_agent):
+        return row, None
+    return row, EventOrigin(salt=salt, address=origin.address, user_agent=origin.user_agent)
 
 
 def _fingerprint(event: Event, actor: Actor) -> str:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from workspaces.database import Table, change, fetch, marks, read_time
+from django.db import connection
+
+from workspaces.database import Table, Values, change, fetch, marks, read_time
 from workspaces.log.models import EventOrigin, EventRepeat, LockEvent
 
 _EVENTS = Table(LockEvent)
@@ -28,48 +30,82 @@ _EVENT_FIELDS = (
     "details",
     "origin_hash",
 )
+# The event's id comes first.
 _ORIGIN_FIELDS = ("event_id", "salt", "address", "user_agent")
+_REPEAT_FIELDS = ("event_id", "workspace", "fingerprint", "hour", "count")
+
+
+def insert_event(
+    event: LockEvent, origin: EventOrigin | None, repeat: EventRepeat | None = None
+) -> None:
+    """Insert an event, and what belongs to it; note its id and time.
+
+    One statement on PostgreSQL. Raises IntegrityError if the repeat is counted already.
+    """
+    more: list[tuple[Table[Any], Any, Sequence[str]]] = []
+    if origin is not None:
+        more.append((_ORIGINS, origin, _ORIGIN_FIELDS))
+    if repeat is not None:
+        more.append((_REPEATS, repeat, _REPEAT_FIELDS))
+    if connection.vendor != "postgresql":
+        insert_events([event])
+        for table, row, fields in more:
+            row.event_id = event.id
+            _insert(table, [row], fields)
+        return
+    parts = [f"event AS ({_insert_into(_EVENTS, _EVENT_FIELDS)} {_NOTED})"]
+    values = _EVENTS.values(event, _EVENT_FIELDS)
+    for table, row, fields in more:
+        parts.append(
+            f"{table.name} AS (INSERT INTO {table.name} ({', '.join(fields)}) "
+            f"SELECT id{', %s' * (len(fields) - 1)} FROM event)"
+        )
+        values += table.values(row, fields[1:])
+    rows = fetch(f"WITH {', '.join(parts)} SELECT id, at FROM event", values)
+    _note([event], rows)
 
 
 def insert_events(events: Sequence[LockEvent]) -> None:
     """Insert events in order, and note their ids and times."""
     rows = fetch(
-        f"INSERT INTO {_EVENTS.name} ({', '.join(_EVENT_FIELDS)}) "
-        f"VALUES {marks(len(_EVENT_FIELDS), len(events))} RETURNING id, at",
+        f"{_insert_into(_EVENTS, _EVENT_FIELDS, len(events))} {_NOTED}",
         [value for event in events for value in _EVENTS.values(event, _EVENT_FIELDS)],
     )
+    _note(events, rows)
+
+
+def insert_origins(origins: Sequence[EventOrigin]) -> None:
+    """Insert the origins of events."""
+    _insert(_ORIGINS, origins, _ORIGIN_FIELDS)
+
+
+def _insert(table: Table[Any], rows: Sequence[Any], fields: Sequence[str]) -> None:
+    values = [value for row in rows for value in table.values(row, fields)]
+    change(_insert_into(table, fields, len(rows)), values)
+
+
+def _insert_into(table: Table[Any], fields: Sequence[str], count: int = 1) -> str:
+    return f"INSERT INTO {table.name} ({', '.join(fields)}) VALUES {marks(len(fields), count)}"
+
+
+_NOTED = "RETURNING id, at"
+
+
+def _note(events: Sequence[LockEvent], rows: Sequence[Values]) -> None:
     for event, (event_id, at) in zip(events, rows, strict=True):
         event.id, event.at = event_id, read_time(at)
         event._state.adding = False
 
 
-def insert_origins(origins: Sequence[EventOrigin]) -> None:
-    """Insert the origins of events."""
-    change(
-        f"INSERT INTO {_ORIGINS.name} ({', '.join(_ORIGIN_FIELDS)}) "
-        f"VALUES {marks(len(_ORIGIN_FIELDS), len(origins))}",
-        [value for origin in origins for value in _ORIGINS.values(origin, _ORIGIN_FIELDS)],
-    )
-
-
-def count_repeat(workspace: str, fingerprint: str, hour: datetime) -> str | None:
+def count_repeat(repeat: EventRepeat) -> str | None:
     """Count one more of an event of this hour; return the first one's ref, None for the first."""
     rows = fetch(
         f"UPDATE {_REPEATS.name} SET count = count + 1 "
         "WHERE workspace = %s AND fingerprint = %s AND hour = %s RETURNING "
         f"(SELECT ref FROM {_EVENTS.name} WHERE id = {_REPEATS.name}.event_id)",
-        (workspace, fingerprint, _REPEATS.prepare("hour", hour)),
+        _REPEATS.values(repeat, ("workspace", "fingerprint", "hour")),
     )
     return str(rows[0][0]) if rows else None
-
-
-def insert_repeat(workspace: str, fingerprint: str, hour: datetime, event_id: int) -> None:
-    """Begin to count an event within its hour. Raises IntegrityError if another one has."""
-    change(
-        f"INSERT INTO {_REPEATS.name} (workspace, fingerprint, hour, event_id, count) "
-        f"VALUES {marks(5)}",
-        (workspace, fingerprint, _REPEATS.prepare("hour", hour), event_id, 0),
-    )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from immutability.policy.protection import Protection
+from tests.conftest import is_postgresql
 from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import image, index
@@ -14,6 +15,8 @@ from tests.immutability.registry_double import image, index
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
 ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
+# An event with its counter: in one statement, where the database can do that.
+FIRST_OF_REPEATS = 1 if is_postgresql() else 2
 LIST = named("list", index(ONE, TWO))
 
 
@@ -40,11 +43,12 @@ def test_statements_of_a_push(core: Core) -> None:
         # Read; manifest, record, policy, claim, record; records, locks, record, push, lock, event.
         "first": ("201", 12),
         "manifest is there": ("201", 12),
-        # Read; manifest, record, policy and lock; count, event, counter.
-        "identical": ("201", 7),
-        "identical again": ("201", 5),
-        "refused": ("403 locked", 6),
-        "refused again": ("403 locked", 4),
+        # Read, read again after the registry was asked; count, event.
+        "identical": ("201", 3 + FIRST_OF_REPEATS),
+        "identical again": ("201", 3),
+        # Read; count, event.
+        "refused": ("403 locked", 2 + FIRST_OF_REPEATS),
+        "refused again": ("403 locked", 2),
         # Records, pushes, locks and events are written one by one.
         "two tags": ("201", 18),
     }
@@ -80,8 +84,8 @@ def test_statements_of_a_check(core: Core) -> None:
         "refused again": count(lambda: checks.push("v1", image=TWO)),
     }
     assert counts == {
-        "locked now": ("locked_now", 8),
-        "unchanged": ("unchanged", 10),
-        "refused": ("locked", 6),
-        "refused again": ("locked", 4),
+        "locked now": ("locked_now", 7),
+        "unchanged": ("unchanged", 7 + FIRST_OF_REPEATS),
+        "refused": ("locked", 2 + FIRST_OF_REPEATS),
+        "refused again": ("locked", 2),
     }

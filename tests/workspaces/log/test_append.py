@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from tests.conftest import AA, BB
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
+from workspaces.log import sql
 from workspaces.log.append import (
     Event,
     NotInTransactionError,
@@ -68,10 +70,48 @@ def test_an_event_outside_a_transaction_is_refused() -> None:
         append_event(REFUSED, actor=DANA)
     with pytest.raises(NotInTransactionError):
         append_events([REFUSED, REFUSED], actor=DANA)
-    with pytest.raises(NotInTransactionError):
-        append_repeatable_event(REFUSED, actor=DANA)
     assert not LockEvent.objects.exists()
-    assert not EventRepeat.objects.exists()
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+def test_what_repeats_needs_no_transaction() -> None:
+    """It records an answer that changes nothing."""
+    first = append_repeatable_event(REFUSED, actor=FROM_AFAR)
+    assert append_repeatable_event(REFUSED, actor=FROM_AFAR) == first
+    assert (LockEvent.objects.count(), EventOrigin.objects.count()) == (1, 1)
+    assert EventRepeat.objects.get().count == 1
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+def test_what_repeats_is_recorded_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workspaces.log.append._fingerprint", lambda *_: None)
+    with pytest.raises(IntegrityError):
+        append_repeatable_event(REFUSED, actor=FROM_AFAR)
+    assert not LockEvent.objects.exists()
+    assert not EventOrigin.objects.exists()
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("is_within", [True, False])
+@pytest.mark.django_db(transaction=True)
+def test_what_another_request_has_recorded_first_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+    is_within: bool,  # noqa: FBT001
+) -> None:
+    first = append_repeatable_event(REFUSED, actor=DANA)
+    count, seen = sql.count_repeat, list[str]()
+
+    def find_nothing_at_first(repeat: EventRepeat) -> str | None:
+        seen.append(repeat.fingerprint)
+        return count(repeat) if len(seen) > 1 else None
+
+    monkeypatch.setattr(sql, "count_repeat", find_nothing_at_first)
+    with transaction.atomic() if is_within else nullcontext():
+        assert append_repeatable_event(REFUSED, actor=DANA) == first
+    assert LockEvent.objects.count() == 1
+    assert EventRepeat.objects.get().count == 1
 
 
 @pytest.mark.both_databases

@@ -1,5 +1,6 @@
 """The statements that write events give what the ORM reads, on both databases."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -59,14 +60,32 @@ def test_origins_are_inserted() -> None:
     )
 
 
+def make_repeat(hour: datetime) -> EventRepeat:
+    return EventRepeat(workspace="acme", fingerprint="f" * 64, hour=hour)
+
+
 def test_an_event_is_counted_within_its_hour() -> None:
     event, hour = make_event(0), timezone.now().replace(minute=0, second=0, microsecond=0)
-    assert sql.count_repeat("acme", "f" * 64, hour) is None
-    sql.insert_events([event])
-    sql.insert_repeat("acme", "f" * 64, hour, event.pk)
+    assert sql.count_repeat(make_repeat(hour)) is None
+    sql.insert_event(event, None, make_repeat(hour))
     for _ in range(2):
-        assert sql.count_repeat("acme", "f" * 64, hour) == event.ref
+        assert sql.count_repeat(make_repeat(hour)) == event.ref
     repeat = EventRepeat.objects.get()
     assert (repeat.event_id, repeat.hour, repeat.count) == (event.pk, hour, 2)
     with pytest.raises(IntegrityError), transaction.atomic():
-        sql.insert_repeat("acme", "f" * 64, hour, event.pk)
+        sql.insert_event(make_event(1), None, make_repeat(hour))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_event_is_inserted_with_what_belongs_to_it(number: int) -> None:
+    event, hour = make_event(number), timezone.now()
+    origin = EventOrigin(salt="s", address="127.0.0.1", user_agent="crane")
+    sql.insert_event(event, origin, make_repeat(hour))
+    assert values_of(event) == values_of(LockEvent.objects.get())
+    origin, repeat = EventOrigin.objects.get(), EventRepeat.objects.get()
+    assert (origin.event, origin.salt, origin.address, origin.user_agent) == (
+        *(event, "s", "127.0.0.1", "crane"),
+    )
+    assert (repeat.event, repeat.workspace, repeat.fingerprint, repeat.hour, repeat.count) == (
+        *(event, "acme", "f" * 64, hour, 0),
+    )
