@@ -267,10 +267,27 @@ def lock_tags_of_write(write_id: UUID) -> tuple[list[TagRecord], datetime | None
 
 def update_tag(record: TagRecord) -> None:
     """Write what has changed of a held record."""
-    change(
-        f"UPDATE {TAGS.name} SET {_assign(_TAG_CHANGES)} WHERE id = %s",
-        [*TAGS.values(record, _TAG_CHANGES), record.id],
+    change(_UPDATE_TAG, [*TAGS.values(record, _TAG_CHANGES), record.id])
+
+
+def update_pushed_tag(record: TagRecord, actor: str, actor_kind: str) -> None:
+    """Write what has changed of a held record, and the push that it shows, which has landed.
+
+    One statement on PostgreSQL.
+    """
+    pushed = (record.workspace_id, record.repository, record.name, record.digest, actor, actor_kind)
+    insert = (
+        f"INSERT INTO {_PUSHES.name} (workspace_id, repository, tag, digest, actor, actor_kind) "
+        f"VALUES {marks(len(pushed))}"
     )
+    if connection.vendor == "postgresql":
+        change(
+            f"WITH pushed AS ({insert}) {_UPDATE_TAG}",
+            [*pushed, *TAGS.values(record, _TAG_CHANGES), record.id],
+        )
+    else:
+        change(insert, pushed)
+        update_tag(record)
 
 
 def update_manifest(row: Manifest) -> None:
@@ -292,16 +309,8 @@ def note_there(workspace_id: int, repository: str, digest: str, write_id: UUID) 
     )
 
 
-def insert_push(
-    workspace_id: int, repository: str, tag: str, digest: str, actor: str, actor_kind: str
-) -> None:
-    """Insert a push that has landed."""
-    change(
-        f"INSERT INTO {_PUSHES.name} (workspace_id, repository, tag, digest, actor, actor_kind) "
-        f"VALUES {marks(6)}",
-        (workspace_id, repository, tag, digest, actor, actor_kind),
-    )
-
-
 def _assign(names: Collection[str]) -> str:
     return ", ".join(f"{name} = %s" for name in names)
+
+
+_UPDATE_TAG = f"UPDATE {TAGS.name} SET {_assign(_TAG_CHANGES)} WHERE id = %s"

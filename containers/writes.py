@@ -22,6 +22,7 @@ from containers.registry.client import (
     RegistryAnswer,
     RegistryUnavailableError,
 )
+from workspaces.access import Actor
 from workspaces.models import Workspace
 
 # Longer than a sender can work on a write. After it, anyone may send it again.
@@ -223,11 +224,17 @@ def begin_write(
         save_record(record, now)
 
 
-def save_record(record: TagRecord, now: datetime) -> None:
-    """Write a held record that has changed: its revision says so to everyone who has looked."""
+def save_record(record: TagRecord, now: datetime, pusher: Actor | None = None) -> None:
+    """Write a held record that has changed: its revision says so to everyone who has looked.
+
+    With `pusher` what has changed it is their push, which has landed.
+    """
     record.revision += 1
     record.changed_at = now
-    sql.update_tag(record)
+    if pusher is None:
+        sql.update_tag(record)
+    else:
+        sql.update_pushed_tag(record, pusher.name, pusher.kind)
 
 
 def begin_delete(write: Write, manifest: Manifest, now: datetime) -> None:
@@ -278,11 +285,18 @@ def lock_records_of(write: Write) -> tuple[list[TagRecord], datetime | None]:
     return sql.lock_tags_of_write(write.id)
 
 
-def end_write(record: TagRecord, sent: Sent, now: datetime, *, shown: Digest | None = None) -> None:
+def end_write(
+    record: TagRecord,
+    sent: Sent,
+    now: datetime,
+    *,
+    shown: Digest | None = None,
+    pusher: Actor | None = None,
+) -> None:
     """Settle the write in flight of a held record. The caller decides what it means for the lock.
 
-    `shown` is what the tag points at if the write landed. A write without an answer becomes a
-    stray; the caller sent it before `now`.
+    `shown` is what the tag points at if the write landed; it is recorded as a push of `pusher`, if
+    there is one. A write without an answer becomes a stray; the caller sent it before `now`.
     """
     if sent.result is Result.LANDED:
         record.digest = shown.value if shown else ""
@@ -292,7 +306,7 @@ def end_write(record: TagRecord, sent: Sent, now: datetime, *, shown: Digest | N
     elif sent.result is Result.NO_ANSWER:
         add_stray(record, record.write_digest if _is_push(record) else "", now + STRAY_LIFE)
     _clear_write(record)
-    save_record(record, now)
+    save_record(record, now, pusher if sent.result is Result.LANDED else None)
 
 
 def add_stray(record: TagRecord, digest: str, until: datetime) -> None:

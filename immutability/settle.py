@@ -9,7 +9,6 @@ from containers import writes
 from containers.models import ManifestReference
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
-from containers.sql import insert_push
 from containers.writes import Result, Sent, Write
 from immutability import drift, locks
 from immutability.models import LockedTag
@@ -50,16 +49,14 @@ def settle_push(
     rows = {row.record_id: row for row in find_locks([record.id for record in records])}
     for record in records:
         row, sent, before = rows.get(record.id), results[TagName(record.name)], record.digest
-        writes.end_write(record, sent, now, shown=digest)
+        pusher = None if is_repair else _find_pusher(row, digest, actor)
+        writes.end_write(record, sent, now, shown=digest, pusher=pusher)
         is_its_own = row is not None and row.digest == digest.value
         if row is not None:
             row.workspace = workspace
-        if sent.result is Result.LANDED:
-            if not is_repair:
-                _record_push(record, row, digest.value, actor)
-            if row and is_its_own:
-                _settle_landed(record, row, now, actor, has_changed=before != digest.value)
-        elif sent.result is not Result.NO_ANSWER and row and is_its_own:
+        if sent.result is Result.LANDED and row and is_its_own:
+            _settle_landed(record, row, now, actor, has_changed=before != digest.value)
+        elif sent.result in (Result.REFUSED, Result.NOT_SENT) and row and is_its_own:
             is_refused = sent.result is Result.REFUSED
             locks.come_to_nothing(row, record, now, is_refused=is_refused)
     return len(records) == len(results)
@@ -75,12 +72,11 @@ def _settle_landed(
         drift.end(record, row, actor=actor)
 
 
-def _record_push(record: TagRecord, row: LockedTag | None, digest: str, actor: Actor) -> None:
-    """Record that a push landed, and who began it: the reconciler finishes what others began."""
-    name, kind = actor.name, actor.kind
-    if row is not None and row.digest == digest and row.state == LockState.CLAIMED:
-        name, kind = row.pushed_by, ActorKind(row.pushed_by_kind)
-    insert_push(record.workspace_id, record.repository, record.name, digest, name, kind)
+def _find_pusher(row: LockedTag | None, digest: Digest, actor: Actor) -> Actor:
+    """Return who began a push: the reconciler finishes what others began."""
+    if row is not None and row.digest == digest.value and row.state == LockState.CLAIMED:
+        return Actor(row.pushed_by, ActorKind(row.pushed_by_kind))
+    return actor
 
 
 @transaction.atomic

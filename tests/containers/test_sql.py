@@ -153,9 +153,13 @@ def test_a_manifest_is_there_once_its_write_has_landed_if_no_delete_is_open(
 
 
 def test_pushes_and_repositories_are_inserted(acme: Workspace) -> None:
+    [record] = sql.insert_tags(acme.pk, "acme/api", ["v1"])
+    record.digest, record.revision = AA, 7
     for _ in range(2):
         sql.insert_repository(acme.pk, RepositoryName("acme/api"))
-        sql.insert_push(acme.pk, "acme/api", "v1", AA, "dana", "person")
+        sql.update_pushed_tag(record, "dana", "person")
+    assert values_of(record) == values_of(TagRecord.objects.get())
+    assert Push.objects.count() == 2
     assert list(Repository.objects.values_list("workspace", "name", "is_public")) == [
         (acme.pk, "acme/api", False)
     ]

@@ -117,7 +117,7 @@ def test_other_tags_repositories_and_workspaces_tell_nothing(
     yesterday = timezone.now() - timedelta(days=1)
     for place in ({"tag": "v2"}, {"repository": "acme/web"}, {"workspace": "globex"}):
         write_at(yesterday, digest=AA, **place)
-    land(globex)
+    land(globex, repository="globex/api")
     land(acme, tag="v2")
     assert now(acme) == ("unknown", "")
     assert find_history(acme, REPOSITORY, V1).entries == []
