@@ -55,6 +55,7 @@ def check_registry() -> list[Finding] | None:
     registry = find_registry()
     if registry is None:
         return None
+    release_database()
     trusts_tokens = _trusts_tokens()
     return Checkup(
         settings.REGISTRY_URL,

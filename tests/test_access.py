@@ -58,12 +58,14 @@ LIMITED = {
     "registry elsewhere": (Scope.REGISTRY, ["web"]),
 }
 TOKENS = [*OF_SCOPES, *LIMITED]
-CALLERS = ["anonymous", "alice", "bob", "olga", "mallory", *TOKENS, "token of globex"]
+# Sam is a site administrator, and in no workspace: to each of them a stranger.
+CALLERS = ["anonymous", "alice", "bob", "olga", "mallory", "sam", *TOKENS, "token of globex"]
 API = "api/v1/"
 GATE = "v2/<anything:path>"
 IN_WORKSPACE = API + "workspaces/<str:slug>/"
 
 ALICE, BOB, OLGA = "alice", "bob", "olga"
+STRANGERS = ("mallory", "sam", "token of globex")
 PULL, PUSH, PUSH_ONLY, REGISTRY, AUDIT, ADMIN = OF_SCOPES
 
 
@@ -75,14 +77,19 @@ def public(status: int = 200) -> Expected:
 def api(*callers: str, status: int = 200) -> Expected:
     """Of the people and tokens of acme, these may; others are told so, strangers are not."""
     expected = dict.fromkeys(CALLERS, 403) | dict.fromkeys(callers, status)
-    return expected | {"anonymous": 401, "mallory": 404, "token of globex": 404}
+    return expected | {"anonymous": 401} | dict.fromkeys(STRANGERS, 404)
 
 
 def page(*callers: str, status: int = 200) -> Expected:
     """Of the people of acme, these may. An access token signs nobody in to a page."""
     sign_in = dict.fromkeys(["anonymous", *TOKENS, "token of globex"], 302)
     people = dict.fromkeys((ALICE, BOB, OLGA), 403) | dict.fromkeys(callers, status)
-    return sign_in | people | {"mallory": 404}
+    return sign_in | people | {"mallory": 404, "sam": 404}
+
+
+def site_admins_page(status: int = 200) -> Expected:
+    """Site administrators may, and no one else."""
+    return page() | {"mallory": 403, "sam": status}
 
 
 EVERY_PERSON = (ALICE, BOB, OLGA)
@@ -95,7 +102,7 @@ CHECK = api(REGISTRY, "registry here")
 CLAIM = CHECK | {"registry elsewhere": 404}
 PERSONS_PAGE = page(*EVERY_PERSON)
 AT_THE_GATE = public(403) | {"anonymous": 401}
-SIGNED_IN = dict.fromkeys((*EVERY_PERSON, "mallory"), 302)
+SIGNED_IN = dict.fromkeys((*EVERY_PERSON, "mallory", "sam"), 302)
 
 # Address, then method, then what each caller is answered. What is not here is not allowed: 405.
 MATRIX: dict[str, dict[str, Expected]] = {
@@ -145,7 +152,13 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{IN_WORKSPACE}lock-log/export": {"GET": VIEW_ALL_EVENTS},
     f"{IN_WORKSPACE}lock-log/<str:ref>": {"GET": VIEW_EVENTS},
     # Whoever is in one workspace alone is led straight to it.
-    "": {"GET": public(302)},
+    "": {"GET": public(302) | {"sam": 200}},
+    "admin/registry/": {"GET": site_admins_page(), "POST": site_admins_page()},
+    "admin/prefixes/": {"GET": site_admins_page(), "POST": site_admins_page(302)},
+    "admin/prefixes/<int:prefix_id>/remove/": {
+        "GET": site_admins_page(),
+        "POST": site_admins_page(302),
+    },
     # Whoever is signed in is led on before anything else is looked at.
     "accounts/login/": {
         "GET": public() | SIGNED_IN,
@@ -155,17 +168,17 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "DELETE": public(405) | SIGNED_IN,
     },
     "accounts/logout/": {"POST": public(302)},
-    "accounts/": {"GET": page(*EVERY_PERSON) | {"mallory": 200}, "POST": public(302)},
+    "accounts/": {"GET": page(*EVERY_PERSON) | {"mallory": 200, "sam": 200}, "POST": public(302)},
     # Without mail there is nothing to send.
     "accounts/forgot/": {"GET": public(), "POST": public()},
     # The token moves from the address into the session.
     "accounts/password/<str:uidb64>/<str:token>/": {"GET": public(302), "POST": public(302)},
     # Nobody of these opened one before signing in.
     "invitations/continue/": {"GET": public(404), "POST": public(404)},
-    # Who is in the workspace already leaves it to others.
+    # Who is in the workspace already leaves it to others, and Sam is not the one who agreed.
     "invitations/<str:secret>/": {
         "GET": public(),
-        "POST": public(302) | dict.fromkeys(EVERY_PERSON, 409),
+        "POST": public(302) | dict.fromkeys((*EVERY_PERSON, "sam"), 409),
     },
     "<str:slug>/": {"GET": PERSONS_PAGE},
     "<str:slug>/settings/": {"GET": PERSONS_PAGE},
@@ -256,6 +269,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("PUT", f"{IN_WORKSPACE}repositories/<path:repository>"): {"is_public": True},
     ("POST", "<str:slug>/repositories/<path:repository>/-/visibility/"): {"visibility": "public"},
+    ("POST", "admin/prefixes/"): {"name_prefix": "library", "workspace": "acme"},
     ("POST", "accounts/"): {"current_password": "demo", **NEW_PASSWORD},
     ("POST", "invitations/<str:secret>/"): {
         "join_as": "mallory",
@@ -315,6 +329,7 @@ class Things:
     token_id: int
     membership_id: int
     invitation_id: int
+    prefix_id: int
     secret: str
     uidb64: str
     token: str
@@ -367,6 +382,7 @@ def make_things(workspace: Workspace) -> Things:
         token_id=token_id,
         membership_id=person.id,
         invitation_id=workspace.invitations.get().id,
+        prefix_id=workspace.prefixes.create(prefix=f"{workspace.slug}s").id,
         secret=secret,
         uidb64=urlsafe_base64_encode(str(person.user_id).encode()),
         token=LINK_TOKENS.make_token(person.user),
@@ -467,6 +483,7 @@ def kept_site(kept_rows: None) -> Site:
         make_member(acme, BOB, Role.MEMBER),
         make_member(acme, OLGA, Role.AUDITOR),
         make_member(globex, "mallory", Role.ADMIN),
+        User.objects.create_user("sam", password="demo", is_superuser=True),
     ]
     for workspace in (acme, globex):
         protect_workspace(workspace, Protection.ALL)
@@ -541,6 +558,7 @@ def test_each_caller_is_answered_as_the_matrix_says(site: Site, address: str) ->
         (BOB, {"pull", "push", "delete"}),
         (OLGA, {"pull"}),
         ("mallory", set()),
+        ("sam", set()),
         (PULL, {"pull"}),
         (PUSH, {"pull", "push", "delete"}),
         (PUSH_ONLY, {"pull", "push"}),

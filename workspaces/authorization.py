@@ -10,9 +10,10 @@ from django.db.models.functions import Now
 
 from workspaces.access import Actor, ActorKind, Scope
 from workspaces.caller_access import is_admin_name
-from workspaces.models import AccessToken, Workspace
+from workspaces.models import AccessToken, User, Workspace
 
 NO_ADMIN = "You are no longer an admin of this workspace."
+NO_SITE_ADMIN = "Only site administrators can do this. An operator makes one: add_site_admin."
 NO_ADMIN_TOKEN = "The access token that asks for this is not valid."  # noqa: S105  (a sentence)
 
 
@@ -34,6 +35,18 @@ def require_admin(workspace: Workspace, actor: Actor) -> None:
                 raise PermissionDenied(NO_ADMIN_TOKEN)
         case ActorKind.REGISTRY:
             raise PermissionDenied("A registry asks about tags, and manages nothing.")
+
+
+def require_site_admin(actor: Actor) -> None:
+    """Raise PermissionDenied if `actor` may not manage the site at this moment.
+
+    That may an active person whom an operator has made a site administrator, and Taglock itself.
+    """
+    is_site_admin = actor.kind is ActorKind.PERSON and (
+        User.objects.filter(username=actor.name, is_active=True, is_superuser=True).exists()
+    )
+    if not is_site_admin and actor.kind is not ActorKind.SYSTEM:
+        raise PermissionDenied(NO_SITE_ADMIN)
 
 
 def valid_tokens() -> QuerySet[AccessToken]:

@@ -6,7 +6,7 @@ Nothing is written: what deletes would do is asked of a manifest and a tag that 
 import secrets
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -41,6 +41,10 @@ class Outcome(StrEnum):
     WARNING = "warning"
     FAILED = "failed"
 
+    @property
+    def label(self) -> str:
+        return {"ok": "OK", "warning": "Warning", "failed": "Failed"}[self.value]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,6 +54,16 @@ class Finding:
     what: str
     advice: str = ""
     step: str = ""
+
+
+def summarize(findings: Sequence[Finding]) -> str:
+    """Return in a sentence what the findings of a checkup mean."""
+    outcomes = [finding.outcome for finding in findings]
+    if Outcome.FAILED in outcomes:
+        return "The registry can't be used like this."
+    if Outcome.WARNING in outcomes:
+        return "The registry can be used. Read the warnings."
+    return "Everything is as it should be."
 
 
 @dataclass
@@ -102,7 +116,7 @@ class Checkup:
             return _failed(f"The name {host} has no address.", "Correct the host of REGISTRY_URL.")
         except OSError as error:
             return _failed(
-                f"No connection to {host}:{port}: {error}.",
+                f"No connection to {host}:{port}: {error.strerror or error}.",
                 "Start the registry, correct host and port of REGISTRY_URL, or let this machine "
                 "through its firewall.",
             )

@@ -8,6 +8,7 @@ from containers.owners import find_owner
 from containers.prefixes import add_prefix, remove_prefix
 from immutability.reconcile.jobs import ask_for_inventory
 from workspaces.access import Actor
+from workspaces.authorization import require_site_admin
 from workspaces.models import Workspace
 
 
@@ -16,8 +17,10 @@ def map_repositories(workspace: Workspace, prefix: str, *, actor: Actor) -> bool
     """Give new repositories under a prefix to a workspace; return whether that changed anything.
 
     What the registry has there already is read in the background. Raises ValidationError if it is
-    not a prefix, or if it is, or what is under it, another's.
+    not a prefix, or if it is, or what is under it, another's; and PermissionDenied if the actor is
+    no site administrator.
     """
+    require_site_admin(actor)
     has_changed = add_prefix(workspace, prefix, actor=actor)
     if has_changed:
         _read_again(workspace)
@@ -28,8 +31,10 @@ def map_repositories(workspace: Workspace, prefix: str, *, actor: Actor) -> bool
 def unmap_repositories(prefix: str, *, actor: Actor) -> Workspace | None:
     """Take a prefix from its workspace, which is returned; None if there is no such prefix.
 
-    The repositories under it that are known stay in the workspace.
+    The repositories under it that are known stay in the workspace. Raises PermissionDenied if the
+    actor is no site administrator.
     """
+    require_site_admin(actor)
     workspace = remove_prefix(prefix, actor=actor)
     if workspace is not None:
         heir = find_owner(RepositoryName(prefix))

@@ -8,6 +8,7 @@ from immutability.pages.lock_questions import delete_page, delete_unlocked_page,
 from immutability.pages.locked_tags import locked_tags
 from immutability.pages.moved import moved
 from immutability.pages.overview import overview
+from immutability.pages.prefixes import prefixes_page, remove_prefix_page
 from immutability.pages.preview import preview_list, preview_page
 from immutability.pages.repository import repository_page
 from immutability.pages.tag import tag_page
@@ -15,6 +16,8 @@ from immutability.pages.tester import try_patterns
 from immutability.pages.workspace_settings import packages_settings, workspace_settings
 
 urlpatterns = [
+    path("admin/prefixes/", prefixes_page, name="site-prefixes"),
+    path("admin/prefixes/<int:prefix_id>/remove/", remove_prefix_page, name="remove-prefix"),
     path("<str:slug>/", overview, name="overview"),
     path("<str:slug>/settings/", workspace_settings, name="workspace-settings"),
     path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),

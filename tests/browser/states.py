@@ -20,7 +20,7 @@ from packages_site.guides import GUIDES
 
 Do = Callable[[Page], object]
 
-ALICE, BOB, OLGA, NINA, STRANGER = "alice", "bob", "olga", "nina", ""
+ALICE, BOB, OLGA, NINA, SAM, STRANGER = "alice", "bob", "olga", "nina", "sam", ""
 SETTINGS = "settings/packages/containers/"
 PATIENCE_MS = 10_000
 
@@ -393,6 +393,20 @@ STATES = (
     State("workspace-settings", "/acme/settings/"),
     State("workspace-settings-member", "/acme/settings/", BOB),
     State("packages-settings", "/acme/settings/packages/"),
+    # The site.
+    State("site-registry-missing", "/admin/registry/", SAM),
+    State("site-registry", "/admin/registry/", SAM, settings=_REGISTRY),
+    State(
+        "site-registry-checked",
+        "/admin/registry/",
+        SAM,
+        press("Check the connection"),
+        settings=_REGISTRY,
+    ),
+    State("site-prefixes", "/admin/prefixes/", SAM),
+    State("site-prefixes-error", "/admin/prefixes/", SAM, press("Add"), 422),
+    State("site-remove-prefix", "/admin/prefixes/{prefix}/remove/", SAM),
+    State("site-not-allowed", "/admin/prefixes/", BOB, status=403),
     # Everything else.
     State("guides", "/docs/", STRANGER),
     *(State(f"guide-{name}", f"/docs/{name}/", STRANGER) for name in GUIDES),

@@ -8,10 +8,10 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from containers.models import Manifest, Repository
+from containers.models import Manifest, Repository, RepositoryPrefix
 from containers.models import Tag as TagRecord
 from containers.names import MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest, RepositoryName, TagName
-from containers.prefixes import create_workspace
+from containers.prefixes import add_prefix, create_workspace
 from immutability.actions.save_settings import save_container_settings
 from immutability.models import LockedTag
 from immutability.policy.drafts import Draft
@@ -89,18 +89,21 @@ def make_world() -> dict[str, object]:
 
     Acme has something of everything, Crowd as much as fits, and Fresh nothing. Orchard is in daily
     use, with seven rules. No setting covers the locks of Paused, and Vault has exceptions.
-    Alice is admin of all, and Nina is in none.
+    Alice is admin of all, and Nina is in none. Sam is a site administrator.
     """
     acme = create_workspace("acme", "Acme", actor=SYSTEM)
     alice = make_member(acme, "alice", Role.ADMIN)
     bob = make_member(acme, "bob", Role.MEMBER)
     make_member(acme, "olga", Role.AUDITOR)
     User.objects.create_user("nina", "nina@example.org")
+    User.objects.create_user("sam", is_superuser=True)
     carol = User.objects.create_user("carol")
     _fill_acme(acme)
     crowd = create_workspace("crowd", _stretch("Crowd", MAX_NAME_LENGTH), actor=SYSTEM)
     add_member(crowd, alice, Role.ADMIN, actor=SYSTEM)
     _fill_crowd(crowd)
+    for prefix in ("library", "team/sub", "x" * MAX_REPOSITORY_LENGTH):
+        add_prefix(crowd, prefix, actor=SYSTEM)
     for slug, name in (
         ("fresh", "Fresh"),
         ("orchard", "Orchard"),
@@ -141,6 +144,7 @@ def _name_what_there_is(acme: Workspace, alice: User) -> dict[str, object]:
         "invitation": for_dana,
         "password_link": path_of_link,
         "token": AccessToken.objects.filter(workspace=acme).latest("id").id,
+        "prefix": RepositoryPrefix.objects.get(prefix="library").id,
         "long_repository": _long_repository(0),
         "long_tag": _long_tag(0),
         "today": f"{timezone.now():%Y-%m-%d}",

@@ -1,4 +1,4 @@
-"""The entrance to every page of a workspace: sign-in, membership, permission, method."""
+"""The entrance to every page of a workspace or the site: sign-in, permission, method."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -7,13 +7,15 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
-from workspaces.access import Permission
-from workspaces.caller_access import Access, find_access
+from workspaces.access import Actor, ActorKind, Permission
+from workspaces.authorization import NO_SITE_ADMIN
+from workspaces.caller_access import Access, find_access, read_origin
 
 P = ParamSpec("P")
 
@@ -37,6 +39,33 @@ def _sign_in_whole_page(view: Callable[..., HttpResponseBase]) -> Callable[..., 
         return view(request, *args, **kwargs)
 
     return page
+
+
+SitePageView = Callable[Concatenate[HtmxRequest, Actor, P], HttpResponseBase]
+
+
+def site_page(
+    *methods: str,
+) -> Callable[[SitePageView[P]], Callable[..., HttpResponseBase]]:
+    """Make a view a page for site administrators. The view gets who is acting.
+
+    `methods` are GET and HEAD unless given. Anyone else who has signed in is answered 403.
+    """
+
+    def decorate(view: SitePageView[P]) -> Callable[..., HttpResponseBase]:
+        @require_http_methods(methods or ("GET", "HEAD"))
+        @_sign_in_whole_page
+        @login_required
+        @wraps(view)
+        def page(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not getattr(request.user, "is_superuser", False):
+                raise PermissionDenied(NO_SITE_ADMIN)
+            actor = Actor(request.user.get_username(), ActorKind.PERSON, read_origin(request))
+            return view(request, actor, *args, **kwargs)
+
+        return page
+
+    return decorate
 
 
 PageView = Callable[Concatenate[HtmxRequest, Access, P], HttpResponseBase]

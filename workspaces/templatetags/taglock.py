@@ -187,6 +187,9 @@ _STATES = {
     "refused": ("danger", "ban"),
     "expired": ("danger", "clock"),
     "public": ("warning", ""),
+    "ok": ("ok", "check"),
+    "warning": ("warning", "triangle-alert"),
+    "failed": ("danger", "ban"),
 }
 
 

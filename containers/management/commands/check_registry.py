@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from containers.connection import check_registry
-from containers.registry.checkup import Outcome
+from containers.registry.checkup import Outcome, summarize
 
 
 class Command(BaseCommand):
@@ -21,4 +21,5 @@ class Command(BaseCommand):
             if finding.advice:
                 self.stdout.write(f"        {finding.advice}")
         if findings[-1].outcome is Outcome.FAILED:
-            raise CommandError("The registry cannot be used so.")
+            raise CommandError(summarize(findings))
+        self.stdout.write(summarize(findings))
