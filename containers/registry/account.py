@@ -39,6 +39,10 @@ _MAX_TOKEN_SECONDS = 24 * 60 * 60
 _SPARE_SECONDS = 30
 
 
+class _UnknownScopeError(RegistryUnavailableError):
+    """The token service cannot read what it is asked for."""
+
+
 class _RefusedError(Exception):
     """The token service does not accept user name and password."""
 
@@ -104,8 +108,7 @@ class RegistryAccount:
         with self._lock:
             token = self._tokens.get(access)
         if token is None or token.used_until <= time.monotonic():
-            scope = token.scope if token else to_scope(*access)
-            token = self._fetch_token(challenge, access, scope)
+            token = self._fetch_known(challenge, access, token)
         return f"Bearer {token.text}"
 
     def renew(self, access: ResourceAccess, answer: RegistryAnswer, sent: str) -> str:
@@ -125,6 +128,21 @@ class RegistryAccount:
             return self._basic(another) if another else ""
         scope = challenge.get("scope") or to_scope(access)
         return f"Bearer {self._fetch_token(challenge, (access,), scope).text}"
+
+    def _fetch_known(
+        self, challenge: Challenge, access: tuple[ResourceAccess, ...], former: _Token | None
+    ) -> _Token:
+        """Fetch a token for what the registry named before, or else for what it is likely to want.
+
+        A token service that knows no such scope gives one for nothing. The registry then names with
+        its 401 what it wants.
+        """
+        try:
+            return self._fetch_token(
+                challenge, access, former.scope if former else to_scope(*access)
+            )
+        except _UnknownScopeError:
+            return self._fetch_token(challenge, access, "")
 
     def _ask_for_challenge(self) -> Challenge:
         """Ask without an account; a registry that lets everyone in is told who is calling anyway.
@@ -146,8 +164,9 @@ class RegistryAccount:
         self, challenge: Challenge, access: tuple[ResourceAccess, ...], scope: str
     ) -> _Token:
         realm = parse_realm(challenge.get("realm"), self._address)
-        asked = {"service": challenge.get("service"), "scope": scope, "account": self._username}
-        query = urlencode({name: value for name, value in asked.items() if value})
+        asked = [("service", challenge.get("service")), ("account", self._username)]
+        asked += [("scope", each) for each in scope.split(" ")]
+        query = urlencode([(name, value) for name, value in asked if value])
         target = f"{realm.path or '/'}?{'&'.join(filter(None, (realm.query, query)))}"
         pool = self._service(realm)
         password = self._password.get()
@@ -162,6 +181,8 @@ class RegistryAccount:
                     was_sent=False,
                 ) from None
             answer = self._ask_service(pool, target, another)
+        if answer.status == 400 and scope:
+            raise _UnknownScopeError(_describe_refusal(answer), was_sent=False)
         text, seconds = _read_token(answer)
         token = _Token(text, asked_at + seconds, scope)
         with self._lock:
@@ -238,10 +259,7 @@ def _read_token(answer: RegistryAnswer) -> tuple[str, float]:
     Raises RegistryUnavailableError.
     """
     if not answer.is_success:
-        raise RegistryUnavailableError(
-            f"no token: {answer.reason.replace('the registry', 'its token service', 1)}",
-            was_sent=False,
-        )
+        raise RegistryUnavailableError(_describe_refusal(answer), was_sent=False)
     try:
         found = parse_json(answer.body)
         text, seconds = found.get("token") or found.get("access_token"), found.get("expires_in")
@@ -257,6 +275,10 @@ def _read_token(answer: RegistryAnswer) -> tuple[str, float]:
         seconds = _DEFAULT_TOKEN_SECONDS
     seconds = min(seconds, _MAX_TOKEN_SECONDS)
     return text, max(seconds - _SPARE_SECONDS, seconds / 2)
+
+
+def _describe_refusal(answer: RegistryAnswer) -> str:
+    return f"no token: {answer.reason.replace('the registry', 'its token service', 1)}"
 
 
 def _is_plain(text: str) -> bool:

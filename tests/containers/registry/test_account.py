@@ -19,6 +19,7 @@ from containers.registry.account import RegistryAccount, RegistryLogin, parse_re
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.passwords import PasswordError, run_password_command
 from containers.registry.transport import Deadline
+from containers.tokens.grants import repository_access
 from tests.containers.registry.servers import Server
 from tests.services.certificates import make_certificate
 
@@ -37,6 +38,7 @@ class Registry:
         self.given: dict[str, object] = {"expires_in": 300}
         self.seen: list[tuple[str, str, str]] = []
         self.service_status = 200
+        self.knows_delete = True
         self.server = serve(self._reply, is_kept_open=True)
         self.speak_bearer()
 
@@ -52,7 +54,8 @@ class Registry:
     @property
     def asked_scopes(self) -> list[str]:
         targets = [urlsplit(target) for _, target, _ in self.seen]
-        return [parse_qs(each.query)["scope"][0] for each in targets if each.path == "/token"]
+        asked = [parse_qs(each.query) for each in targets if each.path == "/token"]
+        return [" ".join(each.get("scope", ["none"])) for each in asked]
 
     def _reply(self, connection: socket.socket) -> None:
         head = self.server.requests[-1].partition(b"\r\n\r\n")[0].decode()
@@ -71,7 +74,11 @@ class Registry:
         if target.startswith("/token"):
             if not self._is_login(authorization):
                 return 401, {}, b""
+            if "delete" in target and not self.knows_delete:
+                return 400, {}, b'{"errors":[{"code":"BAD_SCOPE","message":"no such action"}]}'
             self.tokens.append(f"token-{len(self.tokens)}")
+            if "scope" not in target and self.service_status == 200:
+                return 200, {}, b'{"token":"for-nothing"}'
             body = json.dumps({"token": self.tokens[-1], **self.given}).encode()
             return self.service_status, {}, body
         is_let_in = (
@@ -168,6 +175,31 @@ def test_a_token_that_the_registry_refuses_is_renewed_once_for_what_it_names(
     registry.given = {"token": "not-one-of-ours"}
     assert _put(client).status == 401
     assert registry.asked_scopes[2:] == ["repository:acme/api:*"]
+
+
+def test_a_scope_that_the_token_service_cannot_read_is_taken_from_the_registry(
+    registry: Registry,
+) -> None:
+    """Quay's knows no action `delete`: a delete is a push there."""
+    registry.knows_delete = False
+    client = registry.client()
+    registry.speak_bearer("repository:acme/api:push")
+    assert client.delete_manifest(API, V1).status == 200
+    assert client.delete_manifest(API, V1).status == 200
+    assert registry.asked_scopes == [
+        "repository:acme/api:delete",
+        "none",
+        "repository:acme/api:push",
+    ]
+
+
+def test_several_scopes_are_asked_for_one_by_one(registry: Registry) -> None:
+    account = RegistryAccount(registry.server.url, LOGIN)
+    access = [repository_access(each.name, "pull") for each in (API, WEB)]
+    with Deadline(2):
+        assert account.authorize(*access) == account.authorize(*access)
+    assert registry.asked_scopes == ["repository:acme/api:pull repository:acme/web:pull"]
+    assert registry.seen[-1][1].count("scope=") == 2
 
 
 def test_least_recently_used_tokens_are_forgotten(
