@@ -25,6 +25,7 @@ GUIDES = {
     "api": "How a registry or a pipeline asks, and how programs manage a workspace",
     "glossary": "The words that pages, API and lock log use",
     "gate": "Put the gate in front of your own registry",
+    "registries": "Which settings fit which registry, and what was tried of that",
     "edges": "Which proxy stands in front of registry, gate and site, and what it refuses",
     "repositories": "Which workspace a repository belongs to, and how to change that",
     "operations": "Start, size, back up, restore and upgrade",
