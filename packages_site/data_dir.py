@@ -62,7 +62,12 @@ def _has_secret_key() -> bool:
 
 
 def make_command_line(command: str) -> str:
-    """Return how to run a command of manage.py on this data folder, from Taglock's own folder."""
+    """Return how to run a command of manage.py on this data folder, from Taglock's own folder.
+
+    An installed Taglock knows its data folder from its file of settings.
+    """
+    if settings.IS_INSTALLED:
+        return f"taglock {command}"
     is_default = settings.DATA_DIR == settings.BASE_DIR / "var"
     prefix = "" if is_default else f"DATA_DIR={shlex.quote(str(settings.DATA_DIR))} "
     return f"{prefix}.venv/bin/python manage.py {command}"

@@ -51,6 +51,7 @@ class Environment:
     allowed_hosts: list[str]
     hsts: str
     data_dir: Path
+    static_dir: Path
     database_url: str
     database_pool_size: int
     database_patience_seconds: int
@@ -120,6 +121,7 @@ def read_environment() -> Environment:
         allowed_hosts=_names(env, "ALLOWED_HOSTS") or _loopback_and(public_url),
         hsts=_choice(env, "HSTS", HSTS_CHOICES).lower(),
         data_dir=data_dir,
+        static_dir=_path(env, "STATIC_DIR", data_dir / "static"),
         database_url=_text(env, "DATABASE_URL") or _embedded_database(data_dir),
         database_pool_size=_number(env, "DATABASE_POOL_SIZE", 16, 1, 1000),
         database_patience_seconds=_number(env, "DATABASE_PATIENCE_SECONDS", 10, 1, 60),
@@ -335,6 +337,7 @@ def _check_folders(environment: Environment) -> None:
     _check_writable("DATA_DIR", environment.data_dir)
     # Not whether it can be written to: it may be away for a while, and is tried again.
     check_folder("CHECKPOINT_DIR", environment.checkpoint_dir)
+    check_folder("STATIC_DIR", environment.static_dir)
     check_folder("TOKEN_KEYS_DIR", environment.token_keys_dir)
     for name in (CURRENT, TRUSTED):
         try:

@@ -25,7 +25,10 @@ try:
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+# Templates, static files and guides: in a wheel they are inside of the package (pyproject.toml).
+_packed_files = Path(__file__).resolve().parent / "files"
+IS_INSTALLED = _packed_files.is_dir()
+BASE_DIR = _packed_files if IS_INSTALLED else _packed_files.parent.parent
 DATA_DIR = ENVIRONMENT.data_dir
 PUBLIC_URL = ENVIRONMENT.public_url
 REGISTRY_URL = ENVIRONMENT.registry_url
@@ -218,7 +221,7 @@ USE_TZ = True
 TAGLOCK_VERSION = VERSION
 
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = ENVIRONMENT.static_dir
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
