@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from environs import Env, EnvError
 
-from containers.registry.account import Accounts, RegistryLogin
+from containers.registry.account import Accounts, RegistryLogin, Unassigned
 from containers.tokens.keys import CURRENT, TRUSTED
 from packages_site.addresses import (
     BadSettingError,
@@ -29,10 +29,9 @@ from packages_site.addresses import (
     parse_registry_url,
     parse_site_url,
 )
-from packages_site.registry_login import check_ca_file, check_registry_login
+from packages_site.registry_login import check_ca_file, check_registry_login, check_repositories
 from workspaces.log.files import write_once
 from workspaces.log.notes import BadKeyError, SigningKey, make_signing_key, parse_signing_key
-from workspaces.slugs import describe_bad_slug
 
 MIN_SECRET_KEY_LENGTH = 50
 # Of each, the first is the default.
@@ -65,6 +64,7 @@ class Environment:
     registry_password_file: Path | None
     registry_password_command: list[str]
     registry_workspace: str
+    unassigned_repositories: str
     token_keys_dir: Path
     behind_edge: bool
     checks_per_minute: int
@@ -134,7 +134,8 @@ def read_environment() -> Environment:
         registry_password=_text(env, "REGISTRY_PASSWORD"),
         registry_password_file=_optional_path(env, "REGISTRY_PASSWORD_FILE"),
         registry_password_command=_command(env, "REGISTRY_PASSWORD_COMMAND"),
-        registry_workspace=_registry_workspace(env),
+        registry_workspace=_text(env, "REGISTRY_WORKSPACE"),
+        unassigned_repositories=_choice(env, "UNASSIGNED_REPOSITORIES", tuple(Unassigned)).lower(),
         token_keys_dir=_path(env, "TOKEN_KEYS_DIR", data_dir / "token-keys"),
         behind_edge=_switch(env, "BEHIND_EDGE"),
         checks_per_minute=_number(env, "CHECKS_PER_MINUTE", 60_000, 1, 10_000_000),
@@ -291,13 +292,6 @@ def _optional_path(env: Env, name: str) -> Path | None:
     return Path(text).absolute() if text else None
 
 
-def _registry_workspace(env: Env) -> str:
-    slug = _text(env, "REGISTRY_WORKSPACE")
-    if slug and (problem := describe_bad_slug(slug)):
-        raise BadSettingError(f"REGISTRY_WORKSPACE: {problem}")
-    return slug
-
-
 def _path(env: Env, name: str, default: Path) -> Path:
     return Path(_text(env, name) or default).absolute()
 
@@ -330,6 +324,11 @@ def _check(environment: Environment) -> None:
     check_ca_file(environment.registry_ca_file, environment.registry_url)
     check_registry_login(
         environment.registry_login, environment.registry_url, environment.registry_accounts
+    )
+    check_repositories(
+        environment.registry_workspace,
+        environment.unassigned_repositories,
+        environment.registry_accounts,
     )
 
 

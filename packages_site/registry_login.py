@@ -4,9 +4,10 @@ import shutil
 import ssl
 from pathlib import Path
 
-from containers.registry.account import Accounts, RegistryLogin
+from containers.registry.account import Accounts, RegistryLogin, Unassigned
 from containers.registry.passwords import MAX_PASSWORD_LENGTH, PasswordError, read_password_file
 from packages_site.addresses import BadSettingError
+from workspaces.slugs import describe_bad_slug
 from workspaces.text import find_bad_character
 
 MAX_USERNAME_LENGTH = 255
@@ -30,6 +31,17 @@ def check_ca_file(ca_file: Path | None, registry_url: str) -> None:
         ) from error
     except OSError as error:
         raise BadSettingError(f"REGISTRY_CA_FILE cannot be read: {error}") from error
+
+
+def check_repositories(workspace: str, unassigned: str, accounts: str) -> None:
+    """Refuse what says nothing about whose repositories are. Raises BadSettingError."""
+    if workspace and (problem := describe_bad_slug(workspace)):
+        raise BadSettingError(f"REGISTRY_WORKSPACE: {problem}")
+    if unassigned != Unassigned.REFUSE and accounts != Accounts.REGISTRY:
+        raise BadSettingError(
+            f"UNASSIGNED_REPOSITORIES={unassigned} needs REGISTRY_ACCOUNTS=registry: only the "
+            "registry can say who may push what belongs to no workspace"
+        )
 
 
 def check_registry_login(login: RegistryLogin, registry_url: str, accounts: str) -> None:

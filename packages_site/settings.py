@@ -37,6 +37,7 @@ REGISTRY_CA_FILE = ENVIRONMENT.registry_ca_file
 # Its name keeps it off Django's debug pages.
 REGISTRY_LOGIN_SECRET = ENVIRONMENT.registry_login
 REGISTRY_WORKSPACE = ENVIRONMENT.registry_workspace
+UNASSIGNED_REPOSITORIES = ENVIRONMENT.unassigned_repositories
 TOKEN_KEYS_DIR = ENVIRONMENT.token_keys_dir
 BEHIND_EDGE = ENVIRONMENT.behind_edge
 CHECKS_PER_MINUTE = ENVIRONMENT.checks_per_minute

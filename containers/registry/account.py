@@ -66,6 +66,14 @@ class Accounts(StrEnum):
     TAGLOCK = "taglock"
 
 
+class Unassigned(StrEnum):
+    """What happens to a write to a repository that belongs to no workspace."""
+
+    REFUSE = "refuse"
+    # It goes to a registry that keeps the accounts as it is.
+    ALLOW = "allow"
+
+
 @dataclass(frozen=True)
 class RegistryLogin:
     """User name and password of Taglock's own account; the password is from one of its sources."""

@@ -37,6 +37,7 @@ from immutability.gate.answers import (
 from immutability.gate.auth import GateCaller, authorize
 from immutability.gate.registry_accounts import identify
 from immutability.gate.route import ManifestRoute, parse_route, parse_tags
+from immutability.gate.unassigned import may_pass, pass_delete, pass_push
 from immutability.patience import WaitSlots
 from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.push.gate import ManifestPush, push_manifest
@@ -118,6 +119,8 @@ def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> Htt
     )
     if tags and not digest.value.startswith("sha256:"):
         return error_answer(400, "DIGEST_INVALID", "Push tags with a sha256 digest.")
+    if caller.as_caller is not None and may_pass(route.repository):
+        return _answer(route, pass_push(route, body, media_type, tags, caller.as_caller))
     access = caller.admit_push(digest, body, media_type)
     if isinstance(access, HttpResponse):
         return access
@@ -137,6 +140,8 @@ def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> Htt
 
 
 def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> HttpResponse:
+    if caller.as_caller is not None and may_pass(route.repository):
+        return _answer(route, pass_delete(route, caller.as_caller))
     access = caller.admit_delete(route.reference)
     if isinstance(access, HttpResponse):
         return access

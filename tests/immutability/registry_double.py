@@ -277,11 +277,19 @@ class DoubleForCaller:
         return self.registry._get(str(reference))
 
     def put_manifest(
-        self, repository: RepositoryName, reference: TagName | Digest, body: bytes, media_type: str
+        self,
+        repository: RepositoryName,
+        reference: TagName | Digest,
+        body: bytes,
+        media_type: str,
+        tags: tuple[TagName, ...] = (),
     ) -> RegistryAnswer:
         refusal = self._find_refusal("push", "PUT", reference)
         put = self.registry.put_manifest
-        return self._tell(refusal or put(repository, reference, body, media_type))
+        answered = refusal or put(repository, reference, body, media_type)
+        if answered.is_success:
+            self.registry.tags.update(dict.fromkeys((tag.name for tag in tags), digest_of(body)))
+        return self._tell(answered)
 
     def delete_manifest(
         self, repository: RepositoryName, reference: TagName | Digest

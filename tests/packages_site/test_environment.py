@@ -65,6 +65,7 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         registry_password_file=None,
         registry_password_command=[],
         registry_workspace="",
+        unassigned_repositories="refuse",
         token_keys_dir=Path(Path.cwd() / "var/token-keys"),
         behind_edge=False,
         checks_per_minute=60_000,
@@ -100,6 +101,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         REGISTRY_USERNAME="robot$taglock",
         REGISTRY_PASSWORD_COMMAND="sh -c 'echo secret'",
         REGISTRY_WORKSPACE="acme",
+        UNASSIGNED_REPOSITORIES="Allow",
         TOKEN_KEYS_DIR="/etc/taglock/keys",
         BEHIND_EDGE="true",
         CHECKS_PER_MINUTE="120000",
@@ -133,6 +135,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         registry_password_file=None,
         registry_password_command=["sh", "-c", "echo secret"],
         registry_workspace="acme",
+        unassigned_repositories="allow",
         token_keys_dir=Path("/etc/taglock/keys"),
         behind_edge=True,
         checks_per_minute=120_000,
@@ -307,6 +310,10 @@ BAD = {
     "REGISTRY_PASSWORD_COMMAND": {
         "print hunter2": "needs REGISTRY_URL",
         "print 'hunter2": "a quotation that does not end",
+    },
+    "UNASSIGNED_REPOSITORIES": {
+        "maybe": "must be refuse or allow",
+        "allow": "needs REGISTRY_ACCOUNTS=registry",
     },
     "REGISTRY_WORKSPACE": {"Acme": "cannot be a slug", "acme/api": "cannot be a slug"},
     "CHECKS_PER_MINUTE": {

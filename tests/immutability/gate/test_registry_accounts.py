@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from containers.models import Tag as TagRecord
+from containers.prefixes import add_prefix
 from containers.registry.client import RegistryAnswer, RegistryUnavailableError
 from immutability.gate import registry_accounts
 from immutability.gate.registry_accounts import read_account_name
@@ -26,7 +27,7 @@ from tests.immutability.registry_double import (
     digest_of,
     image,
 )
-from workspaces.access import ActorKind, describe_actor
+from workspaces.access import SYSTEM, ActorKind, describe_actor
 from workspaces.log.models import LockEvent
 
 pytestmark = pytest.mark.django_db
@@ -406,3 +407,49 @@ def test_credentials_are_neither_stored_nor_logged_nor_told(
 def test_taglocks_token_service_gives_no_tokens(core: Core) -> None:
     told: Any = Client().get("/auth/token?service=taglock")
     assert error_of(told) == (404, "UNSUPPORTED")
+
+
+# Repositories that belong to no workspace.
+
+
+def test_what_no_workspace_has_is_refused_unless_it_may_pass(core: Core) -> None:
+    core.registry.tags.clear()
+    assert error_of(ask("PUT", PUSHER, repository="lib/app")) == (403, "DENIED")
+    assert error_of(ask("DELETE", ADMIN, repository="lib/app")) != (202, "")
+    assert core.registry.tags == {}
+
+
+def test_what_may_pass_is_sent_once_with_the_callers_own_credentials(
+    core: Core, settings: Any
+) -> None:
+    settings.UNASSIGNED_REPOSITORIES = "allow"
+    core.registry.tags.clear()
+    for image_pushed in (ONE, TWO):
+        response = ask("PUT", PUSHER, repository="lib/app", body=image_pushed)
+        assert response.status_code == 201
+        assert core.registry.tags == {"v1": digest_of(image_pushed)}
+    refused = ask("PUT", PULLER, repository="lib/app", body=ONE)
+    assert refused.status_code in (401, 403)
+    assert core.registry.tags == {"v1": digest_of(TWO)}
+    assert ask("DELETE", ADMIN, repository="lib/app").status_code == 202
+    assert core.registry.sent() == ["PUT v1", "PUT v1", "DELETE v1"]
+    by_digest = ask(
+        "PUT", PUSHER, tag=digest_of(ONE), body=ONE, repository="lib/app", query="tag=a&tag=b"
+    )
+    assert by_digest.status_code == 201
+    assert core.registry.tags == dict.fromkeys("ab", digest_of(ONE))
+    assert not TagRecord.objects.exists()
+    assert not LockEvent.objects.exclude(repository="").exists()
+    core.registry.script("PUT v1", NO_ANSWER)
+    assert is_undecided(ask("PUT", PUSHER, repository="lib/app"))
+    core.registry.script("DELETE v1", NO_ANSWER)
+    assert is_undecided(ask("DELETE", ADMIN, repository="lib/app"))
+
+
+def test_what_a_workspace_has_never_passes(core: Core, settings: Any) -> None:
+    settings.UNASSIGNED_REPOSITORIES = "allow"
+    assert ask("PUT", PUSHER, body=ONE).status_code == 201
+    assert error_of(ask("PUT", PUSHER, body=TWO)) == (403, "DENIED")
+    add_prefix(core.workspace, "lib", actor=SYSTEM)
+    assert ask("PUT", PUSHER, repository="lib/app", tag="v2", body=ONE).status_code == 201
+    assert error_of(ask("PUT", PUSHER, repository="lib/app", tag="v2", body=TWO)) == (403, "DENIED")
