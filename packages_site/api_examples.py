@@ -202,9 +202,20 @@ _OF_ONE_CALL = {
 
 @cache
 def read_schema() -> dict[str, Any]:
-    """Return the API's schema, with all of this. It is the same for every caller."""
+    """Return the API's schema, with all of this. It is the same for every caller.
+
+    It takes seconds to make, so it is made once in a process. Nothing may change it.
+    """
     schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return schema
+
+
+class KeptSchemaGenerator(SchemaGenerator):
+    """Gives out the schema that this process has made once."""
+
+    def get_schema(self, *_: object, **__: object) -> dict[str, Any]:
+        """Return what `read_schema` does."""
+        return read_schema()
 
 
 def describe_operations(result: dict[str, Any], **_: Any) -> dict[str, Any]:

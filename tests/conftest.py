@@ -9,14 +9,21 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.db import connection, transaction
+from django.template import Template
 from django.test import Client, TransactionTestCase, override_settings
+from django.utils import timezone
+from django.utils.crypto import get_random_string
 from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
@@ -198,6 +205,14 @@ def _empty_tables_fast() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _render_as_in_production(django_test_environment: None) -> Iterator[None]:
+    """Keep no copy of every context of every template, which the tests have no use for."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Template, "_render", lambda self, context: self.nodelist.render(context))
+        yield
+
+
 @pytest.fixture(scope="module")
 def kept_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Keep what fixtures of a module write for all its tests.
@@ -267,13 +282,25 @@ def mallory(globex: Workspace) -> User:
 @pytest.fixture
 def sign_in() -> Callable[[User], Client]:
     """Return a function that gives a browser-like client in which someone is signed in."""
+    return sign_in_as
 
-    def sign_in(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
 
-    return sign_in
+def sign_in_as(user: User) -> Client:
+    """Return a client with a session as signing in makes it, which takes one statement here."""
+    key = get_random_string(32)
+    said = {
+        SESSION_KEY: str(user.pk),
+        BACKEND_SESSION_KEY: django_settings.AUTHENTICATION_BACKENDS[0],
+        HASH_SESSION_KEY: user.get_session_auth_hash(),
+    }
+    Session(
+        session_key=key,
+        session_data=SessionStore().encode(said),
+        expire_date=timezone.now() + timedelta(days=1),
+    ).save(force_insert=True)
+    client = Client()
+    client.cookies[django_settings.SESSION_COOKIE_NAME] = key
+    return client
 
 
 def make_api_client(workspace: Workspace, *scopes: Scope) -> APIClient:

@@ -6,6 +6,7 @@ twice, fails the test.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
@@ -40,10 +41,17 @@ class Element:
 
     def walk(self) -> Iterator["Element"]:
         """Yield every element within this one, in the order of the document."""
+        yield from self._within
+
+    @cached_property
+    def _within(self) -> "list[Element]":
+        """Every element within this one: a page that has been read stays as it is."""
+        found: list[Element] = []
         for child in self.children:
             if isinstance(child, Element):
-                yield child
-                yield from child.walk()
+                found.append(child)
+                found += child._within
+        return found
 
     @property
     def raw_text(self) -> str:
@@ -83,7 +91,7 @@ class Element:
         wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
         return [
             each
-            for each in self.walk()
+            for each in self._within
             if tag in ("", each.tag)
             and all(_has(each, name, value) for name, value in wanted.items())
         ]

@@ -591,7 +591,7 @@ def test_other_methods_are_not_allowed_to_anybody(site: Site, address: str) -> N
         (method, caller): site.call(caller, method, address, site.acme.fill(address)).status_code
         for method in METHODS
         if method not in allowed
-        for caller in CALLERS
+        for caller in ("anonymous", ALICE, "mallory", ADMIN, "token of globex")
     }
     # The API asks who is calling before it looks at the method.
     needs_caller = address.startswith(API) and address not in (f"{API}schema", f"{API}docs")

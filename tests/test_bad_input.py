@@ -691,6 +691,13 @@ PAGE_FILTERS = [
 ]
 
 
+# One of each kind: pages read their queries as the API does, which has met all of them.
+BAD_VALUES_OF_PAGES = [
+    "a%00b", "%FF%FE", "%E2%80%AE", "9223372036854775808", "9" * 5000, "٣", "10000-01-01",
+    "x" * 5000, "%", "'; --",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["push", "event", "x"])
 def test_the_page_of_what_moved_shows_itself_whatever_its_query_says(
     acme: Workspace, alice: User, sign_in: Callable[[User], Client], name: str
@@ -704,7 +711,7 @@ def test_the_page_of_what_moved_shows_itself_whatever_its_query_says(
     client.raise_request_exception = False
     complaints = Complaints()
     with nothing_written():
-        for value in BAD_VALUES:
+        for value in BAD_VALUES_OF_PAGES:
             with complaints.about(value):
                 path = f"/acme/lock-log/{saved.ref}/moved/?{name}={value}"
                 assert client.get(path).status_code == 200
@@ -719,7 +726,7 @@ def test_a_page_shows_itself_whatever_its_query_says(
     client.raise_request_exception = False
     complaints = Complaints()
     with nothing_written():
-        for value in BAD_VALUES:
+        for value in BAD_VALUES_OF_PAGES:
             with complaints.about(value):
                 assert client.get(f"/acme/{page}?{name}={value}").status_code == 200
     assert not complaints

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -374,21 +375,16 @@ WITH_ERRORS = [
 ] + ["settings, errors in rules", "settings, errors in exceptions"]
 
 
-@pytest.fixture(scope="module", params=PAGES)
-def page(request: pytest.FixtureRequest, kept_alice: User) -> Page:
-    """Each page in turn, opened once for all tests."""
-    with transaction.atomic():
-        opened = PAGES[request.param](open_site(kept_alice))
-        transaction.set_rollback(True)
-    return opened
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_well_made(site: Site, name: str) -> None:
+    page = PAGES[name](site)
+    assert list(find_problems(page)) == []
+    _assert_no_inline_script_or_style(page)
+    _assert_loaded_once(page)
+    _assert_icons_are_there(page)
 
 
-def test_a_page_is_well_made(page: Page) -> None:
-    problems = list(find_problems(page))
-    assert problems == []
-
-
-def test_a_page_needs_no_inline_script_or_style_and_allows_none(page: Page) -> None:
+def _assert_no_inline_script_or_style(page: Page) -> None:
     assert page.find_all("style") == []
     assert page.find_all(style=True) == []
     for script in page.find_all("script"):
@@ -441,14 +437,18 @@ def load_scripts(site: Site, path: str) -> list[str]:
     return [script["src"].rsplit("/", 1)[1] for script in scripts]
 
 
-def test_no_script_is_loaded_twice(page: Page) -> None:
+def _assert_loaded_once(page: Page) -> None:
     loaded = [script["src"] for script in page.find_all("script")]
     assert len(loaded) == len(set(loaded))
 
 
-def test_every_icon_of_a_page_is_there(page: Page) -> None:
-    known = set(re.findall(r'<symbol id="([^"]+)"', Path("static/icons.svg").read_text()))
-    assert {use["href"].partition("#")[2] for use in page.find_all("use")} <= known
+def _assert_icons_are_there(page: Page) -> None:
+    assert {use["href"].partition("#")[2] for use in page.find_all("use")} <= _read_icons()
+
+
+@cache
+def _read_icons() -> set[str]:
+    return set(re.findall(r'<symbol id="([^"]+)"', Path("static/icons.svg").read_text()))
 
 
 # What makes a page well made.

@@ -30,13 +30,23 @@ def make_lock(
 ) -> LockedTag:
     """Make a lock of a tag in this state, as dana's push would have left it."""
     repository = repository or f"{workspace.slug}/api"
-    Repository.objects.get_or_create(workspace=workspace, name=repository)
+    Repository.objects.bulk_create(
+        [Repository(workspace=workspace, name=repository)], ignore_conflicts=True
+    )
     is_shown = state in (LockState.LOCKED, LockState.RELEASED, LockState.DELETING)
-    record, _ = TagRecord.objects.update_or_create(
-        workspace=workspace,
-        repository=repository,
-        name=tag,
-        defaults={"digest": digest if is_shown else "", "shown_at": timezone.now()},
+    [record] = TagRecord.objects.bulk_create(
+        [
+            TagRecord(
+                workspace=workspace,
+                repository=repository,
+                name=tag,
+                digest=digest if is_shown else "",
+                shown_at=timezone.now(),
+            )
+        ],
+        update_conflicts=True,
+        unique_fields=["workspace", "repository", "name"],
+        update_fields=["digest", "shown_at"],
     )
     if state in (LockState.RESERVED, LockState.DELETING):
         deleted = {"deleted_by": "alice", "deleted_by_kind": "person", "deleted_at": Now()}

@@ -3,9 +3,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
 from django.core.management import call_command
 from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
 
@@ -21,8 +21,15 @@ NOT_DESCRIBED = {"/api/v1/schema", "/api/v1/docs"}
 def schema(client: Client) -> dict[str, Any]:
     response = client.get("/api/v1/schema")
     assert response.status_code == 200
-    parsed: dict[str, Any] = yaml.safe_load(response.content)
+    parsed: dict[str, Any] = response.json()
     return parsed
+
+
+def test_the_schema_is_made_once_in_a_process(
+    schema: dict[str, Any], client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SchemaGenerator, "get_schema", None)
+    assert client.get("/api/v1/schema?version=9").json() == schema
 
 
 def test_the_schema_is_valid_openapi(schema: dict[str, Any]) -> None:
