@@ -17,6 +17,11 @@ class Refusal:
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def message(self) -> str:
+        """The sentence that the client reads."""
+        return str(self.body["errors"][0]["message"])
+
 
 @dataclass(frozen=True)
 class TagAnswer:

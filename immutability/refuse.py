@@ -24,10 +24,13 @@ from immutability.policy.waiting import (
     seconds_until,
 )
 from workspaces.access import Actor
+from workspaces.current_request import RequestOutcome, current_request
 from workspaces.log.append import append_repeatable_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
+# Statuses of refusals that no repetition changes, and that no other request would avoid.
+_FINAL = (403, 405, 409)
 # How many tags a message names; the detail has all of them.
 MAX_TAGS_NAMED = 10
 
@@ -170,6 +173,14 @@ def relay_wait(
         oci_error("UNAVAILABLE", message, detail),
         {"Retry-After": str(seconds_until(until, now))},
     )
+
+
+def note_refusal(refusal: Refusal) -> None:
+    """Note of this thread's request that it is refused, or not decided, and why."""
+    noted = current_request()
+    noted.cause = refusal.message
+    if refusal.status in _FINAL:
+        noted.outcome = RequestOutcome.REFUSED
 
 
 def _record(

@@ -6,12 +6,13 @@ With REDIS_URL, a scheduler sends messages to workers. Without, the scheduler ru
 import os
 
 from celery import Celery, Task
-from celery.signals import beat_init, task_postrun, worker_init
+from celery.signals import beat_init, task_postrun, task_success, worker_init
 from django.conf import settings
 from django.db import close_old_connections
 
 from packages_site.data_dir import require_secret_key
 from packages_site.database import be_patient
+from workspaces.task_runs import note_task_run
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
 
@@ -36,6 +37,11 @@ def _refuse_without_broker(**_: object) -> None:
             "taglock: no worker is needed without REDIS_URL: `celery beat` does the work itself. "
             "Set REDIS_URL, or stop this worker."
         )
+
+
+@task_success.connect
+def _note_run(sender: Task[..., object], **_: object) -> None:
+    note_task_run(sender.name)
 
 
 @task_postrun.connect

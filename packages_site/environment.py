@@ -8,12 +8,9 @@ import re
 import secrets
 import shlex
 from dataclasses import dataclass
-from email.utils import getaddresses
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from environs import Env, EnvError
 
 from containers.registry.account import Accounts, RegistryLogin, Unassigned
@@ -22,13 +19,14 @@ from packages_site.addresses import (
     BadSettingError,
     bracket,
     check_allowed_host,
-    check_email_url,
     check_folder,
     parse_database_url,
     parse_redis_url,
     parse_registry_url,
     parse_site_url,
 )
+from packages_site.mail_server import check_mail
+from packages_site.metrics_token import check_metrics_token
 from packages_site.registry_login import check_ca_file, check_registry_login, check_repositories
 from workspaces.log.files import write_once
 from workspaces.log.notes import BadKeyError, SigningKey, make_signing_key, parse_signing_key
@@ -75,6 +73,8 @@ class Environment:
     checkpoint_dir: Path
     origin_retention_days: int
     log_level: str
+    metrics_token: str
+    metrics_token_file: Path | None
 
     @property
     def registry_login(self) -> RegistryLogin:
@@ -85,18 +85,6 @@ class Environment:
             self.registry_password_file,
             tuple(self.registry_password_command),
         )
-
-
-@dataclass(frozen=True)
-class MailServer:
-    """Where mail is handed in, and how: as Django's settings name it."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-    use_tls: bool
-    use_ssl: bool
 
 
 def read_environment() -> Environment:
@@ -146,28 +134,11 @@ def read_environment() -> Environment:
         checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
         origin_retention_days=_number(env, "ORIGIN_RETENTION_DAYS", 0, 0, 36_500),
         log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS).upper(),
+        metrics_token=_text(env, "METRICS_TOKEN"),
+        metrics_token_file=_optional_path(env, "METRICS_TOKEN_FILE"),
     )
     _check(environment)
     return environment
-
-
-def parse_email_url(value: str) -> MailServer:
-    """Return the mail server of a good EMAIL_URL: `smtp://` or `smtps://`, perhaps with a user.
-
-    A password never travels unencrypted: `smtp://` with a user name, or on the port for handing
-    mail in (RFC 6409), asks for STARTTLS and goes no further without.
-    """
-    parts = urlsplit(value)
-    is_smtps = parts.scheme == "smtps"
-    port = parts.port or (465 if is_smtps else 587 if parts.username else 25)
-    return MailServer(
-        host=parts.hostname or "",
-        port=port,
-        user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
-        use_tls=not is_smtps and (bool(parts.username) or port == 587),
-        use_ssl=is_smtps,
-    )
 
 
 def read_secret_key(data_dir: Path) -> str:
@@ -320,7 +291,8 @@ def _check(environment: Environment) -> None:
     _check_folders(environment)
     _check_log_key(environment)
     _check_database(environment)
-    _check_mail(environment)
+    check_mail(environment.email_url, environment.email_from)
+    check_metrics_token(environment.metrics_token, environment.metrics_token_file)
     check_ca_file(environment.registry_ca_file, environment.registry_url)
     check_registry_login(
         environment.registry_login, environment.registry_url, environment.registry_accounts
@@ -374,26 +346,3 @@ def _check_database(environment: Environment) -> None:
     if database["ENGINE"].endswith(".sqlite3"):
         # Beside the file, SQLite writes two more.
         _check_writable("DATABASE_URL", Path(database["NAME"]).absolute().parent)
-
-
-def _check_mail(environment: Environment) -> None:
-    if environment.email_url:
-        check_email_url(environment.email_url)
-        if not environment.email_from:
-            raise BadSettingError(
-                "EMAIL_FROM is missing: EMAIL_URL needs an address to send from, such as "
-                "Taglock <taglock@example.org>"
-            )
-    if environment.email_from and not _is_one_mail_address(environment.email_from):
-        raise BadSettingError(
-            "EMAIL_FROM is not an address: write one like Taglock <taglock@example.org>"
-        )
-
-
-def _is_one_mail_address(text: str) -> bool:
-    found = getaddresses([text])
-    try:
-        validate_email(found[0][1])
-    except ValidationError:
-        return False
-    return len(found) == 1 and text.isprintable()

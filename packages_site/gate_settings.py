@@ -8,6 +8,7 @@ each push.
 from packages_site.settings import *  # noqa: F403  (Django's own way to build settings on others)
 
 MIDDLEWARE = [
+    "packages_site.request_log.follow_requests",
     "packages_site.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
     "packages_site.caching.keep_answers_private",

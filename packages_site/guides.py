@@ -29,6 +29,7 @@ GUIDES = {
     "edges": "Which proxy stands in front of registry, gate and site, and what it refuses",
     "repositories": "Which workspace a repository belongs to, and how to change that",
     "operations": "Start, size, back up, restore and upgrade",
+    "watch": "Metrics for Prometheus, and what each of them means",
     "settings": "Every environment variable",
     "architecture": "The parts, how a push is decided, and what happens when something fails",
     "pages": "How these pages are built",

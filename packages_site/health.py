@@ -6,6 +6,8 @@ from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from packages_site.metrics import metrics
+
 
 def answer_probes(
     get_response: Callable[[HttpRequest], HttpResponse],
@@ -36,4 +38,4 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-_PROBES = {"/healthz": healthz, "/readyz": readyz}
+_PROBES = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}

@@ -11,17 +11,16 @@ from psycopg import IsolationLevel
 from immutability.policy.protection import DeleteOutcome, Outcome
 from packages_site.addresses import BadSettingError, parse_database_url
 from packages_site.database import PatientConnection, make_sqlite_uri
-from packages_site.environment import (
-    parse_email_url,
-    read_environment,
-    read_secret_key,
-)
+from packages_site.environment import read_environment, read_secret_key
+from packages_site.mail_server import parse_email_url
+from packages_site.metrics_token import read_metrics_token
 from packages_site.version import VERSION
 from workspaces.access import ActorKind
 
 try:
     ENVIRONMENT = read_environment()
     SECRET_KEY = ENVIRONMENT.secret_key or read_secret_key(ENVIRONMENT.data_dir)
+    METRICS_TOKEN = read_metrics_token(ENVIRONMENT.metrics_token, ENVIRONMENT.metrics_token_file)
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
@@ -68,6 +67,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "packages_site.request_log.follow_requests",
     "packages_site.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

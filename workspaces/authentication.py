@@ -5,6 +5,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from workspaces.access_tokens import find_access_token, has_expired
+from workspaces.metrics import LOGIN_FAILURES
 from workspaces.models import AccessToken
 
 
@@ -26,6 +27,7 @@ class AccessTokenAuthentication(BaseAuthentication):
         secret = rest.strip(" \t")
         token = find_access_token(secret)
         if token is None:
+            LOGIN_FAILURES.labels("api").inc()
             raise AuthenticationFailed(
                 "This access token has expired. Ask an admin for a new one."
                 if has_expired(secret)

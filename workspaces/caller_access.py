@@ -17,6 +17,7 @@ from workspaces.access import (
     Permission,
     Role,
 )
+from workspaces.current_request import current_request
 from workspaces.database import Condition
 from workspaces.models import AccessToken, Membership, Workspace
 from workspaces.slugs import MAX_SLUG_LENGTH
@@ -195,6 +196,12 @@ def identify_caller(request: HttpRequest | Request) -> str:
     """Return what tells a signed-in person or an access token from all others, for counting."""
     token = getattr(request, "auth", None)
     return f"token {token.pk}" if isinstance(token, AccessToken) else f"person {request.user.pk}"
+
+
+def note_caller(access: Access) -> None:
+    """Note of this thread's request who is calling, and in which workspace."""
+    noted = current_request()
+    noted.workspace, noted.actor = access.workspace.slug, access.actor.shown_name
 
 
 def read_origin(request: HttpRequest | Request) -> Origin:

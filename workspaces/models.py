@@ -35,6 +35,7 @@ __all__ = [
     "Membership",
     "PasswordLinkRequest",
     "SealProgress",
+    "TaskRun",
     "User",
     "Workspace",
 ]
@@ -231,3 +232,13 @@ class PasswordLinkRequest(models.Model):
 
     def __str__(self) -> str:
         return f"asked for at {self.created_at}"
+
+
+class TaskRun(models.Model):
+    """When a task of the background was last carried out."""
+
+    task = models.CharField(max_length=100, unique=True)
+    ended_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.task

@@ -1,15 +1,22 @@
 """The statements that find who is calling, and what they may do: the hot path."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
 
-from workspaces.database import Column, Condition, Table, fetch, now
+from workspaces.database import Column, Condition, Table, fetch, now, read_time
 from workspaces.models import AccessToken, User, Workspace
 
 _PEOPLE = Table(User)
 WORKSPACES = Table(Workspace)
 _TOKENS = Table(AccessToken)
+
+
+def read_now() -> datetime:
+    """Return the database's time."""
+    at: datetime = read_time(fetch(f"SELECT {now()}")[0][0])
+    return at
 
 
 def has_slug(slug: str) -> Condition:

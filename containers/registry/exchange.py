@@ -4,6 +4,7 @@ Nothing is sent twice and no redirect is followed: a write that was sent is sett
 announced it, never by a library.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ import urllib3
 
 from containers.registry.manifest import MAX_MANIFEST_BYTES
 from containers.registry.strict_json import parse_json
+from workspaces.metrics import REGISTRY_ANSWERS, REGISTRY_CALLS
 from workspaces.text import find_bad_character
 
 # Of what a registry says, in one line of ours.
@@ -131,6 +133,23 @@ def exchange(
 
     Raises RegistryUnavailableError.
     """
+    began_at, status = time.monotonic(), "none"
+    try:
+        answer = _exchange(pool, method, target, headers, body)
+        status = str(answer.status)
+        return answer
+    finally:
+        REGISTRY_CALLS.labels(method).observe(time.monotonic() - began_at)
+        REGISTRY_ANSWERS.labels(method, status).inc()
+
+
+def _exchange(
+    pool: urllib3.HTTPConnectionPool,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+) -> RegistryAnswer:
     is_read = method in ("GET", "HEAD")
     try:
         response = pool.urlopen(

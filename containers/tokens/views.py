@@ -23,6 +23,7 @@ from containers.tokens.keys import KeyFileError
 from containers.tokens.tokens import SERVICE, TOKEN_SECONDS, sign_token
 from workspaces.caller_access import read_origin
 from workspaces.json_response import UTF8JsonResponse
+from workspaces.metrics import LOGIN_FAILURES
 from workspaces.problems import RETRY_AFTER_SECONDS
 from workspaces.throttles import (
     TOKENS_PER_CALLER,
@@ -50,6 +51,7 @@ def issue_token(request: HttpRequest) -> HttpResponse:
     try:
         answer = _answer(request)
     except BadCredentialsError as error:
+        LOGIN_FAILURES.labels("token_service").inc()
         answer = _error(401, "UNAUTHORIZED", str(error))
         answer["WWW-Authenticate"] = 'Basic realm="taglock", charset="UTF-8"'
     except (_BadRequestError, TooManyScopesError) as error:

@@ -23,8 +23,10 @@ from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.policy.protection import DeleteOutcome, Outcome
 from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.push.plan import PushQuestion
+from immutability.refuse import note_refusal
 from workspaces.access import Actor, ActorKind, Permission
-from workspaces.caller_access import Access, identify_caller, is_admin_name
+from workspaces.caller_access import Access, identify_caller, is_admin_name, note_caller
+from workspaces.current_request import RequestKind, current_request
 from workspaces.models import AccessToken
 from workspaces.problems import (
     BoundedListField,
@@ -180,12 +182,7 @@ class CheckPushView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Decide a push. The first allowed check of a covered tag locks it."""
-        count_check(request)
-        read_query(request)
-        asked = _validated(_CHECK_PUSH, request)
-        access = find_repository_access(request, asked["repository"])
-        access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
-        access.require_repository(asked["repository"].name)
+        asked, access = _admit(request, RequestKind.CHECK_PUSH, _CHECK_PUSH)
         check = PushCheck(
             PushQuestion(
                 access.workspace,
@@ -220,12 +217,7 @@ class CheckDeleteView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Decide a delete. An admin's delete of a locked tag leaves the name reserved."""
-        count_check(request)
-        read_query(request)
-        asked = _validated(_CHECK_DELETE, request)
-        access = find_repository_access(request, asked["repository"])
-        access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
-        access.require_repository(asked["repository"].name)
+        asked, access = _admit(request, RequestKind.CHECK_DELETE, _CHECK_DELETE)
         name = asked.get("actor", "")
         is_admin = bool(name) and is_admin_name(access.workspace, name)
         question = DeleteQuestion(
@@ -273,15 +265,36 @@ def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
 _CHECK_PUSH, _CHECK_DELETE = CheckPushSerializer(), CheckDeleteSerializer()
 
 
-def _validated(serializer: StrictSerializer, request: Request) -> dict[str, Any]:
-    validated: dict[str, Any] = serializer.run_validation(request.data)
-    return validated
+def _admit(
+    request: Request, kind: RequestKind, serializer: StrictSerializer
+) -> tuple[dict[str, Any], Access]:
+    """Count and read a check; return what is asked, and what the caller may do."""
+    noted = current_request()
+    noted.kind = kind
+    count_check(request)
+    read_query(request)
+    asked: dict[str, Any] = serializer.run_validation(request.data)
+    if asked["dry_run"]:
+        noted.kind = RequestKind.DRY_RUN
+    noted.repository, noted.tag = asked["repository"].name, _name_tags(asked)
+    access = find_repository_access(request, asked["repository"])
+    note_caller(access)
+    access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
+    access.require_repository(asked["repository"].name)
+    return asked, access
+
+
+def _name_tags(asked: dict[str, Any]) -> str:
+    """Return the tags of a check, or the digest of one that has none, as text."""
+    tags = asked.get("tags") or ([asked["tag"]] if "tag" in asked else [])
+    return ",".join(tag.name for tag in tags) or asked["digest"].value
 
 
 def _named_actor(access: Access, name: str) -> Actor:
     """Return who the registry says is acting; where it does not say, its own token."""
     if not name:
         return access.actor
+    current_request().actor = name
     return Actor(name, ActorKind.REGISTRY, access.actor.origin)
 
 
@@ -326,5 +339,6 @@ def _render_delete(answer: DeleteAnswer) -> dict[str, Any]:
 def _render_refusal(refusal: Refusal | None) -> dict[str, Any] | None:
     if refusal is None:
         return None
+    note_refusal(refusal)
     headers = {"headers": refusal.headers} if refusal.headers else {}
     return {"status": refusal.status, **headers, "body": refusal.body}

@@ -17,6 +17,7 @@ from immutability.errors import PermissionRevokedError
 from immutability.gate.answers import denial
 from workspaces.access import Permission
 from workspaces.caller_access import Access, read_origin
+from workspaces.metrics import LOGIN_FAILURES
 from workspaces.rights import NeededRights
 
 
@@ -35,6 +36,7 @@ def authorize(
     try:
         claims = read_token(text.strip(), token_keys())
     except InvalidTokenError:
+        LOGIN_FAILURES.labels("gate").inc()
         return challenge(wanted, "invalid_token")
     if not claims.may(wanted):
         return challenge(wanted, "insufficient_scope")

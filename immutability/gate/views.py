@@ -41,7 +41,10 @@ from immutability.gate.unassigned import may_pass, pass_delete, pass_push
 from immutability.patience import WaitSlots
 from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.push.gate import ManifestPush, push_manifest
+from immutability.refuse import note_refusal
 from workspaces.access import Permission
+from workspaces.caller_access import note_caller
+from workspaces.current_request import RequestKind, current_request
 from workspaces.text import find_bad_character
 
 MAX_MEDIA_TYPE_LENGTH = 255
@@ -80,6 +83,8 @@ def _let_through(request: HttpRequest, path: str) -> HttpResponse:
     route = parse_route(path)
     if route is None or work is None:
         return error_answer(405, "UNSUPPORTED", f"{request.method} is not allowed here.")
+    noted = current_request()
+    noted.kind, noted.repository, noted.tag = work.kind, route.repository.name, str(route.reference)
     caller = _identify(request, route, work.actions)
     if isinstance(caller, HttpResponse):
         _drain_body(request)
@@ -119,11 +124,14 @@ def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> Htt
     )
     if tags and not digest.value.startswith("sha256:"):
         return error_answer(400, "DIGEST_INVALID", "Push tags with a sha256 digest.")
+    if tags:
+        current_request().tag = ",".join(tag.name for tag in tags)
     if caller.as_caller is not None and may_pass(route.repository):
         return _answer(route, pass_push(route, body, media_type, tags, caller.as_caller))
     access = caller.admit_push(digest, body, media_type)
     if isinstance(access, HttpResponse):
         return access
+    note_caller(access)
     push = ManifestPush(
         workspace=access.workspace,
         repository=route.repository,
@@ -145,6 +153,7 @@ def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> H
     access = caller.admit_delete(route.reference)
     if isinstance(access, HttpResponse):
         return access
+    note_caller(access)
     delete = ManifestDelete(
         access.workspace,
         route.repository,
@@ -158,6 +167,7 @@ def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> H
 
 def _answer(route: ManifestRoute, answer: RegistryAnswer | Refusal) -> HttpResponse:
     if isinstance(answer, Refusal):
+        note_refusal(answer)
         return refusal_answer(answer)
     return relayed_answer(answer, route.repository)
 
@@ -226,9 +236,13 @@ def _registry() -> RegistryClient:
 class _Work:
     """What a method asks for: the actions that its caller needs, and who carries it out."""
 
+    kind: RequestKind
     actions: tuple[str, ...]
     carry_out: Callable[[HttpRequest, GateCaller, ManifestRoute], HttpResponse]
 
 
 # The actions are those that the registry wants for these methods.
-_WORK = {"PUT": _Work((PULL, PUSH), _push), "DELETE": _Work((DELETE,), _delete)}
+_WORK = {
+    "PUT": _Work(RequestKind.PUSH, (PULL, PUSH), _push),
+    "DELETE": _Work(RequestKind.DELETE, (DELETE,), _delete),
+}

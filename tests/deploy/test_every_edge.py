@@ -215,6 +215,12 @@ REFUSED = [
 ]
 
 
+def test_metrics_are_not_passed_on(edge: Edge) -> None:
+    for target in ("/metrics", "/metrics?x=1"):
+        assert _send(edge, "GET", target).status == 404
+        assert edge.asked() == {}
+
+
 def test_what_is_closed_is_refused(edge: Edge) -> None:
     for method, target, status, code in REFUSED:
         edge.forget()

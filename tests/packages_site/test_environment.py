@@ -12,12 +12,11 @@ import pytest
 from packages_site.addresses import BadSettingError, parse_database_url
 from packages_site.environment import (
     Environment,
-    MailServer,
     make_log_key_file,
-    parse_email_url,
     read_environment,
     read_or_make_secret_key,
 )
+from packages_site.mail_server import MailServer, parse_email_url
 from tests.services.certificates import make_certificate
 from tests.services.console import Console
 from workspaces.log.notes import parse_signing_key
@@ -76,6 +75,8 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         checkpoint_dir=tmp_path / "var" / "checkpoints",
         origin_retention_days=0,
         log_level="INFO",
+        metrics_token="",
+        metrics_token_file=None,
     )
 
 
@@ -112,6 +113,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         CHECKPOINT_DIR="elsewhere",
         ORIGIN_RETENTION_DAYS="90",
         LOG_LEVEL="debug",
+        METRICS_TOKEN="m" * 32,
     )
     assert read_environment() == Environment(
         secret_key=KEY,
@@ -146,6 +148,8 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         checkpoint_dir=tmp_path / "elsewhere",
         origin_retention_days=90,
         log_level="DEBUG",
+        metrics_token="m" * 32,
+        metrics_token_file=None,
     )
 
 
@@ -344,6 +348,8 @@ BAD = {
         "a month": "whole number",
     },
     "LOG_LEVEL": {"loud": "info, debug, warning or error", "5": "info, debug"},
+    "METRICS_TOKEN": {"hunter2": "at least 20 characters", "a b" * 10: "letters, digits and"},
+    "METRICS_TOKEN_FILE": {"/nowhere": "METRICS_TOKEN_FILE cannot be read"},
 }
 
 

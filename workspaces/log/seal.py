@@ -120,13 +120,15 @@ def sweep() -> int:
     return _look_through(None)
 
 
-def count_unsealed(slug: str) -> Unsealed:
+def count_unsealed(slug: str = "") -> Unsealed:
     """Return how many events of a workspace no seal covers yet, and when the oldest one was.
 
-    Counts the first MAX_COUNTED of them. Leaves out what was committed much later than it was
-    written; that is sealed within a minute.
+    Without a slug, of all workspaces. Counts the first MAX_COUNTED of them. Leaves out what was
+    committed much later than it was written; that is sealed within a minute.
     """
-    unsealed = _unsealed(_find_start()).filter(workspace=slug)
+    unsealed = _unsealed(_find_start())
+    if slug:
+        unsealed = unsealed.filter(workspace=slug)
     found = unsealed[: MAX_COUNTED + 1].aggregate(count=Count("id"), oldest_at=Min("at"))
     count = min(found["count"], MAX_COUNTED)
     return Unsealed(count, found["oldest_at"], is_more=found["count"] > MAX_COUNTED)

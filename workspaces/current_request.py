@@ -1,0 +1,68 @@
+"""What is noted of the request that this thread answers, to count it and to log it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RequestKind(StrEnum):
+    """What a request asks for, of those that are counted."""
+
+    PUSH = "push"
+    DELETE = "delete"
+    CHECK_PUSH = "check_push"
+    CHECK_DELETE = "check_delete"
+    # Either of the checks, to change nothing.
+    DRY_RUN = "dry_run"
+
+
+class RequestOutcome(StrEnum):
+    """How such a request was answered."""
+
+    ACCEPTED = "accepted"
+    # For good, because of a lock.
+    REFUSED = "refused"
+    # Nothing was decided: the caller tries again.
+    UNDECIDED = "undecided"
+    # Whoever asks may not do this, or has to log in.
+    DENIED = "denied"
+    # The request, or the manifest in it, is not right.
+    INVALID = "invalid"
+    FAILED = "failed"
+
+
+@dataclass
+class CurrentRequest:
+    """One request. Those who answer it note what they find out; empty: not found out.
+
+    `tag` is the tag, or the digest, that the request names; several are separated by commas.
+    """
+
+    kind: RequestKind | None = None
+    workspace: str = ""
+    repository: str = ""
+    tag: str = ""
+    actor: str = ""
+    outcome: RequestOutcome | None = None
+    cause: str = ""
+
+
+_current: ContextVar[CurrentRequest | None] = ContextVar("current_request", default=None)
+
+
+def current_request() -> CurrentRequest:
+    """Return what is noted of this thread's request; outside of one, what no one reads."""
+    return _current.get() or CurrentRequest()
+
+
+@contextmanager
+def follow_request() -> Iterator[CurrentRequest]:
+    """Begin a request on this thread, and forget it at the end."""
+    request = CurrentRequest()
+    token = _current.set(request)
+    try:
+        yield request
+    finally:
+        _current.reset(token)
