@@ -89,9 +89,10 @@ def remove_prefix(prefix: str, *, actor: Actor) -> Workspace | None:
     return row.workspace
 
 
-def find_prefixes() -> QuerySet[RepositoryPrefix]:
-    """Return all prefixes with their workspaces, in order."""
-    return RepositoryPrefix.objects.select_related("workspace").order_by("prefix")
+def find_prefixes(workspace: Workspace | None = None) -> QuerySet[RepositoryPrefix]:
+    """Return the prefixes of a workspace, or all of them, with their workspaces, in order."""
+    rows = RepositoryPrefix.objects.select_related("workspace").order_by("prefix")
+    return rows if workspace is None else rows.filter(workspace=workspace)
 
 
 def _find_moving(prefix: str) -> QuerySet[Repository]:

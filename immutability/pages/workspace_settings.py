@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from containers.connection import find_registry
+from containers.prefixes import find_prefixes
 from immutability.reading import read_policy
 from workspaces.access import Permission
 from workspaces.caller_access import Access
@@ -26,6 +27,8 @@ def workspace_settings(request: HtmxRequest, access: Access) -> HttpResponse:
         "member_count": Membership.objects.filter(workspace=access.workspace).count(),
         "has_registry": find_registry() is not None,
         "prefix": f"{host}/{access.workspace.slug}/",
+        "other_prefixes": list(find_prefixes(access.workspace)),
+        "gets_all_others": access.workspace.slug == settings.REGISTRY_WORKSPACE,
         "login": f"docker login {host} --username {shlex.quote(access.actor.name)}",
     }
     return render(request, "immutability/workspace_settings.html", context)

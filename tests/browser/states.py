@@ -392,6 +392,7 @@ STATES = (
     State("revoke-access-token", "/acme/settings/access-tokens/{token}/revoke/"),
     State("workspace-settings", "/acme/settings/"),
     State("workspace-settings-member", "/acme/settings/", BOB),
+    State("workspace-settings-prefixes", "/crowd/settings/"),
     State("packages-settings", "/acme/settings/packages/"),
     # The site.
     State("site-registry-missing", "/admin/registry/", SAM),

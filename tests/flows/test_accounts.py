@@ -78,6 +78,34 @@ def test_a_member_logs_in_pushes_and_pulls(
     assert api.locks_of(repository.name) == {"v1": ("locked", digest_of_layout(one))}
 
 
+def test_a_name_without_a_workspace_is_given_to_one_and_locked_there(
+    site: Site, repository: Repository, api: Api, one: Path, two: Path, tmp_path: Path
+) -> None:
+    prefix = repository.name.partition("/")[2]
+    image = f"{prefix}:v1"
+    assert skopeo_login(site.port, "bob").returncode == 0
+    _assert_not_allowed(skopeo_push(one, site.port, image))
+    site.manage("map_repositories", prefix, "acme")
+    assert skopeo_push(one, site.port, image).returncode == 0
+    refused = skopeo_push(two, site.port, image)
+    assert IMMUTABLE in refused.stderr
+    assert skopeo_pull(site.port, image, tmp_path / "pulled").returncode == 0
+    assert skopeo_push(one, site.port, f"{prefix}/sub/app:v1").returncode == 0
+    assert (
+        api.locks_of(prefix)
+        == api.locks_of(f"{prefix}/sub/app")
+        == {"v1": ("locked", digest_of_layout(one))}
+    )
+    assert skopeo_login(site.port, "mallory").returncode == 0
+    _assert_not_allowed(skopeo_pull(site.port, image, tmp_path / "hers"))
+    _assert_not_allowed(skopeo_push(two, site.port, image))
+    _assert_not_allowed(skopeo_delete(site.port, image))
+    # What is known stays where it is, and locked.
+    site.manage("map_repositories", "--remove", prefix)
+    assert skopeo_login(site.port, "bob").returncode == 0
+    assert IMMUTABLE in skopeo_push(two, site.port, image).stderr
+
+
 def test_a_wrong_password_logs_nobody_in(site: Site, api: Api) -> None:
     for username, password in (("bob", "demo2"), ("bob", ""), ("nobody", "demo")):
         done = skopeo_login(site.port, username, password)

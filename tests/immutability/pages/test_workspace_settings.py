@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from containers.prefixes import add_prefix
 from immutability.policy.protection import Policy, Protection
 from tests.conftest import SEMVER
 from tests.page import Browser
+from workspaces.access import SYSTEM
 from workspaces.models import User, Workspace
 
 GENERAL, PACKAGES = "/acme/settings/", "/acme/settings/packages/"
@@ -32,6 +34,20 @@ def test_general_says_how_to_connect(acme: Workspace, admin: Browser, settings: 
     assert page.facts["Image names"].startswith("tags.example/acme/")
     assert page.main.find("pre").raw_text == "docker login tags.example --username alice"
     assert admin.follow("create an access token").heading == "Access tokens"
+
+
+def test_general_names_the_repositories_without_the_slug(
+    acme: Workspace, globex: Workspace, member: Browser, settings: Any
+) -> None:
+    assert "Also its own" not in member.open(GENERAL).facts
+    for workspace, prefix in ((acme, "team/sub"), (acme, "library"), (globex, "theirs")):
+        add_prefix(workspace, prefix, actor=SYSTEM)
+    link = "Which repositories belong to it"
+    told = f"Repositories under library, team/sub {link}"
+    assert member.open(GENERAL).facts["Also its own"] == told
+    settings.REGISTRY_WORKSPACE = "acme"
+    told = f"Repositories under library, team/sub, and that no other workspace has {link}"
+    assert member.open(GENERAL).facts["Also its own"] == told
 
 
 def test_a_member_is_told_whom_to_ask_for_a_token(
