@@ -35,6 +35,7 @@ MIN_SECRET_KEY_LENGTH = 50
 # Of each, the first is the default.
 HSTS_CHOICES = ("host", "subdomains", "preload")
 LOG_LEVELS = ("info", "debug", "warning", "error")
+LOG_FORMATS = ("text", "json")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Environment:
     checkpoint_dir: Path
     origin_retention_days: int
     log_level: str
+    log_format: str
     metrics_token: str
     metrics_token_file: Path | None
 
@@ -134,6 +136,7 @@ def read_environment() -> Environment:
         checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
         origin_retention_days=_number(env, "ORIGIN_RETENTION_DAYS", 0, 0, 36_500),
         log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS).upper(),
+        log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS).lower(),
         metrics_token=_text(env, "METRICS_TOKEN"),
         metrics_token_file=_optional_path(env, "METRICS_TOKEN_FILE"),
     )

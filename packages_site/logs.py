@@ -3,8 +3,13 @@
 Some addresses are secrets: anyone who has one can sign in.
 """
 
+import json
 import logging
 import re
+from datetime import UTC, datetime
+from typing import Any
+
+from workspaces.current_request import current_request
 
 # An invitation or a password link, plain or within another address, up to the address's end. The
 # addresses on which admins withdraw invitations only have numbers.
@@ -14,6 +19,8 @@ _SECRET = re.compile(
 )
 _FORMATTER = logging.Formatter()
 
+# In what WSGI says of a request that has its line in the log: Django adds none to it.
+IS_LOGGED = "taglock.is_logged"
 MAX_LINE_CHARACTERS = 1000
 # Of a traceback; its end says what went wrong.
 MAX_TRACEBACK_LINES = 100
@@ -37,6 +44,8 @@ class SecretFilter(logging.Filter):
         masked = mask_secrets(message)
         if masked != message:
             record.msg, record.args = masked, None
+        if fields := getattr(record, "fields", None):
+            record.fields = {name: _mask_value(value) for name, value in fields.items()}
         if record.exc_info and not record.exc_text:
             record.exc_text = _FORMATTER.formatException(record.exc_info)
         if record.exc_text:
@@ -44,23 +53,73 @@ class SecretFilter(logging.Filter):
         return True
 
 
+class UnloggedFilter(logging.Filter):
+    """Leaves out what Django says of an answer to a request that has its line already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let the record through unless its request was logged."""
+        request = getattr(record, "request", None)
+        return request is None or IS_LOGGED not in request.META
+
+
 class LineFormatter(logging.Formatter):
     """Writes a record as one line of limited length, without control characters.
 
-    Only a failure of our own has a traceback below it, indented: the answer 4xx means that a client
-    is wrong, and a line says how.
+    A request's own line goes on with what is known of it. Only a failure of our own has a traceback
+    below it, indented: the answer 4xx means that a client is wrong, and a line says how.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, perhaps with a traceback."""
-        line = to_line(f"{record.levelname} {record.name}: {record.getMessage()}")
-        if getattr(record, "status_code", 500) < 500:
-            return line
-        if record.exc_info and not record.exc_text:
-            record.exc_text = self.formatException(record.exc_info)
-        below = f"{record.exc_text or ''}\n{record.stack_info or ''}".splitlines()
-        kept = [to_line(f"  {each}") for each in below if each][-MAX_TRACEBACK_LINES:]
-        return "\n".join([line, *kept])
+        text = f"{record.levelname} {record.name}: {record.getMessage()}"
+        if hasattr(record, "fields"):
+            text += "".join(f" {name}={value}" for name, value in _find_facts(record).items())
+        return "\n".join([to_line(text), *_list_traceback(record)])
+
+
+class JSONFormatter(logging.Formatter):
+    """Writes a record as one line of JSON: time, level, logger, message, and what is known.
+
+    Each text in it is as a line of the other format would have it.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        values = {
+            "time": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": to_line(record.getMessage()),
+            **_find_facts(record),
+        }
+        if traceback := _list_traceback(record):
+            values["traceback"] = "\n".join(traceback)
+        shown = {
+            name: to_line(value) if isinstance(value, str) and name != "traceback" else value
+            for name, value in values.items()
+        }
+        return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+
+
+def _find_facts(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what is known of the request at hand, and what the record says of it."""
+    facts = current_request().list_facts() | getattr(record, "fields", {})
+    return {name: value for name, value in facts.items() if value != ""}
+
+
+def _mask_value(value: Any) -> Any:
+    return mask_secrets(value) if isinstance(value, str) else value
+
+
+def _list_traceback(record: logging.LogRecord) -> list[str]:
+    """Return the lines of a failure of our own, indented; none of anything else."""
+    if getattr(record, "status_code", 500) < 500:
+        return []
+    if record.exc_info and not record.exc_text:
+        record.exc_text = _FORMATTER.formatException(record.exc_info)
+    below = f"{record.exc_text or ''}\n{record.stack_info or ''}".splitlines()
+    return [to_line(f"  {each}") for each in below if each][-MAX_TRACEBACK_LINES:]
 
 
 def to_line(text: str) -> str:

@@ -1,12 +1,37 @@
-"""Count every push, delete and check: how it was answered, and how long that took."""
+"""Give every request an id; count pushes, deletes and checks, and log why one was not accepted.
 
+The id is what the edge or the client has named the request by. Registry and client are told it.
+"""
+
+import logging
+import re
+import secrets
 import time
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+from packages_site.logs import IS_LOGGED
 from workspaces.current_request import CurrentRequest, RequestOutcome, follow_request
 from workspaces.metrics import DECISIONS, count_refusal
+
+logger = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER = "X-Request-Id"
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_BY_STATUS = {
+    401: RequestOutcome.DENIED,
+    403: RequestOutcome.DENIED,
+    429: RequestOutcome.UNDECIDED,
+    503: RequestOutcome.UNDECIDED,
+}
+_LEVELS = {
+    RequestOutcome.ACCEPTED: logging.DEBUG,
+    RequestOutcome.REFUSED: logging.INFO,
+    RequestOutcome.UNDECIDED: logging.WARNING,
+    RequestOutcome.DENIED: logging.INFO,
+    RequestOutcome.INVALID: logging.INFO,
+}
 
 Respond = Callable[[HttpRequest], HttpResponse]
 
@@ -16,19 +41,52 @@ def follow_requests(get_response: Respond) -> Respond:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         began_at = time.monotonic()
-        with follow_request() as noted:
+        with follow_request(_find_id(request)) as noted:
             response = get_response(request)
-        if noted.kind is not None:
-            _count(noted, _find_outcome(noted, response.status_code), time.monotonic() - began_at)
+            response[REQUEST_ID_HEADER] = noted.id
+            if noted.kind is not None:
+                outcome = _find_outcome(noted, response.status_code)
+                seconds = time.monotonic() - began_at
+                _count(noted, outcome, seconds)
+                _log(request, noted, outcome, response.status_code, seconds)
         return response
 
     return middleware
+
+
+def _find_id(request: HttpRequest) -> str:
+    sent = request.META.get("HTTP_X_REQUEST_ID", "")
+    return sent if _PLAIN_ID.fullmatch(sent) else secrets.token_hex(16)
 
 
 def _count(noted: CurrentRequest, outcome: RequestOutcome, seconds: float) -> None:
     DECISIONS.labels(noted.kind, outcome).observe(seconds)
     if outcome is RequestOutcome.REFUSED:
         count_refusal(noted.workspace)
+
+
+def _log(
+    request: HttpRequest,
+    noted: CurrentRequest,
+    outcome: RequestOutcome,
+    status: int,
+    seconds: float,
+) -> None:
+    """Write one line. Of a failure Django has written one, with a traceback."""
+    if outcome is RequestOutcome.FAILED:
+        return
+    # Every client is told once to log in.
+    level = logging.DEBUG if status == 401 else _LEVELS[outcome]
+    if logger.isEnabledFor(level):
+        fields = {
+            "kind": noted.kind,
+            "outcome": outcome,
+            "status": status,
+            "seconds": round(seconds, 4),
+            "cause": noted.cause,
+        }
+        logger.log(level, "%s %s", noted.kind, outcome, extra={"fields": fields})
+    request.META[IS_LOGGED] = True
 
 
 def _find_outcome(noted: CurrentRequest, status: int) -> RequestOutcome:
@@ -40,11 +98,3 @@ def _find_outcome(noted: CurrentRequest, status: int) -> RequestOutcome:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return RequestOutcome.INVALID if status < 500 else RequestOutcome.FAILED
-
-
-_BY_STATUS = {
-    401: RequestOutcome.DENIED,
-    403: RequestOutcome.DENIED,
-    429: RequestOutcome.UNDECIDED,
-    503: RequestOutcome.UNDECIDED,
-}

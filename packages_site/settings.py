@@ -357,13 +357,19 @@ else:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "packages_site.logs.LineFormatter"}},
-    "filters": {"secrets": {"()": "packages_site.logs.SecretFilter"}},
+    "formatters": {
+        "text": {"()": "packages_site.logs.LineFormatter"},
+        "json": {"()": "packages_site.logs.JSONFormatter"},
+    },
+    "filters": {
+        "secrets": {"()": "packages_site.logs.SecretFilter"},
+        "unlogged": {"()": "packages_site.logs.UnloggedFilter"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["secrets"],
+            "formatter": ENVIRONMENT.log_format,
+            "filters": ["secrets", "unlogged"],
         }
     },
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.log_level},

@@ -40,6 +40,7 @@ class CurrentRequest:
     `tag` is the tag, or the digest, that the request names; several are separated by commas.
     """
 
+    id: str = ""
     kind: RequestKind | None = None
     workspace: str = ""
     repository: str = ""
@@ -47,6 +48,17 @@ class CurrentRequest:
     actor: str = ""
     outcome: RequestOutcome | None = None
     cause: str = ""
+
+    def list_facts(self) -> dict[str, str]:
+        """Return what is known of whom and what the request is about, by name."""
+        facts = {
+            "request_id": self.id,
+            "workspace": self.workspace,
+            "repository": self.repository,
+            "tag": self.tag,
+            "actor": self.actor,
+        }
+        return {name: value for name, value in facts.items() if value}
 
 
 _current: ContextVar[CurrentRequest | None] = ContextVar("current_request", default=None)
@@ -58,9 +70,9 @@ def current_request() -> CurrentRequest:
 
 
 @contextmanager
-def follow_request() -> Iterator[CurrentRequest]:
+def follow_request(request_id: str = "") -> Iterator[CurrentRequest]:
     """Begin a request on this thread, and forget it at the end."""
-    request = CurrentRequest()
+    request = CurrentRequest(request_id)
     token = _current.set(request)
     try:
         yield request

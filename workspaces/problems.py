@@ -25,6 +25,7 @@ from rest_framework.serializers import (
 )
 
 from workspaces.caller_access import UnknownWorkspaceError
+from workspaces.current_request import current_request
 from workspaces.json_response import UTF8JsonResponse
 from workspaces.text import describe_bad_character
 from workspaces.throttles import TooManyCallsError
@@ -262,6 +263,7 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response |
     problem = _to_problem(error)
     if problem is None:
         return None
+    current_request().cause = str(problem.detail)
     response = Response(
         problem_body(problem.status_code, problem.code, str(problem.detail), problem.members),
         status=problem.status_code,

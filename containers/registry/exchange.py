@@ -13,6 +13,7 @@ import urllib3
 
 from containers.registry.manifest import MAX_MANIFEST_BYTES
 from containers.registry.strict_json import parse_json
+from workspaces.current_request import current_request
 from workspaces.metrics import REGISTRY_ANSWERS, REGISTRY_CALLS
 from workspaces.text import find_bad_character
 
@@ -151,12 +152,14 @@ def _exchange(
     body: bytes | None,
 ) -> RegistryAnswer:
     is_read = method in ("GET", "HEAD")
+    request_id = current_request().id
+    own = {"User-Agent": "taglock", **({"X-Request-Id": request_id} if request_id else {})}
     try:
         response = pool.urlopen(
             method,
             target,
             body=body,
-            headers={"User-Agent": "taglock", **headers},
+            headers={**own, **headers},
             retries=False,
             redirect=False,
             preload_content=False,

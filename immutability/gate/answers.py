@@ -7,6 +7,7 @@ from containers.registry.client import RegistryAnswer
 from immutability.answers import Refusal
 from immutability.policy.messages import oci_error
 from immutability.policy.waiting import RETRY_AFTER_SECONDS
+from workspaces.current_request import current_request
 from workspaces.json_response import UTF8JsonResponse
 
 # What a client may want to know of the registry's answer; everything else stays behind.
@@ -23,7 +24,8 @@ _PASSED_ON = (
 
 
 def error_answer(status: int, code: str, message: str) -> HttpResponse:
-    """Answer with an OCI error."""
+    """Answer with an OCI error, which is noted as the cause."""
+    current_request().cause = message
     return UTF8JsonResponse(oci_error(code, message, {}), status=status)
 
 
@@ -59,6 +61,8 @@ def relayed_answer(answer: RegistryAnswer, repository: RepositoryName) -> HttpRe
     """Pass the registry's answer on. Its Location is rewritten to lead through the edge."""
     if answer.is_body_dropped and not answer.is_success:
         return error_answer(answer.status, "MANIFEST_INVALID", f"Refused: {answer.reason}.")
+    if not answer.is_success:
+        current_request().cause = answer.reason
     response = HttpResponse(answer.body, status=answer.status)
     del response["Content-Type"]
     for name in _PASSED_ON:

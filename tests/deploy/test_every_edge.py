@@ -1,5 +1,6 @@
 """Every edge of deploy/ before the same requests: who gets them, and what no one gets."""
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -196,6 +197,20 @@ def test_nothing_but_the_method_says_what_is_done(edge: Edge) -> None:
         _send(edge, method, target, rest)
     for asked in edge.all_asked():
         assert not [name for name in asked.head if "method" in name.lower() or name == "Upgrade"]
+
+
+@pytest.mark.parametrize("sent", ["", "X-Request-Id: a b\r\n", "X-Request-Id: job-7.1\r\n"])
+def test_a_request_is_named_by_a_plain_id(edge: Edge, sent: str) -> None:
+    for method, target in (("GET", MANIFEST), ("PUT", MANIFEST), ("GET", "/acme/")):
+        _send(edge, method, target, sent)
+    ids = [asked.head["X-Request-Id"] for asked in edge.all_asked()]
+    assert len(ids) == 3
+    if edge.kind == "traefik":
+        # It makes none: the gate does.
+        return
+    assert all(re.fullmatch(r"[\w.-]{1,64}", each) for each in ids)
+    if "job" in sent and edge.kind != "envoy":
+        assert set(ids) == {"job-7.1"}
 
 
 # What an edge answers itself.

@@ -75,6 +75,7 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         checkpoint_dir=tmp_path / "var" / "checkpoints",
         origin_retention_days=0,
         log_level="INFO",
+        log_format="text",
         metrics_token="",
         metrics_token_file=None,
     )
@@ -113,6 +114,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         CHECKPOINT_DIR="elsewhere",
         ORIGIN_RETENTION_DAYS="90",
         LOG_LEVEL="debug",
+        LOG_FORMAT="JSON",
         METRICS_TOKEN="m" * 32,
     )
     assert read_environment() == Environment(
@@ -148,6 +150,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         checkpoint_dir=tmp_path / "elsewhere",
         origin_retention_days=90,
         log_level="DEBUG",
+        log_format="json",
         metrics_token="m" * 32,
         metrics_token_file=None,
     )
@@ -348,6 +351,7 @@ BAD = {
         "a month": "whole number",
     },
     "LOG_LEVEL": {"loud": "info, debug, warning or error", "5": "info, debug"},
+    "LOG_FORMAT": {"xml": "text or json"},
     "METRICS_TOKEN": {"hunter2": "at least 20 characters", "a b" * 10: "letters, digits and"},
     "METRICS_TOKEN_FILE": {"/nowhere": "METRICS_TOKEN_FILE cannot be read"},
 }

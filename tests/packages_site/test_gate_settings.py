@@ -31,12 +31,13 @@ def gate_alone(settings: Any) -> Iterator[Client]:
 def test_it_answers_as_the_site_does(
     gate_alone: Client, settings: Any, address: str, method: str
 ) -> None:
-    alone = gate_alone.generic(method, address, b"{}", "application/json")
+    named = {"X-Request-Id": "one"}
+    alone = gate_alone.generic(method, address, b"{}", "application/json", headers=named)
     settings.MIDDLEWARE = site_settings.MIDDLEWARE
     settings.ROOT_URLCONF = site_settings.ROOT_URLCONF
     clear_url_caches()
     whole = Client(raise_request_exception=False).generic(
-        method, address, b"{}", "application/json"
+        method, address, b"{}", "application/json", headers=named
     )
     assert (alone.status_code, alone.content) == (whole.status_code, whole.content)
     # The whole site's have those for browsers too.

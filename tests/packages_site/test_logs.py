@@ -159,8 +159,8 @@ def test_a_record_that_cannot_be_written_fails_nobody(
 
 def test_every_handler_has_the_filter() -> None:
     for name, handler in LOGGING["handlers"].items():  # type: ignore[attr-defined]
-        assert handler["filters"] == ["secrets"], name
-        assert handler["formatter"] == "line", name
+        assert handler["filters"] == ["secrets", "unlogged"], name
+        assert handler["formatter"] == "text", name
 
 
 @pytest.mark.django_db
