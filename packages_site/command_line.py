@@ -16,7 +16,9 @@ from packages_site.data_dir import (
     describe_missing_secret_key,
     find_sqlite_file,
     make_command_line,
+    read_fingerprint,
 )
+from workspaces.secret_key import describe_other_secret_key
 
 # These use no database, or make one of their own.
 WITHOUT_DATABASE = frozenset(
@@ -29,7 +31,6 @@ WITHOUT_DATABASE = frozenset(
         "makemessages",
         "makemigrations",
         "optimizemigration",
-        "rotate_log_key",
         "sendtestemail",
         "spectacular",
         "squashmigrations",
@@ -42,6 +43,8 @@ WITHOUT_DATABASE = frozenset(
 )
 # These tell something about a database that is not migrated, or migrate it.
 WITHOUT_MIGRATIONS = frozenset({"dbshell", "migrate", "showmigrations", "sqlmigrate"})
+# What makes this node's key the one of every node.
+WITH_ANY_SECRET_KEY = frozenset({"change_secret_key"})
 _HELP = {"-h", "--help", "--version"}
 _MIGRATE_ONLY_SAYS = {"--check", "--plan"}
 
@@ -86,7 +89,13 @@ def find_problem(arguments: list[str]) -> str:
     if missing:
         count = f"{len(missing)} migration{'' if len(missing) == 1 else 's'}"
         return f"the database lacks {count}. Run: {make_command_line('migrate')}"
-    return describe_missing_secret_key()
+    return describe_missing_secret_key() or _describe_other_secret_key(command)
+
+
+def _describe_other_secret_key(command: str) -> str:
+    if command in WITH_ANY_SECRET_KEY:
+        return ""
+    return describe_other_secret_key(read_fingerprint())
 
 
 def _to_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ So a command with other settings than the site's doesn't create a second install
 """
 
 import shlex
+from contextlib import closing
 from pathlib import Path
 
 from django.conf import settings
@@ -12,18 +13,20 @@ from django.db import connection
 
 from containers.tokens.key_folder import token_keys
 from packages_site.database import read_sqlite_uri
-from packages_site.environment import make_log_key_file, read_or_make_secret_key
+from packages_site.environment import read_or_make_secret_key
+from workspaces.secret_key import describe_other_secret_key
+
+_FINGERPRINT = "SELECT fingerprint FROM workspaces_keyfingerprint WHERE setting = 'SECRET_KEY'"
 
 
 def make_missing_files() -> None:
-    """Make the keys that are missing, and the file of the SQLite database.
+    """Make the keys that are missing and need no database, and the file of an SQLite database.
 
     Raises OSError, BadSettingError or KeyFileError if something cannot be written.
     """
     settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
     if not _has_secret_key():
         settings.SECRET_KEY = read_or_make_secret_key(settings.DATA_DIR)
-    make_log_key_file(settings.LOG_KEY_FILE, settings.PUBLIC_URL)
     token_keys().make_first_key()
     path = find_sqlite_file()
     if path is not None and not path.exists():
@@ -49,9 +52,28 @@ def describe_missing_secret_key() -> str:
 
 
 def require_secret_key() -> None:
-    """End the process, with one line, if there is no secret key."""
-    if problem := describe_missing_secret_key():
+    """End the process, with one line, if there is no secret key, or another than on other nodes.
+
+    Where the database cannot be asked, `/readyz` tells later.
+    """
+    problem = describe_missing_secret_key() or describe_other_secret_key(read_fingerprint())
+    if problem:
         raise SystemExit(f"taglock: {problem}")
+
+
+def read_fingerprint() -> str | None:
+    """Return the fingerprint of every node's SECRET_KEY; None where the database has none.
+
+    By a connection of its own: processes that are forked later must not share one, and the pool
+    would try for seconds.
+    """
+    driver = connection.Database  # type: ignore[attr-defined]
+    try:
+        with closing(driver.connect(**connection.get_connection_params())) as session:
+            row = session.execute(_FINGERPRINT).fetchone()
+    except driver.Error:
+        return None
+    return str(row[0]) if row else None
 
 
 def _has_secret_key() -> bool:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-from django.db import Error, connection
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from packages_site.metrics import metrics
+from packages_site.shared_keys import describe_other_keys
 
 
 def answer_probes(
@@ -29,13 +30,18 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 while the database can be used, 503 otherwise."""
+    """Answer 200 while the database can be used, 503 otherwise.
+
+    503 with another SECRET_KEY than the other nodes too. Another key of the lock log is only told:
+    all but signing works.
+    """
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        other = describe_other_keys()
     except Error:
         return HttpResponse("the database cannot be used\n", "text/plain", status=503)
-    return HttpResponse("ok\n", content_type="text/plain")
+    if other.secret_key:
+        return HttpResponse(f"{other.secret_key}\n", "text/plain", status=503)
+    return HttpResponse(f"{other.log_key or 'ok'}\n", content_type="text/plain")
 
 
 _PROBES = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}

@@ -30,6 +30,7 @@ __all__ = [
     "EventRepeat",
     "EventSeal",
     "Invitation",
+    "KeyFingerprint",
     "LockEvent",
     "LogExport",
     "Membership",
@@ -242,3 +243,22 @@ class TaskRun(models.Model):
 
     def __str__(self) -> str:
         return self.task
+
+
+class KeyFingerprint(models.Model):
+    """What tells a key that each node keeps for itself from other keys, and does not tell the key.
+
+    See `workspaces/shared_keys.py`.
+    """
+
+    class Setting(models.TextChoices):
+        """The setting that says where a node has the key."""
+
+        SECRET_KEY = "SECRET_KEY"  # noqa: S105  (its name)
+        LOG_KEY_FILE = "LOG_KEY_FILE"
+
+    setting = models.CharField(max_length=16, primary_key=True, choices=Setting)
+    fingerprint = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return self.setting

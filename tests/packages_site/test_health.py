@@ -1,11 +1,13 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.test import Client
 
+from packages_site.environment import make_log_key_file
 from tests.problems import read_problem
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
@@ -56,6 +58,27 @@ def test_a_database_that_cannot_be_reached_is_not_ready(
 
     monkeypatch.setattr(connection, "cursor", fail)
     assert client.get("/readyz").status_code == 503
+
+
+def test_a_node_with_another_secret_key_is_not_ready(
+    client: Client, db: None, settings: Any
+) -> None:
+    settings.SECRET_KEY = 50 * "x"
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert b"has another SECRET_KEY than the other nodes" in response.content
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_node_with_another_lock_log_key_is_ready_and_says_so(
+    client: Client, db: None, settings: Any, tmp_path: Path
+) -> None:
+    settings.LOG_KEY_FILE = tmp_path / "lock-log-key"
+    assert client.get("/readyz").content == b"ok\n"
+    make_log_key_file(settings.LOG_KEY_FILE, "https://tags.example.org")
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    assert b"has another lock log key than the other nodes, and signs nothing" in response.content
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/readyz"])

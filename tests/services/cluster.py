@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connection
 
-from packages_site.environment import make_log_key_file, read_or_make_secret_key
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
 from packages_site.run import GATE_SETTINGS
 from tests.conftest import is_postgresql, skip_or_fail
@@ -58,6 +58,9 @@ class Cluster:
         self.env = {
             "DATABASE_URL": database_url,
             "DATA_DIR": str(folder),
+            # The one that the tests' database knows.
+            "SECRET_KEY": settings.SECRET_KEY,
+            "LOG_KEY_FILE": str(settings.LOG_KEY_FILE),
             "REGISTRY_URL": self.registry_url,
             "BEHIND_EDGE": "true",
             "PUBLIC_URL": f"http://127.0.0.1:{self.ports.edge}",
@@ -68,8 +71,6 @@ class Cluster:
             **(env or {}),
         }
         self.keys = keys_of(folder)
-        read_or_make_secret_key(folder)
-        make_log_key_file(folder / "lock-log-key", self.env["PUBLIC_URL"])
         edge = edge_command(
             folder, self.ports, f"http://127.0.0.1:{self.ports.registry}", more_gates=more
         )

@@ -6,8 +6,15 @@ from django.db import connection, transaction
 
 from tests.services.guards import without_guards
 
-# What migrations have filled, and tests leave alone.
-KEPT = frozenset({"auth_permission", "django_content_type", "django_migrations"})
+# What `migrate` has filled, and tests leave alone.
+KEPT = frozenset(
+    {
+        "auth_permission",
+        "django_content_type",
+        "django_migrations",
+        "workspaces_keyfingerprint",
+    }
+)
 
 
 def empty_tables() -> None:

@@ -21,7 +21,7 @@ from django.db.models.functions import Now, TruncDay
 
 from workspaces.log.canonical import format_time
 from workspaces.log.files import write_once
-from workspaces.log.keys import read_signing_key, verifier_key
+from workspaces.log.keys import require_signing_key, verifier_key
 from workspaces.log.models import Checkpoint, EventSeal
 from workspaces.log.notes import BadNoteError, VerifierKey, open_note
 from workspaces.log.seal import count_unsealed, seal_for
@@ -90,7 +90,7 @@ def make_checkpoint(slug: str) -> Checkpoint | None:
     written is logged: the row is there, and the next run writes the file. Returns the latest one
     where it is younger than a minute, and says what a new one would. Raises KeyFileError.
     """
-    key = read_signing_key()
+    key = require_signing_key()
     origin = f"{urlsplit(settings.PUBLIC_URL).netloc}/{slug}/lock-log"
     seal_for()
     young = _find_young(slug)

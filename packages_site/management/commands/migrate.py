@@ -4,10 +4,14 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
+from django.db import connection
 
 from containers.tokens.keys import KeyFileError
 from packages_site.addresses import BadSettingError
 from packages_site.data_dir import make_missing_files
+from packages_site.shared_keys import settle_shared_keys
+from workspaces.log.keys import KeyFileError as LogKeyFileError
+from workspaces.models import KeyFingerprint
 
 
 class Command(migrate.Command):
@@ -16,13 +20,26 @@ class Command(migrate.Command):
     )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Make what is missing, unless it is only asked what would be done; then migrate.
+        """Make what is missing, unless it is only asked what would be done; and migrate.
 
-        Before Django's own checks, which open the database.
+        The files before Django's own checks, which open the database.
         """
-        if not (options["plan"] or options["check_unapplied"]):
-            try:
-                make_missing_files()
-            except (OSError, BadSettingError, KeyFileError) as error:
-                raise CommandError(str(error)) from error
-        return super().execute(*args, **options)
+        if options["plan"] or options["check_unapplied"]:
+            return super().execute(*args, **options)
+        try:
+            make_missing_files()
+            said = super().execute(*args, **options)
+            self._settle_keys()
+        except (OSError, BadSettingError, KeyFileError, LogKeyFileError) as error:
+            raise CommandError(str(error)) from error
+        return said
+
+    def _settle_keys(self) -> None:
+        """Record or compare this node's keys, unless the table for that is not there."""
+        if KeyFingerprint._meta.db_table not in connection.introspection.table_names():
+            return
+        other = settle_shared_keys()
+        if other.secret_key:
+            raise CommandError(other.secret_key)
+        if other.log_key:
+            self.stderr.write(other.log_key)

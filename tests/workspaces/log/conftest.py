@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from packages_site.environment import make_log_key_file
 from tests.conftest import AA, BB
 from tests.workspaces.log.exporting import access_of
 from workspaces.access import Actor, ActorKind, Origin, Role
 from workspaces.caller_access import Access
 from workspaces.log import export
 from workspaces.log.append import Event, append_events
-from workspaces.log.keys import read_known_keys
+from workspaces.log.keys import accept_key, read_known_keys
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 from workspaces.log.seal import seal_events
 from workspaces.log.statements import Given
 from workspaces.log.verify import Verification
-from workspaces.models import Workspace
+from workspaces.models import KeyFingerprint, Workspace
+from workspaces.shared_keys import LOG_KEY_FILE
 
 DANA = Actor("dana", ActorKind.TOKEN, Origin("203.0.113.7", "docker/27.0"))
 
@@ -29,13 +29,15 @@ Verify = Callable[..., list[str]]
 
 
 @pytest.fixture
-def log_files(settings: Any, tmp_path: Path) -> Path:
+def log_files(settings: Any, tmp_path: Path, db: None) -> Iterator[Path]:
     """Let key and checkpoints be files of this test; return their folder."""
+    key_of_the_tests = KeyFingerprint.objects.get(setting=LOG_KEY_FILE)
     settings.PUBLIC_URL = "https://tags.example.org"
     settings.LOG_KEY_FILE = tmp_path / "lock-log-key"
     settings.CHECKPOINT_DIR = tmp_path / "checkpoints"
-    make_log_key_file(settings.LOG_KEY_FILE, settings.PUBLIC_URL)
-    return tmp_path
+    accept_key()
+    yield tmp_path
+    key_of_the_tests.save()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
+from packages_site.environment import make_log_key_file
 from tests.workspaces.log.conftest import Verify, Write
 from tests.workspaces.log.tampering import without_triggers, write_at
 from workspaces.log.checkpoints import (
@@ -22,7 +23,13 @@ from workspaces.log.checkpoints import (
     verifier_key,
     write_missing_files,
 )
-from workspaces.log.keys import KeyFileError, read_known_keys, read_signing_key, rotate_key
+from workspaces.log.keys import (
+    KeyFileError,
+    accept_key,
+    read_known_keys,
+    read_signing_key,
+    rotate_key,
+)
 from workspaces.log.models import Checkpoint, EventSeal
 from workspaces.log.notes import BadNoteError, open_note, parse_verifier_key
 from workspaces.log.seal import seal_events
@@ -262,12 +269,54 @@ def test_no_checkpoint_is_made_without_a_key(write: Write, settings: Any) -> Non
     assert not Checkpoint.objects.exists()
 
 
-def test_a_key_that_cannot_be_replaced_stays(log_files: Path) -> None:
+def test_a_key_that_cannot_be_replaced_stays(write: Write, log_files: Path) -> None:
+    write(1)
     before = read_signing_key()
     (log_files / "lock-log-key.former").mkdir()
     with pytest.raises(KeyFileError):
         rotate_key()
     assert read_signing_key() == before
+    assert open_note(make().note, [before.verifier])
+
+
+def test_a_node_with_another_key_signs_nothing_until_it_has_the_one_of_the_others(
+    write: Write, log_files: Path, settings: Any
+) -> None:
+    write(1)
+    seal_events()
+    theirs = Path(settings.LOG_KEY_FILE)
+    settings.LOG_KEY_FILE = log_files / "other" / "lock-log-key"
+    make_log_key_file(settings.LOG_KEY_FILE, settings.PUBLIC_URL)
+    for sign in (lambda: make_checkpoint("acme"), make_due_checkpoints, rotate_key):
+        with pytest.raises(KeyFileError, match="has another lock log key than the other nodes"):
+            sign()
+    assert not Checkpoint.objects.exists()
+    settings.LOG_KEY_FILE.write_text(theirs.read_text())
+    make()
+
+
+def test_after_a_rotation_the_other_nodes_sign_nothing_until_they_have_the_new_key(
+    write: Write, log_files: Path, settings: Any
+) -> None:
+    write(1)
+    rotated_here = Path(settings.LOG_KEY_FILE)
+    other_node = log_files / "other" / "lock-log-key"
+    other_node.parent.mkdir()
+    other_node.write_text(rotated_here.read_text())
+    rotate_key()
+    settings.LOG_KEY_FILE = other_node
+    with pytest.raises(KeyFileError, match=f"copy theirs to {other_node}"):
+        make_checkpoint("acme")
+
+
+def test_a_lost_key_is_replaced_by_one_that_is_accepted(write: Write, settings: Any) -> None:
+    write(1)
+    Path(settings.LOG_KEY_FILE).unlink()
+    with pytest.raises(KeyFileError, match="there is no lock log key"):
+        make_checkpoint("acme")
+    new = accept_key()
+    assert open_note(make().note, [new.verifier])
+    assert accept_key() == new
 
 
 def test_a_list_of_former_keys_that_was_spoilt_is_named(log_files: Path) -> None:

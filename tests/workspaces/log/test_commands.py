@@ -154,6 +154,8 @@ def test_a_new_key_is_printed_by_its_public_half_alone(log_files: Path) -> None:
     assert "PRIVATE" not in out + err
     (log_files / "lock-log-key").unlink()
     assert "there is no lock log key" in refuse("rotate_log_key")
+    out, _ = run("rotate_log_key", "--accept")
+    assert out == f"{verifier_key()}\n"
 
 
 # erase_origins

@@ -1,0 +1,13 @@
+from importlib import import_module
+
+from django.apps import AppConfig
+from django.core.checks import Tags, register
+
+
+class PackagesSiteConfig(AppConfig):
+    name = "packages_site"
+
+    def ready(self) -> None:
+        """Add to the checks what needs the models, which are loaded by now."""
+        shared_keys = import_module("packages_site.shared_keys")
+        register(shared_keys.check_shared_keys, Tags.security, deploy=True)
