@@ -113,6 +113,16 @@ def end(record: TagRecord, row: LockedTag, *, actor: Actor = SYSTEM, reason: str
         )
 
 
+def read(row: Drift) -> Finding:
+    """Return what was found, as a row keeps it; of what is missing, the first."""
+    return Finding(
+        Drift.Kind(row.kind),
+        Digest(row.found) if row.found else None,
+        (Digest(row.missing),) * row.missing_count if row.missing else (),
+        row.is_gone,
+    )
+
+
 def was_shown(record: TagRecord) -> bool:
     """Whether a tag that is elsewhere now was at its locked image before."""
     return Drift.objects.filter(record=record, kind__in=MOVED).exists()

@@ -290,6 +290,8 @@ class Job(models.Model):
         INVENTORY = "inventory"
         # Count the locks that a save of settings has suspended and resumed.
         COUNT = "count"
+        # Compare every lock with the registry.
+        DRIFT = "drift"
 
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="jobs")
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -303,7 +305,8 @@ class Job(models.Model):
     adopted_count = models.PositiveIntegerField(default=0)
     # Tags with a write in flight, or that the registry cannot show: their next push adopts them.
     left_out_count = models.PositiveIntegerField(default=0)
-    # Of a count: the locks are counted in order of their ids, up to the last one before the save.
+    # Of a comparison and a count, which go through the locks in order of their ids; the count up to
+    # the last one before the save.
     lock_id = models.PositiveBigIntegerField(default=0, db_default=0)
     last_lock_id = models.PositiveBigIntegerField(default=0, db_default=0)
     suspended_count = models.PositiveIntegerField(default=0, db_default=0)

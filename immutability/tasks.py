@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from containers.connection import find_registry
+from immutability.reconcile.comparison import run_comparisons
 from immutability.reconcile.counts import run_counts
 from immutability.reconcile.due import RECONCILE_SECONDS, reconcile_due
 from immutability.reconcile.hints import follow_hints
@@ -27,3 +28,4 @@ def run_due_jobs() -> None:
     registry = find_registry()
     if registry is not None:
         run_jobs(registry)
+        run_comparisons(registry)

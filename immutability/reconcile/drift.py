@@ -1,216 +1,249 @@
 """Drift: where the registry and the locks say different things, which no write of Taglock's does.
 
-A restored backup, a write past the gate, a storage that was lost: this is how they are found.
+A restored backup, a write past the gate, a storage that was lost: this is how they are found. Rows
+are read first, then the registry is asked, many questions at once, and then each look is recorded
+in a hold, if its tag's record has not changed since it was read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import chain
+from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from containers import writes
-from containers.catalog import iterate_owned, iterate_tags, split
 from containers.inventory import find_descendants
-from containers.models import Tag as TagRecord
+from containers.models import ManifestReference
 from containers.names import Digest, RepositoryName, TagName
-from containers.registry.client import RegistryClient, RegistryUnavailableError
+from containers.registry.client import RegistryClient
 from immutability import drift
 from immutability.drift import MOVED, Finding
 from immutability.errors import TryAgainError
-from immutability.look import head_manifest, learn_lists, look_at_tag
+from immutability.look import head_manifest, learn_lists
 from immutability.models import Drift, LockedTag
 from immutability.policy.protection import LockState, Policy, cover
 from immutability.reading import read_policy, read_policy_and_time
-from workspaces.access import SYSTEM
-from workspaces.log.append import Event, append_repeatable_event
-from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
-_CHUNK = 500
-# Manifests that were seen, by repository and digest: each is asked for once.
-Seen = set[tuple[str, Digest]]
-_STATES = (LockState.LOCKED, LockState.RESERVED)
+# What is compared. A claim is no promise yet, and a released tag none any more.
+STATES = (LockState.LOCKED, LockState.RESERVED)
+_MAX_SEEN = 100_000
+
+Place = tuple[RepositoryName, TagName | Digest]
+Answer = Digest | TryAgainError | None
 
 
 @dataclass(frozen=True)
 class TagLook:
     """What a look at a tag has shown; empty: nothing.
 
-    `is_done` is false where the tag is being written, or was meanwhile: look at it later. `what` is
-    what differs from the lock, in words.
+    `is_done` is false where the tag is being written, or was meanwhile: look at it later. So it is
+    where the registry did not say; `error` is why. `what` is what differs from the lock, in words.
     """
 
     digest: str = ""
     is_done: bool = True
     what: str = ""
+    error: TryAgainError | None = None
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One difference, in words. `digest` is what the registry has, where nothing holds the tag.
+class Asker:
+    """Asks a registry what it has, many questions at once; for a manifest that it has, once."""
 
-    `gone` is the record of a tag without a lock that the registry has shown, and shows no more.
+    def __init__(self, registry: RegistryClient, executor: Executor | None = None) -> None:
+        self.registry = registry
+        self._map: Callable[..., Iterable[Any]] = map if executor is None else executor.map
+        self._seen: set[Place] = set()
+
+    def ask(self, places: Collection[Place]) -> dict[Place, Answer]:
+        """Return what is under each tag or digest, or why the registry does not say."""
+        if len(self._seen) > _MAX_SEEN:
+            self._seen.clear()
+        wanted = sorted({*places} - self._seen, key=lambda place: (place[0], str(place[1])))
+        answers = dict(zip(wanted, self._map(self._ask, wanted), strict=True))
+        for place, answer in answers.items():
+            if isinstance(place[1], Digest) and isinstance(answer, Digest):
+                self._seen.add(place)
+        return answers
+
+    def _ask(self, place: Place) -> Answer:
+        try:
+            found = head_manifest(*place, self.registry)
+        except TryAgainError as error:
+            return error
+        return found.digest if found else None
+
+    def find_absent(self, places: Collection[Place]) -> tuple[set[Place], TryAgainError | None]:
+        """Return which the registry does not have, and why it does not say so of some."""
+        answers = self.ask(places)
+        errors = [each for each in answers.values() if isinstance(each, TryAgainError)]
+        absent = {place for place, answer in answers.items() if answer is None}
+        return absent, errors[0] if errors else None
+
+
+def check_lock(lock_id: int, registry: RegistryClient, *, with_lists: bool = True) -> TagLook:
+    """Look at one lock, as `check_locks` does. A lock that is gone differs in nothing.
+
+    Raises TryAgainError if the registry does not say, PatternError and PatternEvaluationError.
     """
-
-    repository: str
-    tag: str
-    what: str
-    digest: str = ""
-    gone: TagRecord | None = None
-
-    def __str__(self) -> str:
-        return f"{self.repository}:{self.tag}: {self.what}"
+    rows = LockedTag.objects.select_related("record", "workspace").filter(id=lock_id)
+    for look in check_locks(list(rows), Asker(registry), with_lists=with_lists):
+        if look.error is not None:
+            raise look.error
+        return look
+    return TagLook()
 
 
-def find_drift(workspace: Workspace, registry: RegistryClient) -> Iterator[Difference]:
-    """Yield every difference between a workspace's locks in force and what the registry has.
+def check_locks(
+    rows: Sequence[LockedTag], asker: Asker, *, with_lists: bool = True
+) -> list[TagLook]:
+    """Look at locks of a workspace, and record what differs, or that it does no more.
 
-    Each is recorded. A tag with a write in flight, or with one that may still land, is passed over:
-    its end is not known yet. Raises TryAgainError where the registry does not say what it has.
+    With what they list, unless that is left out. Locks that are not in force are passed over, and
+    so is one that is written, or that a write may still change: its end is not known yet. Each has
+    its record and its workspace. Raises PatternError and PatternEvaluationError.
     """
-    policy = read_policy(workspace)
-    yield from _find_in_locks(workspace, policy, registry)
-    for found in chain(
-        _find_without_lock(workspace, policy, registry), _find_gone(workspace, policy, registry)
-    ):
-        _record_without_lock(workspace, found)
-        yield found
+    if not rows:
+        return []
+    policy = read_policy(rows[0].workspace)
+    cases = [_Case(row) for row in rows if _is_to_be_compared(row, policy)]
+    for known in Drift.objects.filter(record__in=[case.row.record_id for case in cases]):
+        next(case for case in cases if case.row.record_id == known.record_id).known = known
+    _look_at_tags(cases, asker)
+    _look_for_images(cases, asker)
+    for repository in sorted({case.repository for case in cases}):
+        of_repository = [case for case in cases if case.repository == repository]
+        _look_at_lists(of_repository, asker, with_lists=with_lists)
+    looks = {case.row.id: _conclude(case) for case in cases}
+    return [looks.get(row.id) or _pass_over(row) for row in rows]
 
 
-@transaction.atomic
-def _record_without_lock(workspace: Workspace, found: Difference) -> None:
-    """Record a difference of a tag without a lock, once an hour."""
-    event = Event(
-        EventKind.DRIFT_FOUND,
-        workspace.slug,
-        found.repository,
-        found.tag,
-        digest=found.gone.digest if found.gone else "",
-        other_digest=found.digest,
-        reason=found.what,
-    )
-    append_repeatable_event(event, actor=SYSTEM)
+class _Case:
+    """A lock on its way through a comparison: what was read, and then what was shown."""
 
+    def __init__(self, row: LockedTag) -> None:
+        self.row = row
+        self.repository, self.held = RepositoryName(row.repository), Digest(row.digest)
+        self.known: Drift | None = None
+        self.shown: Digest | None = None
+        self.is_gone = False
+        self.missing: tuple[Digest, ...] = ()
+        self.error: TryAgainError | None = None
 
-@transaction.atomic
-def forget_gone(found: Difference) -> bool:
-    """Forget what a tag pointed at that is gone for good; return whether it was forgotten.
+    @property
+    def is_at_its_image(self) -> bool:
+        is_locked = self.row.state == LockState.LOCKED
+        return is_locked and self.error is None and self.shown == self.held
 
-    An operator has to say so: a registry that has lost its storage says the same of every tag.
-    """
-    if found.gone is None:
-        return False
-    record = writes.lock_record(found.gone.id)
-    _, now = read_policy_and_time(record.workspace)
-    is_locked = LockedTag.objects.filter(record=record).exists()
-    if record.revision != found.gone.revision or is_locked:
-        return False
-    record.digest, record.shown_at = "", now
-    writes.save_record(record, now)
-    return True
+    @property
+    def is_elsewhere(self) -> bool:
+        is_locked = self.row.state == LockState.LOCKED
+        return is_locked and self.error is None and self.shown != self.held
 
+    @property
+    def was_shown(self) -> bool:
+        """Whether the tag was at its image before."""
+        known = self.known
+        is_moved = known is not None and known.digest == self.row.digest and known.kind in MOVED
+        return is_moved or self.row.record.digest == self.row.digest
 
-def _settled(workspace: Workspace) -> QuerySet[TagRecord]:
-    """Return the records that no write can change."""
-    return TagRecord.objects.filter(
-        workspace=workspace, write_id__isnull=True, stray_until__isnull=True
-    )
-
-
-# ---- locks -----------------------------------------------------------------------------------
-
-
-def _find_in_locks(
-    workspace: Workspace, policy: Policy, registry: RegistryClient
-) -> Iterator[Difference]:
-    last = 0
-    rows = LockedTag.objects.filter(record__in=_settled(workspace), state__in=_STATES)
-    seen: Seen = set()
-    names = rows.order_by("id").values_list("id", "repository", "tag")
-    while chunk := list(names.filter(id__gt=last)[:_CHUNK]):
-        for last, repository, tag in chunk:
-            if not cover(policy, TagName(tag)).is_covered:
-                continue
-            look = check_lock(last, registry, seen)
-            if look.what:
-                yield Difference(repository, tag, look.what)
-
-
-def check_lock(
-    lock_id: int, registry: RegistryClient, seen: Seen | None = None, *, with_lists: bool = True
-) -> TagLook:
-    """Look at a locked tag, and record what differs, or that it does no more.
-
-    With what it lists, unless that is left out. Locks that are not in force are passed over. Raises
-    TryAgainError if the registry does not say, PatternError and PatternEvaluationError.
-    """
-    row = LockedTag.objects.select_related("record", "workspace").filter(id=lock_id).first()
-    if row is None:
-        return TagLook()
-    record = row.record
-    if record.write_id is not None or record.stray_until is not None:
-        return TagLook(record.digest, is_done=False)
-    policy = read_policy(row.workspace)
-    if row.state not in _STATES or not cover(policy, TagName(row.tag)).is_covered:
-        return TagLook(record.digest)
-    known = Drift.objects.filter(record=record).first()
-    with_lists = with_lists or (known is not None and known.kind == Drift.Kind.INCOMPLETE)
-    repository = RepositoryName(row.repository)
-    shown = look_at_tag(repository, TagName(row.tag), registry).digest
-    seen = set() if seen is None else seen
-    finding = _judge(row, known, shown, registry, seen if with_lists else None)
-    if finding is None and known is None and record.digest == str(shown or ""):
-        return TagLook(record.digest)
-    return _record(row, shown, finding)
-
-
-def _judge(
-    row: LockedTag,
-    known: Drift | None,
-    shown: Digest | None,
-    registry: RegistryClient,
-    seen: Seen | None,
-) -> Finding | None:
-    """Return what is wrong with a lock; None if nothing is."""
-    repository, held = RepositoryName(row.repository), Digest(row.digest)
-    if row.state == LockState.RESERVED:
-        return Finding(Drift.Kind.RESERVED, shown) if shown else None
-    if shown == held:
-        if seen is None:
+    @property
+    def finding(self) -> Finding | None:
+        """What is wrong with the lock; None if nothing is."""
+        if self.row.state == LockState.RESERVED:
+            return Finding(Drift.Kind.RESERVED, self.shown) if self.shown else None
+        if self.missing:
+            return Finding(Drift.Kind.INCOMPLETE, self.shown, self.missing)
+        if not self.is_elsewhere:
             return None
-        missing = _find_missing(row.workspace, repository, held, registry, seen)
-        return Finding(Drift.Kind.INCOMPLETE, shown, missing) if missing else None
-    was_shown = row.record.digest == row.digest or (
-        known is not None and known.digest == row.digest and known.kind in MOVED
-    )
-    kind = Drift.Kind.CHANGED if shown else Drift.Kind.MISSING
-    return Finding(
-        kind if was_shown else Drift.Kind.NOT_PUSHED,
-        shown,
-        is_gone=head_manifest(repository, held, registry) is None,
-    )
+        kind = Drift.Kind.CHANGED if self.shown else Drift.Kind.MISSING
+        if not self.was_shown:
+            kind = Drift.Kind.NOT_PUSHED
+        return Finding(kind, self.shown, is_gone=self.is_gone)
 
 
-def _find_missing(
-    workspace: Workspace,
-    repository: RepositoryName,
-    digest: Digest,
-    registry: RegistryClient,
-    seen: Seen,
-) -> tuple[Digest, ...]:
-    """Return what an index lists, to any depth, and the registry does not have."""
-    learn_lists(workspace, repository, {digest}, registry)
-    missing = []
-    for each in sorted(find_descendants(workspace, repository, {digest}) - {digest}):
-        if (repository.name, each) in seen:
-            continue
-        if head_manifest(repository, each, registry) is None:
-            missing.append(each)
+def _is_to_be_compared(row: LockedTag, policy: Policy) -> bool:
+    record = row.record
+    is_settled = record.write_id is None and record.stray_until is None
+    return is_settled and row.state in STATES and cover(policy, TagName(row.tag)).is_covered
+
+
+def _pass_over(row: LockedTag) -> TagLook:
+    record = row.record
+    is_settled = record.write_id is None and record.stray_until is None
+    return TagLook(record.digest, is_done=is_settled)
+
+
+def _look_at_tags(cases: Sequence[_Case], asker: Asker) -> None:
+    answers = asker.ask([(case.repository, TagName(case.row.tag)) for case in cases])
+    for case in cases:
+        answer = answers[case.repository, TagName(case.row.tag)]
+        if isinstance(answer, TryAgainError):
+            case.error = answer
         else:
-            seen.add((repository.name, each))
-    return tuple(missing)
+            case.shown = answer
+
+
+def _look_for_images(cases: Sequence[_Case], asker: Asker) -> None:
+    """Find out which locked images are gone altogether."""
+    elsewhere = [case for case in cases if case.is_elsewhere]
+    answers = asker.ask([(case.repository, case.held) for case in elsewhere])
+    for case in elsewhere:
+        answer = answers.get((case.repository, case.held), case.held)
+        if isinstance(answer, TryAgainError):
+            case.error = answer
+        case.is_gone = answer is None
+
+
+def _look_at_lists(cases: Sequence[_Case], asker: Asker, *, with_lists: bool) -> None:
+    """Find out what is gone of all that locked images of one repository list, to any depth."""
+    if not with_lists:
+        cases = [case for case in cases if case.known and case.known.missing]
+    cases = [case for case in cases if case.is_at_its_image]
+    if not cases:
+        return
+    place = cases[0].row.workspace, cases[0].repository
+    try:
+        learn_lists(*place, {case.held for case in cases}, asker.registry)
+    except TryAgainError as why:
+        for case in cases:
+            case.error = why
+        return
+    below = _find_below(*place, {case.held for case in cases})
+    absent, error = asker.find_absent(
+        [(place[1], digest) for digests in below.values() for digest in digests]
+    )
+    for case in cases:
+        listed = below.get(case.held, set())
+        case.missing = tuple(sorted(each for each in listed if (place[1], each) in absent))
+        if error is not None and listed and not case.missing:
+            case.error = error
+
+
+def _find_below(
+    workspace: Workspace, repository: RepositoryName, digests: set[Digest]
+) -> dict[Digest, set[Digest]]:
+    """Return what each of these manifests lists, to any depth; of those that list anything."""
+    parents = ManifestReference.objects.filter(
+        workspace=workspace,
+        repository=repository.name,
+        parent__in=[digest.value for digest in digests],
+    )
+    return {
+        digest: find_descendants(workspace, repository, {digest}) - {digest}
+        for digest in map(Digest, parents.values_list("parent", flat=True).distinct())
+    }
+
+
+def _conclude(case: _Case) -> TagLook:
+    """Record what was shown, if that is news."""
+    if case.error is not None:
+        return TagLook(case.row.record.digest, is_done=False, error=case.error)
+    is_as_before = case.row.record.digest == str(case.shown or "")
+    if case.finding is None and case.known is None and is_as_before:
+        return TagLook(case.row.record.digest)
+    return _record(case.row, case.shown, case.finding)
 
 
 @transaction.atomic
@@ -224,7 +257,8 @@ def _record(row: LockedTag, shown: Digest | None, finding: Finding | None) -> Ta
     record = writes.lock_record(row.record_id)
     policy, now = read_policy_and_time(row.workspace)
     lock = LockedTag.objects.filter(id=row.id, state=row.state, digest=row.digest).first()
-    is_stale = lock is None or record.revision != row.record.revision
+    is_in_force = lock is not None and cover(policy, TagName(row.tag)).is_covered
+    is_stale = not is_in_force or record.revision != row.record.revision
     if is_stale or any(writes.has_open_delete(each, now) for each in manifests.values()):
         return TagLook(record.digest, is_done=False)
     digest = str(shown or "")
@@ -237,58 +271,3 @@ def _record(row: LockedTag, shown: Digest | None, finding: Finding | None) -> Ta
         return TagLook(digest)
     drift.note(record, row, finding, policy.version)
     return TagLook(digest, what=finding.describe(Digest(row.digest)))
-
-
-# ---- tags without a lock ---------------------------------------------------------------------
-
-
-def _find_without_lock(
-    workspace: Workspace, policy: Policy, registry: RegistryClient
-) -> Iterator[Difference]:
-    what = "protected, and not locked yet: sync_registry locks it"
-    try:
-        for repository in iterate_owned(registry, workspace):
-            for tags in split(iterate_tags(registry, repository), _CHUNK):
-                for tag in _filter_without_lock(workspace, policy, repository, tags):
-                    shown = look_at_tag(repository, tag, registry).digest
-                    if shown is not None:
-                        yield Difference(repository.name, tag.name, what, shown.value)
-    except RegistryUnavailableError as error:
-        raise TryAgainError(f"the registry gave no answer ({error})") from error
-
-
-def _filter_without_lock(
-    workspace: Workspace, policy: Policy, repository: RepositoryName, tags: tuple[TagName, ...]
-) -> list[TagName]:
-    """Return the covered tags that have no lock, and no write that may still land."""
-    covered = [tag for tag in tags if cover(policy, tag).is_covered]
-    rows = TagRecord.objects.filter(
-        workspace=workspace, repository=repository.name, name__in=[tag.name for tag in covered]
-    )
-    settled = rows.filter(lock__isnull=True, write_id__isnull=True, stray_until__isnull=True)
-    passed = set(rows.exclude(pk__in=settled).values_list("name", flat=True))
-    return [tag for tag in covered if tag.name not in passed]
-
-
-def _find_gone(
-    workspace: Workspace, policy: Policy, registry: RegistryClient
-) -> Iterator[Difference]:
-    """Yield the covered tags without a lock whose next push would be decided by what is gone."""
-    last = 0
-    rows = _settled(workspace).filter(lock__isnull=True).exclude(digest="").order_by("id")
-    while chunk := list(rows.filter(id__gt=last)[:_CHUNK]):
-        for row in chunk:
-            last = row.id
-            if not cover(policy, TagName(row.name)).is_covered:
-                continue
-            shown = look_at_tag(RepositoryName(row.repository), TagName(row.name), registry).digest
-            if shown is None and _is_unchanged(row):
-                what = (
-                    f"was seen there with {Digest(row.digest).short}, and is gone: another image "
-                    "is refused until it is forgotten"
-                )
-                yield Difference(row.repository, row.name, what, gone=row)
-
-
-def _is_unchanged(record: TagRecord) -> bool:
-    return TagRecord.objects.filter(pk=record.pk, revision=record.revision).exists()

@@ -24,11 +24,12 @@ from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time
 from immutability.reconcile.drift import TagLook, check_lock
 from immutability.reconcile.inventory import read_tags
+from immutability.reconcile.jobs import ask_for_comparison
 from workspaces.models import Workspace
 
 logger = logging.getLogger(__name__)
 
-# What a workspace has more of is left to check_drift.
+# Of more, all locks are compared instead.
 MAX_HINTS_PER_WORKSPACE = 1000
 # Distribution reports a push before it writes the tag. What was reported and is not shown yet is
 # looked at again, each time later.
@@ -50,7 +51,10 @@ def take_hints(workspace: Workspace, repository: RepositoryName, reports: Iterab
         Hint(workspace=workspace, repository=repository.name, tag=tag.name, digest=digest)
         for tag, digest in sorted(_leave_out_known(workspace, repository, tags).items())
     ]
-    if not rows or _count(workspace) >= MAX_HINTS_PER_WORKSPACE:
+    if rows and _count(workspace) >= MAX_HINTS_PER_WORKSPACE:
+        ask_for_comparison(workspace)
+        return 0
+    if not rows:
         return 0
     _, now = read_policy_and_time(workspace)
     for row in rows:

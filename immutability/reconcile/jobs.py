@@ -58,6 +58,25 @@ def ask_for_counts(workspace: Workspace, saved: LockEvent) -> None:
     )
 
 
+def ask_for_comparison(workspace: Workspace) -> Job:
+    """Order a comparison of every lock with the registry; return the job.
+
+    One that runs goes on, and then begins again: what it has compared may have changed since.
+    """
+    job, _ = Job.objects.get_or_create(
+        workspace=workspace, kind=Job.Kind.DRIFT, defaults=_from_beginning()
+    )
+    if not Job.objects.filter(id=job.id, done_at__isnull=False).update(**_from_beginning()):
+        Job.objects.filter(id=job.id).update(asked_at=Now())
+    return job
+
+
+def continue_comparison(workspace: Workspace) -> Job:
+    """Return the comparison that was begun, or order one where none is left over."""
+    unfinished = Job.objects.filter(workspace=workspace, kind=Job.Kind.DRIFT, done_at=None)
+    return unfinished.first() or ask_for_comparison(workspace)
+
+
 def find_count(workspace: Workspace) -> Job | None:
     """Return how far the counting of locks for the latest save is; None if none are counted."""
     counts = Job.objects.filter(workspace=workspace, kind=Job.Kind.COUNT, done_at=None)
@@ -84,6 +103,7 @@ def _from_beginning() -> dict[str, Any]:
         "asked_at": Now(),
         "repository": "",
         "tag": "",
+        "lock_id": 0,
         "looked_at_count": 0,
         "adopted_count": 0,
         "left_out_count": 0,

@@ -1,20 +1,53 @@
 """manage.py check_drift"""
 
 import sys
+import time
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from containers.connection import find_registry
+from containers.names import Digest, TagName
+from containers.registry.client import RegistryClient
+from immutability import drift
 from immutability.errors import TryAgainError
-from immutability.reconcile.drift import find_drift, forget_gone
+from immutability.models import Job
+from immutability.policy.protection import cover
+from immutability.reading import read_policy
+from immutability.reconcile.comparison import run_comparisons
+from immutability.reconcile.jobs import continue_comparison
+from immutability.reconcile.repair import repair_due
+from immutability.reconcile.unlocked import find_without_lock, forget_gone
 from workspaces.management.find import find_workspaces
+from workspaces.models import Workspace
+
+PROGRESS_SECONDS = 5.0
+
+
+@dataclass
+class _Tally:
+    """How many differences were found, tags put back, and tags that the registry did not show."""
+
+    found: int = 0
+    repaired: int = 0
+    left_out: int = 0
+
+    @property
+    def summary(self) -> str:
+        lines = [f"{_count(self.found, 'difference')} found."]
+        if self.left_out:
+            lines.insert(0, f"{_count(self.left_out, 'tag')} could not be looked at.")
+        if self.repaired:
+            lines.insert(0, f"{_count(self.repaired, 'tag')} put back.")
+        return "\n".join(lines)
 
 
 class Command(BaseCommand):
     help = (
         "Compare the locks with what the registry has. Prints a line for every difference, "
-        "records it in the lock log, and exits with status 1 if there are any."
+        "records it in the lock log, and exits with status 1 if there are any. Where the settings "
+        "say so, it puts locked tags back. One that was stopped goes on where it was."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,17 +65,64 @@ class Command(BaseCommand):
         registry = find_registry()
         if registry is None:
             raise CommandError("No registry is connected: set REGISTRY_URL.")
-        count = 0
+        tally = _Tally()
         try:
             for workspace in find_workspaces(options["workspace"]):
-                for drift in find_drift(workspace, registry):
-                    self.stdout.write(str(drift))
-                    if options["forget_gone"] and forget_gone(drift):
-                        self.stdout.write("    forgotten")
-                    else:
-                        count += 1
+                tally.left_out += self._compare(workspace, registry)
+                tally.repaired += repair_due(registry, float("inf"), workspace)
+                tally.found += self._print_drifts(workspace)
+                tally.found += self._print_others(
+                    workspace, registry, forgets=options["forget_gone"]
+                )
         except TryAgainError as error:
             raise CommandError(f"Stopped before the end: {error}. Run it again.") from error
-        self.stdout.write(f"{count} difference{'' if count == 1 else 's'} found.")
-        if count:
+        self.stdout.write(tally.summary)
+        if tally.found or tally.left_out:
             sys.exit(1)
+
+    def _compare(self, workspace: Workspace, registry: RegistryClient) -> int:
+        """Compare every lock; return how many the registry did not show.
+
+        Raises TryAgainError if it gives no answer.
+        """
+        job, place = continue_comparison(workspace), -1
+        while True:
+            run_comparisons(registry, PROGRESS_SECONDS, workspace)
+            job = Job.objects.get(id=job.id)
+            if job.done_at is not None:
+                return job.left_out_count
+            if job.lease is None and job.lock_id == place:
+                raise TryAgainError("the registry gave no answer")
+            place = job.lock_id
+            self.stderr.write(f"{workspace.slug}: {job.looked_at_count} locks looked at …")
+            if job.lease is not None:
+                # A worker has it.
+                time.sleep(PROGRESS_SECONDS)
+
+    def _print_drifts(self, workspace: Workspace) -> int:
+        """Print every lock in force that differs from the registry; return how many."""
+        policy, count = read_policy(workspace), 0
+        for each in drift.find_drifts(workspace).iterator():
+            record = each.record
+            if cover(policy, TagName(record.name)).is_covered:
+                what = drift.read(each).describe(Digest(each.digest))
+                self.stdout.write(f"{record.repository}:{record.name}: {what}")
+                count += 1
+        return count
+
+    def _print_others(
+        self, workspace: Workspace, registry: RegistryClient, *, forgets: bool
+    ) -> int:
+        """Print the tags without a lock that are not as expected; return how many stay so."""
+        count = 0
+        for found in find_without_lock(workspace, registry):
+            self.stdout.write(str(found))
+            if forgets and forget_gone(found):
+                self.stdout.write("    forgotten")
+            else:
+                count += 1
+        return count
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,6 +1,7 @@
 """A registry of several repositories, and acme in front of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from containers.names import RepositoryName, TagName
 from containers.registry.client import Descriptor, RegistryClient
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy
+from immutability.reconcile import comparison
+from immutability.reconcile.drift import Asker
 from tests.immutability.core import Core
 from tests.immutability.registry_double import REPOSITORY, Call, RegistryDouble, answer
 from workspaces.models import Workspace
@@ -83,3 +86,14 @@ def locked() -> dict[str, str]:
     """Return the digests of locked tags by their names."""
     rows = LockedTag.objects.filter(state="locked").order_by("repository", "tag")
     return dict(rows.values_list("tag", "digest"))
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons ask in the test's own thread, which has its transaction."""
+
+    @contextmanager
+    def asking(registry: RegistryClient) -> Iterator[Asker]:
+        yield Asker(registry)
+
+    monkeypatch.setattr(comparison, "_asking", asking)

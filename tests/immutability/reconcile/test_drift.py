@@ -13,7 +13,7 @@ from containers.registry.client import RegistryAnswer, RegistryClient
 from immutability.management.commands import check_drift
 from immutability.models import LockedTag
 from immutability.policy.protection import Protection
-from immutability.reconcile.drift import find_drift, forget_gone
+from immutability.reconcile.unlocked import find_without_lock, forget_gone
 from tests.conftest import SEMVER
 from tests.immutability.core import Core, named
 from tests.immutability.reconcile.conftest import Library
@@ -39,7 +39,10 @@ Check = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture
 def check(
-    monkeypatch: pytest.MonkeyPatch, client: RegistryClient, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    client: RegistryClient,
+    capsys: pytest.CaptureFixture[str],
+    one_by_one: None,
 ) -> Check:
     """Return a function that calls the command; it returns the status and the lines."""
     monkeypatch.setattr(check_drift, "find_registry", lambda: client)
@@ -203,7 +206,23 @@ def test_what_changes_while_it_is_looked_at_is_no_drift(
     assert check() == NOTHING
 
 
-@pytest.mark.parametrize("what", ["HEAD v1", "LIST acme/api", "CATALOG", f"HEAD {digest_of(ONE)}"])
+@pytest.mark.parametrize("what", ["HEAD v1", f"HEAD {digest_of(ONE)}"])
+def test_a_tag_that_the_registry_cannot_show_does_not_stop_the_others(
+    gate: Core, library: Library, check: Check, what: str
+) -> None:
+    library.store(ONE)
+    gate.push("v1", image=LIST)
+    gate.push("v2", image=ONE)
+    library.store(TWO, "v2")
+    library.script(what, NO_ANSWER)
+    status, printed = check()
+    assert (status, printed[1:]) == (
+        1,
+        ["1 tag could not be looked at.", "1 difference found."],
+    )
+
+
+@pytest.mark.parametrize("what", ["LIST acme/api", "CATALOG"])
 def test_a_registry_that_does_not_answer_is_no_drift(
     gate: Core, library: Library, check: Check, what: str
 ) -> None:
@@ -240,7 +259,7 @@ def test_what_has_changed_since_is_not_forgotten(
     unprotected.push("v1", image=ONE)
     unprotected.protect()
     library.tags.clear()
-    (drift,) = find_drift(unprotected.workspace, client)
+    (drift,) = find_without_lock(unprotected.workspace, client)
     if change == "pushed":
         unprotected.protect(Protection.NONE)
         unprotected.push("v1", image=TWO)

@@ -11,7 +11,7 @@ from containers.models import Tag as TagRecord
 from containers.names import Digest, TagName
 from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.notifications import Report
-from immutability.models import Drift, Hint, LockedTag
+from immutability.models import Drift, Hint, Job, LockedTag
 from immutability.policy.protection import Protection
 from immutability.reconcile import hints
 from immutability.reconcile.hints import LOOK_AFTER, follow_hints, take_hints
@@ -155,6 +155,8 @@ def test_no_workspace_has_more_hints_than_the_limit(
     for number in range(4):
         take_hints(gate.workspace, REPOSITORY, [pushed(f"v{number}", ONE)])
     assert Hint.objects.count() == 2
+    # All locks are compared instead.
+    assert Job.objects.get(kind="drift").done_at is None
 
 
 def test_a_tag_that_does_not_show_yet_what_was_reported_is_looked_at_again(

@@ -1,0 +1,129 @@
+"""Compare every lock of a workspace with the registry: a job, part by part, that can go on.
+
+Of each part the registry is asked many questions at once. How far it is, is a row, so that another
+worker goes on where one was killed.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from containers.connection import release_database
+from containers.names import RepositoryName
+from containers.registry.client import RegistryClient, RegistryUnavailableError
+from immutability.models import Job, LockedTag
+from immutability.policy.patterns import PatternError, PatternEvaluationError
+from immutability.reconcile.drift import STATES, Asker, check_locks
+from immutability.reconcile.jobs import (
+    JOB_LEASE,
+    LostLeaseError,
+    give_back_lease,
+    take_lease,
+    write_progress,
+)
+from workspaces.models import Workspace
+
+logger = logging.getLogger(__name__)
+
+# After this long, a worker turns to something else, and continues next time.
+RUN_SECONDS = 5.0
+LOCKS_PER_PART = 100
+MAX_CALLS_AT_ONCE = 8
+_MAX_JOBS_PER_RUN = 100
+
+
+def run_comparisons(
+    registry: RegistryClient, seconds: float = RUN_SECONDS, workspace: Workspace | None = None
+) -> int:
+    """Continue the open comparisons, of one workspace or of all, for about this long.
+
+    Returns how many are done. What the registry gives no answer to is left for the next time.
+    """
+    ends_at = time.monotonic() + seconds
+    due = Job.objects.filter(kind=Job.Kind.DRIFT, done_at__isnull=True, expires_at__lte=Now())
+    if workspace is not None:
+        due = due.filter(workspace=workspace)
+    done = 0
+    with _asking(registry) as asker:
+        for job in due.select_related("workspace").order_by("expires_at")[:_MAX_JOBS_PER_RUN]:
+            if time.monotonic() >= ends_at:
+                break
+            if not take_lease(job):
+                continue
+            try:
+                done += _compare(job, asker, ends_at)
+            except LostLeaseError:
+                continue
+            except RegistryUnavailableError as error:
+                logger.warning("locks of %s: no answer (%s)", job.workspace.slug, error)
+                # The others would get no answer, either.
+                break
+            except (PatternError, PatternEvaluationError):
+                logger.exception("locks of %s cannot be compared", job.workspace.slug)
+    return done
+
+
+@contextmanager
+def _asking(registry: RegistryClient) -> Iterator[Asker]:
+    with ThreadPoolExecutor(MAX_CALLS_AT_ONCE, "compare") as executor:
+        yield Asker(registry, executor)
+
+
+def _compare(job: Job, asker: Asker, ends_at: float) -> bool:
+    """Compare part by part; return whether all is compared.
+
+    Raises LostLeaseError, RegistryUnavailableError, PatternError and PatternEvaluationError.
+    """
+    place = job.lock_id
+    try:
+        while rows := _read_part(job, place):
+            looks = check_locks(rows, asker)
+            unanswered = [row for row, look in zip(rows, looks, strict=True) if look.error]
+            if unanswered:
+                _require_answers(RepositoryName(unanswered[0].repository), asker.registry)
+            place = rows[-1].id
+            write_progress(
+                job,
+                lock_id=place,
+                looked_at_count=F("looked_at_count") + len(rows),
+                left_out_count=F("left_out_count") + len(unanswered),
+                expires_at=Now() + JOB_LEASE,
+            )
+            if time.monotonic() >= ends_at:
+                give_back_lease(job)
+                return False
+    except LostLeaseError:
+        raise
+    except BaseException:
+        give_back_lease(job)
+        raise
+    return _finish(job)
+
+
+def _read_part(job: Job, place: int) -> list[LockedTag]:
+    rows = LockedTag.objects.filter(workspace=job.workspace, id__gt=place, state__in=STATES)
+    return list(rows.select_related("record", "workspace").order_by("id")[:LOCKS_PER_PART])
+
+
+def _require_answers(repository: RepositoryName, registry: RegistryClient) -> None:
+    """Raise RegistryUnavailableError if the registry does not answer at all.
+
+    One tag that it cannot show does not stop the others.
+    """
+    release_database()
+    registry.page_tags(repository)
+
+
+def _finish(job: Job) -> bool:
+    """End the job, or begin again if that was ordered meanwhile; return whether it is done."""
+    same = Job.objects.filter(id=job.id, lease=job.lease, asked_at=job.asked_at)
+    if same.update(lease=None, done_at=Now()):
+        return True
+    write_progress(job, lock_id=0, looked_at_count=0, left_out_count=0)
+    give_back_lease(job)
+    return False
