@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from environs import Env, EnvError
 
 from containers.registry.account import Accounts, RegistryLogin, Unassigned
+from containers.registry.passwords import PasswordError, read_password_file
 from containers.tokens.keys import CURRENT, TRUSTED
 from packages_site.addresses import (
     BadSettingError,
@@ -43,6 +44,7 @@ class Environment:
     """The settings from the environment, parsed; one field a variable, in lower case."""
 
     secret_key: str
+    secret_key_file: Path | None
     debug: bool
     port: int
     public_url: str
@@ -51,10 +53,12 @@ class Environment:
     data_dir: Path
     static_dir: Path
     database_url: str
+    database_url_file: Path | None
     database_pool_size: int
     database_patience_seconds: int
     database_prepared_statements: bool
     redis_url: str
+    redis_url_file: Path | None
     registry_url: str
     registry_accounts: str
     registry_ca_file: Path | None
@@ -69,6 +73,7 @@ class Environment:
     checks_per_minute: int
     tokens_per_minute: int
     email_url: str
+    email_url_file: Path | None
     email_from: str
     log_key_file: Path
     checkpoint_dir: Path
@@ -104,7 +109,8 @@ def read_environment() -> Environment:
         is_public=True,
     )
     environment = Environment(
-        secret_key=_text(env, "SECRET_KEY"),
+        secret_key=_secret(env, "SECRET_KEY"),
+        secret_key_file=_optional_path(env, "SECRET_KEY_FILE"),
         debug=_switch(env, "DEBUG"),
         port=port,
         public_url=public_url,
@@ -112,11 +118,13 @@ def read_environment() -> Environment:
         hsts=_choice(env, "HSTS", HSTS_CHOICES).lower(),
         data_dir=data_dir,
         static_dir=_path(env, "STATIC_DIR", data_dir / "static"),
-        database_url=_text(env, "DATABASE_URL") or _embedded_database(data_dir),
+        database_url=_secret(env, "DATABASE_URL") or _embedded_database(data_dir),
+        database_url_file=_optional_path(env, "DATABASE_URL_FILE"),
         database_pool_size=_number(env, "DATABASE_POOL_SIZE", 16, 1, 1000),
         database_patience_seconds=_number(env, "DATABASE_PATIENCE_SECONDS", 10, 1, 60),
         database_prepared_statements=_switch(env, "DATABASE_PREPARED_STATEMENTS", default=True),
         redis_url=_redis_url(env),
+        redis_url_file=_optional_path(env, "REDIS_URL_FILE"),
         registry_url=_registry_url(env),
         registry_accounts=_choice(env, "REGISTRY_ACCOUNTS", tuple(Accounts)).lower(),
         registry_ca_file=_optional_path(env, "REGISTRY_CA_FILE"),
@@ -130,7 +138,8 @@ def read_environment() -> Environment:
         behind_edge=_switch(env, "BEHIND_EDGE"),
         checks_per_minute=_number(env, "CHECKS_PER_MINUTE", 60_000, 1, 10_000_000),
         tokens_per_minute=_number(env, "TOKENS_PER_MINUTE", 1200, 1, 10_000_000),
-        email_url=_text(env, "EMAIL_URL"),
+        email_url=_secret(env, "EMAIL_URL"),
+        email_url_file=_optional_path(env, "EMAIL_URL_FILE"),
         email_from=_text(env, "EMAIL_FROM"),
         log_key_file=_path(env, "LOG_KEY_FILE", data_dir / "lock-log-key"),
         checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
@@ -205,6 +214,19 @@ def _text(env: Env, name: str, default: str = "") -> str:
     return env.str(name, "") or default
 
 
+def _secret(env: Env, name: str) -> str:
+    """Return a variable, or the only line of the file that its sister `…_FILE` names."""
+    text, path = _text(env, name), _optional_path(env, f"{name}_FILE")
+    if path is None:
+        return text
+    if text:
+        raise BadSettingError(f"{name}_FILE and {name} are both set: leave out one of them")
+    try:
+        return read_password_file(path)
+    except PasswordError as error:
+        raise BadSettingError(f"{name}_FILE: {path} cannot be read, or isn't one line") from error
+
+
 def _switch(env: Env, name: str, *, default: bool = False) -> bool:
     if not _text(env, name):
         return default
@@ -244,7 +266,7 @@ def _names(env: Env, name: str) -> list[str]:
 
 
 def _redis_url(env: Env) -> str:
-    value = _text(env, "REDIS_URL")
+    value = _secret(env, "REDIS_URL")
     return parse_redis_url(value) if value else ""
 
 

@@ -2,9 +2,6 @@
 
 import posixpath
 import re
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,7 +10,7 @@ import yaml
 from jsonschema import Draft4Validator
 
 from packages_site.local import ROOT
-from tests.conftest import skip_or_fail
+from tests.deploy.go import fetch
 from tests.deploy.tricks import PLAIN_UPLOAD, READ, ROUTES, TRICKS, aim
 
 ROUTES_FILE = ROOT / "deploy/gateway-api/taglock.yaml"
@@ -92,14 +89,7 @@ def _close(schema: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def validator() -> Draft4Validator:
     """The schema of an HTTPRoute, version v1."""
-    if shutil.which("go") is None:
-        skip_or_fail("Go, to fetch the Gateway API with")
-    done = subprocess.run(
-        [ROOT / "requirements/gateway-api", ROOT / ".venv/go"], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        skip_or_fail(f"the Gateway API, which Go cannot fetch: {done.stderr}")
-    file = Path(done.stdout.strip()) / "gateway.networking.k8s.io_httproutes.yaml"
+    file = fetch("gateway-api") / "gateway.networking.k8s.io_httproutes.yaml"
     versions = yaml.safe_load(file.read_text())["spec"]["versions"]
     (schema,) = [each["schema"]["openAPIV3Schema"] for each in versions if each["name"] == "v1"]
     schema["properties"]["metadata"] = {"type": "object"}

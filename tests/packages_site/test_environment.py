@@ -44,6 +44,7 @@ def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Set:
 def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
     assert read_environment() == Environment(
         secret_key="",
+        secret_key_file=None,
         debug=False,
         port=8000,
         public_url="http://127.0.0.1:8000",
@@ -52,10 +53,12 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         data_dir=tmp_path / "var",
         static_dir=tmp_path / "var" / "static",
         database_url=f"sqlite:///{tmp_path}/var/taglock.sqlite3",
+        database_url_file=None,
         database_pool_size=16,
         database_patience_seconds=10,
         database_prepared_statements=True,
         redis_url="",
+        redis_url_file=None,
         registry_url="",
         registry_accounts="tokens",
         registry_ca_file=None,
@@ -70,6 +73,7 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         checks_per_minute=60_000,
         tokens_per_minute=1200,
         email_url="",
+        email_url_file=None,
         email_from="",
         log_key_file=tmp_path / "var" / "lock-log-key",
         checkpoint_dir=tmp_path / "var" / "checkpoints",
@@ -119,6 +123,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
     )
     assert read_environment() == Environment(
         secret_key=KEY,
+        secret_key_file=None,
         debug=True,
         port=9000,
         public_url="https://tags.example.org",
@@ -127,10 +132,12 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         data_dir=tmp_path / "data",
         static_dir=Path("/usr/share/taglock/static"),
         database_url="postgresql://taglock:secret@db.example.org/taglock",
+        database_url_file=None,
         database_pool_size=4,
         database_patience_seconds=30,
         database_prepared_statements=False,
         redis_url="rediss://redis.example.org/0?ssl_cert_reqs=required",
+        redis_url_file=None,
         registry_url="https://registry.example.org/artifactory",
         registry_accounts="registry",
         registry_ca_file=certificate,
@@ -145,6 +152,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         checks_per_minute=120_000,
         tokens_per_minute=1,
         email_url="smtp://taglock:secret@mail.example.org",
+        email_url_file=None,
         email_from="Taglock <taglock@example.org>",
         log_key_file=tmp_path / "keys" / "log",
         checkpoint_dir=tmp_path / "elsewhere",
@@ -154,6 +162,25 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         metrics_token="m" * 32,
         metrics_token_file=None,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", KEY),
+        ("DATABASE_URL", "postgresql://taglock:secret@db.example.org/taglock"),
+        ("REDIS_URL", "redis://:secret@redis.example.org/0"),
+        ("EMAIL_URL", "smtp://taglock:secret@mail.example.org"),
+    ],
+)
+def test_a_secret_can_be_in_a_file(variables: Set, tmp_path: Path, name: str, value: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{value}\n")
+    variables(**{f"{name}_FILE": str(file), "EMAIL_FROM": "taglock@example.org"})
+    assert getattr(read_environment(), name.lower()) == value
+    variables(**{name: value})
+    with pytest.raises(BadSettingError, match=f"{name}_FILE and {name} are both set"):
+        read_environment()
 
 
 def test_the_public_address_is_an_allowed_host(variables: Set) -> None:
@@ -173,6 +200,10 @@ BAD = {
     "SECRET_KEY": {
         "short": "at least 50 characters",
         "k" * 49: "at least 50 characters",
+    },
+    **{
+        f"{name}_FILE": {"/nowhere": "cannot be read", "/dev/null": "isn't one line"}
+        for name in ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "EMAIL_URL")
     },
     "DEBUG": {"perhaps": "true or false", "2": "true or false"},
     "BEHIND_EDGE": {"perhaps": "true or false"},
