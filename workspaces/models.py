@@ -61,6 +61,10 @@ def validate_plain_text(text: str) -> None:
         raise ValidationError(problem)
 
 
+# Of the name of an account at the registry, as the lock log keeps it.
+MAX_REGISTRY_ACCOUNT_LENGTH = 200
+
+
 class User(AbstractUser):
     """A person who signs in."""
 
@@ -79,6 +83,19 @@ class User(AbstractUser):
     )
 
     objects: ClassVar[UserManager[Self]] = UserManager()
+
+
+class RegistryAccount(models.Model):
+    """An account that the registry keeps, and the person whose rights count for its deletes."""
+
+    name = models.CharField(
+        max_length=MAX_REGISTRY_ACCOUNT_LENGTH, unique=True, validators=[validate_plain_text]
+    )
+    user = models.ForeignKey(User, models.CASCADE, related_name="registry_accounts")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Workspace(models.Model):

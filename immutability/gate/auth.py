@@ -69,8 +69,11 @@ class GateCaller(Protocol):
     def rights(self) -> NeededRights | None:
         """What they must still be allowed where a push is decided; None if that does not change."""
 
-    def confirm(self) -> None:
-        """Ask whether they may still do this. Raises PermissionRevokedError."""
+    def confirm(self, access: Access) -> None:
+        """Ask whether they may still delete what they were admitted for.
+
+        `access` is what they were admitted with. Raises PermissionRevokedError.
+        """
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class AuthorizedCaller:
             token_id=0 if is_person else self.caller.id,
         )
 
-    def confirm(self) -> None:
+    def confirm(self, access: Access) -> None:
         """Ask whether the caller still has these permissions. Raises PermissionRevokedError."""
         if not self.rights.are_there():
             raise PermissionRevokedError

@@ -18,14 +18,15 @@ from containers.names import Digest, RepositoryName, TagName
 from containers.owners import find_owner
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.strict_json import parse_json
-from immutability.errors import TryAgainError
+from immutability.errors import PermissionRevokedError, TryAgainError
 from immutability.gate.answers import denial, error_answer, relayed_answer
 from immutability.push.gate import store_manifest
 from workspaces.access import Actor, ActorKind, Origin, Permission
+from workspaces.actions.registry_accounts import is_admins_account
 from workspaces.caller_access import Access, read_origin
+from workspaces.models import MAX_REGISTRY_ACCOUNT_LENGTH, Workspace
 from workspaces.text import find_bad_character
 
-MAX_NAME_LENGTH = 200
 # For so long it is remembered that the registry verifies credentials.
 _VERIFIED_SECONDS = 600
 _PERMISSIONS = frozenset({Permission.PULL, Permission.PUSH, Permission.DELETE})
@@ -88,8 +89,13 @@ class RegistryCaller:
     def rights(self) -> None:
         """None: the registry asks again with every call that is made for them."""
 
-    def confirm(self) -> None:
-        """Nothing, for the same reason."""
+    def confirm(self, access: Access) -> None:
+        """Ask whether they still act for an admin, if they did. Raises PermissionRevokedError.
+
+        The registry itself asks again with every call that is made for them.
+        """
+        if access.can_manage_locked_tags and not is_admins_account(self.name, access.workspace):
+            raise PermissionRevokedError
 
     def _relay(self, answer: RegistryAnswer) -> HttpResponse:
         if not answer.is_refusal:
@@ -101,7 +107,17 @@ class RegistryCaller:
         if workspace is None:
             return denial()
         name = self.name if self.name and _are_names_verified() else ""
-        return Access(workspace, Actor(name, ActorKind.ACCOUNT, self.origin), _PERMISSIONS)
+        return Access(
+            workspace,
+            Actor(name, ActorKind.ACCOUNT, self.origin),
+            _PERMISSIONS | _find_linked_permissions(name, workspace),
+        )
+
+
+def _find_linked_permissions(name: str, workspace: Workspace) -> frozenset[Permission]:
+    """Return what an account may do besides because it is linked to an admin."""
+    is_admins = bool(name) and is_admins_account(name, workspace)
+    return frozenset({Permission.MANAGE_LOCKED_TAGS}) if is_admins else frozenset()
 
 
 def read_account_name(authorization: str) -> str:
@@ -122,7 +138,7 @@ def read_account_name(authorization: str) -> str:
             name = ""
     except (ValueError, KeyError, TypeError):
         return ""
-    is_name = 0 < len(name) <= MAX_NAME_LENGTH and not find_bad_character(name)
+    is_name = 0 < len(name) <= MAX_REGISTRY_ACCOUNT_LENGTH and not find_bad_character(name)
     return name if is_name else ""
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
@@ -159,7 +160,7 @@ def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> H
         route.repository,
         route.reference,
         is_admin=access.may(Permission.MANAGE_LOCKED_TAGS),
-        confirm=caller.confirm,
+        confirm=partial(caller.confirm, access),
         as_caller=caller.as_caller,
     )
     return _answer(route, delete_manifest(delete, _registry(), _WAIT_SLOTS, actor=access.actor))

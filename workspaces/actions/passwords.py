@@ -132,8 +132,11 @@ def change_email(user: User, email: str, *, actor: Actor) -> None:
     record_of_person(user, EventKind.EMAIL_CHANGED, actor=actor)
 
 
-def record_of_person(user: User, kind: EventKind, *, actor: Actor, how: str = "") -> None:
-    """Record, in every workspace that `user` is in, that something happened to their account."""
-    details = {"member": user.username, **({"how": how} if how else {})}
+def record_of_person(user: User, kind: EventKind, *, actor: Actor, **more: str) -> None:
+    """Record, in every workspace that `user` is in, that something happened to their account.
+
+    `more` are further details; an empty one is left out.
+    """
+    details = {"member": user.username, **{name: text for name, text in more.items() if text}}
     slugs = user.memberships.order_by("workspace__slug").values_list("workspace__slug", flat=True)
     append_events([Event(kind, slug, details=details) for slug in slugs], actor=actor)

@@ -32,6 +32,8 @@ class EventKind(StrEnum):
     PASSWORD_CHANGED = "password.changed"  # noqa: S105  (a kind, not a secret)
     PASSWORD_LINK_MADE = "password.link_made"  # noqa: S105
     EMAIL_CHANGED = "email.changed"
+    ACCOUNT_LINKED = "account.linked"
+    ACCOUNT_UNLINKED = "account.unlinked"
     TOKEN_CREATED = "token.created"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
     REPOSITORY_PUBLISHED = "repository.published"
@@ -69,6 +71,8 @@ _LABELS = {
     EventKind.PASSWORD_CHANGED: "Password changed",
     EventKind.PASSWORD_LINK_MADE: "Password link made",
     EventKind.EMAIL_CHANGED: "E-mail address changed",
+    EventKind.ACCOUNT_LINKED: "Registry account linked",
+    EventKind.ACCOUNT_UNLINKED: "Registry account unlinked",
     EventKind.TOKEN_CREATED: "Access token created",
     EventKind.TOKEN_REVOKED: "Access token revoked",
     EventKind.REPOSITORY_PUBLISHED: "Repository made public",
@@ -133,6 +137,7 @@ KIND_GROUPS = {
     KindGroup.PEOPLE: frozenset(
         kind
         for kind in EventKind
-        if kind.split(".")[0] in ("workspace", "member", "invitation", "password", "email", "token")
+        if kind.split(".")[0]
+        in ("workspace", "member", "invitation", "password", "email", "account", "token")
     ),
 }

@@ -318,6 +318,18 @@ def _email_changed(event: Happened) -> Sentence:
     return Sentence((_who(event), Part(" changed the e-mail address of "), _member(event)))
 
 
+def _account_linked(event: Happened) -> Sentence:
+    account = _named(event, "account")
+    parts = (_who(event), Part(" linked the registry account"), *account, Part(" to "))
+    return Sentence((*parts, _member(event)))
+
+
+def _account_unlinked(event: Happened) -> Sentence:
+    account = _named(event, "account")
+    parts = (_who(event), Part(" unlinked the registry account"), *account, Part(" from "))
+    return Sentence((*parts, _member(event)))
+
+
 def _token_created(event: Happened) -> Sentence:
     scopes = (event.details or {}).get("scopes")
     note = f"Scopes: {', '.join(map(str, scopes))}" if isinstance(scopes, list) and scopes else ""
@@ -373,6 +385,8 @@ _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.PASSWORD_CHANGED: _password_changed,
     EventKind.PASSWORD_LINK_MADE: _password_link_made,
     EventKind.EMAIL_CHANGED: _email_changed,
+    EventKind.ACCOUNT_LINKED: _account_linked,
+    EventKind.ACCOUNT_UNLINKED: _account_unlinked,
     EventKind.TOKEN_CREATED: _token_created,
     EventKind.TOKEN_REVOKED: _token_revoked,
     EventKind.REPOSITORY_PUBLISHED: _repository_published,

@@ -94,6 +94,8 @@ _LOOKS = {
     EventKind.PASSWORD_CHANGED: ("circle-user", "quiet"),
     EventKind.PASSWORD_LINK_MADE: ("circle-user", "quiet"),
     EventKind.EMAIL_CHANGED: ("circle-user", "quiet"),
+    EventKind.ACCOUNT_LINKED: ("circle-user", "warning"),
+    EventKind.ACCOUNT_UNLINKED: ("circle-user", "quiet"),
     EventKind.TOKEN_CREATED: ("key-round", "quiet"),
     EventKind.TOKEN_REVOKED: ("key-round", "quiet"),
     EventKind.REPOSITORY_PUBLISHED: ("package", "warning"),

@@ -28,7 +28,9 @@ from tests.immutability.registry_double import (
     image,
 )
 from workspaces.access import SYSTEM, ActorKind, describe_actor
+from workspaces.actions.registry_accounts import link_registry_account
 from workspaces.log.models import LockEvent
+from workspaces.models import User
 
 pytestmark = pytest.mark.django_db
 
@@ -380,6 +382,55 @@ def test_a_header_that_cannot_be_sent_on_is_refused(core: Core, authorization: s
 
 def test_a_registry_account_is_not_taken_for_a_person() -> None:
     assert describe_actor("alice", ActorKind.ACCOUNT) == "alice (registry account)"
+
+
+# ---- accounts that are linked to people ---------------------------------------------------------
+
+
+def test_an_account_that_is_linked_to_an_admin_deletes_a_locked_tag(
+    core: Core, alice: User
+) -> None:
+    ask("PUT", PUSHER, body=ONE)
+    link_registry_account("registry-admin", alice, actor=SYSTEM)
+    assert ask("DELETE", ADMIN).status_code == 202
+    lock = LockedTag.objects.get()
+    assert (lock.state, lock.deleted_by) == ("reserved", "registry-admin")
+    assert (ADMIN, "DELETE v1") in core.registry.said
+    assert (events().get(kind="tag.deleted").actor_kind) == "account"
+
+
+def test_a_link_to_a_member_gives_nothing(core: Core, bob: User) -> None:
+    ask("PUT", PUSHER, body=ONE)
+    link_registry_account("registry-admin", bob, actor=SYSTEM)
+    assert error_of(ask("DELETE", ADMIN)) == (403, "DENIED")
+
+
+def test_a_link_gives_no_rights_that_the_registry_does_not_give(core: Core, alice: User) -> None:
+    ask("PUT", PUSHER, body=ONE)
+    link_registry_account("pat", alice, actor=SYSTEM)
+    assert error_of(ask("DELETE", PUSHER)) == (403, "DENIED")
+    assert LockedTag.objects.get().state == "locked"
+
+
+def test_a_link_counts_only_before_a_registry_that_verifies_names(core: Core, alice: User) -> None:
+    ask("PUT", PUSHER, body=ONE)
+    link_registry_account("registry-admin", alice, actor=SYSTEM)
+    core.registry.knows_accounts = False
+    registry_accounts._verifies_credentials.cache_clear()
+    assert error_of(ask("DELETE", ADMIN)) == (403, "DENIED")
+
+
+def test_who_is_no_admin_any_more_when_it_is_decided_deletes_nothing(
+    core: Core, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask("PUT", PUSHER, body=ONE)
+    link_registry_account("registry-admin", alice, actor=SYSTEM)
+    answers = iter([True, False])
+    monkeypatch.setattr(registry_accounts, "is_admins_account", lambda *_: next(answers))
+    told = ask("DELETE", ADMIN)
+    assert error_of(told) == (403, "DENIED")
+    assert LockedTag.objects.get().state == "locked"
+    assert core.registry.tags == {"v1": digest_of(ONE)}
 
 
 # ---- what is not kept ----------------------------------------------------------------------------

@@ -390,6 +390,20 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
     ),
     (EventKind.EMAIL_CHANGED, {"details": OWN}, "bob changed their e-mail address", "", ""),
     (
+        EventKind.ACCOUNT_LINKED,
+        {"details": {**MEMBER, "account": "ada"}},
+        "bob linked the registry account ada to dana",
+        "",
+        "",
+    ),
+    (
+        EventKind.ACCOUNT_UNLINKED,
+        {"details": {**MEMBER, "account": "ada"}},
+        "bob unlinked the registry account ada from dana",
+        "",
+        "",
+    ),
+    (
         EventKind.TOKEN_CREATED,
         {"details": {"token": "ci", "scopes": ["push", "audit"]}},
         "bob created the access token ci",
