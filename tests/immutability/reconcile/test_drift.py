@@ -212,8 +212,8 @@ def test_a_tag_that_the_registry_cannot_show_does_not_stop_the_others(
 ) -> None:
     library.store(ONE)
     gate.push("v1", image=LIST)
-    gate.push("v2", image=ONE)
-    library.store(TWO, "v2")
+    gate.push("v2", image=TWO)
+    library.store(ONE, "v2")
     library.script(what, NO_ANSWER)
     status, printed = check()
     assert (status, printed[1:]) == (
