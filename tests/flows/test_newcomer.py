@@ -16,7 +16,7 @@ NAMES = {"registry", "gate", "edge", "site", "worker"}
 CLIENTS = 2
 # What is killed needs the processor to come back.
 PAUSE_SECONDS = 0.2
-PUSHES = 24
+PUSHES = 12
 PATIENCE_SECONDS = 60.0
 
 

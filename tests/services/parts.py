@@ -96,11 +96,15 @@ class Part:
 
     def _threads(self) -> Iterator[tuple[int, str]]:
         """Yield the process and the state of each thread of the group."""
-        for stat in Path("/proc").glob("[0-9]*/task/*/stat"):
+        for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                fields = stat.read_text().rpartition(")")[2].split()
-                if fields[2] == str(self.pid):
-                    yield int(stat.parts[2]), fields[0]
+                _, group = _read_stat(process)
+                if group != self.pid:
+                    continue
+                for thread in (process / "task").iterdir():
+                    with suppress(OSError):
+                        state, _ = _read_stat(thread)
+                        yield int(process.name), state
 
     def _signal(self, number: int) -> None:
         if self._process is not None:
@@ -114,13 +118,21 @@ class Part:
             self._process.wait(READY_SECONDS)
 
 
+def _read_stat(folder: Path) -> tuple[str, int]:
+    """Return the state and the group of a process or thread, as proc(5) has it."""
+    state, _, group, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+    return state, int(group)
+
+
 def wait_until(is_true: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Look again and again. Raises TimeoutError."""
-    ends_at = time.monotonic() + seconds
+    """Look again and again, less often after a while. Raises TimeoutError."""
+    began_at = time.monotonic()
     while not is_true():
-        if time.monotonic() > ends_at:
+        passed = time.monotonic() - began_at
+        if passed > seconds:
             raise TimeoutError(f"not within {seconds} seconds")
-        time.sleep(0.02)
+        # What is waited for needs the processor more than the looks do.
+        time.sleep(min(0.02 + passed / 10, 0.1))
 
 
 def wait_until_unread(port: int) -> None:
