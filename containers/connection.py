@@ -63,6 +63,7 @@ def check_registry() -> list[Finding] | None:
         settings.REGISTRY_CA_FILE,
         realm=f"{settings.PUBLIC_URL}/auth/token" if trusts_tokens else "",
         service=SERVICE if trusts_tokens else "",
+        public_url=settings.PUBLIC_URL,
     ).run()
 
 

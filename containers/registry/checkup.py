@@ -3,6 +3,7 @@
 Nothing is written: what deletes would do is asked of a manifest and a tag that no one has.
 """
 
+import json
 import secrets
 import socket
 import ssl
@@ -23,14 +24,15 @@ from containers.names import (
 )
 from containers.registry.challenges import BEARER, find_challenge
 from containers.registry.client import CallerRefusedError, RegistryClient
-from containers.registry.exchange import RegistryAnswer, RegistryUnavailableError
-from containers.registry.transport import Deadline, make_context
+from containers.registry.exchange import RegistryAnswer, RegistryUnavailableError, exchange
+from containers.registry.transport import Deadline, make_context, make_pool
 from workspaces.text import quote
 
 # Of all steps together.
 MAX_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _MAX_REPOSITORIES_TRIED = 5
+_NO_NAME = "taglock/No-such-repository"
 _NO_REPOSITORY = RepositoryName("taglock/no-such-repository")
 
 
@@ -71,7 +73,7 @@ class Checkup:
     """A registry at `url`, and what is expected of it.
 
     `realm` and `service` are those of the token service that its challenge is to name; empty where
-    the registry does not trust Taglock's tokens.
+    the registry does not trust Taglock's tokens. `public_url` is where the edge is.
     """
 
     url: str
@@ -79,6 +81,7 @@ class Checkup:
     ca_file: Path | None = None
     realm: str = ""
     service: str = ""
+    public_url: str = ""
     # Of the first repository that has a tag.
     _repository: RepositoryName = field(default=_NO_REPOSITORY, init=False)
     _tag: TagName | None = field(default=None, init=False)
@@ -99,6 +102,7 @@ class Checkup:
             "Deletes": self._ask_to_delete,
             "Deletes by tag": self._ask_to_delete_a_tag,
             "Referrers": self._ask_for_referrers,
+            "Edge": self._write_at_edge,
         }
         findings: list[Finding] = []
         with Deadline(MAX_SECONDS):
@@ -248,6 +252,29 @@ class Checkup:
             "The registry does not list them.",
             "Nothing has to be done: clients keep signatures under tags of their own, which stay "
             "mutable unless the settings say otherwise.",
+        )
+
+    def _write_at_edge(self) -> Finding:
+        """Find out whether a write reaches the gate, by a name that only the gate refuses so."""
+        expected = ""
+        try:
+            parse_repository(_NO_NAME)
+        except InvalidReferenceError as error:
+            expected = error.message
+        edge = urlsplit(self.public_url)
+        try:
+            answer = exchange(make_pool(edge), "PUT", f"/v2/{_NO_NAME}/manifests/v1", {}, b"")
+        except RegistryUnavailableError as error:
+            return _warning(
+                f"{self.public_url} cannot be reached from here: {error}.",
+                "Make sure that clients reach the edge there, and run this where they are.",
+            )
+        if json.dumps(expected) in answer.body.decode(errors="replace"):
+            return _ok(f"Writes at {self.public_url} reach the gate.")
+        return _failed(
+            f"Writes at {self.public_url} do not reach the gate: {answer.reason}.",
+            "Correct the edge: every method but GET and HEAD on a manifest goes to the gate. Until "
+            "then tags can be written past every lock.",
         )
 
     def _endpoint(self) -> tuple[str, int]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from containers.registry.checkup import Checkup, Outcome
+from containers.registry.client import RegistryClient
 from containers.tokens.tokens import Caller, CallerKind
 from packages_site.local import Ports, edge_command, find_free_ports, registry_command
 from tests.deploy.tricks import TRICKS, aim
@@ -26,7 +28,7 @@ from tests.flows.asking import (
     skopeo_login,
     skopeo_push,
 )
-from tests.services.accounts import Account, keys_of
+from tests.services.accounts import Account, keys_of, taglocks_own
 from tests.services.registry_user import (
     IMAGE_TYPE,
     INDEX_TYPE,
@@ -137,6 +139,13 @@ def test_an_image_from_before_the_protection_is_adopted(
     locked = ("locked", digest_of(one))
     assert api.locks_of(repository.name) == {"v1": locked, "v2": locked}
     assert repository.tags == {"v1": digest_of(one), "v2": digest_of(one)}
+
+
+def test_a_checkup_finds_that_the_edge_leads_writes_to_the_gate(site: Site, api: Api) -> None:
+    edge = f"http://127.0.0.1:{site.port}"
+    client = RegistryClient(edge, authorize=taglocks_own(keys_of(site.data_dir)))
+    finding = Checkup(edge, client, public_url=edge).run()[-1]
+    assert (finding.step, finding.outcome) == ("Edge", Outcome.OK), finding
 
 
 def test_an_unprotected_tag_moves(repository: Repository) -> None:

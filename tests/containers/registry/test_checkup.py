@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from containers.names import InvalidReferenceError, parse_repository
 from containers.registry.account import RegistryAccount, RegistryLogin
 from containers.registry.checkup import Checkup, Outcome
 from containers.registry.client import RegistryClient
@@ -27,6 +28,7 @@ STEPS = [
     "Deletes",
     "Deletes by tag",
     "Referrers",
+    "Edge",
 ]
 REALM = "http://127.0.0.1:8000/auth/token"
 LISTED: dict[str, Any] = {"repositories": ["Bad", "acme/empty", "acme/api"]}
@@ -34,6 +36,7 @@ LISTED: dict[str, Any] = {"repositories": ["Bad", "acme/empty", "acme/api"]}
 
 def check(url: str, client: RegistryClient | None = None, **options: Any) -> dict[str, str]:
     """Return what each step found, with how it ended before it."""
+    options = {"public_url": "http://127.0.0.1:1", **options}
     findings = Checkup(url, client or RegistryClient(url), **options).run()
     assert [each.step for each in findings] == STEPS[: len(findings)]
     for each in findings:
@@ -85,6 +88,7 @@ def test_a_real_registry_that_trusts_our_tokens_has_all_that_is_asked_of_it(
     found = check(bare_registry.url, bare_registry.client, realm=realm, service="taglock")
     assert list(found) == STEPS
     by_tag, referrers = found.pop("Deletes by tag"), found.pop("Referrers")
+    assert found.pop("Edge").startswith("warning: http://127.0.0.1:1 cannot be reached from here")
     assert {each.partition(":")[0] for each in found.values()} == {"ok"}, found
     assert " is sha256:" in found["Manifest"]
     if bare_registry.name == "docker-registry":
@@ -125,6 +129,21 @@ def test_an_open_registry_is_a_failure_where_our_tokens_are_meant(
     assert found["Manifest"] == "ok: Not tried: no repository with a tag was found."
     assert found["Deletes"] == found["Deletes by tag"] == "ok: They are allowed."
     assert found["Referrers"] == "ok: The registry lists them."
+
+
+def test_an_edge_that_leads_past_the_gate_is_a_failure(serve: Callable[..., Server]) -> None:
+    registry, edge = OpenRegistry(serve), OpenRegistry(serve)
+    answers: list[tuple[int, Any]] = [(404, "404 page not found"), (201, {}), (400, {})]
+    for answered in answers:
+        edge.answers["PUT"] = answered
+        step, told = last_of(check(registry.server.url, public_url=edge.server.url))
+        assert (step, "do not reach the gate" in told) == ("Edge", True)
+    with pytest.raises(InvalidReferenceError) as caught:
+        parse_repository("taglock/No-such-repository")
+    error = {"code": "NAME_INVALID", "message": caught.value.message, "detail": {}}
+    edge.answers["PUT"] = (400, {"errors": [error]})
+    told = check(registry.server.url, public_url=edge.server.url)["Edge"]
+    assert told == f"ok: Writes at {edge.server.url} reach the gate."
 
 
 def test_a_wrong_password_and_a_wrong_path_are_told(serve: Callable[..., Server]) -> None:
@@ -197,5 +216,6 @@ def test_an_operator_reads_each_step_and_what_to_do(
     assert "ok      Reach: 127.0.0.1:" in told
     assert "failed  Challenge: It lets everyone in who can reach it.\n        Let the" in told
     settings.REGISTRY_ACCOUNTS = "registry"
+    settings.PUBLIC_URL = "http://127.0.0.1:1"
     call_command("check_registry")
     assert "warning Challenge: It lets everyone in" in capsys.readouterr().out
