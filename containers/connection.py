@@ -72,6 +72,18 @@ def registry_keeps_accounts() -> bool:
     return bool(settings.REGISTRY_ACCOUNTS == Accounts.REGISTRY)
 
 
+def describe_unusable_keys() -> str:
+    """Return why no token can be signed or verified; empty if it can, or none is needed."""
+    if not settings.REGISTRY_URL or registry_keeps_accounts():
+        return ""
+    try:
+        token_keys().read_signing_key()
+        token_keys().read_trusted_keys()
+    except KeyFileError as error:
+        return str(error)
+    return ""
+
+
 def _trusts_tokens() -> bool:
     return bool(settings.REGISTRY_ACCOUNTS == Accounts.TOKENS)
 

@@ -6,6 +6,7 @@ from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from containers.connection import describe_unusable_keys
 from packages_site.metrics import metrics
 from packages_site.shared_keys import describe_other_keys
 
@@ -32,8 +33,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """Answer 200 while the database can be used, 503 otherwise.
 
-    503 with another SECRET_KEY than the other nodes too. Another key of the lock log is only told:
-    all but signing works.
+    503 with another SECRET_KEY than the other nodes too, and without token keys where a registry
+    trusts Taglock's tokens. Another key of the lock log is only told: all but signing works.
     """
     try:
         other = describe_other_keys()
@@ -41,6 +42,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
         return HttpResponse("the database cannot be used\n", "text/plain", status=503)
     if other.secret_key:
         return HttpResponse(f"{other.secret_key}\n", "text/plain", status=503)
+    if unusable := describe_unusable_keys():
+        return HttpResponse(f"no token can be used: {unusable}\n", "text/plain", status=503)
     return HttpResponse(f"{other.log_key or 'ok'}\n", content_type="text/plain")
 
 

@@ -10,6 +10,7 @@ from packages_site import health
 from packages_site.api_examples import KeptSchemaGenerator
 from packages_site.api_reference import api_reference
 from packages_site.guides import guide, guide_list
+from packages_site.status_page import statusz
 from workspaces.api.access_tokens import AccessTokenListView, AccessTokenView
 from workspaces.log.api import CheckpointView, ExportView, LockEventView, LockLogView
 
@@ -46,6 +47,7 @@ api_urlpatterns: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("statusz", statusz, name="site-status"),
     path("v2/<anything:path>", gate, name="gate"),
     path("auth/token", issue_token, name="token"),
     path("api/v1/", include((api_urlpatterns, "api"))),

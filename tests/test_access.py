@@ -119,6 +119,7 @@ MATRIX: dict[str, dict[str, Expected]] = {
     },
     "healthz": {"GET": public()},
     "readyz": {"GET": public()},
+    "statusz": {"GET": site_admins_page()},
     "docs/": {"GET": public()},
     "docs/<slug:name>/": {"GET": public()},
     f"{API}schema": {"GET": public()},

@@ -15,7 +15,8 @@ RESERVED_SLUGS = frozenset(
     {
         "_", "accounts", "admin", "api", "assets", "auth", "authorize", "docs", "favicon.ico",
         "healthz", "help", "invitations", "library", "login", "logout", "media", "metrics", "new",
-        "readyz", "registry", "robots.txt", "settings", "static", "taglock", "token", "v1", "v2",
+        "readyz", "registry", "robots.txt", "settings", "static", "statusz", "taglock", "token",
+        "v1", "v2",
     }
 )  # fmt: skip
 

@@ -395,6 +395,7 @@ STATES = (
     State("workspace-settings-prefixes", "/crowd/settings/"),
     State("packages-settings", "/acme/settings/packages/"),
     # The site.
+    State("site-status", "/statusz", SAM),
     State("site-registry-missing", "/admin/registry/", SAM),
     State("site-registry", "/admin/registry/", SAM, settings=_REGISTRY),
     State(

@@ -1,0 +1,165 @@
+"""Whether the parts behind the pages do their work: registry, worker, scheduler, sealing.
+
+health.py has what a load balancer asks, immutability/attention.py what one workspace is told.
+"""
+
+import time
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.db import Error as AnyDatabaseError
+
+from containers.connection import describe_unusable_keys, find_registry, release_database
+from containers.registry.checkup import Finding, Outcome
+from containers.registry.client import RegistryUnavailableError
+from containers.registry.transport import Deadline
+from packages_site.shared_keys import describe_other_keys
+from packages_site.state import MAX_COUNTED, State, Waiting, read_state
+
+# Of a person who waits for the page.
+REGISTRY_SECONDS = 5.0
+# A task keeps the others waiting for seconds, or for twenty where the registry hangs.
+TASK_LATE_SECONDS = 120.0
+OVERDUE_LATE_SECONDS = 600.0
+UNSEALED_LATE_SECONDS = 60.0
+CHECKPOINT_LATE_SECONDS = 25 * 3600.0
+# What a worker does all the time, and how often.
+TASKS = {
+    "workspaces.seal_lock_log": "every second",
+    "immutability.reconcile": "every 5 seconds",
+    "immutability.run_jobs": "every 10 seconds",
+}
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+
+def read_status() -> list[Finding]:
+    """Return what is found of each part, in at most some seconds."""
+    registry = _look_at_registry()
+    try:
+        state, other = read_state(), describe_other_keys()
+    except AnyDatabaseError:
+        return [registry, Finding(Outcome.FAILED, "It cannot be used.", step="Database")]
+    return [
+        registry,
+        Finding(Outcome.OK, "It can be used.", step="Database"),
+        _judge_keys([other.secret_key, other.log_key, describe_unusable_keys()]),
+        *find_late_tasks(state),
+        _judge_overdue(state),
+        _judge_drifts(state),
+        _judge_sealing(state.unsealed),
+        _judge_checkpoints(state.checkpoint_seconds),
+    ]
+
+
+def find_late_tasks(state: State) -> Iterator[Finding]:
+    """Yield whether each of the tasks that always run was carried out lately."""
+    for task, how_often in TASKS.items():
+        seconds = state.task_seconds.get(task)
+        is_late = seconds is None or seconds > TASK_LATE_SECONDS
+        done = "never carried out" if seconds is None else f"carried out {_say(seconds)} ago"
+        yield Finding(
+            Outcome.FAILED if is_late else Outcome.OK,
+            f"{task} was {done}. It is due {how_often}.",
+            _ADVICE if is_late else "",
+            step="Worker and scheduler",
+        )
+
+
+_ADVICE = "Look at the logs of worker and scheduler, and whether Redis answers."
+
+
+def _look_at_registry() -> Finding:
+    registry = find_registry()
+    if registry is None:
+        return Finding(Outcome.OK, "None is connected: a registry asks.", step="Registry")
+    release_database()
+    began_at = time.monotonic()
+    try:
+        with Deadline(REGISTRY_SECONDS):
+            answer = registry.ask_version()
+    except RegistryUnavailableError as error:
+        return Finding(
+            Outcome.FAILED, f"{settings.REGISTRY_URL} gave no answer: {error}", step="Registry"
+        )
+    took = f"in {(time.monotonic() - began_at) * 1000:.0f} ms"
+    return Finding(
+        Outcome.OK if answer.is_success else Outcome.FAILED,
+        f"{settings.REGISTRY_URL} answered {answer.status} {took}.",
+        "" if answer.is_success else "Check the connection on the page Registry.",
+        step="Registry",
+    )
+
+
+def _judge_keys(problems: list[str]) -> Finding:
+    """Judge the keys of the node that answers."""
+    found = " ".join(filter(None, problems))
+    return Finding(
+        Outcome.FAILED if found else Outcome.OK,
+        found or "This node has those of every node.",
+        step="Keys",
+    )
+
+
+def _judge_overdue(state: State) -> Finding:
+    if not state.overdue.count:
+        open_count = state.writes.count + state.strays
+        return Finding(
+            Outcome.OK, f"None waits for a worker. {open_count} are open.", step="Unfinished tags"
+        )
+    is_late = state.overdue.seconds > OVERDUE_LATE_SECONDS
+    return Finding(
+        Outcome.FAILED if is_late else Outcome.OK,
+        f"{_count(state.overdue)} wait for a worker, the first for {_say(state.overdue.seconds)}.",
+        "Look whether worker and registry answer; then run: manage.py reconcile" if is_late else "",
+        step="Unfinished tags",
+    )
+
+
+def _judge_drifts(state: State) -> Finding:
+    count = sum(state.drifts.values())
+    if not count:
+        return Finding(Outcome.OK, "No locked tag is known to differ.", step="Drift")
+    return Finding(
+        Outcome.WARNING,
+        f"{_count(Waiting(count))} locked tags differ from the registry.",
+        "Each workspace's start page says which.",
+        step="Drift",
+    )
+
+
+def _judge_sealing(unsealed: Waiting) -> Finding:
+    is_late = unsealed.seconds > UNSEALED_LATE_SECONDS
+    if not unsealed.count:
+        what = "Every event of the lock logs is sealed."
+    else:
+        what = f"{unsealed.count} events are not sealed, the oldest for {_say(unsealed.seconds)}."
+    return Finding(
+        Outcome.FAILED if is_late else Outcome.OK,
+        what,
+        "Run: manage.py verify_lock_log" if is_late else "",
+        step="Sealing",
+    )
+
+
+def _judge_checkpoints(seconds: float | None) -> Finding:
+    if seconds is None:
+        return Finding(Outcome.OK, "None has been made yet.", step="Checkpoints")
+    is_late = seconds > CHECKPOINT_LATE_SECONDS
+    return Finding(
+        Outcome.WARNING if is_late else Outcome.OK,
+        f"The newest was made {_say(seconds)} ago. One is due each day.",
+        "Look at the worker's log." if is_late else "",
+        step="Checkpoints",
+    )
+
+
+def _count(waiting: Waiting) -> str:
+    return f"{MAX_COUNTED} or more" if waiting.count >= MAX_COUNTED else str(waiting.count)
+
+
+def _say(seconds: float) -> str:
+    """Return how long that is, in the largest unit of which it is two or more."""
+    for length, unit in _UNITS:
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}s"
+    return "a second"
