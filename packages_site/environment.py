@@ -146,7 +146,7 @@ def read_environment() -> Environment:
         origin_retention_days=_number(env, "ORIGIN_RETENTION_DAYS", 0, 0, 36_500),
         log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS).upper(),
         log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS).lower(),
-        metrics_token=_text(env, "METRICS_TOKEN"),
+        metrics_token=_secret(env, "METRICS_TOKEN"),
         metrics_token_file=_optional_path(env, "METRICS_TOKEN_FILE"),
     )
     _check(environment)
@@ -317,7 +317,7 @@ def _check(environment: Environment) -> None:
     _check_log_key(environment)
     _check_database(environment)
     check_mail(environment.email_url, environment.email_from)
-    check_metrics_token(environment.metrics_token, environment.metrics_token_file)
+    check_metrics_token(environment.metrics_token)
     check_ca_file(environment.registry_ca_file, environment.registry_url)
     check_registry_login(
         environment.registry_login, environment.registry_url, environment.registry_accounts

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from packages_site.logs import IS_LOGGED
-from workspaces.current_request import CurrentRequest, RequestOutcome, follow_request
+from workspaces.current_request import CurrentRequest, RequestKind, RequestOutcome, follow_request
 from workspaces.metrics import DECISIONS, count_refusal
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,10 @@ _LEVELS = {
     RequestOutcome.DENIED: logging.INFO,
     RequestOutcome.INVALID: logging.INFO,
 }
+
+# There from the start: an alert about the first one compares it with a 0 before it.
+for _kind in RequestKind:
+    DECISIONS.labels(_kind, RequestOutcome.FAILED)
 
 Respond = Callable[[HttpRequest], HttpResponse]
 

@@ -13,14 +13,12 @@ from packages_site.addresses import BadSettingError, parse_database_url
 from packages_site.database import PatientConnection, make_sqlite_uri
 from packages_site.environment import read_environment, read_secret_key
 from packages_site.mail_server import parse_email_url
-from packages_site.metrics_token import read_metrics_token
 from packages_site.version import VERSION
 from workspaces.access import ActorKind
 
 try:
     ENVIRONMENT = read_environment()
     SECRET_KEY = ENVIRONMENT.secret_key or read_secret_key(ENVIRONMENT.data_dir)
-    METRICS_TOKEN = read_metrics_token(ENVIRONMENT.metrics_token, ENVIRONMENT.metrics_token_file)
 except BadSettingError as error:
     raise SystemExit(f"taglock: bad setting: {error}") from error
 
@@ -44,6 +42,7 @@ TOKENS_PER_MINUTE = ENVIRONMENT.tokens_per_minute
 LOG_KEY_FILE = ENVIRONMENT.log_key_file
 CHECKPOINT_DIR = ENVIRONMENT.checkpoint_dir
 ORIGIN_RETENTION_DAYS = ENVIRONMENT.origin_retention_days
+METRICS_TOKEN = ENVIRONMENT.metrics_token
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 DEBUG = ENVIRONMENT.debug

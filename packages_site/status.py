@@ -23,11 +23,11 @@ TASK_LATE_SECONDS = 120.0
 OVERDUE_LATE_SECONDS = 600.0
 UNSEALED_LATE_SECONDS = 60.0
 CHECKPOINT_LATE_SECONDS = 25 * 3600.0
-# What a worker does all the time, and how often.
+# What a worker does all the time, in words, and how often.
 TASKS = {
-    "workspaces.seal_lock_log": "every second",
-    "immutability.reconcile": "every 5 seconds",
-    "immutability.run_jobs": "every 10 seconds",
+    "workspaces.seal_lock_log": ("Sealing the lock log", "every second"),
+    "immutability.reconcile": ("Reconciling tags", "every 5 seconds"),
+    "immutability.run_jobs": ("Running jobs", "every 10 seconds"),
 }
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
@@ -53,13 +53,13 @@ def read_status() -> list[Finding]:
 
 def find_late_tasks(state: State) -> Iterator[Finding]:
     """Yield whether each of the tasks that always run was carried out lately."""
-    for task, how_often in TASKS.items():
+    for task, (name, how_often) in TASKS.items():
         seconds = state.task_seconds.get(task)
         is_late = seconds is None or seconds > TASK_LATE_SECONDS
-        done = "never carried out" if seconds is None else f"carried out {_say(seconds)} ago"
+        done = "was never done" if seconds is None else f"was done {_say(seconds)} ago"
         yield Finding(
             Outcome.FAILED if is_late else Outcome.OK,
-            f"{task} was {done}. It is due {how_often}.",
+            f"{name} {done}. It is due {how_often}.",
             _ADVICE if is_late else "",
             step="Worker and scheduler",
         )

@@ -384,7 +384,7 @@ BAD = {
     "LOG_LEVEL": {"loud": "info, debug, warning or error", "5": "info, debug"},
     "LOG_FORMAT": {"xml": "text or json"},
     "METRICS_TOKEN": {"hunter2": "at least 20 characters", "a b" * 10: "letters, digits and"},
-    "METRICS_TOKEN_FILE": {"/nowhere": "METRICS_TOKEN_FILE cannot be read"},
+    "METRICS_TOKEN_FILE": {"/nowhere": "/nowhere cannot be read, or isn't one line"},
 }
 
 

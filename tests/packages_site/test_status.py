@@ -70,14 +70,14 @@ def test_a_registry_that_is_away_is_found(settings: Any) -> None:
 @pytest.mark.both_databases
 def test_a_worker_that_is_away_is_found(worker: None, capsys: Any) -> None:
     call_command("check_worker")
-    assert "immutability.reconcile was carried out a second ago" in capsys.readouterr().out
+    assert "Reconciling tags was done a second ago" in capsys.readouterr().out
     late = read_now() - timedelta(minutes=3)
     TaskRun.objects.filter(task="immutability.reconcile").update(ended_at=late)
     outcomes = _find("Worker and scheduler")
     assert sorted(outcomes) == [Outcome.FAILED, Outcome.OK, Outcome.OK]
     with pytest.raises(CommandError, match="No worker"):
         call_command("check_worker")
-    assert "immutability.reconcile was carried out 3 minutes ago" in capsys.readouterr().out
+    assert "Reconciling tags was done 3 minutes ago" in capsys.readouterr().out
 
 
 def test_a_worker_that_never_worked_is_found() -> None:
@@ -105,7 +105,7 @@ def test_site_administrators_read_it_on_a_page(sign_in: Callable[[User], Client]
     sam = User.objects.create_user("sam", is_superuser=True)
     page = Browser(sign_in(sam)).open(ADDRESS)
     assert page.main.find(role="status").text == "Something doesn't work."
-    assert "immutability.reconcile was never carried out" in page.main.text
+    assert "Reconciling tags was never done" in page.main.text
 
 
 def test_programs_get_it_as_json_for_the_token(client: Client, settings: Any, worker: None) -> None:
