@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -40,6 +41,7 @@ POLICIES = [
 ]
 
 
+@cache
 def covered(policy: Policy) -> set[str]:
     return {tag for tag in TAGS if cover(policy, TagName(tag)).is_covered}
 

@@ -454,15 +454,15 @@ def test_the_table_has_every_kind() -> None:
     assert {row[0] for row in TABLE} == set(EventKind)
 
 
-@pytest.mark.parametrize("kind", EventKind)
 @pytest.mark.parametrize(
     "details", [None, {}, {"before": 1, "after": [2], "count": "3", "member": 4, "scopes": "x"}]
 )
 def test_an_event_that_lacks_what_is_told_is_told_without_it(
-    kind: EventKind, details: dict[str, Any] | None
+    details: dict[str, Any] | None,
 ) -> None:
-    event = Happening(kind, "", "", "", actor="", actor_kind="system", details=details)
-    assert str(tell(event))
+    for kind in EventKind:
+        event = Happening(kind, "", "", "", actor="", actor_kind="system", details=details)
+        assert str(tell(event)), kind
 
 
 def test_a_tag_and_who_did_it_are_parts_of_their_own() -> None:
