@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from containers.models import Repository
 from containers.names import RepositoryName
@@ -44,6 +46,21 @@ def test_a_first_push_locks_the_tag_of_a_name_of_one_part(core: Core, gate: Gate
         digest_of(ONE),
     )
     assert Repository.objects.get().workspace == core.workspace
+
+
+@pytest.mark.both_databases
+@pytest.mark.usefixtures("mapped")
+def test_a_push_takes_as_many_statements_under_any_name(core: Core, gate: GateClient) -> None:
+    counts: dict[str, list[int]] = {}
+    for name in ("acme/api", "nginx"):
+        counts[name] = []
+        # New in a new repository, the same again, another image, and new in a known repository.
+        for tag, pushed in (("v1", ONE), ("v1", ONE), ("v1", TWO), ("v2", TWO)):
+            core.registry.tags.clear()
+            with CaptureQueriesContext(connection) as queries:
+                gate.push(tag, pushed, repository=name)
+            counts[name].append(len(queries))
+    assert counts["nginx"] == counts["acme/api"]
 
 
 @pytest.mark.usefixtures("mapped")
