@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from containers.connection import find_registry
 from containers.models import Push
 from containers.models import Tag as TagRecord
+from containers.names import TagName
+from immutability.drift import find_drifts
 from immutability.models import Job, LockedTag
-from immutability.policy.protection import LockState, Policy, Protection
+from immutability.policy.protection import LockState, Policy, Protection, cover
 from workspaces.access import Scope
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
@@ -19,7 +21,6 @@ from workspaces.models import AccessToken, Workspace
 
 # More are "100+".
 MAX_COUNTED = 100
-DRIFT_SHOWN_FOR = timedelta(days=7)
 # A worker looks every few seconds; a claim takes seconds, or minutes where a registry asks.
 LATE_AFTER = timedelta(minutes=10)
 CLAIM_OLD_AFTER = timedelta(hours=1)
@@ -78,11 +79,13 @@ class FirstSteps:
         return (self.is_connected, self.is_protected, self.is_pushed, self.is_refused)
 
 
-def find_attention(workspace: Workspace, unsealed: Unsealed, now: datetime) -> Attention:
+def find_attention(
+    workspace: Workspace, policy: Policy, unsealed: Unsealed, now: datetime
+) -> Attention:
     """Return what needs attention; `unsealed` is the tail of the workspace's log."""
     is_late = unsealed.oldest_at is not None and unsealed.oldest_at < now - UNSEALED_AFTER
     return Attention(
-        drift=_find_drift(workspace, now),
+        drift=_find_drift(workspace, policy),
         late_jobs=_find_late_jobs(workspace, now),
         strays=_find_strays(workspace),
         claims=_find_old_claims(workspace, now),
@@ -90,16 +93,14 @@ def find_attention(workspace: Workspace, unsealed: Unsealed, now: datetime) -> A
     )
 
 
-def _find_drift(workspace: Workspace, now: datetime) -> Found | None:
-    """Return which tags were found to differ from the registry lately, and the latest of them."""
-    events = LockEvent.objects.filter(
-        workspace=workspace.slug, kind=EventKind.DRIFT_FOUND, at__gte=now - DRIFT_SHOWN_FOR
-    ).order_by("-at", "-id")
-    rows = list(events.values_list("repository", "tag", "at")[: MAX_COUNTED + 1])
+def _find_drift(workspace: Workspace, policy: Policy) -> Found | None:
+    """Return which locks in force differ from the registry, and the latest of them."""
+    drifts = find_drifts(workspace).order_by("-found_at")[: MAX_COUNTED + 1]
+    rows = [each for each in drifts if cover(policy, TagName(each.record.name)).is_covered]
     if not rows:
         return None
-    repository, tag, at = rows[0]
-    return Found(len({(row[0], row[1]) for row in rows}), at, repository, tag)
+    latest = rows[0]
+    return Found(len(rows), latest.found_at, latest.record.repository, latest.record.name)
 
 
 def _find_late_jobs(workspace: Workspace, now: datetime) -> tuple[Job, ...]:

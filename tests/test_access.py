@@ -236,6 +236,9 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "GET": page(ALICE, status=302),
         "POST": page(ALICE, status=302),
     },
+    "<str:slug>/drift/": {"GET": PERSONS_PAGE},
+    "<str:slug>/drift/compare/": {"POST": page(ALICE, status=302)},
+    "<str:slug>/drift/<int:drift_id>/": {"POST": page(ALICE, status=302)},
     "<str:slug>/locked-tags/": {"GET": PERSONS_PAGE},
     # A selection is sent, and is in no address.
     "<str:slug>/locked-tags/change/": {"GET": page(ALICE, status=302), "POST": page(ALICE)},
@@ -342,6 +345,8 @@ class Things:
             "repository": f"{self.slug}/api",
             "name": "rules",
             "tag": "locked",
+            # One that is over: another workspace's is no other.
+            "drift_id": 999_999,
             "export_id": UUID(int=0),
         }
         values = {**self.__dict__, **names, **others}

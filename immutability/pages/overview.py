@@ -48,7 +48,7 @@ def overview(request: HtmxRequest, access: Access) -> HttpResponse:
         "chart": _draw(week),
         "rows": tell_rows(list(visible_events(access).order_by("-at", "-id")[:_RECENT_EVENTS])),
         "today": now.date(),
-        "attention": find_attention(workspace, count_unsealed(workspace.slug), now),
+        "attention": find_attention(workspace, policy, count_unsealed(workspace.slug), now),
         "inventory": find_inventory(workspace),
     }
     if access.may(Permission.PUSH):

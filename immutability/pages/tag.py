@@ -9,18 +9,21 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from containers.connection import find_registry
+from containers.names import Digest
+from immutability import drift
 from immutability.actions.tags import find_actions
 from immutability.history import Place, find_history, find_pointed
 from immutability.pages.places import parse_tag_place
 from immutability.pages.tag_rows import make_pull_command
 from immutability.policy.protection import cover
 from immutability.reading import read_policy
-from immutability.repository_tags import find_sharing, find_tag
+from immutability.repository_tags import ListedTag, find_sharing, find_tag
 from workspaces.access import Permission
 from workspaces.caller_access import Access
 from workspaces.log.query import RefField
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
+from workspaces.text import to_sentence
 
 
 class MomentForm(FilterForm):
@@ -94,6 +97,7 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
         if access.can_manage_locked_tags:
             actions = find_actions(found, has_registry=has_registry)
             context["actions"] = [each.value for each in actions]
+        context["differs"] = _describe_drift(access, found)
         context["sharing"] = find_sharing(access.workspace, found)
         if has_registry and found.record.digest:
             context["pull_by_tag"] = make_pull_command(request, found)
@@ -108,3 +112,11 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
         older = {"before": page.older.ref, "push": str(page.older.push_id)}
         context["older_query"] = urlencode(older)
     return render(request, "immutability/tag.html", {**context, "page": page})
+
+
+def _describe_drift(access: Access, found: ListedTag) -> str:
+    """Return what the registry has instead of the tag's locked image; "" where it does not."""
+    known = drift.find_drifts(access.workspace).filter(record=found.record).first()
+    if known is None or not found.coverage.is_covered:
+        return ""
+    return to_sentence(drift.read(known).describe(Digest(known.digest)))

@@ -4,6 +4,7 @@ from django.urls import path
 
 from immutability.pages.change_tags import change_tags_page
 from immutability.pages.container_settings import container_settings
+from immutability.pages.drift import change_drift, compare_all, drift_page
 from immutability.pages.lock_questions import delete_page, delete_unlocked_page, release_page
 from immutability.pages.locked_tags import locked_tags
 from immutability.pages.moved import moved
@@ -38,6 +39,9 @@ urlpatterns = [
         name="delete-tag",
     ),
     path("<str:slug>/repositories/<path:repository>/", repository_page, name="repository"),
+    path("<str:slug>/drift/", drift_page, name="drift"),
+    path("<str:slug>/drift/compare/", compare_all, name="compare-locks"),
+    path("<str:slug>/drift/<int:drift_id>/", change_drift, name="change-drift"),
     path("<str:slug>/locked-tags/change/", change_tags_page, name="change-tags"),
     path("<str:slug>/locked-tags/", locked_tags, name="locked-tags"),
     path("<str:slug>/locked-tags/<int:lock_id>/delete/", delete_page, name="delete-locked-tag"),

@@ -77,6 +77,11 @@ def continue_comparison(workspace: Workspace) -> Job:
     return unfinished.first() or ask_for_comparison(workspace)
 
 
+def find_comparison(workspace: Workspace) -> Job | None:
+    """Return how far the comparison of all locks is; None if that was never ordered."""
+    return Job.objects.filter(workspace=workspace, kind=Job.Kind.DRIFT).first()
+
+
 def find_count(workspace: Workspace) -> Job | None:
     """Return how far the counting of locks for the latest save is; None if none are counted."""
     counts = Job.objects.filter(workspace=workspace, kind=Job.Kind.COUNT, done_at=None)

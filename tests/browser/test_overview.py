@@ -11,7 +11,7 @@ from immutability.models import Job
 from immutability.policy.protection import Policy, Protection
 from tests.browser.looks import examine
 from tests.conftest import SEMVER
-from tests.immutability.making import make_lock, set_record
+from tests.immutability.making import make_drift, make_lock, set_record
 from tests.workspaces.log.tampering import write_at
 from workspaces.models import User, Workspace
 
@@ -28,7 +28,7 @@ def troubled(acme: Workspace, protect: Callable[..., Policy]) -> Workspace:
     row = make_lock(acme, LONG, "claimed")
     set_record(row, stray_until=now + timedelta(minutes=9))
     type(row).objects.update(locked_at=now - timedelta(hours=3))
-    write_at(now - timedelta(minutes=40), kind="drift.found", tag=LONG)
+    make_drift(make_lock(acme, "v1.0.0"))
     for days in range(9):
         write_at(now - timedelta(days=days), kind="push.refused", tag=LONG)
     Job.objects.create(workspace=acme, kind="count", expires_at=now - timedelta(hours=3))
@@ -59,4 +59,4 @@ def test_without_scripts_all_of_it_is_there(
     page.goto("/acme/")
     expect(page.locator(".chart rect")).to_have_count(16)
     page.get_by_role("link", name="Review").click()
-    expect(page.locator(".story-row")).to_have_count(1)
+    expect(page.locator(".drifts > li")).to_have_count(1)

@@ -13,7 +13,7 @@ from containers.models import Tag as TagRecord
 from containers.names import MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest, RepositoryName, TagName
 from containers.prefixes import add_prefix, create_workspace
 from immutability.actions.save_settings import save_container_settings
-from immutability.models import LockedTag
+from immutability.models import Drift, LockedTag
 from immutability.policy.drafts import Draft
 from immutability.policy.patterns import MAX_PATTERN_LENGTH
 from immutability.policy.protection import (
@@ -28,7 +28,7 @@ from immutability.push.check import PushCheck, check_push
 from immutability.push.plan import PushQuestion
 from immutability.reading import read_policy
 from tests.conftest import AA, BB, CC, SEMVER, make_member, protect_workspace
-from tests.immutability.making import land, make_lock, put_in_flight
+from tests.immutability.making import land, make_drift, make_lock, put_in_flight
 from workspaces.access import SYSTEM, Actor, ActorKind, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.invitations import invite
@@ -164,6 +164,10 @@ def _fill_acme(acme: Workspace) -> None:
     put_in_flight(LockedTag.objects.get(workspace=acme, state="claimed"), write_is_external=True)
     make_lock(acme, "latest", digest=CC, repository="acme/web", rule_name="An earlier rule")
     land(acme, BB, "latest", timezone.now() - timedelta(days=3))
+    for number, kind in enumerate(Drift.Kind):
+        held = "reserved" if kind == Drift.Kind.RESERVED else "locked"
+        lock = make_lock(acme, f"v3.{number}.0", held, repository="acme/tools/build")
+        make_drift(lock, kind, is_gone=kind == Drift.Kind.MISSING, missing=CC, missing_count=3)
     create_access_token(acme, "ci", [Scope.PULL, Scope.PUSH], actor=_ALICE)
     create_access_token(acme, "registry", [Scope.REGISTRY], actor=_ALICE)
     create_access_token(acme, "auditors", [Scope.AUDIT], actor=_ALICE)

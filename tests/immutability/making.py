@@ -5,16 +5,19 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from containers.models import Push, Repository
 from containers.models import Tag as TagRecord
-from immutability.models import LockedTag
+from immutability.models import Drift, LockedTag
 from immutability.policy.protection import LockState
-from tests.conftest import AA
+from tests.conftest import AA, BB
+from workspaces.access import SYSTEM
 from workspaces.log import sql
+from workspaces.log.append import append_event
+from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 from workspaces.models import Workspace
 
@@ -145,3 +148,21 @@ def break_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sql, "insert_event", fail)
     monkeypatch.setattr(sql, "insert_events", fail)
+
+
+def make_drift(lock: LockedTag, kind: str = "changed", found: str = BB, **fields: Any) -> Drift:
+    """Let a lock differ from the registry, as a look has found it."""
+    if kind in ("changed", "missing"):
+        TagRecord.objects.filter(id=lock.record_id).update(digest=found)
+    event = lock.to_event(EventKind.DRIFT_FOUND, lock.workspace.slug, other_digest=found)
+    with transaction.atomic():
+        told = append_event(event, actor=SYSTEM)
+    return Drift.objects.create(
+        record_id=lock.record_id,
+        workspace=lock.workspace,
+        kind=kind,
+        digest=lock.digest,
+        found=found,
+        event=told.ref,
+        **fields,
+    )

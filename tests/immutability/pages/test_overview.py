@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from immutability import figures
 from immutability.locked_tags import LockCount
-from immutability.models import Job, LockedTag
+from immutability.models import Drift, Job, LockedTag
 from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import CACHES, LATEST, SEMVER
-from tests.immutability.making import land, make_lock, set_record
+from tests.conftest import AA, CACHES, LATEST, SEMVER
+from tests.immutability.making import land, make_drift, make_lock, set_record
 from tests.page import Browser, Page
 from tests.workspaces.log.tampering import write_at
 from workspaces.access import SYSTEM, Scope
@@ -254,17 +254,21 @@ def test_where_nothing_needs_attention_it_says_so(acme: Workspace, member: Brows
     assert "Needs attention Nothing" in page.main.text
 
 
-def test_drift_of_the_last_days_needs_attention(acme: Workspace, member: Browser) -> None:
+def test_a_lock_that_differs_needs_attention(
+    acme: Workspace, globex: Workspace, protect: Callable[..., Policy], member: Browser
+) -> None:
+    protect(acme, Protection.ALL)
     now = timezone.now()
-    for tag, age in (("v1", 50), ("v2", 40), ("v2", 100)):
-        write_at(now - timedelta(minutes=age), kind="drift.found", tag=tag)
-    write_at(now - timedelta(days=8), kind="drift.found", tag="old")
-    write_at(now, kind="drift.found", tag="theirs", workspace="globex")
+    for workspace, tag, age in ((acme, "v1", 50), (acme, "v2", 40), (globex, "theirs", 1)):
+        found = make_drift(make_lock(workspace, tag))
+        Drift.objects.filter(id=found.id).update(found_at=now - timedelta(minutes=age))
+    # One that is as it was locked again.
+    set_record(make_drift(make_lock(acme, "v3")).record.lock, digest=AA)
     seal_events()
-    page = member.open("/acme/")
-    [line] = attention_of(page)
-    assert line.startswith("2 tags differed from the registry Last found 40 min ago: acme/api:v2")
-    assert "differs from the registry" in member.follow("Review").main.text
+    [line] = attention_of(member.open("/acme/"))
+    assert line.startswith("2 locked tags differ from the registry Last found 40 min ago: ")
+    assert "acme/api:v2" in line
+    assert "Drift" in member.follow("Review").main.text
 
 
 def test_a_write_without_an_answer_needs_attention(
