@@ -4,6 +4,7 @@ With REDIS_URL, a scheduler sends messages to workers. Without, the scheduler ru
 """
 
 import os
+from importlib import import_module
 
 from celery import Celery, Task
 from celery.signals import beat_init, task_postrun, task_success, worker_init
@@ -27,6 +28,8 @@ def _start_as_site_and_gate_do(**_: object) -> None:
     """Need the secret key, and give up a database that hangs."""
     require_secret_key()
     be_patient(settings.DATABASE_PATIENCE_SECONDS)
+    if settings.HAS_TRACES:
+        import_module("packages_site.otlp").start_tracing("worker")
 
 
 @worker_init.connect

@@ -82,6 +82,7 @@ class Environment:
     log_format: str
     metrics_token: str
     metrics_token_file: Path | None
+    otel_exporter_otlp_endpoint: str
 
     @property
     def registry_login(self) -> RegistryLogin:
@@ -148,6 +149,7 @@ def read_environment() -> Environment:
         log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS).lower(),
         metrics_token=_secret(env, "METRICS_TOKEN"),
         metrics_token_file=_optional_path(env, "METRICS_TOKEN_FILE"),
+        otel_exporter_otlp_endpoint=_traces_url(env),
     )
     _check(environment)
     return environment
@@ -273,6 +275,15 @@ def _redis_url(env: Env) -> str:
 def _registry_url(env: Env) -> str:
     value = _text(env, "REGISTRY_URL")
     return parse_registry_url(value) if value else ""
+
+
+def _traces_url(env: Env) -> str:
+    value = _text(env, "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if value and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+        raise BadSettingError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT must be an address, such as http://collector:4318"
+        )
+    return value
 
 
 def _command(env: Env, name: str) -> list[str]:

@@ -8,10 +8,11 @@ each push.
 from packages_site.settings import *  # noqa: F403  (Django's own way to build settings on others)
 
 MIDDLEWARE = [
-    "packages_site.request_log.follow_requests",
     "packages_site.health.answer_probes",
+    "packages_site.request_log.follow_requests",
     "django.middleware.security.SecurityMiddleware",
     "packages_site.caching.keep_answers_private",
     "packages_site.request_limits.refuse_oversized_writes",
 ]
 ROOT_URLCONF = "packages_site.gate_urls"
+PART = "gate"

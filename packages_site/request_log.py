@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from packages_site.logs import IS_LOGGED
 from workspaces.current_request import CurrentRequest, RequestKind, RequestOutcome, follow_request
 from workspaces.metrics import DECISIONS, count_refusal
+from workspaces.tracing import Span, tracing
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,14 @@ def follow_requests(get_response: Respond) -> Respond:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         began_at = time.monotonic()
-        with follow_request(_find_id(request)) as noted:
+        began_as = request.method or ""
+        with (
+            follow_request(_find_id(request)) as noted,
+            tracing().serve(began_as, _trace_headers(request)) as span,
+        ):
             response = get_response(request)
             response[REQUEST_ID_HEADER] = noted.id
+            _describe(span, noted, response.status_code)
             if noted.kind is not None:
                 outcome = _find_outcome(noted, response.status_code)
                 seconds = time.monotonic() - began_at
@@ -61,6 +67,22 @@ def follow_requests(get_response: Respond) -> Respond:
 def _find_id(request: HttpRequest) -> str:
     sent = request.META.get("HTTP_X_REQUEST_ID", "")
     return sent if _PLAIN_ID.fullmatch(sent) else secrets.token_hex(16)
+
+
+def _trace_headers(request: HttpRequest) -> dict[str, str]:
+    """Return what says of which trace a request is a part (W3C Trace Context)."""
+    names = ("traceparent", "tracestate")
+    return {name: request.headers[name] for name in names if name in request.headers}
+
+
+def _describe(span: Span, noted: CurrentRequest, status: int) -> None:
+    attributes: dict[str, str | int] = {
+        f"taglock.{name}": value for name, value in noted.list_facts().items() if name != "actor"
+    }
+    attributes["http.response.status_code"] = status
+    if noted.kind is not None:
+        attributes["taglock.outcome"] = _find_outcome(noted, status)
+    span.describe(attributes, name=noted.kind or "", failed=status >= 500)
 
 
 def _count(noted: CurrentRequest, outcome: RequestOutcome, seconds: float) -> None:

@@ -43,6 +43,7 @@ LOG_KEY_FILE = ENVIRONMENT.log_key_file
 CHECKPOINT_DIR = ENVIRONMENT.checkpoint_dir
 ORIGIN_RETENTION_DAYS = ENVIRONMENT.origin_retention_days
 METRICS_TOKEN = ENVIRONMENT.metrics_token
+HAS_TRACES = bool(ENVIRONMENT.otel_exporter_otlp_endpoint)
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 DEBUG = ENVIRONMENT.debug
@@ -66,8 +67,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "packages_site.request_log.follow_requests",
     "packages_site.health.answer_probes",
+    "packages_site.request_log.follow_requests",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "packages_site.caching.keep_answers_private",
@@ -84,6 +85,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "packages_site.urls"
+# How traces name processes of these settings.
+PART = "site"
 WSGI_APPLICATION = "packages_site.wsgi.application"
 APPEND_SLASH = True
 

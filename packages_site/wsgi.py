@@ -1,6 +1,7 @@
 """The WSGI entry point, for the site's application server."""
 
 import os
+from importlib import import_module
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -13,3 +14,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
 require_secret_key()
 application = get_wsgi_application()
 be_patient(settings.DATABASE_PATIENCE_SECONDS)
+if settings.HAS_TRACES:
+    # Not imported where it is not needed: it is large.
+    import_module("packages_site.otlp").start_tracing(settings.PART)

@@ -16,6 +16,7 @@ from containers.registry.strict_json import parse_json
 from workspaces.current_request import current_request
 from workspaces.metrics import REGISTRY_ANSWERS, REGISTRY_CALLS
 from workspaces.text import find_bad_character
+from workspaces.tracing import tracing
 
 # Of what a registry says, in one line of ours.
 MAX_REASON_LENGTH = 300
@@ -135,13 +136,15 @@ def exchange(
     Raises RegistryUnavailableError.
     """
     began_at, status = time.monotonic(), "none"
-    try:
-        answer = _exchange(pool, method, target, headers, body)
-        status = str(answer.status)
-        return answer
-    finally:
-        REGISTRY_CALLS.labels(method).observe(time.monotonic() - began_at)
-        REGISTRY_ANSWERS.labels(method, status).inc()
+    with tracing().call(f"registry {method}") as span:
+        try:
+            answer = _exchange(pool, method, target, {**span.headers, **headers}, body)
+            status = str(answer.status)
+            return answer
+        finally:
+            REGISTRY_CALLS.labels(method).observe(time.monotonic() - began_at)
+            REGISTRY_ANSWERS.labels(method, status).inc()
+            span.describe({"http.request.method": method, "taglock.status": status})
 
 
 def _exchange(

@@ -24,6 +24,7 @@ from containers.tokens.key_folder import token_keys
 from containers.tokens.keys import KeyFileError
 from containers.tokens.tokens import Claims, InvalidTokenError, read_token
 from workspaces.access import Origin
+from workspaces.metrics import LOGIN_FAILURES
 
 # How long the edge may repeat an answer. A token of the registry is good for longer than this when
 # it is given out, and someone whose access is taken away is out after it.
@@ -112,6 +113,7 @@ def _decide(request: HttpRequest, asked: EdgeRequest, target: str) -> HttpRespon
     try:
         claims = read_token(text.strip(), token_keys())
     except InvalidTokenError:
+        LOGIN_FAILURES.labels("gate").inc()
         return challenge(asked.wanted, "invalid_token")
     if asked.repository is None or asked.wanted is None:
         return _allow(target, [])

@@ -82,6 +82,7 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         log_format="text",
         metrics_token="",
         metrics_token_file=None,
+        otel_exporter_otlp_endpoint="",
     )
 
 
@@ -120,6 +121,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         LOG_LEVEL="debug",
         LOG_FORMAT="JSON",
         METRICS_TOKEN="m" * 32,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318",
     )
     assert read_environment() == Environment(
         secret_key=KEY,
@@ -161,6 +163,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         log_format="json",
         metrics_token="m" * 32,
         metrics_token_file=None,
+        otel_exporter_otlp_endpoint="http://collector:4318",
     )
 
 
@@ -384,6 +387,7 @@ BAD = {
     "LOG_LEVEL": {"loud": "info, debug, warning or error", "5": "info, debug"},
     "LOG_FORMAT": {"xml": "text or json"},
     "METRICS_TOKEN": {"hunter2": "at least 20 characters", "a b" * 10: "letters, digits and"},
+    "OTEL_EXPORTER_OTLP_ENDPOINT": {"collector:4318": "an address", "http://": "an address"},
     "METRICS_TOKEN_FILE": {"/nowhere": "/nowhere cannot be read, or isn't one line"},
 }
 

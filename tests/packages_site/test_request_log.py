@@ -49,13 +49,13 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
 
 @pytest.mark.parametrize("sent", ["job-7.1_x", "A" * 64])
 def test_a_plain_id_is_kept(client: Client, sent: str) -> None:
-    response = client.get("/healthz", headers={"X-Request-Id": sent})
+    response = client.get("/v2/", headers={"X-Request-Id": sent})
     assert response.headers["X-Request-Id"] == sent
 
 
 @pytest.mark.parametrize("sent", ["", "a b", "A" * 65, 'x"\n', "é", "a;b"])
 def test_any_other_is_replaced(client: Client, sent: str) -> None:
-    one, other = (client.get("/healthz", headers={"X-Request-Id": sent}) for _ in range(2))
+    one, other = (client.get("/v2/", headers={"X-Request-Id": sent}) for _ in range(2))
     assert re.fullmatch("[0-9a-f]{32}", one.headers["X-Request-Id"])
     assert one.headers["X-Request-Id"] != other.headers["X-Request-Id"]
 
