@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
+from django.db import Error as AnyDatabaseError
 from django.db import connection
 
 from containers.registry.account import Accounts, RegistryAccount, RegistryLogin
@@ -16,8 +17,8 @@ from containers.registry.client import (
 )
 from containers.registry.transport import Deadline
 from containers.tokens.grants import ResourceAccess
-from containers.tokens.key_folder import token_keys
-from containers.tokens.keys import KeyFileError, KeyFolder
+from containers.tokens.keys import SigningKeys, TokenKeyError
+from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import MAX_TOKENS_KEPT, SERVICE, TAGLOCK, TOKEN_SECONDS, sign_token
 
 # One that is used at the end of it is valid for as long again.
@@ -73,13 +74,15 @@ def registry_keeps_accounts() -> bool:
 
 
 def describe_unusable_keys() -> str:
-    """Return why no token can be signed or verified; empty if it can, or none is needed."""
+    """Return why no token can be signed; empty if it can, or none is needed.
+
+    Raises database errors.
+    """
     if not settings.REGISTRY_URL or registry_keeps_accounts():
         return ""
     try:
-        token_keys().read_signing_key()
-        token_keys().read_trusted_keys()
-    except KeyFileError as error:
+        token_keys().find_signing_key()
+    except TokenKeyError as error:
         return str(error)
     return ""
 
@@ -118,14 +121,20 @@ def _authorize(access: ResourceAccess) -> str:
     """Return a token of Taglock's own for one call: no more than the call needs."""
     keys, period = token_keys(), int(time.time()) // _TOKEN_KEPT_SECONDS
     try:
-        return f"Bearer {_sign(keys, keys.read_signing_key().id, access, period)}"
-    except KeyFileError as error:
+        token = _sign(keys, keys.find_signing_key().id, access, period)
+    except TokenKeyError as error:
         raise RegistryUnavailableError(
             f"no token for it can be signed: {error}", was_sent=False
         ) from error
+    except AnyDatabaseError as error:
+        raise RegistryUnavailableError(
+            "no token for it can be signed: the database cannot be used", was_sent=False
+        ) from error
+    release_database()
+    return f"Bearer {token}"
 
 
 @lru_cache(maxsize=MAX_TOKENS_KEPT)
-def _sign(keys: KeyFolder, key_id: str, access: ResourceAccess, period: int) -> str:
+def _sign(keys: SigningKeys, key_id: str, access: ResourceAccess, period: int) -> str:
     """Return a token that the same key signs once in a period for the same access."""
     return sign_token(keys, TAGLOCK, [access], int(time.time()))

@@ -216,3 +216,39 @@ class ManifestReference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.parent} lists {self.child}"
+
+
+class TokenKey(models.Model):
+    """A key that the registry's tokens are signed with: see `containers/tokens/rotation.py`."""
+
+    class Role(models.TextChoices):
+        """What a key is for. All of them are trusted."""
+
+        NEXT = "next"
+        SIGNING = "signing"
+        FORMER = "former"
+
+    # Its thumbprint (RFC 7638).
+    key_id = models.CharField(max_length=43, primary_key=True)
+    role = models.CharField(max_length=8, choices=Role)
+    certificate = models.TextField()
+    # As PEM, encrypted under SECRET_KEY; empty for a former key, which signs nothing more.
+    private_key = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["role"],
+                condition=models.Q(role__in=["next", "signing"]),
+                name="token_key_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role="former", private_key="")
+                | (models.Q(role__in=["next", "signing"]) & ~models.Q(private_key="")),
+                name="token_key_private",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key_id

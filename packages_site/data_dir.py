@@ -11,7 +11,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
-from containers.tokens.key_folder import token_keys
 from packages_site.database import read_sqlite_uri
 from packages_site.environment import read_or_make_secret_key
 from workspaces.secret_key import describe_other_secret_key
@@ -22,12 +21,11 @@ _FINGERPRINT = "SELECT fingerprint FROM workspaces_keyfingerprint WHERE setting 
 def make_missing_files() -> None:
     """Make the keys that are missing and need no database, and the file of an SQLite database.
 
-    Raises OSError, BadSettingError or KeyFileError if something cannot be written.
+    Raises OSError or BadSettingError if something cannot be written.
     """
     settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
     if not _has_secret_key():
         settings.SECRET_KEY = read_or_make_secret_key(settings.DATA_DIR)
-    token_keys().make_first_key()
     path = find_sqlite_file()
     if path is not None and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,6 @@ from environs import Env, EnvError
 
 from containers.registry.account import Accounts, RegistryLogin, Unassigned
 from containers.registry.passwords import PasswordError, read_password_file
-from containers.tokens.keys import CURRENT, TRUSTED
 from packages_site.addresses import (
     BadSettingError,
     bracket,
@@ -68,7 +67,6 @@ class Environment:
     registry_password_command: list[str]
     registry_workspace: str
     unassigned_repositories: str
-    token_keys_dir: Path
     behind_edge: bool
     checks_per_minute: int
     tokens_per_minute: int
@@ -135,7 +133,6 @@ def read_environment() -> Environment:
         registry_password_command=_command(env, "REGISTRY_PASSWORD_COMMAND"),
         registry_workspace=_text(env, "REGISTRY_WORKSPACE"),
         unassigned_repositories=_choice(env, "UNASSIGNED_REPOSITORIES", tuple(Unassigned)).lower(),
-        token_keys_dir=_path(env, "TOKEN_KEYS_DIR", data_dir / "token-keys"),
         behind_edge=_switch(env, "BEHIND_EDGE"),
         checks_per_minute=_number(env, "CHECKS_PER_MINUTE", 60_000, 1, 10_000_000),
         tokens_per_minute=_number(env, "TOKENS_PER_MINUTE", 1200, 1, 10_000_000),
@@ -345,17 +342,6 @@ def _check_folders(environment: Environment) -> None:
     # Not whether it can be written to: it may be away for a while, and is tried again.
     check_folder("CHECKPOINT_DIR", environment.checkpoint_dir)
     check_folder("STATIC_DIR", environment.static_dir)
-    check_folder("TOKEN_KEYS_DIR", environment.token_keys_dir)
-    for name in (CURRENT, TRUSTED):
-        try:
-            with (environment.token_keys_dir / name).open("rb") as file:
-                file.read(1)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise BadSettingError(f"TOKEN_KEYS_DIR has a file that cannot be read: {error}") from (
-                error
-            )
 
 
 def _check_log_key(environment: Environment) -> None:

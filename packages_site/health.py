@@ -37,12 +37,12 @@ def readyz(request: HttpRequest) -> HttpResponse:
     trusts Taglock's tokens. Another key of the lock log is only told: all but signing works.
     """
     try:
-        other = describe_other_keys()
+        other, unusable = describe_other_keys(), describe_unusable_keys()
     except Error:
         return HttpResponse("the database cannot be used\n", "text/plain", status=503)
     if other.secret_key:
         return HttpResponse(f"{other.secret_key}\n", "text/plain", status=503)
-    if unusable := describe_unusable_keys():
+    if unusable:
         return HttpResponse(f"no token can be used: {unusable}\n", "text/plain", status=503)
     return HttpResponse(f"{other.log_key or 'ok'}\n", content_type="text/plain")
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import ISSUER, SERVICE
 from packages_site.addresses import bracket
+from workspaces.log.files import replace_file
 
 # Debian's.
 MACHINES_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+# The certificates that the registry trusts.
+BUNDLE_FILE = "registry-trusted.pem"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -51,12 +53,13 @@ def find_free_ports(count: int) -> list[int]:
             probe.close()
 
 
-def registry_command(data_dir: Path, port: int, keys: KeyFolder, public_url: str) -> str:
+def registry_command(data_dir: Path, port: int, bundle: str, public_url: str) -> str:
     """Write the registry's configuration, and return the command that runs it.
 
-    It trusts tokens that are signed with `keys`, and sends clients to `public_url` for them.
+    It trusts tokens by the certificates of `bundle`, and sends clients to `public_url` for them.
     """
-    keys.make_first_key()
+    bundle_file = data_dir / BUNDLE_FILE
+    replace_file(bundle_file, bundle)
     config = data_dir / "registry.yml"
     # JSON is YAML. Relative addresses, so that what it answers is right behind the edge.
     config.write_text(
@@ -69,7 +72,7 @@ def registry_command(data_dir: Path, port: int, keys: KeyFolder, public_url: str
                     "delete": {"enabled": True},
                 },
                 "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True},
-                "auth": {"token": token_auth(keys, public_url)},
+                "auth": {"token": token_auth(bundle_file, public_url)},
             },
             indent=2,
         )
@@ -81,13 +84,13 @@ def registry_command(data_dir: Path, port: int, keys: KeyFolder, public_url: str
     return f"exec {program} serve {shlex.quote(str(config))} >{log} 2>&1"
 
 
-def token_auth(keys: KeyFolder, public_url: str) -> dict[str, str]:
+def token_auth(bundle_file: Path, public_url: str) -> dict[str, str]:
     """Return the section `auth.token` of a registry's configuration."""
     return {
         "realm": f"{public_url}/auth/token",
         "service": SERVICE,
         "issuer": ISSUER,
-        "rootcertbundle": str(keys.trusted_file),
+        "rootcertbundle": str(bundle_file),
     }
 
 

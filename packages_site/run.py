@@ -16,7 +16,6 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from containers.registry.account import Accounts
-from containers.tokens.key_folder import token_keys
 from immutability.gate import GATE_THREADS
 from packages_site.command_line import find_problem
 from packages_site.data_dir import make_command_line
@@ -170,6 +169,7 @@ def main() -> int:
         print(f"taglock: {problem}", file=sys.stderr)
         return 1
     call_command("collectstatic", verbosity=0, interactive=False)
+    from containers.tokens.rotation import read_bundle  # noqa: PLC0415  (needs django.setup)
     from packages_site.demo import make_demo_data  # noqa: PLC0415  (needs the line above)
 
     token_file = make_demo_data(settings.DATA_DIR)
@@ -180,7 +180,7 @@ def main() -> int:
             f"taglock: MISSING: {' '.join(missing)}. Going on without a registry.", file=sys.stderr
         )
     supervisor = make_supervisor(
-        settings.DATA_DIR, port, settings.REGISTRY_URL, is_whole=not missing
+        settings.DATA_DIR, port, settings.REGISTRY_URL, read_bundle(), is_whole=not missing
     )
     welcome = make_welcome(
         settings.PUBLIC_URL, token_file, settings.DATA_DIR, [] if missing else images
@@ -205,11 +205,14 @@ def migrate() -> str:
     return ""
 
 
-def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: bool) -> Supervisor:
+def make_supervisor(
+    data_dir: Path, port: int, registry_url: str, bundle: str, *, is_whole: bool
+) -> Supervisor:
     """Return the supervisor, which starts the processes.
 
     A whole Taglock is an edge on `port`, and behind it site, gate, worker and, unless
-    `registry_url` names another, a registry. Without an edge, the site itself listens on `port`.
+    `registry_url` names another, a registry that trusts the certificates of `bundle`. Without an
+    edge, the site itself listens on `port`.
     """
     supervisor = Supervisor()
     # On your own machine, running as root needs no warning.
@@ -221,7 +224,7 @@ def make_supervisor(data_dir: Path, port: int, registry_url: str, *, is_whole: b
         if not registry_url:
             supervisor.add(
                 "registry",
-                registry_command(data_dir, ports.registry, token_keys(), settings.PUBLIC_URL),
+                registry_command(data_dir, ports.registry, bundle, settings.PUBLIC_URL),
                 env,
             )
             registry_url = f"http://127.0.0.1:{ports.registry}"

@@ -36,13 +36,14 @@ def read_status() -> list[Finding]:
     """Return what is found of each part, in at most some seconds."""
     registry = _look_at_registry()
     try:
-        state, other = read_state(), describe_other_keys()
+        state = read_state()
+        keys = [*describe_other_keys(), describe_unusable_keys()]
     except AnyDatabaseError:
         return [registry, Finding(Outcome.FAILED, "It cannot be used.", step="Database")]
     return [
         registry,
         Finding(Outcome.OK, "It can be used.", step="Database"),
-        _judge_keys([other.secret_key, other.log_key, describe_unusable_keys()]),
+        _judge_keys(keys),
         *find_late_tasks(state),
         _judge_overdue(state),
         _judge_drifts(state),

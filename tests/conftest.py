@@ -4,6 +4,7 @@ Alice is admin of acme, Bob a member, Olga its auditor; Mallory is admin of anot
 """
 
 import gc
+import math
 import os
 import re
 import time
@@ -29,6 +30,8 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from containers.prefixes import create_workspace
+from containers.tokens import stored_keys
+from containers.tokens.stored_keys import token_keys
 from immutability.actions.save_settings import save_container_settings
 from immutability.policy.drafts import Draft
 from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
@@ -190,6 +193,30 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     """Copy the migrated database, where tests/run has made one."""
     if template := os.environ.get("TEST_DATABASE_TEMPLATE"):
         connection.settings_dict["TEST"]["TEMPLATE"] = template
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Know the keys of tokens from here on: no test counts the statement that reads them."""
+    with django_db_blocker.unblock():
+        token_keys().find_signing_key()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _keep_token_keys() -> Iterator[None]:
+    """Keep the keys of tokens as they were read, where a test does not forget them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stored_keys, "LOOK_SECONDS", math.inf)
+        patched.setattr(stored_keys, "MAX_AGE_SECONDS", math.inf)
+        yield
+
+
+@pytest.fixture
+def changing_keys(db: None) -> Iterator[None]:
+    """Let a test change the keys of tokens, which are read again before it and after it."""
+    token_keys().forget()
+    yield
+    token_keys().forget()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -25,7 +25,7 @@ from containers.models import Repository as KnownRepository
 from containers.names import Digest, RepositoryName, TagName
 from containers.prefixes import create_workspace
 from containers.tokens.grants import repository_access
-from containers.tokens.key_folder import token_keys
+from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import read_token, sign_token
 from immutability.gate import views
 from immutability.models import LockedTag

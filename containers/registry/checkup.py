@@ -185,7 +185,7 @@ class Checkup:
         if answer.is_success:
             return _ok("The registry accepts it.")
         advice = (
-            "Give the registry the current certificates (manage.py token_keys names the file), and "
+            "Give the registry the current certificates (manage.py token_keys export), and "
             "restart it. Compare the clocks of both machines."
             if self.realm
             else "Correct REGISTRY_USERNAME and the password."

@@ -20,8 +20,8 @@ from containers.sql import find_owned
 from containers.tokens.challenge import challenge
 from containers.tokens.clients import PERMISSION_OF, find_access_now
 from containers.tokens.grants import PULL, PUSH, ResourceAccess, repository_access
-from containers.tokens.key_folder import token_keys
-from containers.tokens.keys import KeyFileError
+from containers.tokens.keys import TokenKeyError
+from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import Claims, InvalidTokenError, read_token
 from workspaces.access import Origin
 from workspaces.metrics import LOGIN_FAILURES
@@ -102,7 +102,7 @@ def answer_edge(request: HttpRequest) -> HttpResponse:
         return _decide(request, asked, target)
     except InvalidReferenceError:
         return HttpResponse(status=403)
-    except (KeyFileError, RegistryUnavailableError, AnyDatabaseError):
+    except (TokenKeyError, RegistryUnavailableError, AnyDatabaseError):
         return HttpResponse(status=503)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 
 from containers.tokens.grants import ResourceAccess
-from containers.tokens.keys import KeyFolder, TrustedKey
+from containers.tokens.keys import SigningKeys, TrustedKey, TrustedKeys
 
 ISSUER = "taglock"
 SERVICE = "taglock"
@@ -79,7 +79,7 @@ class Claims:
 
 
 def sign_token(
-    keys: KeyFolder,
+    keys: SigningKeys,
     caller: Caller,
     access: Iterable[ResourceAccess],
     now: int,
@@ -87,9 +87,9 @@ def sign_token(
 ) -> str:
     """Return a token that is valid for `seconds` from `now`, in seconds since 1970.
 
-    Raises KeyFileError.
+    Raises TokenKeyError, and database errors.
     """
-    key = keys.read_signing_key()
+    key = keys.find_signing_key()
     claims = {
         "iss": ISSUER,
         "sub": caller.name,
@@ -107,20 +107,20 @@ def sign_token(
     return jwt.encode(claims, key.private_key, _ALGORITHM, headers=headers)
 
 
-def read_token(text: str, keys: KeyFolder) -> Claims:
-    """Return what a token says. Raises InvalidTokenError, and KeyFileError.
+def read_token(text: str, keys: TrustedKeys) -> Claims:
+    """Return what a token says. Raises InvalidTokenError, TokenKeyError and database errors.
 
     A token that was seen before is not verified again, but it must still be valid: its key trusted,
     its time not over.
     """
     if len(text) > MAX_TOKEN_LENGTH:
         raise InvalidTokenError("longer than any token of ours")
+    # Whatever else the header names (algorithm, certificate, address of a key) is ignored.
+    key_id = _read_key_id(text)
+    key = keys.find_trusted_key(key_id) if isinstance(key_id, str) else None
+    if key is None:
+        raise InvalidTokenError("signed by a key that is not ours")
     try:
-        key_id = _read_key_id(text)
-        # Whatever else the header names (algorithm, certificate, address of a key) is ignored.
-        key = keys.read_trusted_keys().get(key_id) if isinstance(key_id, str) else None
-        if key is None:
-            raise InvalidTokenError("signed by a key that is not ours")
         verified = _verify(text, key)
     except _NO_TOKEN_OF_OURS as error:
         raise InvalidTokenError(str(error)) from error
@@ -141,7 +141,10 @@ class _Verified:
 
 @lru_cache(maxsize=MAX_TOKENS_KEPT)
 def _read_key_id(text: str) -> object:
-    return jwt.get_unverified_header(text).get("kid")
+    try:
+        return jwt.get_unverified_header(text).get("kid")
+    except _NO_TOKEN_OF_OURS as error:
+        raise InvalidTokenError(str(error)) from error
 
 
 @lru_cache(maxsize=MAX_TOKENS_KEPT)

@@ -18,8 +18,8 @@ from containers.tokens.clients import (
     read_basic,
 )
 from containers.tokens.grants import TooManyScopesError, parse_scopes
-from containers.tokens.key_folder import token_keys
-from containers.tokens.keys import KeyFileError
+from containers.tokens.keys import TokenKeyError
+from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import SERVICE, TOKEN_SECONDS, sign_token
 from workspaces.caller_access import read_origin
 from workspaces.json_response import UTF8JsonResponse
@@ -66,7 +66,7 @@ def issue_token(request: HttpRequest) -> HttpResponse:
     except AnyDatabaseError:
         answer = _error(503, "UNAVAILABLE", "The database cannot be used at the moment. Try again.")
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    except KeyFileError as error:
+    except TokenKeyError as error:
         answer = _error(503, "UNAVAILABLE", f"No token can be signed: {error}.")
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     answer["Cache-Control"] = "no-store"

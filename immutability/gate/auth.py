@@ -11,7 +11,7 @@ from containers.sql import owner_of
 from containers.tokens.challenge import challenge
 from containers.tokens.clients import PERMISSION_OF, find_access_now
 from containers.tokens.grants import repository_access
-from containers.tokens.key_folder import token_keys
+from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import Caller, CallerKind, InvalidTokenError, read_token
 from immutability.errors import PermissionRevokedError
 from immutability.gate.answers import denial
@@ -27,7 +27,7 @@ def authorize(
     """Return the caller and what they may do in the repository's workspace, or the answer to them.
 
     The token has to grant `actions`, and the database has to allow them still: what a token was
-    given for may have been taken away since. Raises KeyFileError, and database errors.
+    given for may have been taken away since. Raises TokenKeyError, and database errors.
     """
     wanted = repository_access(repository.name, *actions)
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")

@@ -22,7 +22,7 @@ from containers.registry.manifest import (
     read_manifest,
 )
 from containers.tokens.grants import DELETE, PULL, PUSH
-from containers.tokens.keys import KeyFileError
+from containers.tokens.keys import TokenKeyError
 from immutability.answers import Refusal
 from immutability.delete.gate import ManifestDelete, delete_manifest
 from immutability.errors import PermissionRevokedError, TryAgainError
@@ -73,7 +73,7 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return undecided_answer(str(error).rstrip("."))
     except TooManyFieldsSent:
         return error_answer(400, "NAME_INVALID", "The query has too many parts.")
-    except KeyFileError as error:
+    except TokenKeyError as error:
         return undecided_answer(f"no token can be verified: {error}")
     except AnyDatabaseError:
         return undecided_answer("the database cannot be used")

@@ -7,11 +7,10 @@ import pytest
 from containers.catalog import iterate_repositories, iterate_tags
 from containers.names import RepositoryName
 from containers.registry.client import RegistryClient
-from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import TAGLOCK
 from packages_site.local import find_free_ports, registry_command
 from tests.services import registry_user
-from tests.services.accounts import Account, keys_of, taglocks_own
+from tests.services.accounts import Account, OwnKeys, bundle_of, taglocks_own
 from tests.services.parts import Part, is_answering
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db]
@@ -25,14 +24,14 @@ TAGS = [f"v{number:03}" for number in range(105)]
 @pytest.fixture(scope="module")
 def debians_registry(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[str, KeyFolder]]:
+) -> Iterator[tuple[str, OwnKeys]]:
     """Its address, and the keys that it believes."""
     folder = tmp_path_factory.mktemp("catalog")
-    keys = keys_of(folder)
+    keys = OwnKeys()
     (port,) = find_free_ports(1)
     url = f"http://127.0.0.1:{port}"
     registry = Part(
-        registry_command(folder, port, keys, "http://127.0.0.1:8000"),
+        registry_command(folder, port, bundle_of(keys), "http://127.0.0.1:8000"),
         folder / "registry.out",
         is_ready=lambda: is_answering(f"{url}/v2/"),
     )
@@ -50,7 +49,7 @@ def client(request: pytest.FixtureRequest) -> RegistryClient:
         url, keys = request.getfixturevalue("debians_registry")
     else:
         registry = request.getfixturevalue("distribution_3")
-        url, keys = registry.url, keys_of(registry.data_dir)
+        url, keys = registry.url, registry.keys
     port, account = int(url.rpartition(":")[2]), Account(keys, TAGLOCK)
     for name in [*NAMES, *NEIGHBOURS]:
         repository = registry_user.Repository(port, name, account)

@@ -23,7 +23,7 @@ from packages_site.local import (
 from tests.conftest import skip_or_fail
 from tests.deploy.upstream import READ_TIMEOUT_SECONDS, Upstream
 from tests.deploy.wire import Answer, ask, is_open, to_request
-from tests.services.accounts import keys_of
+from tests.services.accounts import OwnKeys, bundle_of
 from tests.services.certificates import make_certificate, make_certificates
 from tests.services.parts import Part, is_answering, wait_until
 from workspaces import json_response, problems
@@ -438,10 +438,10 @@ def test_debian_s_registry_takes_a_token_of_75_repositories(
     for program in find_missing():
         skip_or_fail(f"Debian's {program}")
     port, registry_port, closed = find_free_ports(3)
-    keys, url = keys_of(tmp_path), f"http://127.0.0.1:{registry_port}"
+    keys, url = OwnKeys(), f"http://127.0.0.1:{registry_port}"
     parts = [
         Part(
-            registry_command(tmp_path, registry_port, keys, f"http://127.0.0.1:{port}"),
+            registry_command(tmp_path, registry_port, bundle_of(keys), f"http://127.0.0.1:{port}"),
             tmp_path / "registry.out",
             is_ready=lambda: is_answering(f"{url}/v2/"),
         ),

@@ -1,30 +1,52 @@
-"""The keys of registry tokens are changed under way: what `token_keys` says, step by step."""
+"""The keys of registry tokens are changed while pushes go on, as `token_keys` says it."""
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+from django.db import transaction
 
+from containers.models import TokenKey
+from containers.tokens.stored_keys import token_keys
+from packages_site.local import BUNDLE_FILE
 from tests.faults.scene import Scene, assert_refused, assert_undecided, locked_to
+from tests.services.parts import wait_until
 from tests.services.registry_user import Repository, digest_of, send
 from tests.services.site import ROOT
 
 pytestmark = pytest.mark.cluster
 
 
-def _take_step(scene: Scene, step: str) -> None:
+@pytest.fixture(autouse=True)
+def _same_keys_afterwards(scene: Scene) -> Iterator[None]:
+    """Give the other clusters of the same database the key back that their registries trust."""
+    before = list(TokenKey.objects.all())
+    yield
+    with transaction.atomic():
+        TokenKey.objects.all().delete()
+        TokenKey.objects.bulk_create(before)
+    token_keys().forget()
+    scene.cluster.export_bundle()
+    _restart_registry(scene, is_exported=True)
+
+
+def _take_step(scene: Scene, step: str, *arguments: str) -> None:
     """Run `token_keys` beside the cluster's processes, none of which is started again for it."""
     done = subprocess.run(
-        [sys.executable, "manage.py", "token_keys", step],
+        [sys.executable, "manage.py", "token_keys", step, *arguments],
         cwd=ROOT,
         env=scene.cluster.whole_env,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    token_keys().forget()
 
 
-def _restart_registry(scene: Scene) -> None:
+def _restart_registry(scene: Scene, *, is_exported: bool = False) -> None:
+    if not is_exported:
+        _take_step(scene, "export", str(scene.cluster.folder / BUNDLE_FILE))
     scene.cluster.registry.stop()
     scene.cluster.registry.start()
 
@@ -58,23 +80,24 @@ def test_keys_are_changed_while_everything_goes_on(scene: Scene) -> None:
     account = scene.edge.account
     assert account is not None
     image = scene.make_image("image")
-    first_key = account.keys.read_signing_key().id
+    first_key = account.keys.find_signing_key().id
     _assert_everything_works(scene, "v1")
 
     _take_step(scene, "prepare")
     _assert_everything_works(scene, "v2")
     _restart_registry(scene)
     _assert_everything_works(scene, "v3")
-    assert account.keys.read_signing_key().id == first_key
+    assert account.keys.find_signing_key().id == first_key
     old = account.sign(scene.name)
 
     _take_step(scene, "use")
-    assert account.keys.read_signing_key().id != first_key
+    assert account.keys.find_signing_key().id != first_key
     _assert_everything_works(scene, "v4")
     assert _try_with(scene, old, image) == ({201}, {200})
 
     _take_step(scene, "retire")
-    # Gates read the file again. The registry reads it once, when it starts.
+    # Gates forget the old key within seconds. The registry reads its bundle once, when it starts.
+    wait_until(lambda: _try_with(scene, old, image)[0] == {401})
     assert _try_with(scene, old, image) == ({401}, {200})
     _assert_everything_works(scene, "v5")
     _restart_registry(scene)
@@ -88,7 +111,9 @@ def test_a_registry_that_was_not_restarted_takes_nothing_and_no_name_is_held(sce
     assert scene.push("v1", one).status == 201
     _take_step(scene, "prepare")
     _take_step(scene, "use")
-    # The gate believes the new key, and with it signs what the registry does not believe.
+    # Within seconds the gates sign with the new key, which the registry does not trust.
+    digest, gates = digest_of(one), range(len(scene.gates))
+    wait_until(lambda: {scene.push(digest, one, gate=each).status for each in gates} == {503})
     assert_undecided(scene.push("v2", two))
     assert_refused(scene.push("v1", two), one)
     assert scene.locks == {"v1": locked_to(one)}

@@ -83,6 +83,7 @@ def site(
         site = Site(
             registry.data_dir, registry.edge_port, registry_url=registry.url, settings=hashing
         )
+        registry.trust(site)
     try:
         yield site
     finally:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
-from tests.services.accounts import Account
+from tests.services.accounts import Account, bundle_of
 
 BEYOND_LEEWAY_SECONDS = 75
 
@@ -35,7 +35,7 @@ class Forger:
     def __init__(self, account: Account, repository: str) -> None:
         self._account = account
         self._repository = repository
-        self._key = account.keys.read_signing_key()
+        self._key = account.keys.find_signing_key()
         self._foreign = ec.generate_private_key(ec.SECP256R1())
 
     def good(self, **claims: Any) -> str:
@@ -54,7 +54,7 @@ class Forger:
     def signed_with_the_public_key(self, *, is_certificate: bool, has_header: bool) -> str:
         """Return a token whose secret, for HS256, is what everyone may know."""
         if is_certificate:
-            secret = self._account.keys.trusted_file.read_bytes()
+            secret = bundle_of(self._account.keys).encode()
         else:
             secret = self._key.private_key.public_key().public_bytes(
                 serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

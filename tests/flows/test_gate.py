@@ -28,7 +28,7 @@ from tests.flows.asking import (
     skopeo_login,
     skopeo_push,
 )
-from tests.services.accounts import Account, keys_of, taglocks_own
+from tests.services.accounts import Account, OwnKeys, SiteKeys, bundle_of, taglocks_own
 from tests.services.registry_user import (
     IMAGE_TYPE,
     INDEX_TYPE,
@@ -143,7 +143,7 @@ def test_an_image_from_before_the_protection_is_adopted(
 
 def test_a_checkup_finds_that_the_edge_leads_writes_to_the_gate(site: Site, api: Api) -> None:
     edge = f"http://127.0.0.1:{site.port}"
-    client = RegistryClient(edge, authorize=taglocks_own(keys_of(site.data_dir)))
+    client = RegistryClient(edge, authorize=taglocks_own(SiteKeys(site.data_dir)))
     finding = Checkup(edge, client, public_url=edge).run()[-1]
     assert (finding.step, finding.outcome) == ("Edge", Outcome.OK), finding
 
@@ -382,9 +382,11 @@ def test_without_a_gate_pulls_and_uploads_work_and_writes_are_tried_again_later(
     tmp_path: Path,
 ) -> None:
     port, site_port, gate_port, registry_port = find_free_ports(4)
-    ports, keys = Ports(port, site_port, gate_port, registry_port), keys_of(tmp_path)
+    ports, keys = Ports(port, site_port, gate_port, registry_port), OwnKeys()
     started = [
-        _start(registry_command(tmp_path, registry_port, keys, f"http://127.0.0.1:{port}")),
+        _start(
+            registry_command(tmp_path, registry_port, bundle_of(keys), f"http://127.0.0.1:{port}")
+        ),
         _start(edge_command(tmp_path, ports, f"http://127.0.0.1:{registry_port}")),
     ]
     try:

@@ -107,10 +107,6 @@ def test_without_a_database_no_command_makes_one_or_a_key(run: Run, tmp_path: Pa
             assert said.startswith(f"taglock: there is no database {data_dir}/taglock.sqlite3. ")
             assert f"DATA_DIR={data_dir} .venv/bin/python manage.py migrate" in said
             assert said.count("\n") == 1, name
-    said = (folder / "token_keys.err").read_text()
-    assert statuses["token_keys"] == 1
-    assert "manage.py migrate makes" in said
-    assert said.count("\n") == 1
 
 
 def test_on_a_database_without_tables_every_command_says_so(run: Run, tmp_path: Path) -> None:
@@ -141,7 +137,7 @@ def test_migrate_makes_database_and_keys_and_then_commands_work(
     done = manage(data_dir, "migrate", "--verbosity", "0")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     made = {path.name for path in data_dir.iterdir()}
-    assert {"secret-key", "lock-log-key", "token-keys", "taglock.sqlite3"} <= made
+    assert {"secret-key", "lock-log-key", "taglock.sqlite3"} <= made
     assert (data_dir / "taglock.sqlite3").stat().st_mode & 0o777 == 0o600
     kept = {name: (data_dir / name).read_bytes() for name in ("secret-key", "lock-log-key")}
     assert manage(data_dir, "create_workspace", "acme", "--name", "Acme").returncode == 0
@@ -209,7 +205,7 @@ def test_a_printed_command_names_the_folder_where_it_is_not_the_default(
     ("name", "value"),
     [
         ("DATABASE_URL", "postgresql://taglock:hunter2@127.0.0.1:1/taglock"),
-        ("TOKEN_KEYS_DIR", "/dev/null/keys"),
+        ("LOG_KEY_FILE", "/dev/null/keys/key"),
     ],
 )
 def test_make_run_says_in_one_line_what_it_cannot_use(

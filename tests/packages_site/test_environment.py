@@ -68,7 +68,6 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         registry_password_command=[],
         registry_workspace="",
         unassigned_repositories="refuse",
-        token_keys_dir=Path(Path.cwd() / "var/token-keys"),
         behind_edge=False,
         checks_per_minute=60_000,
         tokens_per_minute=1200,
@@ -109,7 +108,6 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         REGISTRY_PASSWORD_COMMAND="sh -c 'echo secret'",
         REGISTRY_WORKSPACE="acme",
         UNASSIGNED_REPOSITORIES="Allow",
-        TOKEN_KEYS_DIR="/etc/taglock/keys",
         BEHIND_EDGE="true",
         CHECKS_PER_MINUTE="120000",
         TOKENS_PER_MINUTE="1",
@@ -149,7 +147,6 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         registry_password_command=["sh", "-c", "echo secret"],
         registry_workspace="acme",
         unassigned_repositories="allow",
-        token_keys_dir=Path("/etc/taglock/keys"),
         behind_edge=True,
         checks_per_minute=120_000,
         tokens_per_minute=1,
@@ -257,7 +254,6 @@ BAD = {
     "HSTS": {"yes": "host, subdomains or preload", "subdomains,preload": "host, subdomains"},
     "DATA_DIR": {"/dev/null": "must be a folder", "/dev/null/data": "must be a folder"},
     "STATIC_DIR": {"/dev/null": "must be a folder", "/dev/null/static": "must be a folder"},
-    "TOKEN_KEYS_DIR": {"/dev/null": "must be a folder", "/dev/null/keys": "must be a folder"},
     "CHECKPOINT_DIR": {"/dev/null": "must be a folder", "/dev/null/a/b": "must be a folder"},
     "DATABASE_URL": {
         "taglock.sqlite3": "must begin with",
@@ -767,13 +763,6 @@ def test_a_folder_that_may_not_be_written_to_is_told(
     variables(**{name: f"sqlite:///{folder}/db" if name == "DATABASE_URL" else str(folder)})
     monkeypatch.setattr("os.access", lambda path, _: path != folder)
     with pytest.raises(BadSettingError, match=f"^{name} cannot be used: .* written to"):
-        read_environment()
-
-
-def test_token_keys_that_cannot_be_read_are_told(variables: Set, tmp_path: Path) -> None:
-    (tmp_path / "current.pem").mkdir()
-    variables(TOKEN_KEYS_DIR=str(tmp_path))
-    with pytest.raises(BadSettingError, match="TOKEN_KEYS_DIR has a file that cannot be read"):
         read_environment()
 
 

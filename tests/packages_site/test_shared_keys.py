@@ -66,8 +66,24 @@ def test_a_second_node_is_told_which_keys_it_lacks(run: Run, tmp_path: Path) -> 
     assert not (tmp_path / "two" / "lock-log-key").exists()
     assert run("two", *STARTS[0], SECRET_KEY=theirs).returncode == 0
 
-    done = run("two", "manage.py", "change_secret_key", SECRET_KEY=OTHER)
+    # Every node signs with the same key and trusts the same.
+    exported = {
+        run(node, "manage.py", "token_keys", "export", SECRET_KEY=theirs).stdout
+        for node in ("one", "two")
+    }
+    (bundle,) = exported
+    assert bundle.count("BEGIN CERTIFICATE") == 1
+
+    wrong, right = tmp_path / "wrong", tmp_path / "one" / "secret-key"
+    wrong.write_text(50 * "w")
+    change = ("manage.py", "change_secret_key", "--old-key-file")
+    done = run("two", *change, str(wrong), SECRET_KEY=OTHER)
+    assert (done.returncode, "not the SECRET_KEY before" in done.stderr) == (1, True)
+    assert_one_line(run("two", *STARTS[0], SECRET_KEY=OTHER), "another SECRET_KEY")
+    done = run("two", *change, str(right), SECRET_KEY=OTHER)
     assert (done.returncode, done.stdout) == (0, "")
+    done = run("two", "manage.py", "token_keys", "export", SECRET_KEY=OTHER)
+    assert done.stdout == bundle
     assert run("two", *STARTS[0], SECRET_KEY=OTHER).returncode == 0
     assert_one_line(run("one", *STARTS[0]), "another SECRET_KEY")
 

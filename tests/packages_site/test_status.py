@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -12,6 +11,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from containers.models import Tag as TagRecord
+from containers.models import TokenKey
 from containers.registry.checkup import Finding, Outcome
 from packages_site import status
 from packages_site.status import TASKS, read_status
@@ -137,9 +137,9 @@ def test_without_the_database_programs_are_told(client: Client, settings: Any) -
 
 @pytest.mark.parametrize(("accounts", "status"), [("tokens", 503), ("registry", 200)])
 def test_without_token_keys_a_process_is_not_ready_where_it_needs_them(
-    client: Client, settings: Any, tmp_path: Path, accounts: str, status: int
+    client: Client, settings: Any, changing_keys: None, accounts: str, status: int
 ) -> None:
-    settings.TOKEN_KEYS_DIR = tmp_path
+    TokenKey.objects.all().delete()
     assert client.get("/readyz").status_code == 200
     settings.REGISTRY_URL, settings.REGISTRY_ACCOUNTS = "http://127.0.0.1:9", accounts
     response = client.get("/readyz")

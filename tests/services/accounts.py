@@ -1,16 +1,27 @@
 """Accounts at the registry: tokens as the token service gives them, signed with the same keys."""
 
+import sqlite3
+import textwrap
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from containers.tokens.grants import ACTIONS, ResourceAccess, repository_access
-from containers.tokens.keys import KeyFolder
+from containers.tokens.keys import (
+    SigningKey,
+    SigningKeys,
+    TrustedKey,
+    make_key,
+    parse_signing_key,
+    parse_trusted_key,
+)
 from containers.tokens.tokens import TAGLOCK, Caller, CallerKind, sign_token
 from workspaces.access import SYSTEM, Role
 from workspaces.actions.members import add_member
 from workspaces.models import User, Workspace
+from workspaces.secret_key import decrypt
 
 PUSHER, ADMIN = "dana", "ada"
 
@@ -22,7 +33,7 @@ class Account:
     `token_age` is how many seconds ago the tokens were given.
     """
 
-    keys: KeyFolder
+    keys: SigningKeys
     caller: Caller
     token_age: int = 0
 
@@ -39,19 +50,48 @@ class Account:
         return f"Authorization: Bearer {self.sign(repository, *actions)}\r\n"
 
 
-def keys_of(data_dir: Path) -> KeyFolder:
-    """Return the keys of a Taglock that keeps its data there. Makes them, as `migrate` does."""
-    keys = KeyFolder(data_dir / "token-keys")
-    keys.make_first_key()
-    return keys
+class OwnKeys:
+    """A key of the test's own, for a registry without a Taglock."""
+
+    def __init__(self) -> None:
+        made = make_key()
+        self._signing = parse_signing_key(made.private_key, made.certificate)
+        self._trusted = parse_trusted_key(made.certificate)
+
+    def find_signing_key(self) -> SigningKey:
+        return self._signing
+
+    def find_trusted_key(self, key_id: str) -> TrustedKey | None:
+        return self._trusted if key_id == self._trusted.id else None
 
 
-def account_of(user: User, keys: KeyFolder) -> Account:
+class SiteKeys:
+    """The key that a Taglock on SQLite, with its data in a folder, signs with at the moment."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def find_signing_key(self) -> SigningKey:
+        with closing(sqlite3.connect(self._data_dir / "taglock.sqlite3")) as database:
+            private_key, certificate = database.execute(
+                "SELECT private_key, certificate FROM containers_tokenkey WHERE role = 'signing'"
+            ).fetchone()
+        secret_key = (self._data_dir / "secret-key").read_text().strip()
+        return parse_signing_key(decrypt(private_key, secret_key), certificate)
+
+
+def bundle_of(keys: SigningKeys) -> str:
+    """Return what a registry needs to trust the key that signs."""
+    lines = textwrap.fill(keys.find_signing_key().certificate, 64)
+    return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
+
+
+def account_of(user: User, keys: SigningKeys) -> Account:
     """Return a person's account."""
     return Account(keys, Caller(CallerKind.PERSON, user.pk, user.username))
 
 
-def taglocks_own(keys: KeyFolder) -> Callable[[ResourceAccess], str]:
+def taglocks_own(keys: SigningKeys) -> Callable[[ResourceAccess], str]:
     """Return what signs Taglock's own calls of its registry, for a client of the tests."""
 
     def authorize(access: ResourceAccess) -> str:

@@ -16,12 +16,20 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from packages_site.local import Ports, edge_command, find_free_ports, registry_command
+from containers.tokens.stored_keys import token_keys
+from packages_site.local import (
+    BUNDLE_FILE,
+    Ports,
+    edge_command,
+    find_free_ports,
+    registry_command,
+)
 from packages_site.run import GATE_SETTINGS
 from tests.conftest import is_postgresql, skip_or_fail
-from tests.services.accounts import Account, account_of, keys_of
+from tests.services.accounts import Account, account_of, bundle_of
 from tests.services.parts import Part, is_answering, wait_until
 from tests.services.site import ROOT
+from workspaces.log.files import replace_file
 from workspaces.models import User
 
 BIN = Path(sys.executable).parent
@@ -70,12 +78,12 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
             **(env or {}),
         }
-        self.keys = keys_of(folder)
+        self.keys = token_keys()
         edge = edge_command(
             folder, self.ports, f"http://127.0.0.1:{self.ports.registry}", more_gates=more
         )
         self.registry = Part(
-            registry_command(folder, self.ports.registry, self.keys, self.env["PUBLIC_URL"]),
+            registry_command(folder, self.ports.registry, "", self.env["PUBLIC_URL"]),
             folder / "registry.out",
             is_ready=lambda: is_answering(f"http://127.0.0.1:{self.ports.registry}/v2/"),
         )
@@ -101,8 +109,13 @@ class Cluster:
 
     def start(self) -> None:
         """Start all of it; Python's parts take a second or two."""
+        self.export_bundle()
         for part in (self.registry, *self.gates, self.site, self.edge):
             part.start()
+
+    def export_bundle(self) -> None:
+        """Give the registry, for its next start, the key that signs now."""
+        replace_file(self.folder / BUNDLE_FILE, bundle_of(self.keys))
 
     def stop(self) -> None:
         """Stop all of it."""

@@ -11,25 +11,32 @@ from pathlib import Path
 
 import pytest
 
-from packages_site.local import find_free_ports, token_auth
+from packages_site.local import BUNDLE_FILE, find_free_ports, token_auth
 from tests.conftest import skip_or_fail
-from tests.services.accounts import keys_of
+from tests.services.accounts import OwnKeys, bundle_of
 from tests.services.parts import Part, is_answering
-from tests.services.site import ROOT
+from tests.services.site import ROOT, Site
 
 
 @dataclass(frozen=True)
 class Distribution3:
     """A running registry at `url`.
 
-    It believes the tokens of a Taglock whose data are in `data_dir`, and sends clients for them to
-    that Taglock's edge, which is to listen on `edge_port`.
+    It trusts the tokens of `keys` at first. Clients are sent for tokens to the edge of a Taglock,
+    which is to listen on `edge_port` and to have its data in `data_dir`.
     """
 
     url: str
+    keys: OwnKeys
     data_dir: Path
     edge_port: int
     part: Part
+
+    def trust(self, site: Site) -> None:
+        """Trust what a Taglock trusts now: take its bundle, and start again."""
+        site.manage("token_keys", "export", str(self.data_dir / BUNDLE_FILE))
+        self.part.stop()
+        self.part.start()
 
 
 def build_distribution_3() -> Path:
@@ -52,7 +59,10 @@ def running_distribution_3(folder: Path) -> Iterator[Distribution3]:
     program = build_distribution_3()
     port, edge_port = find_free_ports(2)
     data_dir = folder / "taglock"
-    keys = keys_of(data_dir)
+    data_dir.mkdir()
+    keys = OwnKeys()
+    bundle_file = data_dir / BUNDLE_FILE
+    bundle_file.write_text(bundle_of(keys))
     config = folder / "config.yml"
     config.write_text(
         json.dumps(
@@ -64,7 +74,7 @@ def running_distribution_3(folder: Path) -> Iterator[Distribution3]:
                     "delete": {"enabled": True},
                 },
                 "http": {"addr": f"127.0.0.1:{port}", "relativeurls": True},
-                "auth": {"token": token_auth(keys, f"http://127.0.0.1:{edge_port}")},
+                "auth": {"token": token_auth(bundle_file, f"http://127.0.0.1:{edge_port}")},
             }
         )
     )
@@ -77,7 +87,7 @@ def running_distribution_3(folder: Path) -> Iterator[Distribution3]:
     )
     try:
         part.start()
-        yield Distribution3(url, data_dir, edge_port, part)
+        yield Distribution3(url, keys, data_dir, edge_port, part)
     finally:
         part.stop()
 

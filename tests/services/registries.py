@@ -19,9 +19,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 
-from containers.tokens.keys import KeyFolder
 from packages_site.local import find_free_ports
 from tests.conftest import skip_or_fail
+from tests.services.accounts import OwnKeys, bundle_of
 from tests.services.certificates import make_certificates
 from tests.services.parts import Part, is_answering
 
@@ -133,8 +133,9 @@ def _running(command: str, log: Path, url: str) -> Iterator[str]:
 @contextmanager
 def _token_service(folder: Path) -> Iterator[dict[str, str]]:
     """Run a token service; yield what the registry is told of it."""
-    keys = KeyFolder(folder / "keys")
-    keys.make_first_key()
+    keys = OwnKeys()
+    bundle_file = folder / "trusted.pem"
+    bundle_file.write_text(bundle_of(keys))
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -171,7 +172,7 @@ def _token_service(folder: Path) -> Iterator[dict[str, str]]:
             "realm": f"http://127.0.0.1:{server.server_address[1]}/token",
             "service": SERVICE,
             "issuer": ISSUER,
-            "rootcertbundle": str(keys.trusted_file),
+            "rootcertbundle": str(bundle_file),
         }
     finally:
         server.shutdown()
@@ -186,7 +187,7 @@ def _read_login(header: str) -> str | None:
     return name if name in RIGHTS and password == PASSWORD else None
 
 
-def _sign(keys: KeyFolder, name: str, scopes: list[str]) -> str:
+def _sign(keys: OwnKeys, name: str, scopes: list[str]) -> str:
     access = []
     for scope in scopes:
         kind, _, rest = scope.partition(":")
@@ -194,7 +195,7 @@ def _sign(keys: KeyFolder, name: str, scopes: list[str]) -> str:
         allowed = RIGHTS.get(name, ())
         granted = [each for each in actions.split(",") if each in allowed]
         access.append({"type": kind, "name": resource, "actions": granted})
-    key, now = keys.read_signing_key(), int(time.time())
+    key, now = keys.find_signing_key(), int(time.time())
     claims = {"iss": ISSUER, "sub": name, "aud": SERVICE, "access": access}
     times = {"iat": now, "nbf": now - 5, "exp": now + 120, "jti": str(time.monotonic_ns())}
     headers = {"kid": key.id, "x5c": [key.certificate]}

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from containers.tokens.tokens import Caller, CallerKind
-from tests.services.accounts import Account, keys_of
+from tests.services.accounts import Account, SiteKeys
 from tests.services.console import Console
 from tests.services.postgresql import find_free_port
 
@@ -134,7 +134,7 @@ class Site:
         """Return a person's account at its registry."""
         code = f"print(User.objects.get(username={username!r}).pk)"
         number = int(self.run_python(f"from workspaces.models import User\n{code}"))
-        return Account(keys_of(self.data_dir), Caller(CallerKind.PERSON, number, username))
+        return Account(SiteKeys(self.data_dir), Caller(CallerKind.PERSON, number, username))
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
         """Run a command of manage.py beside it; return what it says on standard output."""

@@ -10,6 +10,7 @@ from tests.services.guards import without_guards
 KEPT = frozenset(
     {
         "auth_permission",
+        "containers_tokenkey",
         "django_content_type",
         "django_migrations",
         "workspaces_keyfingerprint",

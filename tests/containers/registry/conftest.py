@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from containers.registry.client import RegistryClient
-from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import TAGLOCK
 from packages_site.local import find_free_ports, find_missing, registry_command
 from tests.conftest import skip_or_fail
 from tests.containers.registry.servers import Reply, Server
-from tests.services.accounts import Account, keys_of, taglocks_own
+from tests.services.accounts import Account, OwnKeys, bundle_of, taglocks_own
 from tests.services.parts import Part, is_answering
 from tests.services.registry_user import Repository
 
@@ -23,7 +22,7 @@ class BareRegistry:
 
     name: str
     url: str
-    keys: KeyFolder
+    keys: OwnKeys
 
     @property
     def client(self) -> RegistryClient:
@@ -40,11 +39,11 @@ def debians_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareR
     if "docker-registry" in find_missing():
         skip_or_fail("Debian's docker-registry")
     folder = tmp_path_factory.mktemp("bare-registry")
-    keys = keys_of(folder)
+    keys = OwnKeys()
     (port,) = find_free_ports(1)
     url = f"http://127.0.0.1:{port}"
     part = Part(
-        registry_command(folder, port, keys, "http://127.0.0.1:8000"),
+        registry_command(folder, port, bundle_of(keys), "http://127.0.0.1:8000"),
         folder / "registry.out",
         is_ready=lambda: is_answering(f"{url}/v2/"),
     )
@@ -62,7 +61,7 @@ def bare_registry(request: pytest.FixtureRequest) -> BareRegistry:
         registry: BareRegistry = request.getfixturevalue("debians_registry")
         return registry
     built = request.getfixturevalue("distribution_3")
-    return BareRegistry("distribution-3", built.url, keys_of(built.data_dir))
+    return BareRegistry("distribution-3", built.url, built.keys)
 
 
 @pytest.fixture

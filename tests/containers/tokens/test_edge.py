@@ -17,7 +17,7 @@ from containers.registry.client import RegistryUnavailableError
 from containers.tokens import edge
 from containers.tokens.edge import EdgeRequest, parse_edge_request
 from containers.tokens.grants import repository_access
-from containers.tokens.key_folder import token_keys
+from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import ANYBODY, Caller, CallerKind, sign_token
 from containers.visibility import set_public
 from packages_site import gate_settings

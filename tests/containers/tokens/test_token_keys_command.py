@@ -2,32 +2,26 @@
 
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from containers.tokens.key_folder import token_keys
+from containers.models import TokenKey
+from containers.tokens.rotation import read_bundle
 
-
-@pytest.fixture(autouse=True)
-def _own_keys(tmp_path: Path, settings: Any) -> None:
-    settings.TOKEN_KEYS_DIR = tmp_path / "keys"
-    token_keys().make_first_key()
+pytestmark = pytest.mark.django_db
 
 
 def run(*arguments: str) -> tuple[list[str], str]:
-    """Return the lines of keys, and what is to be done next."""
+    """Return what is printed, and what is to be done next."""
     out, err = StringIO(), StringIO()
     call_command("token_keys", *arguments, stdout=out, stderr=err)
-    *keys, bundle = out.getvalue().splitlines()
-    assert bundle == f"rootcertbundle of the registry: {token_keys().trusted_file}"
-    return keys, err.getvalue()
+    return out.getvalue().splitlines(), err.getvalue()
 
 
 def test_it_shows_the_key_that_signs() -> None:
     [line], following = run()
-    assert line.startswith(token_keys().read_signing_key().id)
+    assert line.startswith(TokenKey.objects.get().key_id)
     assert "signs and is trusted, until 20" in line
     assert following == ""
 
@@ -37,23 +31,29 @@ def test_a_change_of_keys_says_what_comes_next() -> None:
     keys, following = run("prepare")
     assert len(keys) == 2
     assert keys[0].startswith(first)
-    assert "Restart every registry" in following
+    assert "Export the bundle to every registry, and restart it" in following
     keys, following = run("use")
     assert "token_keys retire" in following
     assert [line.split()[0] for line in keys if "signs" in line] != [first]
     keys, following = run("retire")
     assert len(keys) == 1
     assert not keys[0].startswith(first)
-    assert "Restart every registry" in following
+    assert "Export the bundle to every registry, and restart it" in following
 
 
-def test_a_step_that_is_not_due_says_why() -> None:
-    with pytest.raises(CommandError, match="prepare one first"):
-        run("use")
+def test_the_bundle_is_printed_or_written_for_the_registry_to_read(tmp_path: Path) -> None:
+    run("prepare")
+    assert run("export") == (read_bundle().splitlines(), "")
+    file = tmp_path / "trusted.pem"
+    assert run("export", str(file)) == ([], "")
+    assert file.read_text() == read_bundle()
+    assert file.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path, settings: Any) -> None:
-    (tmp_path / "file").write_text("")
-    settings.TOKEN_KEYS_DIR = tmp_path / "file" / "keys"
-    with pytest.raises(CommandError, match="file/keys"):
-        run("prepare")
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["use"], "prepare one first"), (["export", "/nowhere/trusted.pem"], "/nowhere")],
+)
+def test_what_cannot_be_done_says_why(arguments: list[str], reason: str) -> None:
+    with pytest.raises(CommandError, match=reason):
+        run(*arguments)

@@ -1,22 +1,24 @@
 """/auth/token: who logs in, and what they are granted."""
 
 import base64
+import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from containers.models import TokenKey
 from containers.names import RepositoryName
 from containers.tokens import views
 from containers.tokens.grants import MAX_SCOPES
-from containers.tokens.key_folder import token_keys
+from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import CallerKind, Claims, read_token
 from containers.visibility import set_public
 from packages_site.request_limits import MAX_HEADER_BYTES
@@ -24,6 +26,7 @@ from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.actions.members import add_member
 from workspaces.models import AccessToken, Membership, User, Workspace
+from workspaces.secret_key import encrypt
 
 pytestmark = pytest.mark.django_db
 
@@ -378,13 +381,18 @@ def test_a_database_that_is_away_is_a_try_again(
     assert response["Retry-After"].isdigit()
 
 
-def test_a_key_that_cannot_be_used_is_a_try_again(
-    bobs_login: str, tmp_path: Path, settings: Any
-) -> None:
-    settings.TOKEN_KEYS_DIR = tmp_path
-    (tmp_path / "current.pem").write_text("nonsense")
-    (tmp_path / "trusted.pem").write_text("nonsense")
+def test_a_key_that_cannot_be_used_is_a_try_again(bobs_login: str, changing_keys: None) -> None:
+    TokenKey.objects.update(private_key=encrypt(b"nonsense", settings.SECRET_KEY))
     assert error_of(get(EVERYTHING, login=bobs_login)) == (503, "UNAVAILABLE")
+
+
+def test_a_node_with_another_secret_key_signs_nothing_and_says_which_it_is(
+    bobs_login: str, changing_keys: None
+) -> None:
+    TokenKey.objects.update(private_key=encrypt(b"the key", 50 * "o"))
+    response = get(EVERYTHING, login=bobs_login)
+    assert error_of(response) == (503, "UNAVAILABLE")
+    assert f"node {socket.gethostname()} has another SECRET_KEY" in response.content.decode()
 
 
 @pytest.mark.both_databases

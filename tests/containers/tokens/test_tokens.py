@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from containers.tokens.grants import ResourceAccess, repository_access
-from containers.tokens.keys import KeyFolder
 from containers.tokens.tokens import (
     LEEWAY_SECONDS,
     TOKEN_SECONDS,
@@ -25,19 +23,18 @@ from containers.tokens.tokens import (
     read_token,
     sign_token,
 )
+from tests.services.accounts import OwnKeys
 
 BOB = Caller(CallerKind.PERSON, 7, "bob")
 ACCESS = (repository_access("acme/api", "pull", "push"), repository_access("acme/web", "pull"))
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyFolder:
-    keys = KeyFolder(tmp_path_factory.mktemp("keys"))
-    keys.make_first_key()
-    return keys
+def keys() -> OwnKeys:
+    return OwnKeys()
 
 
-def sign(keys: KeyFolder, now: float | None = None, seconds: int = TOKEN_SECONDS) -> str:
+def sign(keys: OwnKeys, now: float | None = None, seconds: int = TOKEN_SECONDS) -> str:
     moment = time.time() if now is None else now
     return sign_token(keys, BOB, ACCESS, int(moment), seconds)
 
@@ -52,7 +49,7 @@ def read_parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def forge(
-    keys: KeyFolder,
+    keys: OwnKeys,
     *,
     key: ec.EllipticCurvePrivateKey | None = None,
     head: dict[str, Any] | None = None,
@@ -64,16 +61,16 @@ def forge(
     head = {**good_head, **(head or {})}
     signed = f"{base64url({key: each for key, each in head.items() if each})}.{base64url(claims)}"
     signature = ECAlgorithm(ECAlgorithm.SHA256).sign(
-        signed.encode(), key or keys.read_signing_key().private_key
+        signed.encode(), key or keys.find_signing_key().private_key
     )
     return f"{signed}.{base64url(signature)}"
 
 
-def test_what_was_signed_is_read(keys: KeyFolder) -> None:
+def test_what_was_signed_is_read(keys: OwnKeys) -> None:
     assert read_token(sign(keys), keys) == Claims(BOB, ACCESS)
 
 
-def test_a_token_has_the_claims_that_registries_read(keys: KeyFolder) -> None:
+def test_a_token_has_the_claims_that_registries_read(keys: OwnKeys) -> None:
     head, claims = read_parts(sign_token(keys, BOB, ACCESS, 1_800_000_000))
     assert (head["alg"], head["typ"]) == ("ES256", "JWT")
     # The certificate in standard base64, one text.
@@ -90,7 +87,7 @@ def test_a_token_has_the_claims_that_registries_read(keys: KeyFolder) -> None:
     ]
 
 
-def test_no_two_tokens_have_the_same_id(keys: KeyFolder) -> None:
+def test_no_two_tokens_have_the_same_id(keys: OwnKeys) -> None:
     assert read_parts(sign(keys, 1))[1]["jti"] != read_parts(sign(keys, 1))[1]["jti"]
 
 
@@ -107,7 +104,7 @@ def test_no_two_tokens_have_the_same_id(keys: KeyFolder) -> None:
     ],
 )
 def test_a_token_is_for_what_it_names_alone(
-    keys: KeyFolder, wanted: ResourceAccess, *, is_granted: bool
+    keys: OwnKeys, wanted: ResourceAccess, *, is_granted: bool
 ) -> None:
     assert read_token(sign(keys), keys).may(wanted) is is_granted
 
@@ -123,7 +120,7 @@ def test_a_token_is_for_what_it_names_alone(
         (-2 * LEEWAY_SECONDS - 5, False),
     ],
 )
-def test_clocks_may_be_off_by_a_minute(keys: KeyFolder, age: int, *, is_valid: bool) -> None:
+def test_clocks_may_be_off_by_a_minute(keys: OwnKeys, age: int, *, is_valid: bool) -> None:
     token = sign(keys, time.time() - age)
     if is_valid:
         assert read_token(token, keys).caller == BOB
@@ -132,9 +129,9 @@ def test_clocks_may_be_off_by_a_minute(keys: KeyFolder, age: int, *, is_valid: b
             read_token(token, keys)
 
 
-def public_pem(keys: KeyFolder) -> bytes:
+def public_pem(keys: OwnKeys) -> bytes:
     return (
-        keys.read_signing_key()
+        keys.find_signing_key()
         .private_key.public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
@@ -145,19 +142,19 @@ def base64url(value: object) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def make_unsigned(keys: KeyFolder) -> str:
+def make_unsigned(keys: OwnKeys) -> str:
     head, claims = read_parts(sign(keys))
     return f"{base64url({**head, 'alg': 'none'})}.{base64url(claims)}."
 
 
-def sign_with_public_key(keys: KeyFolder) -> str:
+def sign_with_public_key(keys: OwnKeys) -> str:
     """HS256, where the verifier takes the public key for the secret."""
     head, claims = read_parts(sign(keys))
     signed = f"{base64url({**head, 'alg': 'HS256'})}.{base64url(claims)}"
     return f"{signed}.{base64url(hmac.digest(public_pem(keys), signed.encode(), hashlib.sha256))}"
 
 
-def tamper(keys: KeyFolder) -> str:
+def tamper(keys: OwnKeys) -> str:
     head, claims = read_parts(sign(keys))
     claims["access"][0]["actions"].append("delete")
     return f"{base64url(head)}.{base64url(claims)}.{sign(keys).rsplit('.', 1)[-1]}"
@@ -201,21 +198,20 @@ FOREIGN_KEY = ec.generate_private_key(ec.SECP256R1())
         pytest.param(lambda keys: base64url(b"[" * 9_000) + ".e30.x", id="deep"),
     ],
 )
-def test_other_tokens_are_not_believed(keys: KeyFolder, make: Any) -> None:
+def test_other_tokens_are_not_believed(keys: OwnKeys, make: Any) -> None:
     with pytest.raises(InvalidTokenError):
         read_token(make(keys), keys)
 
 
-def test_a_forged_token_differs_from_a_good_one_in_its_flaw_alone(keys: KeyFolder) -> None:
+def test_a_forged_token_differs_from_a_good_one_in_its_flaw_alone(keys: OwnKeys) -> None:
     assert read_token(forge(keys), keys) == Claims(BOB, ACCESS)
 
 
-def test_a_certificate_in_the_head_is_not_heeded(keys: KeyFolder, tmp_path: Path) -> None:
-    other = KeyFolder(tmp_path)
-    other.make_first_key()
+def test_a_certificate_in_the_head_is_not_heeded(keys: OwnKeys) -> None:
+    other = OwnKeys()
     with pytest.raises(InvalidTokenError):
         read_token(sign(other), keys)
-    certificate = other.read_signing_key().certificate
-    renamed = forge(keys, key=other.read_signing_key().private_key, head={"x5c": [certificate]})
+    certificate = other.find_signing_key().certificate
+    renamed = forge(keys, key=other.find_signing_key().private_key, head={"x5c": [certificate]})
     with pytest.raises(InvalidTokenError):
         read_token(renamed, keys)

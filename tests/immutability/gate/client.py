@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.test import Client
 
-from containers.tokens.key_folder import token_keys
+from containers.tokens.stored_keys import token_keys
 from tests.immutability.registry_double import IMAGE_TYPE, REPOSITORY
 from tests.services.accounts import account_of
 from workspaces.models import User

@@ -38,7 +38,6 @@ volumeMounts:
   - {name: data, mountPath: /var/lib/taglock}
   - {name: tmp, mountPath: /tmp}
   - {name: secret, mountPath: /etc/taglock/secret, readOnly: true}
-  - {name: token-keys, mountPath: /etc/taglock/token-keys, readOnly: true}
 {{- end }}
 
 {{- define "taglock.environment" -}}
@@ -50,7 +49,6 @@ volumeMounts:
 - {name: DATABASE_URL_FILE, value: /etc/taglock/secret/database-url}
 - {name: REDIS_URL_FILE, value: /etc/taglock/secret/redis-url}
 - {name: LOG_KEY_FILE, value: /etc/taglock/secret/lock-log-key}
-- {name: TOKEN_KEYS_DIR, value: /etc/taglock/token-keys}
 {{- range $name, $key := .Values.secretFiles }}
 - {name: {{ $name }}, value: /etc/taglock/secret/{{ $key }}}
 {{- end }}
@@ -64,8 +62,6 @@ volumeMounts:
 - {name: tmp, emptyDir: {}}
 - name: secret
   secret: {secretName: {{ .Values.secret }}, defaultMode: 0440}
-- name: token-keys
-  secret: {secretName: {{ .Values.tokenKeysSecret }}, defaultMode: 0440}
 {{- end }}
 
 {{- define "taglock.spread" -}}
