@@ -254,7 +254,7 @@ STATES = (
         do=then(_CHOOSE, _change_seen, press("Delete 2 tags", {_REASON: "Built by mistake"})),
     ),
     State("tag-menu", "/orchard/repositories/orchard/api/", do=click("td .icon-button")),
-    State("drift", "/acme/drift/"),
+    State("drift", "/acme/drift/", settings={"REGISTRY_URL": "http://registry:5000"}),
     State("drift-auditor", "/acme/drift/", OLGA),
     State("drift-none", "/fresh/drift/"),
     State("tag-that-differs", "/acme/repositories/acme/tools/build:v3.0.0/"),
