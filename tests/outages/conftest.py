@@ -42,11 +42,13 @@ ONLY_ON = {
     "two_gates": "postgresql",
     "file": "sqlite",
 }
+METRICS_TOKEN = "m" * 32
 SHORT = {
     "DJANGO_SETTINGS_MODULE": "tests.services.fast_settings",
     "FAULT_LOCK_SECONDS": "1.5",
     "SHORT_DEADLINE_SECONDS": "1",
     "DATABASE_PATIENCE_SECONDS": "2",
+    "METRICS_TOKEN": METRICS_TOKEN,
 }
 
 
