@@ -28,6 +28,7 @@ GUIDES = {
     "registries": "Which settings fit which registry, and what was tried of that",
     "edges": "Which proxy stands in front of registry, gate and site, and what it refuses",
     "repositories": "Which workspace a repository belongs to, and how to change that",
+    "production": "Every step, from DNS to the first restored backup",
     "operations": "Start, size, back up, restore and upgrade",
     "watch": "Metrics for Prometheus, and what each of them means",
     "settings": "Every environment variable",
