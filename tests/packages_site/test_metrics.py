@@ -24,7 +24,7 @@ from packages_site import celery, metrics
 from packages_site.addresses import BadSettingError
 from packages_site.metrics_token import check_metrics_token
 from packages_site.state import Waiting, read_state
-from tests.conftest import AA, BB
+from tests.conftest import AA, BB, is_postgresql
 from workspaces import task_runs
 from workspaces.log.seal import seal_events
 from workspaces.metrics import MAX_WORKSPACES_NAMED, OTHER_WORKSPACES, _named, count_refusal
@@ -227,6 +227,31 @@ def test_locks_that_are_not_shown_jobs_and_unsealed_events_wait(
     assert state.unsealed.count > 0
     seal_events()
     assert read_state().unsealed == Waiting(0)
+
+
+@pytest.mark.both_databases
+def test_no_large_table_is_read_whole(protected: Workspace, registry: APIClient) -> None:
+    _check(registry, AA)
+    plans: list[str] = []
+
+    def explain(execute: Any, sql: str, params: Any, *rest: Any) -> Any:
+        if sql.startswith("SELECT"):
+            with connection.cursor() as cursor:
+                cursor.execute(f"{words} {sql}", params)
+                plans.append(" ".join(str(row) for row in cursor.fetchall()))
+        return execute(sql, params, *rest)
+
+    words = "EXPLAIN" if is_postgresql() else "EXPLAIN QUERY PLAN"
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            # The planner would read tables as small as these whole.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+    with connection.execute_wrapper(explain):
+        read_state()
+    assert len(plans) > 10
+    large = "containers_tag|immutability_(lockedtag|job)|workspaces_(lockevent|eventseal)"
+    whole = rf"Seq Scan on ({large})\b|SCAN ({large})\b(?! USING)"
+    assert [plan for plan in plans if re.search(whole, plan)] == []
 
 
 @pytest.fixture
