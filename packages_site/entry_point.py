@@ -28,6 +28,9 @@ _LINE = re.compile(
 
 def run() -> int:
     """Run the command that the arguments name; return its status."""
+    # Celery puts the current folder first, and Python would run what anyone has left there.
+    if sys.path[0] == os.getcwd():
+        del sys.path[0]
     try:
         os.environ.update(read_settings(os.environ))
     except BadSettingError as error:

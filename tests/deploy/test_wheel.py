@@ -70,6 +70,9 @@ def run(installed: Path, tmp_path: Path) -> Callable[..., Done]:
 def test_an_installed_taglock_works_from_an_empty_folder(
     run: Callable[..., Done], installed: Path, tmp_path: Path
 ) -> None:
+    """And runs nothing that someone has put there."""
+    someones = tmp_path / "empty" / "immutability.py"
+    someones.write_text("raise SystemExit('not this one')")
     taglock = installed / "bin" / "taglock"
     missing = run(taglock, "verify_lock_log", "acme")
     assert missing.stderr.endswith("or make a new database: taglock migrate\n")
@@ -77,6 +80,7 @@ def test_an_installed_taglock_works_from_an_empty_folder(
         done = run(taglock, *command)
         assert done.returncode == 0, done
     assert {"secret-key", "static", "taglock.sqlite3"} <= set(os.listdir(tmp_path / "data"))
+    someones.unlink()
     data_dir, settings = str(tmp_path / "data"), "packages_site.settings"
     pages = run(
         sys.executable, "-c", OPEN_PAGES, DATA_DIR=data_dir, DJANGO_SETTINGS_MODULE=settings
