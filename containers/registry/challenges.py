@@ -43,6 +43,19 @@ def find_challenge(header: str) -> Challenge | None:
     return by_scheme.get(BEARER) or by_scheme.get(BASIC)
 
 
+def add_actions(header: str, repository: str, *actions: str) -> str:
+    """Return a challenge that asks for these actions on a repository as well.
+
+    It stays as it is where it asks for none of that repository (RFC 6750, section 3: `scope`).
+    """
+
+    def add(found: re.Match[str]) -> str:
+        asked = found[0].split(",")
+        return ",".join([*asked, *(each for each in actions if each not in asked)])
+
+    return re.sub(rf'(?<=[" ]repository:{re.escape(repository)}:)[^\s"]+', add, header)
+
+
 def _unquote(value: str) -> str:
     if not value.startswith('"'):
         return value

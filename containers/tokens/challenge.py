@@ -8,15 +8,17 @@ from containers.tokens.tokens import SERVICE
 from workspaces.json_response import UTF8JsonResponse
 
 
-def challenge(wanted: ResourceAccess | None, error: str = "") -> HttpResponse:
+def challenge(*wanted: ResourceAccess, error: str = "") -> HttpResponse:
     """Answer 401: say where to get a token, and with `error` what is wrong with the one sent."""
     parts = [f'Bearer realm="{settings.PUBLIC_URL}/auth/token"', f'service="{SERVICE}"']
     detail: list[dict[str, str]] | None = None
-    if wanted is not None:
-        parts.append(f'scope="{wanted.type}:{wanted.name}:{",".join(wanted.actions)}"')
+    if wanted:
+        scopes = [f"{each.type}:{each.name}:{','.join(each.actions)}" for each in wanted]
+        parts.append(f'scope="{" ".join(scopes)}"')
         detail = [
-            {"Type": wanted.type, "Class": "", "Name": wanted.name, "Action": action}
-            for action in wanted.actions
+            {"Type": each.type, "Class": "", "Name": each.name, "Action": action}
+            for each in wanted
+            for action in each.actions
         ]
     if error:
         parts.append(f'error="{error}"')

@@ -43,12 +43,12 @@ class EdgeRequest:
     query: dict[str, str] | None = None
 
     @property
-    def wanted(self) -> ResourceAccess | None:
-        """The access that it needs."""
+    def wanted(self) -> list[ResourceAccess]:
+        """The access that it needs, but for what a blob is mounted from."""
         if self.repository is None:
-            return None
+            return []
         actions = (PULL, PUSH) if self.action == PUSH else (PULL,)
-        return repository_access(self.repository.name, *actions)
+        return [repository_access(self.repository.name, *actions)]
 
 
 def parse_edge_request(method: str, target: str) -> EdgeRequest | None:
@@ -107,25 +107,27 @@ def answer_edge(request: HttpRequest) -> HttpResponse:
 
 
 def _decide(request: HttpRequest, asked: EdgeRequest, target: str) -> HttpResponse:
+    needed = asked.wanted
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if not text or scheme.lower() != "bearer":
-        return challenge(asked.wanted)
+        return challenge(*needed)
     try:
         claims = read_token(text.strip(), token_keys())
     except InvalidTokenError:
         LOGIN_FAILURES.labels("gate").inc()
-        return challenge(asked.wanted, "invalid_token")
-    if asked.repository is None or asked.wanted is None:
+        return challenge(*needed, error="invalid_token")
+    if asked.repository is None:
         return _allow(target, [])
-    if not claims.may(asked.wanted):
-        return challenge(asked.wanted, "insufficient_scope")
-    if not _may_now(claims, asked.repository, asked.wanted.actions):
+    if not all(map(claims.may, needed)):
+        return challenge(*needed, error="insufficient_scope")
+    if not all(_may_now(claims, asked.repository, each.actions) for each in needed):
         return HttpResponse(status=403)
-    needed = [asked.wanted]
     if asked.query is not None:
         mounted = _find_mounted(claims, asked.query)
         target = _upload_target(asked.repository, asked.query, mounted)
         needed += [repository_access(mounted.name, PULL)] if mounted else []
+        if not all(map(claims.may, needed)):
+            return challenge(*needed, error="insufficient_scope")
     return _allow(target, needed)
 
 
@@ -139,15 +141,14 @@ def _may_now(claims: Claims, repository: RepositoryName, actions: tuple[str, ...
 
 
 def _find_mounted(claims: Claims, query: dict[str, str]) -> RepositoryName | None:
-    """Return the repository that a blob is mounted from, if the caller may pull from it."""
+    """Return the repository that a blob is mounted from, if the caller may pull from it now."""
     if "mount" not in query or "from" not in query:
         return None
     try:
         source = parse_repository(query["from"])
     except InvalidReferenceError:
         return None
-    wanted = repository_access(source.name, PULL)
-    return source if claims.may(wanted) and _may_now(claims, source, (PULL,)) else None
+    return source if _may_now(claims, source, (PULL,)) else None
 
 
 def _upload_target(

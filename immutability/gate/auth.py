@@ -37,9 +37,9 @@ def authorize(
         claims = read_token(text.strip(), token_keys())
     except InvalidTokenError:
         LOGIN_FAILURES.labels("gate").inc()
-        return challenge(wanted, "invalid_token")
+        return challenge(wanted, error="invalid_token")
     if not claims.may(wanted):
-        return challenge(wanted, "insufficient_scope")
+        return challenge(wanted, error="insufficient_scope")
     origin = read_origin(request)
     access = find_access_now(claims.caller, repository, origin)
     if access is None or not all(access.may(PERMISSION_OF[action]) for action in actions):

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from containers.connection import find_registry, release_database
 from containers.names import Digest, RepositoryName, TagName
 from containers.owners import find_owner
+from containers.registry.challenges import add_actions
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.strict_json import parse_json
 from immutability.errors import PermissionRevokedError, TryAgainError
@@ -100,7 +101,12 @@ class RegistryCaller:
     def _relay(self, answer: RegistryAnswer) -> HttpResponse:
         if not answer.is_refusal:
             raise TryAgainError(answer.reason)
-        return relayed_answer(answer, self.repository)
+        relayed = relayed_answer(answer, self.repository)
+        if (challenge := relayed.get("WWW-Authenticate")) is not None:
+            # Registries ask for the right to delete alone; whoever deletes is let look first.
+            name = self.repository.name
+            relayed["WWW-Authenticate"] = add_actions(challenge, name, "pull", "delete")
+        return relayed
 
     def _find_access(self) -> Access | HttpResponse:
         workspace = find_owner(self.repository)

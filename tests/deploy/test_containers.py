@@ -21,10 +21,10 @@ from packages_site.local import ROOT
 from packages_site.run import SITE_THREADS
 from packages_site.version import VERSION
 from tests.conftest import skip_or_fail
-from tests.deploy.go import fetch
 from tests.deploy.test_systemd import FOLDER as UNITS
 from tests.deploy.test_systemd import read_options
 from tests.services.certificates import make_certificate
+from tests.services.go_programs import build_with_go
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE_FILE = ROOT / "deploy/compose.yaml"
@@ -68,7 +68,7 @@ def test_the_image_gets_everything_that_the_wheel_has() -> None:
 
 
 def test_the_compose_file_is_valid() -> None:
-    schema = json.loads(fetch("compose-spec").read_text())
+    schema = json.loads(build_with_go("compose-spec")[-1].read_text())
     validator = Draft202012Validator(schema)
     assert [error.message for error in validator.iter_errors(COMPOSE)] == []
     broken = COMPOSE | {"services": SERVICES | {"site": {"imagine": "taglock"}}}

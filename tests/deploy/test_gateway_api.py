@@ -10,8 +10,8 @@ import yaml
 from jsonschema import Draft4Validator
 
 from packages_site.local import ROOT
-from tests.deploy.go import fetch
 from tests.deploy.tricks import PLAIN_UPLOAD, READ, ROUTES, TRICKS, aim
+from tests.services.go_programs import build_with_go
 
 ROUTES_FILE = ROOT / "deploy/gateway-api/taglock.yaml"
 REGISTRY, SITE = yaml.safe_load_all(ROUTES_FILE.read_text())
@@ -89,7 +89,8 @@ def _close(schema: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def validator() -> Draft4Validator:
     """The schema of an HTTPRoute, version v1."""
-    file = fetch("gateway-api") / "gateway.networking.k8s.io_httproutes.yaml"
+    folder = build_with_go("gateway-api")[-1]
+    file = folder / "gateway.networking.k8s.io_httproutes.yaml"
     versions = yaml.safe_load(file.read_text())["spec"]["versions"]
     (schema,) = [each["schema"]["openAPIV3Schema"] for each in versions if each["name"] == "v1"]
     schema["properties"]["metadata"] = {"type": "object"}

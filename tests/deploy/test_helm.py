@@ -15,9 +15,9 @@ from immutability.gate import GATE_THREADS
 from packages_site.environment import Environment
 from packages_site.local import ROOT
 from packages_site.version import VERSION
-from tests.deploy.go import fetch
 from tests.deploy.test_containers import NOT_TAGLOCKS, SERVICES
 from tests.services.certificates import make_certificate
+from tests.services.go_programs import build_with_go
 
 pytestmark = pytest.mark.process
 
@@ -42,7 +42,7 @@ Helm = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Return a function that runs a command of helm on the chart, with values."""
-    program = fetch("clients")
+    program = build_with_go("clients")[-1]
     values_file = tmp_path_factory.mktemp("helm") / "values.yaml"
 
     def run(*command: str, **values: object) -> subprocess.CompletedProcess[str]:

@@ -1,29 +1,19 @@
 """The registry's clients, each told to do the same things."""
 
 import json
-import shutil
-import subprocess
 import tarfile
 from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
 
 from packages_site.demo import PASSWORD
-from tests.conftest import skip_or_fail
 from tests.flows.asking import IMMUTABLE, UNDELETABLE, Done, digest_of_layout, run
-from tests.services.site import ROOT
+from tests.services.go_programs import build_with_go
 
 
 def build_clients() -> dict[str, str]:
     """Return the programs that Go builds, by name; skip the test, or fail in CI, without them."""
-    if shutil.which("go") is None:
-        skip_or_fail("Go, to build crane, oras, regctl and helm with")
-    built = subprocess.run(
-        [ROOT / "requirements" / "clients", ROOT / ".venv" / "go"], capture_output=True, text=True
-    )
-    if built.returncode != 0:
-        skip_or_fail(f"crane, oras, regctl and helm, which Go cannot build: {built.stderr}")
-    return {Path(path).name: path for path in built.stdout.split()}
+    return {path.name: str(path) for path in build_with_go("clients")}
 
 
 class Client:

@@ -8,21 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
-from django.urls import clear_url_caches
 from rest_framework.test import APIClient
 
 from containers.connection import find_registry
 from containers.models import Tag as TagRecord
 from containers.names import RepositoryName, TagName
-from containers.registry.account import RegistryLogin
 from immutability.models import LockedTag
 from immutability.policy.protection import PolicyRule, Protection
 from packages_site.demo_images import make_demo_images
-from packages_site.local import Ports, edge_command, find_free_ports
 from tests.conftest import make_api_client, protect_workspace, skip_or_fail
 from tests.flows.asking import (
     IMMUTABLE,
@@ -33,13 +30,12 @@ from tests.flows.asking import (
     skopeo_pull,
 )
 from tests.flows.clients import Client, Crane, Helm, Oras, Regctl, Skopeo, make_chart
-from tests.services.parts import Part, is_answering
+from tests.services.front import running_edge, standing_before
 from tests.services.registries import (
     PASSWORD,
     PULLER,
     PUSHER,
     STRANGER,
-    TAGLOCK,
     AnyRegistry,
     has_docker_registry,
     running_registry,
@@ -150,26 +146,11 @@ def running(
         skip_or_fail("Debian's docker-registry and nginx")
     kind, accounts = request.param
     folder = tmp_path_factory.mktemp(f"{kind}-{accounts}")
-    gate = urlsplit(live_server.url).port or 0
-    with running_registry(kind, folder / "registry") as registry:
-        port, own = find_free_ports(1)[0], urlsplit(registry.url).port or 0
-        command = edge_command(
-            folder,
-            Ports(port, gate, gate, own),
-            registry.url,
-            ca_file=registry.ca_file,
-            asks_gate=accounts == "taglock",
-        )
-        part = Part(
-            command,
-            folder / "edge.out",
-            is_ready=lambda: is_answering(f"http://127.0.0.1:{port}/_edge/access"),
-        )
-        try:
-            part.start()
-            yield Scene(port, kind, accounts, registry)
-        finally:
-            part.stop()
+    with (
+        running_registry(kind, folder / "registry") as registry,
+        running_edge(folder, registry, live_server.url, accounts) as port,
+    ):
+        yield Scene(port, kind, accounts, registry)
 
 
 def before(*scenes: tuple[str, str]) -> pytest.MarkDecorator:
@@ -191,23 +172,12 @@ def scene(
     mallory: User,
 ) -> Iterator[Scene]:
     """Acme before it, where every tag that begins with v is protected."""
-    has_login = running.kind != "open"
-    settings.ROOT_URLCONF = "tests.services.front_urls"
-    settings.REGISTRY_URL = running.registry.url
-    settings.REGISTRY_CA_FILE = running.registry.ca_file
-    settings.REGISTRY_ACCOUNTS = running.accounts
-    settings.REGISTRY_LOGIN_SECRET = (
-        RegistryLogin(TAGLOCK, PASSWORD) if has_login else RegistryLogin("")
-    )
-    settings.PUBLIC_URL = f"http://127.0.0.1:{running.port}"
-    settings.ALLOWED_HOSTS = ["*"]
-    clear_url_caches()
-    protect_workspace(
-        acme, Protection.SOME, PolicyRule("Versions", "^v"), PolicyRule("Charts", r"^\d+\.\d")
-    )
     name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
-    yield replace(running, name=f"acme/r{name}")
-    clear_url_caches()
+    with standing_before(running.registry, settings, accounts=running.accounts, port=running.port):
+        protect_workspace(
+            acme, Protection.SOME, PolicyRule("Versions", "^v"), PolicyRule("Charts", r"^\d+\.\d")
+        )
+        yield replace(running, name=f"acme/r{name}")
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """The registry of CNCF Distribution 3, built with Go where Go is at hand."""
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from packages_site.local import BUNDLE_FILE, find_free_ports, token_auth
-from tests.conftest import skip_or_fail
 from tests.services.accounts import OwnKeys, bundle_of
+from tests.services.go_programs import build_with_go
 from tests.services.parts import Part, is_answering
-from tests.services.site import ROOT, Site
+from tests.services.registries import COLLECT_RARELY
+from tests.services.site import Site
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,8 @@ class Distribution3:
 
 def build_distribution_3() -> Path:
     """Return the program, built where it is not there yet; skip, or fail in CI, without Go."""
-    if shutil.which("go") is None:
-        skip_or_fail("Go, to build the registry of Distribution 3 with")
-    built = subprocess.run(
-        [ROOT / "requirements" / "registry-v3", ROOT / ".venv" / "go"],
-        capture_output=True,
-        text=True,
-    )
-    if built.returncode != 0:
-        skip_or_fail(f"the registry of Distribution 3, which Go cannot build: {built.stderr}")
-    return Path(built.stdout.strip())
+    (program,) = build_with_go("registry-v3")
+    return program
 
 
 @contextmanager
@@ -82,7 +72,7 @@ def running_distribution_3(folder: Path) -> Iterator[Distribution3]:
     part = Part(
         f"exec env -u REGISTRY_AUTH_FILE {program} serve {config}",
         folder / "registry.out",
-        {**os.environ, "OTEL_TRACES_EXPORTER": "none"},
+        {**COLLECT_RARELY, "OTEL_TRACES_EXPORTER": "none"},
         is_ready=lambda: is_answering(f"{url}/v2/"),
     )
     try:

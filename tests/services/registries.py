@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 
+from containers.registry.account import RegistryLogin
 from packages_site.local import find_free_ports
 from tests.conftest import skip_or_fail
 from tests.services.accounts import OwnKeys, bundle_of
@@ -31,15 +32,22 @@ _HASH = "$2b$04$abcdefghijklmnopqrstuukpT6/rAWFFcbBfEblfGqmNEecvFUNVy"
 TAGLOCK, PUSHER, PULLER, STRANGER = "taglock-itself", "pat", "pulla", "strange"
 EVERYTHING = ("pull", "push", "delete", "*")
 RIGHTS = {TAGLOCK: EVERYTHING, PUSHER: EVERYTHING, PULLER: ("pull",), STRANGER: ()}
+# A third less processor time where manifests are large.
+COLLECT_RARELY = {"GOGC": "800"}
+OWN_LOGIN = RegistryLogin(TAGLOCK, PASSWORD)
 SERVICE, ISSUER = "another-registry", "another-service"
 
 
 @dataclass(frozen=True)
 class AnyRegistry:
-    """A running registry. `ca_file` vouches for it, where the machine's authorities do not."""
+    """A running registry. `ca_file` vouches for it, where the machine's authorities do not.
+
+    `login` is Taglock's own account.
+    """
 
     url: str
     ca_file: Path | None = None
+    login: RegistryLogin = OWN_LOGIN
 
 
 @contextmanager
@@ -64,16 +72,15 @@ def running_registry(kind: str, folder: Path) -> Iterator[AnyRegistry]:
 
 @contextmanager
 def _distribution(folder: Path, auth: dict[str, Any]) -> Iterator[AnyRegistry]:
-    """Run Debian's registry, which makes addresses of its own for uploads."""
+    """Run Debian's registry, which makes addresses of its own for uploads, and keeps nothing."""
     (port,) = find_free_ports(1)
     config = folder / "registry.yml"
-    storage = {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}}
     config.write_text(
         json.dumps(
             {
                 "version": "0.1",
                 "log": {"level": "error", "accesslog": {"disabled": True}},
-                "storage": storage,
+                "storage": {"inmemory": {}, "delete": {"enabled": True}},
                 "http": {"addr": f"127.0.0.1:{port}"},
                 "auth": auth,
             }
@@ -93,7 +100,7 @@ def _open(folder: Path) -> Iterator[AnyRegistry]:
     (port,) = find_free_ports(1)
     command = f"exec '{crane}' registry serve --address 127.0.0.1:{port}"
     with _running(command, folder / "registry.out", f"http://127.0.0.1:{port}") as url:
-        yield AnyRegistry(url)
+        yield AnyRegistry(url, login=RegistryLogin(""))
 
 
 @contextmanager
@@ -122,7 +129,7 @@ def _behind_tls(folder: Path, registry: AnyRegistry) -> Iterator[AnyRegistry]:
 
 @contextmanager
 def _running(command: str, log: Path, url: str) -> Iterator[str]:
-    part = Part(command, log, is_ready=lambda: is_answering(f"{url}/v2/"))
+    part = Part(command, log, COLLECT_RARELY, is_ready=lambda: is_answering(f"{url}/v2/"))
     try:
         part.start()
         yield url

@@ -5,6 +5,7 @@ import pytest
 from containers.registry.challenges import (
     MAX_CHALLENGES_LENGTH,
     Challenge,
+    add_actions,
     find_challenge,
     parse_challenges,
 )
@@ -48,3 +49,21 @@ def test_what_cannot_be_read_ends_the_reading() -> None:
     assert parse_challenges('Basic realm="x" "y" Bearer realm="z"') == [
         Challenge("basic", {"realm": "x"})
     ]
+
+
+@pytest.mark.parametrize(
+    ("scope", "asked"),
+    [
+        ("repository:acme/api:delete", "repository:acme/api:delete,pull"),
+        ("repository:acme/api:pull,delete", "repository:acme/api:pull,delete"),
+        ("registry:x:* repository:acme/api:*", "registry:x:* repository:acme/api:*,pull,delete"),
+        ("repository:acme/api2:delete", "repository:acme/api2:delete"),
+        ("repository:acme/api:", "repository:acme/api:"),
+        ("", ""),
+    ],
+)
+def test_a_challenge_can_ask_for_more_of_one_repository(scope: str, asked: str) -> None:
+    header = f'Bearer realm="https://auth.example/token",service="r",scope="{scope}"'
+    expected = header.replace(f'"{scope}"', f'"{asked}"')
+    assert add_actions(header, "acme/api", "pull", "delete") == expected
+    assert add_actions('Basic realm="r"', "acme/api", "pull") == 'Basic realm="r"'

@@ -218,7 +218,6 @@ def test_anyone_reads_what_is_public_while_it_is(
         ("digest-algorithm=sha512&x=y", "digest-algorithm=sha512"),
         # Of others, of nobody, of wherever it is, and in spellings that only a registry reads.
         ("mount=sha256:aa&from=globex/secret", ""),
-        ("mount=sha256:aa&from=acme/not-granted", ""),
         ("mount=sha256:aa&from=Nonsense", ""),
         ("mount=sha256:aa", ""),
         ("m%6funt=sha256:aa&fro%6d=globex/secret", ""),
@@ -234,6 +233,17 @@ def test_a_blob_is_mounted_only_from_where_the_caller_may_pull(
     assert answer.status_code == 200
     path, _, told = answer["X-Taglock-Target"].partition("?")
     assert (path, parse_qs(told)) == (UPLOADS, parse_qs(sent))
+
+
+def test_for_a_mount_the_token_must_be_for_both_repositories(
+    gate: Client, acme: Workspace, bob: User
+) -> None:
+    query = "mount=sha256:aa&from=acme/web"
+    answer = ask(gate, sign(person(bob)), f"{UPLOADS}?{query}", "POST")
+    assert answer.status_code == 401
+    told = answer["WWW-Authenticate"]
+    assert 'scope="repository:acme/api:pull,push repository:acme/web:pull"' in told
+    assert 'error="insufficient_scope"' in told
 
 
 def test_of_several_values_the_first_counts_as_for_a_registry(

@@ -303,6 +303,11 @@ def test_who_may_delete_deletes_what_no_lock_holds_and_nothing_else(core: Core) 
     assert (ADMIN, "DELETE v1") in core.registry.said
 
 
+def test_a_delete_asks_for_a_token_to_look_with_too(core: Core) -> None:
+    told = ask("DELETE", "")
+    assert told["WWW-Authenticate"] == CHALLENGE.replace("acme/api:x", "acme/api:x,pull,delete")
+
+
 def test_a_registry_without_deletes_says_so_itself(core: Core) -> None:
     ask("PUT", PUSHER, body=ONE)
     core.registry.script("DELETE", answer(405, "UNSUPPORTED"))
