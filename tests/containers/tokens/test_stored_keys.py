@@ -22,6 +22,7 @@ from containers.tokens.rotation import (
 )
 from containers.tokens.stored_keys import MAX_AGE_SECONDS, StoredKeys
 from containers.tokens.tokens import TAGLOCK, InvalidTokenError, read_token, sign_token
+from tests.at_once import at_once
 from tests.services.accounts import OwnKeys
 from workspaces.secret_key import OtherSecretKeyError
 
@@ -68,6 +69,18 @@ def test_a_key_that_is_there_stays() -> None:
     before = list(TokenKey.objects.values_list())
     make_first_key()
     assert list(TokenKey.objects.values_list()) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nodes_that_are_set_up_together_agree_on_one_key() -> None:
+    before = list(TokenKey.objects.all())
+    TokenKey.objects.all().delete()
+    try:
+        at_once([make_first_key] * 6)
+        assert TokenKey.objects.count() == 1
+    finally:
+        TokenKey.objects.all().delete()
+        TokenKey.objects.bulk_create(before)
 
 
 def test_no_two_keys_sign(db: None) -> None:
