@@ -63,10 +63,9 @@ def test_any_other_is_replaced(client: Client, sent: str) -> None:
 def test_the_registry_is_told_the_id() -> None:
     server = Server(lambda connection: connection.sendall(ANSWER))
     try:
-        registry = RegistryClient(server.url)
         with follow_request("job-7"):
-            registry.ask_manifest(parse_repository("acme/api"), parse_tag("v1"))
-        registry.ask_manifest(parse_repository("acme/api"), parse_tag("v1"))
+            RegistryClient(server.url).ask_manifest(parse_repository("acme/api"), parse_tag("v1"))
+        RegistryClient(server.url).ask_manifest(parse_repository("acme/api"), parse_tag("v1"))
     finally:
         server.close()
     first, second = server.requests

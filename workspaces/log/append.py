@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from workspaces.access import SYSTEM, Actor
@@ -89,6 +89,17 @@ def append_repeatable_event(event: Event, *, actor: Actor) -> str:
     repeat = EventRepeat(
         workspace=event.workspace, fingerprint=_fingerprint(event, actor), hour=hour
     )
+    try:
+        return _record_repeatable(event, repeat, actor)
+    except OperationalError as error:
+        if connection.in_atomic_block or not _is_conflict(error):
+            raise
+    # The server isolates a statement of its own more than our transactions, and it met another.
+    with transaction.atomic():
+        return _record_repeatable(event, repeat, actor)
+
+
+def _record_repeatable(event: Event, repeat: EventRepeat, actor: Actor) -> str:
     if ref := sql.count_repeat(repeat):
         return ref
     row, origin = _make(event, actor)
@@ -101,6 +112,11 @@ def append_repeatable_event(event: Event, *, actor: Actor) -> str:
             return ref
         raise
     return row.ref
+
+
+def _is_conflict(error: OperationalError) -> bool:
+    """Whether PostgreSQL could not serialize a statement with others (SQLSTATE 40001)."""
+    return getattr(error.__cause__, "sqlstate", None) == "40001"
 
 
 def _whole_or_not() -> AbstractContextManager[Any]:

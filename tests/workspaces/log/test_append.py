@@ -468,4 +468,5 @@ def test_members_read_what_happened_to_tags() -> None:
         "token",
         "repository",
         "prefix",
+        "account",
     }
