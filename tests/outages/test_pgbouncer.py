@@ -52,8 +52,7 @@ WATCH = (
     "CREATE TRIGGER watch BEFORE INSERT OR UPDATE ON {} "
     "FOR EACH ROW EXECUTE FUNCTION watch_isolation()",
 )
-# Written in transactions alone; a statement on its own decides nothing that another could change.
-# What is decided. A refusal, which changes nothing, is recorded by a statement of its own.
+# Written in transactions alone. A refusal changes nothing: a statement of its own records it.
 WATCHED = ("containers_tag", "immutability_lockedtag")
 
 
