@@ -158,7 +158,7 @@ def _push(
         actor=actor,
         is_known_there=stored is not None,
     )
-    return _answer(push, results, is_ours=is_ours)
+    return _answer(push, results, is_ours=is_ours, is_stored=stored is not None)
 
 
 def _look(
@@ -263,12 +263,21 @@ def store_manifest(
         answer = registry.put_manifest(repository, digest, body, media_type)
     except RegistryUnavailableError as error:
         raise TryAgainError(f"the registry gave no answer ({error})") from error
-    if answer.is_success or answer.is_refusal:
+    if answer.is_success:
         return answer
-    if answer.error_codes & _NEVER_TAKEN:
-        # Distribution answers 500 to some images that it never takes; nothing was moved.
-        return replace(answer, status=400)
+    if (refusal := _find_refusal(answer)) is not None:
+        return refusal
     raise TryAgainError(answer.reason)
+
+
+def _find_refusal(answer: RegistryAnswer) -> RegistryAnswer | None:
+    """Return what a client is told where the registry will never take the manifest.
+
+    Distribution answers 500 to some.
+    """
+    if answer.is_refusal:
+        return answer
+    return replace(answer, status=400) if answer.error_codes & _NEVER_TAKEN else None
 
 
 def _answer_unchanged(
@@ -366,17 +375,21 @@ def _point(push: ManifestPush, claimed: _Claimed, registry: RegistryClient) -> d
 
 
 def _answer(
-    push: ManifestPush, results: Mapping[TagName, Sent], *, is_ours: bool
+    push: ManifestPush, results: Mapping[TagName, Sent], *, is_ours: bool, is_stored: bool
 ) -> RegistryAnswer | Refusal:
-    """Return what the client is told: 201 only if all tags landed and no one else settled them."""
+    """Return what the client is told: 201 only if all tags landed and no one else settled them.
+
+    A manifest that was stored has been taken, whatever the registry says of it later.
+    """
     if not is_ours:
         raise TryAgainError("Taglock was delayed, and others have decided on the tag since")
     for result in (Result.NO_ANSWER, Result.REFUSED, Result.NOT_SENT):
         for sent in results.values():
             if sent.result is not result:
                 continue
-            if sent.answer is not None and result is Result.REFUSED:
-                return sent.answer
+            refusal = _find_refusal(sent.answer) if sent.answer is not None else None
+            if refusal is not None and (result is Result.REFUSED or not is_stored):
+                return refusal
             raise TryAgainError(sent.why)
     answer = next(iter(results.values())).answer
     return _name_tags(push, answer or RegistryAnswer(201))

@@ -110,10 +110,12 @@ def test_a_refusal_too_long_to_pass_on_is_a_refusal(core: Core, gate: GateClient
     assert message_of(told) == "Refused: the registry answered 400."
 
 
+@pytest.mark.parametrize("protection", [Protection.ALL, Protection.NONE])
 def test_an_image_that_the_registry_never_takes_is_refused_with_its_words(
-    core: Core, gate: GateClient
+    core: Core, gate: GateClient, protection: Protection
 ) -> None:
     """Registries answer 500 to images with foreign layers, and say why."""
+    core.protect(protection)
     body = b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown"}]}'
     core.registry.script("PUT", answer(500, body=body))
     told = gate.push("v1", ONE)
@@ -130,6 +132,15 @@ def test_a_failure_is_a_try_again_with_the_registrys_reason(
     told = gate.push("v1", ONE)
     assert error_of(told) == (503, "UNAVAILABLE")
     assert "the registry answered 503 (TOOBUSY: come later)" in message_of(told)
+
+
+def test_a_stored_image_is_pointed_again_whatever_the_registry_says(
+    core: Core, gate: GateClient
+) -> None:
+    body = b'{"errors":[{"code":"MANIFEST_INVALID","message":"not now"}]}'
+    core.registry.script("PUT v1", answer(500, body=body))
+    assert error_of(gate.push("v1", ONE)) == (503, "UNAVAILABLE")
+    assert gate.push("v1", ONE).status_code == 201
 
 
 def test_the_registrys_answer_to_a_delete_is_passed_on(core: Core, admin_gate: GateClient) -> None:
