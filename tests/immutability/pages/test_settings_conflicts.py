@@ -65,6 +65,7 @@ def test_a_save_over_somebody_elses_is_noticed_and_saves_nothing(
         "Rule “A”": ("none", "a", True),
         "Refuse identical pushes": ("no", "no", False),
         "Protect signature tags": ("no", "no", False),
+        "Put locked tags back": ("no", "no", False),
     }
     assert page.focused_id == ""
     assert page.banners == []
