@@ -66,6 +66,9 @@ def parse_edge_request(method: str, target: str) -> EdgeRequest | None:
     if not rest and is_read:
         return EdgeRequest()
     if parts[-3:-1] == ["blobs", "uploads"]:
+        # Distribution starts an upload, or mounts a blob, at the address of another one too.
+        if method == "POST" and parts[-1]:
+            return None
         repository = parse_repository("/".join(parts[:-3]))
         started = _parse_query(query) if method == "POST" else None
         return EdgeRequest(repository, PUSH, started)

@@ -27,6 +27,7 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str, bytes]] = []
         self.access: list[tuple[str, str]] = []
+        self.told: list[dict[str, str]] = []
         self.status, self.headers = 200, dict[str, str]()
         self.access_status, self.access_headers = 200, dict[str, str]()
         outer = self
@@ -46,6 +47,7 @@ class Server:
                     status, headers = outer.access_status, outer.access_headers
                 else:
                     outer.asked.append((self.command, self.path, given, body))
+                    outer.told.append(dict(self.headers))
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -79,11 +81,17 @@ class Edge:
     site: Server
 
     def ask(
-        self, method: str, target: str, authorization: str = TOKEN, body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        authorization: str = TOKEN,
+        body: bytes = b"",
+        **more: str,
     ) -> tuple[int, dict[str, str], bytes]:
         """Send a request; return status, headers in lower case, and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        headers = {"Authorization": authorization} if authorization else {}
+        headers = {name.replace("_", "-"): value for name, value in more.items()}
+        headers |= {"Authorization": authorization} if authorization else {}
         connection.request(method, target, body or None, headers)
         answer = connection.getresponse()
         told = {name.lower(): value for name, value in answer.getheaders()}
@@ -121,6 +129,7 @@ def edge(running: Edge) -> Edge:
     for each in (running.registry, running.gate, running.site):
         each.asked.clear()
         each.access.clear()
+        each.told.clear()
         each.status, each.headers, each.access_status = 200, {}, 200
     running.gate.access_headers = {"X-Taglock-Authorization": "Basic own"}
     return running
@@ -191,6 +200,31 @@ def test_the_registrys_own_challenge_is_not_told(edge: Edge) -> None:
     told, headers, _ = edge.ask("GET", MANIFEST)
     assert told == 401
     assert "www-authenticate" not in headers
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("POST", UPLOADS), ("PATCH", f"{UPLOADS}u?_state=a"), ("PUT", f"{UPLOADS}u?digest=sha256:aa")],
+)
+def test_no_upload_is_a_form_that_a_registry_reads_as_a_query(
+    edge: Edge, method: str, target: str
+) -> None:
+    form = b"mount=sha256:aa&from=globex/secret"
+    edge.ask(method, target, body=form, Content_Type="application/x-www-form-urlencoded")
+    assert edge.registry.told[0]["Content-Type"] == "application/octet-stream"
+    edge.ask("PUT", MANIFEST, body=b"{}", Content_Type="application/json")
+    assert edge.gate.told[0]["Content-Type"] == "application/json"
+
+
+def test_sessions_are_the_sites_alone(edge: Edge) -> None:
+    edge.registry.headers = edge.site.headers = {"Set-Cookie": "sid=own"}
+    _, headers, _ = edge.ask("GET", MANIFEST, Cookie="sid=hers")
+    assert "set-cookie" not in headers
+    assert "Cookie" not in edge.registry.told[0]
+    for target in ("/", "/invitations/a"):
+        _, headers, _ = edge.ask("GET", target, Cookie="sid=hers")
+        assert headers["set-cookie"] == "sid=own"
+    assert [each["Cookie"] for each in edge.site.told] == ["sid=hers", "sid=hers"]
 
 
 @pytest.mark.parametrize(

@@ -328,6 +328,14 @@ def test_a_layer_is_not_mounted_from_where_the_caller_may_not_pull(scene: Scene)
     for query in (f"?mount={secret['digest']}&from={scene.name}", f"?mount={secret['digest']}"):
         target = f"/v2/globex/own/blobs/uploads/{query}"
         assert send(scene.port, "POST", target, b"", headers=mallory.login).status == 202
+    # Nor as a registry would read it in a form, or at the address of an upload.
+    query = urlencode({"mount": secret["digest"], "from": scene.name})
+    kind, uploads = "application/x-www-form-urlencoded", "/v2/globex/own/blobs/uploads/"
+    started = send(scene.port, "POST", uploads, query.encode(), kind, mallory.login)
+    assert started.status == 202
+    location = started.headers["location"]
+    target = f"{location}{'&' if '?' in location else '?'}{query}"
+    assert send(scene.port, "POST", target, b"", headers=mallory.login).status == 403
     answer = send(
         scene.port, "GET", f"/v2/globex/own/blobs/{secret['digest']}", headers=mallory.login
     )

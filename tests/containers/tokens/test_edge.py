@@ -68,6 +68,8 @@ def test_the_repository_stands_before_how_the_path_ends(
         ("POST", "/v2/"),
         ("PUT", "/v2/acme/api/manifests/v1"),
         ("DELETE", "/v2/acme/api/blobs/sha256:aa"),
+        # A registry would mount a blob here, and no one has looked at where from.
+        ("POST", f"{UPLOADS}an-upload?_state=a&mount=sha256:aa&from=globex/secret"),
         ("GET", "/v2/acme/api/blobs/uploads"),
         ("GET", "/v2/acme/api/blobs"),
         ("GET", "/v2/_catalog"),
