@@ -31,6 +31,7 @@ VALUES = {
     "settings": {"EMAIL_FROM": "Taglock <taglock@example.org>"},
     "gateway": {"enabled": True, "name": "main"},
     "ingress": {"enabled": True, "tlsSecret": "taglock-tls"},
+    "edge": {"trustedProxies": ["10.42.0.0/16"]},
     "site": {"autoscaling": {"enabled": True}},
 }
 SETTINGS = {field.name.upper() for field in fields(Environment)}
@@ -116,13 +117,14 @@ def test_kubernetes_takes_every_manifest(rendered: str, tmp_path: Path) -> None:
         {"settings": {"SECRET_KEY": "hunter2"}},
         {"gateway": {"enabled": True}},
         {"ingress": {"enabled": True}},
-        {"edge": {"trustedProxies": []}},
+        {"settings": {"REGISTRY_ACCOUNTS": "taglock"}},
+        {"edge": {}},
         {"replicas": 3},
     ],
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_wrong_values_are_refused(helm: Helm, wrong: dict[str, object]) -> None:
-    good = {name: VALUES[name] for name in ("siteHost", "registryHost", "registryUrl")}
+    good = {name: VALUES[name] for name in ("siteHost", "registryHost", "registryUrl", "edge")}
     done = helm("template", "taglock", **(good | wrong))
     assert done.returncode == 1
     assert "values don't meet the specifications of the schema" in done.stderr
