@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
+from containers.connection import release_database
 from containers.inventory import find_all_ancestors
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
@@ -51,7 +52,7 @@ def take_hints(workspace: Workspace, repository: RepositoryName, reports: Iterab
         Hint(workspace=workspace, repository=repository.name, tag=tag.name, digest=digest)
         for tag, digest in sorted(_leave_out_known(workspace, repository, tags).items())
     ]
-    if rows and _count(workspace) >= MAX_HINTS_PER_WORKSPACE:
+    if rows and _count(workspace) + len(rows) > MAX_HINTS_PER_WORKSPACE:
         ask_for_comparison(workspace)
         return 0
     if not rows:
@@ -115,7 +116,8 @@ def _count(workspace: Workspace) -> int:
 def follow_hints(registry: RegistryClient, seconds: float) -> int:
     """Look at the tags that are due, for about this long; return how many were looked at.
 
-    A tag that is being written is looked at later. A registry that gives no answer ends the run.
+    A tag that is being written is looked at later, and so is one that the registry cannot show. A
+    registry that gives no answer at all ends the run.
     """
     ends_at = time.monotonic() + seconds
     due = Hint.objects.filter(look_at__lte=Now()).select_related("workspace").order_by("look_at")
@@ -130,8 +132,10 @@ def follow_hints(registry: RegistryClient, seconds: float) -> int:
         except (RegistryUnavailableError, TryAgainError) as error:
             logger.warning("%s: no answer (%s)", hint, error)
             _look_again(hint)
-            # The others would get no answer, either.
-            break
+            if not _is_answering(RepositoryName(hint.repository), registry):
+                # The others would get no answer, either.
+                break
+            continue
         except (PatternError, PatternEvaluationError):
             logger.exception("%s cannot be checked", hint)
             _look_again(hint)
@@ -139,6 +143,15 @@ def follow_hints(registry: RegistryClient, seconds: float) -> int:
         looked_at += look.is_done
         _finish(hint, look)
     return looked_at
+
+
+def _is_answering(repository: RepositoryName, registry: RegistryClient) -> bool:
+    release_database()
+    try:
+        registry.page_tags(repository)
+    except RegistryUnavailableError:
+        return False
+    return True
 
 
 def _take(hint: Hint) -> bool:
@@ -156,9 +169,12 @@ def _look(hint: Hint, registry: RegistryClient) -> TagLook:
     repository, tags = RepositoryName(hint.repository), [TagName(hint.tag)]
     reading = read_tags(hint.workspace, repository, tags, registry)
     record = TagRecord.objects.filter(**place, name=hint.tag).first()
-    # Without a record it belongs to another workspace now.
-    is_done = record is None or not reading.left_out_count
-    return TagLook(record.digest if record else "", is_done=is_done)
+    if record is None:
+        # It belongs to another workspace now.
+        return TagLook()
+    # What is gone is left out for good.
+    is_done = record.write_id is None or not reading.left_out_count
+    return TagLook(record.digest, is_done=is_done)
 
 
 def _finish(hint: Hint, look: TagLook) -> None:

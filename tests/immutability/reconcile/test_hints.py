@@ -22,6 +22,7 @@ from tests.immutability.registry_double import (
     NO_ANSWER,
     REPOSITORY,
     Carry,
+    answer,
     digest_of,
     image,
     index,
@@ -155,6 +156,10 @@ def test_no_workspace_has_more_hints_than_the_limit(
     for number in range(4):
         take_hints(gate.workspace, REPOSITORY, [pushed(f"v{number}", ONE)])
     assert Hint.objects.count() == 2
+    many = [pushed(f"w{number}", ONE) for number in range(3)]
+    Hint.objects.all().delete()
+    assert take_hints(gate.workspace, REPOSITORY, many) == 0
+    assert not Hint.objects.exists()
     # All locks are compared instead.
     assert Job.objects.get(kind="drift").done_at is None
 
@@ -233,10 +238,36 @@ def test_a_registry_that_gives_no_answer_is_asked_again_later(
     library.store(TWO, "v1", "v2")
     take_hints(gate.workspace, REPOSITORY, [pushed("v1", TWO), pushed("v2", TWO)])
     library.script("HEAD", NO_ANSWER)
+    library.script("LIST", NO_ANSWER)
     assert follow(client) == 0
-    assert library.calls[-1].method == "HEAD"
+    assert [call.method for call in library.calls[-2:]] == ["HEAD", "LIST"]
     assert follow(client) == 2
     assert Drift.objects.count() == 2
+
+
+def test_a_tag_that_the_registry_cannot_show_keeps_no_other_waiting(
+    gate: Core, library: Library, client: RegistryClient
+) -> None:
+    for tag in ("v1", "v2"):
+        gate.push(tag, image=ONE)
+    library.store(TWO, "v1", "v2")
+    take_hints(gate.workspace, REPOSITORY, [pushed("v1", TWO)])
+    take_hints(gate.workspace, REPOSITORY, [pushed("v2", TWO)])
+    library.script("HEAD v1", answer(500))
+    assert follow(client) == 1
+    assert Drift.objects.get().record.name == "v2"
+    assert Hint.objects.get().tag == "v1"
+
+
+def test_a_tag_without_a_lock_that_is_gone_is_given_up(
+    unprotected: Core, library: Library, client: RegistryClient
+) -> None:
+    unprotected.push("v1", image=ONE)
+    del library.tags["v1"]
+    assert take_hints(unprotected.workspace, REPOSITORY, [deleted("v1")]) == 1
+    for _ in range(len(LOOK_AFTER)):
+        follow(client)
+    assert not Hint.objects.exists()
 
 
 def test_what_nothing_covers_is_recorded_and_no_drift(
