@@ -12,7 +12,7 @@ from containers.models import Push
 from containers.models import Tag as TagRecord
 from containers.names import Digest
 from immutability import sql
-from immutability.models import LockedTag
+from immutability.models import Drift, LockedTag
 from immutability.policy.protection import Coverage, LockState, Policy
 from workspaces.access import SYSTEM, Actor, ActorKind, Origin
 from workspaces.log.append import Event, append_event
@@ -162,6 +162,7 @@ def reserve(row: LockedTag, *, origin: Origin = Origin()) -> None:  # noqa: B008
     row.state = LockState.RESERVED
     row.replaced = row.refused_at = None
     sql.update_lock(row)
+    _forget_drift(row)
     actor = Actor(row.deleted_by, ActorKind(row.deleted_by_kind), origin)
     _record(EventKind.TAG_DELETED, row, actor, reason=reason)
 
@@ -177,6 +178,7 @@ def release(row: LockedTag, record: TagRecord, shown: Digest, reason: str, *, ac
         pusher = _find_pusher(record, shown)
         row.digest, row.pushed_by, row.pushed_by_kind = shown.value, pusher.name, pusher.kind
     sql.update_lock(row)
+    _forget_drift(row)
     event = row.to_event(
         EventKind.LOCK_RELEASED,
         row.workspace.slug,
@@ -189,6 +191,7 @@ def release(row: LockedTag, record: TagRecord, shown: Digest, reason: str, *, ac
 def free(row: LockedTag, reason: str, *, actor: Actor) -> None:
     """An admin gives the name up: nothing holds it."""
     _record(EventKind.LOCK_FREED, row, actor, reason=reason)
+    _forget_drift(row)
     row.delete()
 
 
@@ -216,6 +219,7 @@ def end(
     )
     if is_news:
         append_event(_with_digest(row_event, held), actor=actor)
+    _forget_drift(row)
     row.delete()
 
 
@@ -225,6 +229,11 @@ def keep(row: LockedTag) -> dict[str, Any]:
     for name in ("locked_at", "deleted_at"):
         kept[name] = kept[name].isoformat() if kept[name] else None
     return kept
+
+
+def _forget_drift(row: LockedTag) -> None:
+    """What differed from a promise that is over is no drift of the next one."""
+    Drift.objects.filter(record=row.record_id).delete()
 
 
 def _find_pusher(record: TagRecord, digest: Digest) -> Actor:

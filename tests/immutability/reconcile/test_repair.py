@@ -161,6 +161,22 @@ def test_each_change_is_recorded_once(
     assert drift_events() == [("found", "taglock")] * 3
 
 
+@pytest.mark.parametrize("is_released", [True, False])
+def test_the_same_change_of_another_lock_is_recorded_again(
+    changed: Core, library: Library, client: RegistryClient, *, is_released: bool
+) -> None:
+    if is_released:
+        changed.release()
+    else:
+        changed.delete("v1", is_admin=True)
+        changed.free()
+    assert not Drift.objects.exists()
+    assert changed.push("v1", image=ONE) == "201"
+    library.store(TWO, "v1")
+    look(changed, client)
+    assert drift_events() == [("found", "taglock")] * 2
+
+
 def test_a_check_whose_push_never_came_is_no_change(
     gate: Core, library: Library, client: RegistryClient, mend: Mend
 ) -> None:
