@@ -69,8 +69,9 @@ def repair(
 ) -> str:
     """Point a tag at its locked image again; return "" if it is, or why it is not.
 
-    `confirm` asks, within the hold, whether the actor may. Raises TryAgainError if something else
-    has to end first or the registry gives no answer, PatternError and PatternEvaluationError.
+    `confirm` asks, within the hold, whether the actor may; without it, the settings have to say so.
+    Raises TryAgainError if they do not, if something else has to end first or if the registry gives
+    no answer, PatternError and PatternEvaluationError.
     """
     rows = LockedTag.objects.select_related("record", "workspace")
     row = rows.filter(record=found.record_id, state=LockState.LOCKED, digest=found.digest).first()
@@ -98,13 +99,17 @@ def repair(
 
 
 def _begin(row: LockedTag, confirm: Callable[[], None] | None) -> writes.Write:
-    """Put the write in flight. Raises TryAgainError if the tag is not free for it."""
+    """Put the write in flight, if someone or the settings want it at this moment.
+
+    Raises TryAgainError if not, or if the tag is not free for it.
+    """
     stray_digest = row.record.stray_digest if row.record.stray_until is not None else row.digest
 
     def may_begin(policy: Policy) -> bool:
         if confirm is not None:
             confirm()
-        return cover(policy, TagName(row.tag)).is_covered
+        is_wanted = confirm is not None or policy.repair_drift
+        return is_wanted and cover(policy, TagName(row.tag)).is_covered
 
     try:
         write = None
@@ -113,7 +118,7 @@ def _begin(row: LockedTag, confirm: Callable[[], None] | None) -> writes.Write:
     except RecordMovedError:
         write = None
     if write is None:
-        raise TryAgainError("the tag is being written, or its lock has changed")
+        raise TryAgainError("the tag is being written, or its lock or the settings have changed")
     return write
 
 

@@ -224,6 +224,17 @@ def test_nothing_is_put_back_until_the_settings_say_so(
     assert (mend(), gate.shown()) == (1, "one")
 
 
+def test_what_is_switched_off_meanwhile_is_not_put_back(
+    changed: Core, library: Library, mend: Mend
+) -> None:
+    def switch_off(carry: Carry) -> RegistryAnswer:
+        changed.protect(repair_drift=False)
+        return carry()
+
+    library.script(f"GET {digest_of(ONE)}", switch_off)
+    assert (mend(), changed.shown()) == (0, "two")
+
+
 def test_nothing_that_the_settings_do_not_cover_is_put_back(
     changed: Core, library: Library, mend: Mend
 ) -> None:
