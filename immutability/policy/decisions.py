@@ -127,7 +127,9 @@ def decide_push(
         case LockState.RESERVED:
             return step(Step.CLAIM if is_same else Step.RESERVED)
         case LockState.RELEASED if is_same:
-            return step(Step.UNCHANGED)
+            # Someone may have changed it past Taglock since.
+            is_there = is_check or record.digest == digest
+            return step(Step.UNCHANGED if is_there else Step.CLAIM)
         case LockState.RELEASED:
             return step(Step.WAIT, stray=stray) if stray else step(Step.CLAIM)
         case LockState.DELETING:

@@ -126,6 +126,8 @@ def model_push(
         return "wait", NONE
     if state == "locked" and is_same and shown != MINE and not is_check:
         return model_push_not_shown(shown, seen), NONE
+    if state == "released" and is_same and shown != MINE and not is_check:
+        return "claim", NONE
     return LOCKED_STEPS[state, is_same], NONE
 
 

@@ -404,3 +404,14 @@ def test_the_inventory_sees_that_a_tag_is_as_it_was(
     read(changed, client)
     assert not Drift.objects.exists()
     assert drift_events() == [("found", "taglock"), ("repaired", "taglock")]
+
+
+def test_a_released_tag_that_was_changed_is_pushed_again(
+    gate: Core, library: Library, client: RegistryClient
+) -> None:
+    gate.push("v1", image=ONE)
+    gate.release()
+    library.store(TWO, "v1")
+    assert read(gate, client) == 0
+    assert gate.push("v1", image=ONE) == "201"
+    assert (gate.shown(), gate.lock()) == ("one", "locked one")
