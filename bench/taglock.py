@@ -90,9 +90,10 @@ class Taglock:
 
     def start(self, *more: Part) -> None:
         """Start the site, or the registry with gate and edge, and `more`."""
-        connection.close()
         self._more.extend(more)
         cluster = self.cluster
+        cluster.export_bundle()
+        connection.close()
         behind_edge = (cluster.registry, *cluster.gates, cluster.edge)
         for part in (*(behind_edge if self._has_registry else [self.site]), *more):
             part.start()
