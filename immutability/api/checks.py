@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from django.core.exceptions import PermissionDenied
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -12,12 +13,13 @@ from rest_framework.views import APIView
 
 from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.names import parse_digest, parse_repository, parse_tag
+from containers.names import RepositoryName, parse_digest, parse_repository, parse_tag
 from containers.owners import find_repository_access
+from containers.sql import owner_of
 from immutability.answers import DeleteAnswer, PushAnswer, Refusal
 from immutability.delete.check import check_delete
 from immutability.delete.plan import DeleteQuestion
-from immutability.errors import ConflictError, TryAgainError
+from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.models import MAX_IDEMPOTENCY_KEY_LENGTH
 from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.policy.protection import DeleteOutcome, Outcome
@@ -36,6 +38,7 @@ from workspaces.problems import (
     undecided,
 )
 from workspaces.queries import read_query
+from workspaces.rights import NeededRights
 from workspaces.schema import TOO_MANY_CALLS
 from workspaces.throttles import ASKING_PER_CALLER, CHECKS_PER_TOKEN, count_call
 
@@ -190,6 +193,7 @@ class CheckPushView(APIView):
                 tuple(sorted(set(asked.get("tags") or [asked["tag"]]))),
                 asked.get("digest", NEW_IMAGE),
                 is_check=True,
+                rights=None if asked["dry_run"] else _needed_rights(access, asked["repository"]),
             ),
             asked.get("current_digest", NOT_TOLD),
             is_two_phase=asked["two_phase"],
@@ -259,6 +263,8 @@ def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
         raise problem from error
     except ConflictError as error:
         raise Problem(409, "idempotency_key_used", str(error)) from error
+    except PermissionRevokedError as error:
+        raise PermissionDenied("What you may do here has changed meanwhile.") from error
 
 
 # One for all requests: each new one copies its fields, which takes longer than to use them.
@@ -282,6 +288,19 @@ def _admit(
     access.require(Permission.ASK if asked["dry_run"] else Permission.CHECK)
     access.require_repository(asked["repository"].name)
     return asked, access
+
+
+def _needed_rights(access: Access, repository: RepositoryName) -> NeededRights | None:
+    """Return what the access token must still be allowed where the push is decided."""
+    if access.token is None:
+        return None
+    return NeededRights(
+        frozenset({Permission.CHECK}),
+        access.workspace,
+        repository.name,
+        owner_of(repository),
+        token_id=access.token.pk,
+    )
 
 
 def _name_tags(asked: dict[str, Any]) -> str:

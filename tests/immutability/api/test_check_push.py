@@ -9,18 +9,20 @@ import pytest
 from django.conf import settings
 from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from containers.models import Tag as TagRecord
 from immutability.models import Claim, LockedTag, Rule, TagException
 from immutability.policy.messages import format_time
 from immutability.policy.protection import Policy, PolicyRule, Protection
+from immutability.push import check as check_module
 from tests.conftest import AA, BB, CACHES, LATEST, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import Scope
 from workspaces.log.models import LockEvent
-from workspaces.models import User, Workspace
+from workspaces.models import AccessToken, User, Workspace
 
 Protect = Callable[..., Policy]
 
@@ -482,3 +484,20 @@ def test_a_refusal_names_what_covers_the_tag_now(
         assert f"since {since} {words}" in error["message"]
         assert SEMVER.name not in error["message"]
         assert error["detail"]["rule"] == named
+
+
+@pytest.mark.parametrize("moment", ["read_plan", "hold_plan"])
+def test_a_token_that_is_revoked_meanwhile_locks_nothing(
+    registry: APIClient, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A look at the registry may take half a minute."""
+    go_on = getattr(check_module, moment)
+
+    def revoke_first(*arguments: Any, **options: Any) -> Any:
+        AccessToken.objects.update(revoked_at=timezone.now())
+        return go_on(*arguments, **options)
+
+    monkeypatch.setattr(check_module, moment, revoke_first)
+    read_problem(post(registry, tag="v1.2.0"), 403)
+    assert not LockedTag.objects.exists()
+    assert not LockEvent.objects.filter(kind="tag.locked").exists()
