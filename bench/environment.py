@@ -20,7 +20,7 @@ from bench.clients import ADMIN, PUSHES_ONLY, SETTINGS, SHIFTING, STEADY
 from bench.records import Records
 from bench.short_timeouts import LEASE_SECONDS, STRAY_SECONDS
 from bench.wire import Wire
-from tests.services.accounts import PUSHER, Account
+from tests.services.accounts import PUSHER, Account, OneKey, account_of
 from tests.services.cluster import Cluster
 from tests.services.registry_user import Repository, send
 from workspaces.models import User
@@ -72,8 +72,9 @@ class Environment:
             self.tokens[slug] = printed.getvalue().strip()
             for username, role in ((PUSHER, "member"), (ADMIN, "admin")):
                 call_command("add_member", slug, username, role=role, stderr=io.StringIO())
+        keys = OneKey(self.cluster.keys.find_signing_key())
         for user in User.objects.filter(username__in=(PUSHER, ADMIN)):
-            self.accounts[user.username] = self.cluster.account(user)
+            self.accounts[user.username] = account_of(user, keys)
         connection.close()
         self.cluster.start()
         for slug, token in self.tokens.items():

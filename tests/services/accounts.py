@@ -65,6 +65,16 @@ class OwnKeys:
         return self._trusted if key_id == self._trusted.id else None
 
 
+@dataclass(frozen=True)
+class OneKey:
+    """A key that was read once: for threads that would each keep a connection to the database."""
+
+    signing: SigningKey
+
+    def find_signing_key(self) -> SigningKey:
+        return self.signing
+
+
 class SiteKeys:
     """The key that a Taglock on SQLite, with its data in a folder, signs with at the moment."""
 

@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 Reply = Callable[[socket.socket], None]
 
@@ -32,8 +33,10 @@ class Server:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(5)
+        # Each is closed by the thread that uses it: its number may be another one's right after.
         for connection in self._open:
-            connection.close()
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _serve(self) -> None:
         while True:
