@@ -80,7 +80,7 @@ _ORCHARD = {
         "latest",
     ),
     "orchard/web": ("2026.09", "2026.10", "2026.11", "staging-1", "main", "buildcache"),
-    "orchard/worker": ("v1.0.0", "v1.1.0", "v1.2.0", "main"),
+    "orchard/worker": ("v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0", "main"),
 }
 
 
