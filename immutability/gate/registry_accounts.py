@@ -103,7 +103,7 @@ class RegistryCaller:
             raise TryAgainError(answer.reason)
         relayed = relayed_answer(answer, self.repository)
         if (challenge := relayed.get("WWW-Authenticate")) is not None:
-            # Registries ask for the right to delete alone; whoever deletes is let look first.
+            # Registries only ask for the right to delete, but the gate looks first.
             name = self.repository.name
             relayed["WWW-Authenticate"] = add_actions(challenge, name, "pull", "delete")
         return relayed

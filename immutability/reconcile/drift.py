@@ -26,7 +26,7 @@ from immutability.policy.protection import LockState, Policy, cover
 from immutability.reading import read_policy, read_policy_and_time
 from workspaces.models import Workspace
 
-# What is compared. A claim is no promise yet, and a released tag none any more.
+# What is compared. A claim promises nothing yet, and a released tag no longer does.
 STATES = (LockState.LOCKED, LockState.RESERVED)
 _MAX_SEEN = 100_000
 

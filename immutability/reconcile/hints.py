@@ -155,7 +155,7 @@ def _is_answering(repository: RepositoryName, registry: RegistryClient) -> bool:
 
 
 def _take(hint: Hint) -> bool:
-    """Take a hint that is due; return whether no one else was faster."""
+    """Take a hint that is due; return False if another process took it first."""
     due = Hint.objects.filter(id=hint.id, look_at__lte=Now(), received_at=hint.received_at)
     return bool(due.update(look_at=Now() + _LEASE))
 
@@ -186,7 +186,7 @@ def _finish(hint: Hint, look: TagLook) -> None:
 
 
 def _look_again(hint: Hint) -> None:
-    """Let a hint wait, longer each time; one that was renewed meanwhile begins anew."""
+    """Postpone a hint, longer each time. A hint that was renewed meanwhile starts over."""
     wait = LOOK_AFTER[min(hint.look_count + 1, len(LOOK_AFTER) - 1)]
     same = Hint.objects.filter(id=hint.id, received_at=hint.received_at)
     if not same.update(look_at=Now() + wait, look_count=hint.look_count + 1):
