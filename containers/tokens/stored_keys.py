@@ -1,7 +1,8 @@
 """The keys of tokens as this process last read them, for pushes that do not wait for a query.
 
 A key that was removed is trusted for MAX_AGE_SECONDS at most. One that is not known yet is looked
-for at once.
+for at once. Signing is part of a call of the registry, which has a deadline and holds no database
+connection: it is content with keys that were read SIGN_AGE_SECONDS ago.
 """
 
 import time
@@ -26,6 +27,7 @@ from workspaces.secret_key import OtherSecretKeyError, decrypt
 # One thread reads them again after this, while others go on.
 LOOK_SECONDS = 2.0
 MAX_AGE_SECONDS = 5.0
+SIGN_AGE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class StoredKeys:
         While the database is away, the last one: registries trust it for longer.
         """
         try:
-            row = self._look().signing
+            row = self._read_lately().signing
         except AnyDatabaseError:
             if self._opened is None:
                 raise
@@ -71,6 +73,12 @@ class StoredKeys:
     def forget(self) -> None:
         """Read them again before they are used next."""
         self._last = self._opened = None
+
+    def _read_lately(self) -> _Read:
+        last = self._last
+        if last is None or time.monotonic() - last.at >= SIGN_AGE_SECONDS:
+            return self._read()
+        return last
 
     def _look(self) -> _Read:
         last, now = self._last, time.monotonic()
