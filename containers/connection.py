@@ -15,11 +15,11 @@ from containers.registry.client import (
     RegistryClient,
     RegistryUnavailableError,
 )
-from containers.registry.transport import Deadline
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.keys import SigningKeys, TokenKeyError
 from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import MAX_TOKENS_KEPT, SERVICE, TAGLOCK, TOKEN_SECONDS, sign_token
+from workspaces.transport import Deadline
 
 # One that is used at the end of it is valid for as long again.
 _TOKEN_KEPT_SECONDS = TOKEN_SECONDS // 2

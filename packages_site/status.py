@@ -12,9 +12,9 @@ from django.db import Error as AnyDatabaseError
 from containers.connection import describe_unusable_keys, find_registry, release_database
 from containers.registry.checkup import Finding, Outcome
 from containers.registry.client import RegistryUnavailableError
-from containers.registry.transport import Deadline
 from packages_site.shared_keys import describe_other_keys
 from packages_site.state import MAX_COUNTED, State, Waiting, read_state
+from workspaces.transport import Deadline
 
 # Of a person who waits for the page.
 REGISTRY_SECONDS = 5.0

@@ -25,8 +25,8 @@ from containers.registry.passwords import (
     password_from_file,
 )
 from containers.registry.strict_json import parse_json
-from containers.registry.transport import make_pool
 from containers.tokens.grants import ResourceAccess
+from workspaces.transport import make_pool
 
 MAX_TOKENS_KEPT = 512
 MAX_TOKEN_LENGTH = 32 * 1024

@@ -25,8 +25,8 @@ from containers.names import (
 from containers.registry.challenges import BEARER, find_challenge
 from containers.registry.client import CallerRefusedError, RegistryClient
 from containers.registry.exchange import RegistryAnswer, RegistryUnavailableError, exchange
-from containers.registry.transport import Deadline, make_context, make_pool
 from workspaces.text import quote
+from workspaces.transport import Deadline, make_context, make_pool
 
 # Of all steps together.
 MAX_SECONDS = 30.0

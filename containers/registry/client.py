@@ -23,7 +23,6 @@ from containers.registry.exchange import (
 )
 from containers.registry.manifest import MANIFEST_MEDIA_TYPES, SCHEMA_1_MEDIA_TYPES
 from containers.registry.strict_json import parse_json
-from containers.registry.transport import Deadline, make_pool
 from containers.tokens.grants import (
     CATALOG_ACCESS,
     DELETE,
@@ -33,6 +32,7 @@ from containers.tokens.grants import (
     repository_access,
 )
 from workspaces.text import read_number
+from workspaces.transport import Deadline, make_pool
 
 __all__ = [
     "MAX_REASON_LENGTH",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from containers.registry.exchange import RegistryUnavailableError
-from containers.registry.transport import seconds_left
 from workspaces.text import find_bad_character
+from workspaces.transport import seconds_left
 
 MAX_PASSWORD_LENGTH = 16 * 1024
 MAX_COMMAND_SECONDS = 15.0

@@ -18,10 +18,10 @@ from containers.registry import passwords
 from containers.registry.account import RegistryAccount, RegistryLogin, parse_realm
 from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
 from containers.registry.passwords import PasswordError, run_password_command
-from containers.registry.transport import Deadline
 from containers.tokens.grants import repository_access
 from tests.containers.registry.servers import Server
 from tests.services.certificates import make_certificate
+from workspaces.transport import Deadline
 
 API, WEB, V1 = RepositoryName("acme/api"), RepositoryName("acme/web"), TagName("v1")
 LOGIN = RegistryLogin("robot", "secret")

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from containers.names import RepositoryName, TagName
-from containers.registry import transport
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.registry.manifest import MAX_MANIFEST_BYTES
-from containers.registry.transport import Deadline
 from packages_site.local import find_free_ports
 from tests.containers.registry.servers import Server
 from tests.services.certificates import make_certificate
+from workspaces import transport
+from workspaces.transport import Deadline
 
 pytestmark = pytest.mark.slow
 

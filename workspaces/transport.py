@@ -16,7 +16,7 @@ from urllib.parse import SplitResult
 
 import urllib3
 
-# Of one address of the registry: another one may answer within the deadline.
+# Of one address of a server: another one may answer within the deadline.
 MAX_CONNECT_SECONDS = 5.0
 # A connection that was not used for so long is not used again. Servers and proxies close idle ones,
 # most after a minute or more, and a write that meets the closing has no answer.
@@ -111,7 +111,7 @@ class _Connection(urllib3.connection.HTTPConnection):
             except OSError as failed:
                 sock.close()
                 error = failed
-        raise error or OSError("the registry's name has no address")
+        raise error or OSError("the server's name has no address")
 
     def putrequest(self, *args: Any, **options: Any) -> None:
         self._used_at = time.monotonic()
