@@ -10,11 +10,8 @@ from django.db import connection
 
 from containers.registry.account import Accounts, RegistryAccount, RegistryLogin
 from containers.registry.checkup import Checkup, Finding
-from containers.registry.client import (
-    UPSTREAM_DEADLINE_SECONDS,
-    RegistryClient,
-    RegistryUnavailableError,
-)
+from containers.registry.client import UPSTREAM_DEADLINE_SECONDS, RegistryClient
+from containers.registry.exchange import NoLoginError
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.keys import SigningKeys, TokenKeyError
 from containers.tokens.stored_keys import token_keys
@@ -123,12 +120,11 @@ def _authorize(access: ResourceAccess) -> str:
     try:
         token = _sign(keys, keys.find_signing_key().id, access, period)
     except TokenKeyError as error:
-        raise RegistryUnavailableError(
-            f"no token for it can be signed: {error}", was_sent=False
-        ) from error
+        raise NoLoginError(f"no token for it can be signed: {error}") from error
     except AnyDatabaseError as error:
-        raise RegistryUnavailableError(
-            "no token for it can be signed: the database cannot be used", was_sent=False
+        raise NoLoginError(
+            "no token for it can be signed: the database cannot be used",
+            cause="the database cannot be used",
         ) from error
     release_database()
     return f"Bearer {token}"

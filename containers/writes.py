@@ -23,6 +23,7 @@ from containers.registry.client import (
     RegistryUnavailableError,
 )
 from workspaces.access import Actor
+from workspaces.current_request import current_request
 from workspaces.models import Workspace
 
 # Longer than a sender can work on a write. After it, anyone may send it again.
@@ -261,7 +262,8 @@ def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
         answer = call()
     except RegistryUnavailableError as error:
         result = Result.NO_ANSWER if error.was_sent else Result.NOT_SENT
-        return Sent(result, why=f"the registry gave no answer ({error})")
+        current_request().detail = str(error)
+        return Sent(result, why=error.cause)
     if answer.is_success:
         # A registry need not name the digest.
         if write.kind == WriteKind.PUSH and answer.digest not in ("", str(write.digest)):

@@ -12,6 +12,11 @@ class TryAgainError(Exception):
         self.seconds = seconds
 
 
+def explain(error: Exception) -> str:
+    """Return what operators are told of an error: what it comes from says more than it does."""
+    return str(error.__cause__ or error)
+
+
 class PermissionRevokedError(Exception):
     """The caller lost the permission while the request was running."""
 

@@ -1,8 +1,8 @@
 """Look what the registry has. No look happens in a transaction."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from django.db import transaction
 
@@ -18,12 +18,11 @@ from containers.registry.client import (
 from containers.registry.manifest import UnreadableManifestError, read_manifest
 from immutability.errors import TryAgainError
 from immutability.policy.decisions import Look
+from workspaces.current_request import current_request
 from workspaces.models import Workspace
 
 # More lists than this are not read within one request.
 MAX_LISTS_READ = 200
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ def head_manifest(
 
     Raises TryAgainError if it does not say.
     """
-    return _ask(lambda: registry.head_manifest(repository, reference))
+    with asking_registry():
+        return registry.head_manifest(repository, reference)
 
 
 def fetch_manifest(
@@ -57,7 +57,8 @@ def fetch_manifest(
 
     Raises TryAgainError if it does not say.
     """
-    return _ask(lambda: registry.fetch_manifest(repository, digest))
+    with asking_registry():
+        return registry.fetch_manifest(repository, digest)
 
 
 def learn_lists(
@@ -99,9 +100,15 @@ def learn(workspace: Workspace, repository: RepositoryName, manifest: FetchedMan
     return True
 
 
-def _ask(call: Callable[[], Answer]) -> Answer:
+@contextmanager
+def asking_registry() -> Iterator[None]:
+    """Ask the registry in this context, without the database; no answer becomes a TryAgainError.
+
+    Its message is for everyone; what operators alone may know is noted of the request.
+    """
     release_database()
     try:
-        return call()
+        yield
     except RegistryUnavailableError as error:
-        raise TryAgainError(f"the registry gave no answer ({error})") from error
+        current_request().detail = str(error)
+        raise TryAgainError(error.cause) from error

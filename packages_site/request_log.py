@@ -59,6 +59,9 @@ def follow_requests(get_response: Respond) -> Respond:
                 seconds = time.monotonic() - began_at
                 _count(noted, outcome, seconds)
                 _log(request, noted, outcome, response.status_code, seconds)
+            elif noted.detail:
+                fields = {"status": response.status_code, "detail": noted.detail}
+                logger.warning("%s %s", began_as, request.path, extra={"fields": fields})
         return response
 
     return middleware
@@ -110,6 +113,7 @@ def _log(
             "status": status,
             "seconds": round(seconds, 4),
             "cause": noted.cause,
+            "detail": noted.detail,
         }
         logger.log(level, "%s %s", noted.kind, outcome, extra={"fields": fields})
     request.META[IS_LOGGED] = True

@@ -80,7 +80,7 @@ def _look_at_registry() -> Finding:
             answer = registry.ask_version()
     except RegistryUnavailableError as error:
         return Finding(
-            Outcome.FAILED, f"{settings.REGISTRY_URL} gave no answer: {error}", step="Registry"
+            Outcome.FAILED, f"{settings.REGISTRY_URL} gave no answer: {error}.", step="Registry"
         )
     took = f"in {(time.monotonic() - began_at) * 1000:.0f} ms"
     return Finding(

@@ -38,6 +38,7 @@ class CurrentRequest:
     """One request. Those who answer it note what they find out; empty: not found out.
 
     `tag` is the tag, or the digest, that the request names; several are separated by commas.
+    `cause` is what the client is told, `detail` what operators alone may know besides.
     """
 
     id: str = ""
@@ -48,6 +49,7 @@ class CurrentRequest:
     actor: str = ""
     outcome: RequestOutcome | None = None
     cause: str = ""
+    detail: str = ""
 
     def list_facts(self) -> dict[str, str]:
         """Return what is known of whom and what the request is about, by name."""

@@ -94,6 +94,13 @@ class _Connection(urllib3.connection.HTTPConnection):
 
     _used_at = 0.0
 
+    def connect(self) -> None:
+        """Connect, and shake hands over TLS. Raises NewConnectionError: nothing was sent."""
+        try:
+            super().connect()
+        except OSError as error:
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
+
     def _new_conn(self) -> socket.socket:
         error: OSError | None = None
         for family, kind, protocol, _, address in socket.getaddrinfo(

@@ -17,7 +17,12 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 import urllib3
 
 from containers.registry.challenges import BASIC, Challenge, find_challenge
-from containers.registry.exchange import RegistryAnswer, RegistryUnavailableError, exchange
+from containers.registry.exchange import (
+    NoLoginError,
+    RegistryAnswer,
+    RegistryUnavailableError,
+    exchange,
+)
 from containers.registry.passwords import (
     Password,
     fixed_password,
@@ -39,7 +44,7 @@ _MAX_TOKEN_SECONDS = 24 * 60 * 60
 _SPARE_SECONDS = 30
 
 
-class _UnknownScopeError(RegistryUnavailableError):
+class _UnknownScopeError(NoLoginError):
     """The token service cannot read what it is asked for."""
 
 
@@ -158,14 +163,15 @@ class RegistryAccount:
         Section "API Version Check" of the Docker registry's HTTP API.
         """
         target = f"{self._address.path.rstrip('/')}/v2/"
-        answer = _ask(self._pool, target, {})
+        try:
+            answer = _ask(self._pool, target, {})
+        except RegistryUnavailableError as error:
+            raise NoLoginError(f"no challenge: {error}", cause=error.cause) from error
         challenge = find_challenge(answer.headers.get("WWW-Authenticate", ""))
         if answer.status == 401 and challenge is None:
-            raise RegistryUnavailableError(
-                "it asks neither for Basic nor for Bearer", was_sent=False
-            )
+            raise NoLoginError("it asks neither for Basic nor for Bearer")
         if answer.status not in (200, 401):
-            raise RegistryUnavailableError(f"{answer.reason} to {target}", was_sent=False)
+            raise NoLoginError(f"{answer.reason} to {target}", cause=answer.reason)
         return challenge if challenge and answer.status == 401 else Challenge(BASIC)
 
     def _fetch_token(
@@ -184,13 +190,12 @@ class RegistryAccount:
         except _RefusedError:
             another = self._password.get_after_refusal(password)
             if not another:
-                raise RegistryUnavailableError(
-                    f"its token service does not accept {self._username} with this password",
-                    was_sent=False,
+                raise NoLoginError(
+                    f"its token service does not accept {self._username} with this password"
                 ) from None
             answer = self._ask_service(pool, target, another)
         if answer.status == 400 and scope:
-            raise _UnknownScopeError(_describe_refusal(answer), was_sent=False)
+            raise _UnknownScopeError(_describe_refusal(answer))
         text, seconds = _read_token(answer)
         token = _Token(text, asked_at + seconds, scope)
         with self._lock:
@@ -203,7 +208,10 @@ class RegistryAccount:
     def _ask_service(
         self, pool: urllib3.HTTPConnectionPool, target: str, password: str
     ) -> RegistryAnswer:
-        answer = _ask(pool, target, {"Authorization": self._basic(password)})
+        try:
+            answer = _ask(pool, target, {"Authorization": self._basic(password)})
+        except RegistryUnavailableError as error:
+            raise NoLoginError(f"no token: {error}") from error
         if answer.status in (401, 403):
             raise _RefusedError
         return answer
@@ -241,24 +249,18 @@ def parse_realm(realm: str, registry: SplitResult) -> SplitResult:
         if not parts.hostname or " " in realm or "@" in parts.netloc or parts.port == 0:
             raise ValueError("not an address")
     except ValueError as error:
-        raise RegistryUnavailableError(
-            "the address of its token service cannot be read", was_sent=False
-        ) from error
+        raise NoLoginError("the address of its token service cannot be read") from error
     is_as_private = registry.scheme == "http" and parts.hostname == registry.hostname
     if parts.scheme != "https" and not (parts.scheme == "http" and is_as_private):
-        raise RegistryUnavailableError(
+        raise NoLoginError(
             f"its token service at {parts.scheme}://{parts.netloc} would get the password in the "
-            "clear: give it an address with https://",
-            was_sent=False,
+            "clear: give it an address with https://"
         )
     return parts
 
 
 def _ask(pool: urllib3.HTTPConnectionPool, target: str, headers: dict[str, str]) -> RegistryAnswer:
-    try:
-        return exchange(pool, "GET", target, {"Accept": "application/json", **headers})
-    except RegistryUnavailableError as error:
-        raise RegistryUnavailableError(f"no token: {error}", was_sent=False) from error
+    return exchange(pool, "GET", target, {"Accept": "application/json", **headers})
 
 
 def _read_token(answer: RegistryAnswer) -> tuple[str, float]:
@@ -267,18 +269,14 @@ def _read_token(answer: RegistryAnswer) -> tuple[str, float]:
     Raises RegistryUnavailableError.
     """
     if not answer.is_success:
-        raise RegistryUnavailableError(_describe_refusal(answer), was_sent=False)
+        raise NoLoginError(_describe_refusal(answer))
     try:
         found = parse_json(answer.body)
         text, seconds = found.get("token") or found.get("access_token"), found.get("expires_in")
     except (ValueError, AttributeError) as error:
-        raise RegistryUnavailableError(
-            "its token service answered without a token", was_sent=False
-        ) from error
+        raise NoLoginError("its token service answered without a token") from error
     if not (isinstance(text, str) and 0 < len(text) <= MAX_TOKEN_LENGTH and _is_plain(text)):
-        raise RegistryUnavailableError(
-            "its token service answered with a token that is none", was_sent=False
-        )
+        raise NoLoginError("its token service answered with a token that is none")
     if not isinstance(seconds, int) or seconds <= 0:
         seconds = _DEFAULT_TOKEN_SECONDS
     seconds = min(seconds, _MAX_TOKEN_SECONDS)

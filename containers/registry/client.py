@@ -139,7 +139,7 @@ class RegistryClient:
         except CallerRefusedError:
             return True
         if not answer.is_success:
-            raise RegistryUnavailableError(answer.reason)
+            raise RegistryUnavailableError(answer.reason, cause=answer.reason)
         return False
 
     def head_manifest(
@@ -158,7 +158,7 @@ class RegistryClient:
             if answer.status == 404 and media_type.startswith("application/json"):
                 return None
             if answer.status not in (200, 404):
-                raise RegistryUnavailableError(answer.reason)
+                raise RegistryUnavailableError(answer.reason, cause=answer.reason)
             # Perhaps of a proxy, and no registry's. The answer to GET has a body that tells.
             fetched = self.fetch_manifest(repository, reference)
             return fetched.descriptor if fetched else None
@@ -175,7 +175,7 @@ class RegistryClient:
         if answer.is_absent:
             return None
         if answer.status != 200:
-            raise RegistryUnavailableError(answer.reason)
+            raise RegistryUnavailableError(answer.reason, cause=answer.reason)
         descriptor = _read_descriptor(answer, reference, len(answer.body))
         # Those of schema 1 are signed while they are sent: their digest is of a part.
         is_checked = descriptor.media_type not in SCHEMA_1_MEDIA_TYPES
@@ -240,7 +240,7 @@ class RegistryClient:
         except (ValueError, KeyError, TypeError):
             names = None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise RegistryUnavailableError(f"{answer.reason} to {path}")
+            raise RegistryUnavailableError(f"{answer.reason} to {path}", cause=answer.reason)
         return names, "Link" in answer.headers
 
     def ask_manifest(

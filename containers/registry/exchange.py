@@ -4,9 +4,11 @@ Nothing is sent twice and no redirect is followed: a write that was sent is sett
 announced it, never by a library.
 """
 
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import urllib3
@@ -28,18 +30,39 @@ _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
 _INDEFINITE = frozenset({401, 408, 425, 429})
 # No connection was made, so nothing has left.
 _NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+_TIMEOUTS = (TimeoutError, urllib3.exceptions.TimeoutError)
+
+
+class Cause(StrEnum):
+    """Why there is no answer, as those are told who push and ask: without host, port or path."""
+
+    NOT_REACHED = "the registry cannot be reached"
+    TOO_LATE = "the registry did not answer in time"
+    INCOMPLETE = "the registry gave no complete answer"
+    NOT_TRUSTED = "the registry's TLS certificate is not trusted"
+    NO_SENSE = "the registry's answer cannot be used"
+    NO_LOGIN = "Taglock cannot log in to the registry"
 
 
 class RegistryUnavailableError(Exception):
     """The registry gave no answer, or none that says anything.
 
+    The message is for operators: it may name hosts, ports and accounts. `cause` is for everyone.
     After a write it is not known whether the registry did what it was asked, unless it was never
     sent: then `was_sent` is false.
     """
 
-    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+    def __init__(self, message: str, *, cause: str = Cause.NO_SENSE, was_sent: bool = True) -> None:
         super().__init__(message)
+        self.cause = str(cause)
         self.was_sent = was_sent
+
+
+class NoLoginError(RegistryUnavailableError):
+    """Taglock's own account cannot be used, so nothing was sent."""
+
+    def __init__(self, message: str, *, cause: str = Cause.NO_LOGIN) -> None:
+        super().__init__(message, cause=cause, was_sent=False)
 
 
 @dataclass(frozen=True)
@@ -176,9 +199,22 @@ def _exchange(
             raise
         response.release_conn()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        was_sent = not isinstance(error, _NEVER_SENT)
-        raise RegistryUnavailableError(f"{method}: {error}", was_sent=was_sent) from error
+        raise RegistryUnavailableError(
+            f"{method}: {error}",
+            cause=_find_cause(error),
+            was_sent=not isinstance(error, _NEVER_SENT),
+        ) from error
     return RegistryAnswer(response.status, response.headers, received or b"", received is None)
+
+
+def _find_cause(error: Exception) -> Cause:
+    """Return what an error means; urllib3 has those of the system within its own."""
+    if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        return Cause.NOT_TRUSTED
+    if isinstance(error, _NEVER_SENT):
+        return Cause.NOT_REACHED
+    is_late = any(isinstance(each, _TIMEOUTS) for each in (error, *error.args))
+    return Cause.TOO_LATE if is_late else Cause.INCOMPLETE
 
 
 def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
@@ -187,7 +223,9 @@ def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
         return
     is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     if not is_chunked and not response.headers.get("Content-Length", "").isdigit():
-        raise RegistryUnavailableError("the answer may be cut short: it does not say its length")
+        raise RegistryUnavailableError(
+            "the answer may be cut short: it does not say its length", cause=Cause.INCOMPLETE
+        )
 
 
 def _read(response: urllib3.BaseHTTPResponse, *, is_wanted: bool) -> bytes | None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from containers.registry.exchange import RegistryUnavailableError
+from containers.registry.exchange import NoLoginError
 from workspaces.text import find_bad_character
 from workspaces.transport import seconds_left
 
@@ -54,13 +54,13 @@ class Password:
     def _get(self, kept_seconds: float) -> str:
         # One thread reads; the others wait for it no longer than their call may take.
         if not self._lock.acquire(timeout=seconds_left()):
-            raise RegistryUnavailableError("its password takes too long to read", was_sent=False)
+            raise NoLoginError("its password takes too long to read")
         try:
             if time.monotonic() - self._read_at >= min(kept_seconds, self._kept_seconds):
                 self._text, self._read_at = self._read(), time.monotonic()
             return self._text
         except PasswordError as error:
-            raise RegistryUnavailableError(str(error), was_sent=False) from error
+            raise NoLoginError(str(error)) from error
         finally:
             self._lock.release()
 

@@ -22,6 +22,7 @@ from containers.tokens.keys import TokenKeyError
 from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import SERVICE, TOKEN_SECONDS, sign_token
 from workspaces.caller_access import read_origin
+from workspaces.current_request import current_request
 from workspaces.json_response import UTF8JsonResponse
 from workspaces.metrics import LOGIN_FAILURES
 from workspaces.problems import RETRY_AFTER_SECONDS
@@ -67,7 +68,8 @@ def issue_token(request: HttpRequest) -> HttpResponse:
         answer = _error(503, "UNAVAILABLE", "The database cannot be used at the moment. Try again.")
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     except TokenKeyError as error:
-        answer = _error(503, "UNAVAILABLE", f"No token can be signed: {error}.")
+        current_request().detail = str(error)
+        answer = _error(503, "UNAVAILABLE", "No token can be signed. Tell an operator.")
         answer["Retry-After"] = str(RETRY_AFTER_SECONDS)
     answer["Cache-Control"] = "no-store"
     return answer

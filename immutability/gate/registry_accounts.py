@@ -13,14 +13,15 @@ from functools import lru_cache
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from containers.connection import find_registry, release_database
+from containers.connection import find_registry
 from containers.names import Digest, RepositoryName, TagName
 from containers.owners import find_owner
 from containers.registry.challenges import add_actions
-from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
+from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.strict_json import parse_json
 from immutability.errors import PermissionRevokedError, TryAgainError
 from immutability.gate.answers import denial, error_answer, relayed_answer
+from immutability.look import asking_registry
 from immutability.push.gate import store_manifest
 from workspaces.access import Actor, ActorKind, Origin, Permission
 from workspaces.actions.registry_accounts import is_admins_account
@@ -73,15 +74,12 @@ class RegistryCaller:
         A registry that answers 404 to those who may not delete does so only where they may not even
         look. Raises TryAgainError where the registry does not say, and CallerRefusedError.
         """
-        release_database()
         nothing = Digest(f"sha256:{secrets.token_hex(32)}")
-        try:
+        with asking_registry():
             probe = self.as_caller.delete_manifest(self.repository, nothing)
             if not (probe.is_success or probe.is_absent):
                 return self._relay(probe)
             found = self.as_caller.ask_manifest(self.repository, target)
-        except RegistryUnavailableError as error:
-            raise TryAgainError(f"the registry gave no answer ({error})") from error
         if found.status == 404:
             return error_answer(404, "MANIFEST_UNKNOWN", "manifest unknown")
         return self._find_access() if found.is_success else self._relay(found)
@@ -160,11 +158,8 @@ def _are_names_verified() -> bool:
 
     Raises TryAgainError.
     """
-    release_database()
-    try:
+    with asking_registry():
         return _verifies_credentials(settings.REGISTRY_URL, int(time.time()) // _VERIFIED_SECONDS)
-    except RegistryUnavailableError as error:
-        raise TryAgainError(f"the registry gave no answer ({error})") from error
 
 
 @lru_cache(maxsize=4)

@@ -5,13 +5,12 @@ The registry decides by the caller's own credentials. Nothing is recorded, and n
 
 from django.conf import settings
 
-from containers.connection import release_database
 from containers.names import Digest, RepositoryName, TagName
 from containers.owners import find_owner
 from containers.registry.account import Unassigned
-from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
-from immutability.errors import TryAgainError
+from containers.registry.client import RegistryAnswer, RegistryClient
 from immutability.gate.route import ManifestRoute
+from immutability.look import asking_registry
 
 
 def may_pass(repository: RepositoryName) -> bool:
@@ -28,19 +27,13 @@ def pass_push(
 ) -> RegistryAnswer:
     """Push a manifest as it came. Raises TryAgainError."""
     more_tags = tags if isinstance(route.reference, Digest) else ()
-    release_database()
-    try:
+    with asking_registry():
         return as_caller.put_manifest(
             route.repository, route.reference, body, media_type, more_tags
         )
-    except RegistryUnavailableError as error:
-        raise TryAgainError(f"the registry gave no answer ({error})") from error
 
 
 def pass_delete(route: ManifestRoute, as_caller: RegistryClient) -> RegistryAnswer:
     """Delete a tag or a manifest as it came. Raises TryAgainError."""
-    release_database()
-    try:
+    with asking_registry():
         return as_caller.delete_manifest(route.repository, route.reference)
-    except RegistryUnavailableError as error:
-        raise TryAgainError(f"the registry gave no answer ({error})") from error

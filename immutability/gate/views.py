@@ -74,7 +74,8 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
     except TooManyFieldsSent:
         return error_answer(400, "NAME_INVALID", "The query has too many parts.")
     except TokenKeyError as error:
-        return undecided_answer(f"no token can be verified: {error}")
+        current_request().detail = str(error)
+        return undecided_answer("no token can be verified, since Taglock's keys cannot be used")
     except AnyDatabaseError:
         return undecided_answer("the database cannot be used")
 

@@ -13,16 +13,15 @@ from functools import partial
 from django.db import transaction
 
 from containers import sql, writes
-from containers.connection import release_database
 from containers.inventory import describe, record_facts
 from containers.models import Manifest, WriteKind
 from containers.names import Digest, RepositoryName, TagName
-from containers.registry.client import RegistryAnswer, RegistryClient, RegistryUnavailableError
+from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.manifest import ManifestFacts
 from containers.writes import RecordMovedError, Result, Sent, Write
 from immutability.answers import Refusal
 from immutability.errors import PermissionRevokedError, TryAgainError
-from immutability.look import TakenLook, head_manifest, learn_lists, look_at_tag
+from immutability.look import TakenLook, asking_registry, head_manifest, learn_lists, look_at_tag
 from immutability.patience import NotYet, WaitSlots, wait_for
 from immutability.policy.decisions import Step
 from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
@@ -258,11 +257,8 @@ def store_manifest(
 
     Raises TryAgainError if the registry does not say.
     """
-    release_database()
-    try:
+    with asking_registry():
         answer = registry.put_manifest(repository, digest, body, media_type)
-    except RegistryUnavailableError as error:
-        raise TryAgainError(f"the registry gave no answer ({error})") from error
     if answer.is_success:
         return answer
     if (refusal := _find_refusal(answer)) is not None:

@@ -18,7 +18,7 @@ from containers.models import WriteKind
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.registry.notifications import Report
-from immutability.errors import TryAgainError
+from immutability.errors import TryAgainError, explain
 from immutability.models import Hint, LockedTag
 from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.policy.protection import LockState
@@ -130,7 +130,7 @@ def follow_hints(registry: RegistryClient, seconds: float) -> int:
         try:
             look = _look(hint, registry)
         except (RegistryUnavailableError, TryAgainError) as error:
-            logger.warning("%s: no answer (%s)", hint, error)
+            logger.warning("%s: no answer (%s)", hint, explain(error))
             _look_again(hint)
             if not _is_answering(RepositoryName(hint.repository), registry):
                 # The others would get no answer, either.

@@ -22,12 +22,12 @@ from containers.models import Manifest, ManifestReference
 from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
-from containers.registry.client import RegistryClient, RegistryUnavailableError
+from containers.registry.client import RegistryClient
 from containers.sql import insert_repository
 from containers.writes import RecordMovedError
 from immutability import drift, locks
 from immutability.errors import TryAgainError
-from immutability.look import TakenLook, learn_lists, look_at_tag
+from immutability.look import TakenLook, asking_registry, learn_lists, look_at_tag
 from immutability.models import Drift, LockedTag
 from immutability.policy.protection import LockState, Policy, cover
 from immutability.reading import read_policy, read_policy_and_time, record_facts
@@ -262,14 +262,11 @@ def require_listed(
     )
     if is_listed.exists():
         return
-    release_database()
-    try:
+    with asking_registry():
         names, has_more = registry.page_tags(repository)
         tags = parse_tags(names)
         has_more = has_more or len(tags) > MAX_TAGS_PER_REQUEST
         unknown = _read_within_request(workspace, repository, tags[:MAX_TAGS_PER_REQUEST], registry)
-    except RegistryUnavailableError as error:
-        raise TryAgainError(f"the registry gave no answer ({error})") from error
     if not has_more and not unknown:
         _note_listed(workspace, repository)
         return

@@ -18,7 +18,7 @@ from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient
 from containers.writes import RecordMovedError, Result
 from immutability import drift
-from immutability.errors import TryAgainError
+from immutability.errors import TryAgainError, explain
 from immutability.look import fetch_manifest, learn
 from immutability.models import Drift, LockedTag
 from immutability.policy.patterns import PatternError, PatternEvaluationError
@@ -56,7 +56,7 @@ def repair_due(registry: RegistryClient, seconds: float, workspace: Workspace | 
         try:
             repaired += not repair(each, registry)
         except (TryAgainError, PatternError, PatternEvaluationError) as error:
-            logger.warning("%s cannot be put back: %s", each, error)
+            logger.warning("%s cannot be put back: %s", each, explain(error))
     return repaired
 
 

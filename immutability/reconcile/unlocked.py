@@ -10,9 +10,8 @@ from containers import writes
 from containers.catalog import iterate_owned, iterate_tags, split
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
-from containers.registry.client import RegistryClient, RegistryUnavailableError
-from immutability.errors import TryAgainError
-from immutability.look import look_at_tag
+from containers.registry.client import RegistryClient
+from immutability.look import asking_registry, look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, cover
 from immutability.reading import read_policy, read_policy_and_time
@@ -92,15 +91,13 @@ def _find_not_locked(
     workspace: Workspace, policy: Policy, registry: RegistryClient
 ) -> Iterator[Difference]:
     what = "protected, and not locked yet: sync_registry locks it"
-    try:
+    with asking_registry():
         for repository in iterate_owned(registry, workspace):
             for tags in split(iterate_tags(registry, repository), _CHUNK):
                 for tag in _filter_without_lock(workspace, policy, repository, tags):
                     shown = look_at_tag(repository, tag, registry).digest
                     if shown is not None:
                         yield Difference(repository.name, tag.name, what, shown.value)
-    except RegistryUnavailableError as error:
-        raise TryAgainError(f"the registry gave no answer ({error})") from error
 
 
 def _filter_without_lock(

@@ -58,19 +58,23 @@ def test_without_the_registry_nothing_is_written_and_pages_work(
     }
 
 
-def test_what_was_claimed_when_the_registry_went_is_pointed_when_it_is_back(
-    cluster: Cluster,
-    repository: Repository,
-    behind: Repository,
-    break_it: Callable[[Part], None],
+def test_what_could_not_be_sent_to_the_registry_leaves_the_name_free(
+    cluster: Cluster, repository: Repository
 ) -> None:
     one, two = repository.make_image("one"), repository.make_image("two")
-    point = "before the point leaves"
-    with waiting(
-        point, cluster.folder, lambda fault: repository.put("v1.0.0", one, headers=fault)
-    ) as pushing:
-        break_it(cluster.registry)
-    assert_try_again(pushing.result())
+    _break_before_point(cluster, repository, one, Part.stop)
+    assert count_unfinished() == 0
+    assert not LockedTag.objects.filter(repository=repository.name).exists()
+
+    mend(cluster)
+    wait_until(lambda: repository.put("v1.0.0", two).status == 201)
+
+
+def test_what_was_claimed_when_the_registry_hung_is_pointed_when_it_answers(
+    cluster: Cluster, repository: Repository, behind: Repository
+) -> None:
+    one, two = repository.make_image("one"), repository.make_image("two")
+    _break_before_point(cluster, repository, one, Part.hang)
     assert LockedTag.objects.get(repository=repository.name).state == "claimed"
 
     mend(cluster)
@@ -85,3 +89,15 @@ def test_what_was_claimed_when_the_registry_went_is_pointed_when_it_is_back(
     lock = LockedTag.objects.get(repository=repository.name)
     assert (lock.state, lock.digest) == ("locked", digest_of(one))
     assert behind.tags == {"v1.0.0": digest_of(one)}
+
+
+def _break_before_point(
+    cluster: Cluster, repository: Repository, image: bytes, break_it: Callable[[Part], None]
+) -> None:
+    """Push, and break the registry once the push has claimed its tag."""
+    point = "before the point leaves"
+    with waiting(
+        point, cluster.folder, lambda fault: repository.put("v1.0.0", image, headers=fault)
+    ) as pushing:
+        break_it(cluster.registry)
+    assert_try_again(pushing.result())

@@ -62,7 +62,8 @@ def test_without_the_registry(cluster: Cluster, repository: Repository) -> None:
     ]
     assert line.startswith("WARNING packages_site.request_log: push undecided")
     assert f"repository={repository.name} tag=v1.0.0 actor=dana kind=push" in line
-    assert "the registry gave no answer" in line
+    assert "the registry cannot be reached. Try again." in line
+    assert "Connection refused" in line
 
 
 def test_without_the_database(cluster: Cluster, database: Server) -> None:

@@ -11,7 +11,7 @@ from containers.connection import find_registry
 from containers.names import Digest, TagName
 from containers.registry.client import RegistryClient
 from immutability import drift
-from immutability.errors import TryAgainError
+from immutability.errors import TryAgainError, explain
 from immutability.models import Job
 from immutability.policy.protection import cover
 from immutability.reading import read_policy
@@ -75,7 +75,9 @@ class Command(BaseCommand):
                     workspace, registry, forgets=options["forget_gone"]
                 )
         except TryAgainError as error:
-            raise CommandError(f"Stopped before the end: {error}. Run it again.") from error
+            raise CommandError(
+                f"Stopped before the end: {explain(error)}. Run it again."
+            ) from error
         self.stdout.write(tally.summary)
         if tally.found or tally.left_out:
             sys.exit(1)

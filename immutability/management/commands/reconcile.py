@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from containers.connection import find_registry
 from containers.registry.client import RegistryClient
 from immutability.actions.save_settings import stop_repairs
-from immutability.errors import TryAgainError
+from immutability.errors import TryAgainError, explain
 from immutability.reconcile.due import count_open, reconcile_due
 from immutability.reconcile.restored import distrust_records, settle_restored
 from workspaces.access import SYSTEM
@@ -54,7 +54,9 @@ class Command(BaseCommand):
         try:
             return settle_restored(registry)
         except TryAgainError as error:
-            raise CommandError(f"Stopped before the end: {error}. Run it again.") from error
+            raise CommandError(
+                f"Stopped before the end: {explain(error)}. Run it again."
+            ) from error
 
 
 def _tags(count: int) -> str:

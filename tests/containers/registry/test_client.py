@@ -221,22 +221,28 @@ def test_a_connection_reset_is_no_answer(serve: Callable[..., Server]) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
 
     server = serve(reset)
-    with pytest.raises(RegistryUnavailableError):
+    with pytest.raises(RegistryUnavailableError) as caught:
         _put(_client(server))
     assert len(server.requests) == 1
+    assert caught.value.cause == "the registry gave no complete answer"
+    assert caught.value.was_sent
 
 
 def test_a_refused_connection_is_no_answer() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         client = RegistryClient(f"http://127.0.0.1:{bound.getsockname()[1]}")
-        with pytest.raises(RegistryUnavailableError, match="PUT"):
+        with pytest.raises(RegistryUnavailableError, match=r"PUT.*refused") as caught:
             _put(client)
+    assert caught.value.cause == "the registry cannot be reached"
+    assert not caught.value.was_sent
 
 
 def test_an_unknown_host_is_no_answer() -> None:
-    with pytest.raises(RegistryUnavailableError):
+    with pytest.raises(RegistryUnavailableError, match=r"registry\.invalid") as caught:
         _put(RegistryClient("http://registry.invalid:5000", deadline_seconds=DEADLINE_SECONDS))
+    assert caught.value.cause == "the registry cannot be reached"
+    assert not caught.value.was_sent
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])

@@ -80,8 +80,10 @@ def test_a_certificate_that_nobody_vouches_for_is_no_answer(
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     server = serve(CREATED, tls=tls)
-    with pytest.raises(RegistryUnavailableError, match="certificate"):
+    with pytest.raises(RegistryUnavailableError, match="certificate") as caught:
         _put(_client(server))
+    assert caught.value.cause == "the registry's TLS certificate is not trusted"
+    assert not caught.value.was_sent
     assert server.requests == []
 
 

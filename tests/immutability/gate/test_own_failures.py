@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
+from containers.registry.exchange import Cause, RegistryUnavailableError
 from immutability.models import TagException
 from immutability.policy.patterns import PatternEvaluationError
 from immutability.policy.protection import PolicyRule, Protection
+from packages_site import request_log
 from tests.conftest import CACHES, LATEST
 from tests.immutability.core import Core, named
-from tests.immutability.gate.client import GateClient, is_undecided
+from tests.immutability.gate.client import GateClient, is_undecided, message_of
 from tests.immutability.making import break_the_log
-from tests.immutability.registry_double import NO_ANSWER, image
+from tests.immutability.registry_double import NO_ANSWER, digest_of, image
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -119,6 +121,22 @@ def test_an_unprotected_push_without_an_answer_is_a_try_again(core: Core, gate: 
     core.protect(Protection.NONE)
     core.registry.script("PUT", NO_ANSWER)
     assert is_undecided(gate.push("v1", ONE))
+
+
+@pytest.mark.parametrize("call", ["HEAD v1", f"PUT {digest_of(ONE)}", "PUT v1", "DELETE v1"])
+def test_clients_are_not_told_where_the_registry_is_but_the_log_is(
+    core: Core, admin_gate: GateClient, caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    lost = RegistryUnavailableError("PUT: HTTPConnectionPool(10.0.0.7)", cause=Cause.TOO_LATE)
+    if call.startswith("DELETE"):
+        admin_gate.push("v1", ONE)
+    core.registry.script(call, lost)
+    send = admin_gate.delete("v1") if call.startswith("DELETE") else admin_gate.push("v1", ONE)
+    assert is_undecided(send)
+    assert "the registry did not answer in time. Try again." in message_of(send)
+    assert b"10.0.0.7" not in send.content
+    (line,) = [each for each in caplog.records if each.name == request_log.__name__]
+    assert line.fields["detail"] == str(lost)  # type: ignore[attr-defined]
 
 
 # ---- the database ----------------------------------------------------------------------------
