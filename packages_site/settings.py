@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "packages_site.caching.keep_answers_private",
+    "packages_site.short_way.answer_checks",
     "csp.middleware.CSPMiddleware",
     "packages_site.request_limits.refuse_oversized_requests",
     "packages_site.sessions.drop_odd_session_cookies",
