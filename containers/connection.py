@@ -13,7 +13,7 @@ from containers.registry.checkup import Checkup, Finding
 from containers.registry.client import UPSTREAM_DEADLINE_SECONDS, RegistryClient
 from containers.registry.exchange import NoLoginError
 from containers.tokens.grants import ResourceAccess
-from containers.tokens.keys import SigningKeys, TokenKeyError
+from containers.tokens.keys import SigningKey, TokenKeyError
 from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import MAX_TOKENS_KEPT, SERVICE, TAGLOCK, TOKEN_SECONDS, sign_token
 from workspaces.transport import Deadline
@@ -116,9 +116,9 @@ def _account(url: str, login: RegistryLogin, ca_file: Path | None) -> RegistryAc
 
 def _authorize(access: ResourceAccess) -> str:
     """Return a token of Taglock's own for one call: no more than the call needs."""
-    keys, period = token_keys(), int(time.time()) // _TOKEN_KEPT_SECONDS
+    period = int(time.time()) // _TOKEN_KEPT_SECONDS
     try:
-        token = _sign(keys, keys.find_signing_key().id, access, period)
+        token = _sign(token_keys().find_known_signing_key(), access, period)
     except TokenKeyError as error:
         raise NoLoginError(f"no token for it can be signed: {error}") from error
     except AnyDatabaseError as error:
@@ -131,6 +131,6 @@ def _authorize(access: ResourceAccess) -> str:
 
 
 @lru_cache(maxsize=MAX_TOKENS_KEPT)
-def _sign(keys: SigningKeys, key_id: str, access: ResourceAccess, period: int) -> str:
+def _sign(key: SigningKey, access: ResourceAccess, period: int) -> str:
     """Return a token that the same key signs once in a period for the same access."""
-    return sign_token(keys, TAGLOCK, [access], int(time.time()))
+    return sign_token(key, TAGLOCK, [access], int(time.time()))

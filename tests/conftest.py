@@ -208,7 +208,7 @@ def _keep_token_keys() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stored_keys, "LOOK_SECONDS", math.inf)
         patched.setattr(stored_keys, "MAX_AGE_SECONDS", math.inf)
-        patched.setattr(stored_keys, "SIGN_AGE_SECONDS", math.inf)
+        patched.setattr(stored_keys, "KNOWN_SECONDS", math.inf)
         yield
 
 

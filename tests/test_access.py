@@ -428,7 +428,7 @@ class Site:
             # Who it is stands in the token that the service gives; what it grants is made more.
             identity = read_token(self.log_in(caller).json()["token"], token_keys()).caller
             access = [repository_access("acme/api", "pull", "push", "delete")]
-            token = sign_token(token_keys(), identity, access, int(time.time()))
+            token = sign_token(token_keys().find_signing_key(), identity, access, int(time.time()))
             headers = {"Authorization": f"Bearer {token}"}
         with (
             override_settings(REGISTRY_URL="http://registry.internal:5000"),

@@ -1,8 +1,8 @@
 """The keys of tokens as this process last read them, for pushes that do not wait for a query.
 
 A key that was removed is trusted for MAX_AGE_SECONDS at most. One that is not known yet is looked
-for at once. Signing is part of a call of the registry, which has a deadline and holds no database
-connection: it is content with keys that were read SIGN_AGE_SECONDS ago.
+for at once. Taglock's own tokens are signed within a call of the registry, which has a deadline and
+holds no database connection: a key that was read KNOWN_SECONDS ago is good enough for them.
 """
 
 import time
@@ -27,7 +27,7 @@ from workspaces.secret_key import OtherSecretKeyError, decrypt
 # One thread reads them again after this, while others go on.
 LOOK_SECONDS = 2.0
 MAX_AGE_SECONDS = 5.0
-SIGN_AGE_SECONDS = 60.0
+KNOWN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,19 @@ class StoredKeys:
         While the database is away, the last one: registries trust it for longer.
         """
         try:
-            row = self._read_lately().signing
+            row = self._look().signing
         except AnyDatabaseError:
             if self._opened is None:
                 raise
             return self._opened
-        opened = self._opened
-        if opened is None or opened.id != row.key_id:
-            opened = self._opened = _open(row)
-        return opened
+        return self._open(row)
+
+    def find_known_signing_key(self) -> SigningKey:
+        """Return the same without a look at the database, if one was known lately."""
+        last = self._last
+        if last is None or time.monotonic() - last.at >= KNOWN_SECONDS:
+            return self.find_signing_key()
+        return self._open(last.signing)
 
     def find_trusted_key(self, key_id: str) -> TrustedKey | None:
         """Return a key whose tokens are trusted. Raises TokenKeyError, and database errors."""
@@ -74,11 +78,11 @@ class StoredKeys:
         """Read them again before they are used next."""
         self._last = self._opened = None
 
-    def _read_lately(self) -> _Read:
-        last = self._last
-        if last is None or time.monotonic() - last.at >= SIGN_AGE_SECONDS:
-            return self._read()
-        return last
+    def _open(self, row: TokenKey) -> SigningKey:
+        opened = self._opened
+        if opened is None or opened.id != row.key_id:
+            opened = self._opened = _open(row)
+        return opened
 
     def _look(self) -> _Read:
         last, now = self._last, time.monotonic()

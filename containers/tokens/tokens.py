@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 
 from containers.tokens.grants import ResourceAccess
-from containers.tokens.keys import SigningKeys, TrustedKey, TrustedKeys
+from containers.tokens.keys import SigningKey, TrustedKey, TrustedKeys
 
 ISSUER = "taglock"
 SERVICE = "taglock"
@@ -79,17 +79,13 @@ class Claims:
 
 
 def sign_token(
-    keys: SigningKeys,
+    key: SigningKey,
     caller: Caller,
     access: Iterable[ResourceAccess],
     now: int,
     seconds: int = TOKEN_SECONDS,
 ) -> str:
-    """Return a token that is valid for `seconds` from `now`, in seconds since 1970.
-
-    Raises TokenKeyError, and database errors.
-    """
-    key = keys.find_signing_key()
+    """Return a token that is valid for `seconds` from `now`, in seconds since 1970."""
     claims = {
         "iss": ISSUER,
         "sub": caller.name,

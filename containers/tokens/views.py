@@ -98,7 +98,7 @@ def _give_token(request: HttpRequest) -> HttpResponse:
     count_call(TOKENS_PER_CALLER, *subject, counted_address(origin.address))
     login = log_in(*credentials, origin) if credentials else NO_LOGIN
     now = int(time.time())
-    token = sign_token(token_keys(), login.caller, grant(login, scopes), now)
+    token = sign_token(token_keys().find_signing_key(), login.caller, grant(login, scopes), now)
     return UTF8JsonResponse(
         {
             "token": token,

@@ -43,7 +43,7 @@ class Account:
         """Return a token for a repository; without actions, for all of them."""
         access = repository_access(repository, *(actions or ACTIONS))
         moment = int(time.time()) - self.token_age if now is None else now
-        return sign_token(self.keys, self.caller, [access], moment, seconds)
+        return sign_token(self.keys.find_signing_key(), self.caller, [access], moment, seconds)
 
     def header(self, repository: str, *actions: str) -> str:
         """Return the line of a request's head, with its end."""
@@ -105,7 +105,7 @@ def taglocks_own(keys: SigningKeys) -> Callable[[ResourceAccess], str]:
     """Return what signs Taglock's own calls of its registry, for a client of the tests."""
 
     def authorize(access: ResourceAccess) -> str:
-        return f"Bearer {sign_token(keys, TAGLOCK, [access], int(time.time()))}"
+        return f"Bearer {sign_token(keys.find_signing_key(), TAGLOCK, [access], int(time.time()))}"
 
     return authorize
 

@@ -120,7 +120,7 @@ def ask(gate: Client, token: str, target: str, method: str = "GET") -> HttpRespo
 def sign(caller: Caller, *actions: str, others: tuple[RepositoryName, ...] = ()) -> str:
     access = [repository_access(API.name, *(actions or ("pull", "push")))]
     access += [repository_access(each.name, "pull") for each in others]
-    return f"Bearer {sign_token(token_keys(), caller, access, int(time.time()))}"
+    return f"Bearer {sign_token(token_keys().find_signing_key(), caller, access, int(time.time()))}"
 
 
 def person(user: User) -> Caller:

@@ -36,7 +36,7 @@ def keys() -> OwnKeys:
 
 def sign(keys: OwnKeys, now: float | None = None, seconds: int = TOKEN_SECONDS) -> str:
     moment = time.time() if now is None else now
-    return sign_token(keys, BOB, ACCESS, int(moment), seconds)
+    return sign_token(keys.find_signing_key(), BOB, ACCESS, int(moment), seconds)
 
 
 def read_parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -71,7 +71,7 @@ def test_what_was_signed_is_read(keys: OwnKeys) -> None:
 
 
 def test_a_token_has_the_claims_that_registries_read(keys: OwnKeys) -> None:
-    head, claims = read_parts(sign_token(keys, BOB, ACCESS, 1_800_000_000))
+    head, claims = read_parts(sign_token(keys.find_signing_key(), BOB, ACCESS, 1_800_000_000))
     assert (head["alg"], head["typ"]) == ("ES256", "JWT")
     # The certificate in standard base64, one text.
     [certificate] = head["x5c"]

@@ -57,7 +57,7 @@ def ask(
 
 def sign(caller: Caller, *actions: str, repository: str = "acme/api") -> str:
     access = [repository_access(repository, *(actions or ACTIONS))]
-    return f"Bearer {sign_token(token_keys(), caller, access, int(time.time()))}"
+    return f"Bearer {sign_token(token_keys().find_signing_key(), caller, access, int(time.time()))}"
 
 
 def person(user: User) -> Caller:
@@ -461,7 +461,7 @@ def test_a_token_of_the_old_key_is_good_until_the_key_is_retired(
     use_next_key()
     # By a node that knows the new key before this one does.
     access = [repository_access("acme/api", *ACTIONS)]
-    new = sign_token(StoredKeys(), person(bob), access, int(time.time()))
+    new = sign_token(StoredKeys().find_signing_key(), person(bob), access, int(time.time()))
     assert ask("PUT", f"Bearer {new}").status_code == 201
     assert ask("PUT", token).status_code == 201
     retire_old_keys()
