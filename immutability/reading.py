@@ -10,6 +10,7 @@ from immutability import sql
 from immutability.errors import PermissionRevokedError
 from immutability.policy.decisions import RecordFacts, Stray, WriteInFlight
 from immutability.policy.protection import Policy
+from workspaces.database import Column
 from workspaces.models import Workspace
 from workspaces.rights import NeededRights
 
@@ -25,6 +26,11 @@ def read_policy_and_time(workspace: Workspace) -> tuple[Policy, datetime]:
     Nothing is kept between calls: a saved change is in force for the next push.
     """
     return sql.read_policy(workspace.pk)
+
+
+def rights_column(rights: NeededRights | None) -> Column:
+    """Return the column for require_rights, for the statement that decides."""
+    return rights.read() if rights is not None else sql.NOTHING
 
 
 def require_rights(rights: NeededRights | None, found: Any) -> None:

@@ -45,6 +45,8 @@ from workspaces.throttles import ASKING_PER_CALLER, CHECKS_PER_TOKEN, count_call
 MAX_TAGS_PER_CHECK = 100
 MAX_ACTOR_LENGTH = 255
 
+CHANGED_MEANWHILE = "What you may do here has changed meanwhile."
+
 Answer = TypeVar("Answer")
 
 
@@ -229,11 +231,21 @@ class CheckDeleteView(APIView):
             asked["repository"],
             asked.get("tag") or asked["digest"],
             is_admin=is_admin,
+            rights=None if asked["dry_run"] else _needed_rights(access, asked["repository"]),
         )
         actor = _named_actor(access, name)
+
+        def confirm() -> None:
+            if is_admin and not is_admin_name(access.workspace, name):
+                raise PermissionRevokedError
+
         answer = decide_or_refuse(
             lambda: check_delete(
-                question, actor=actor, registry=find_registry(), is_dry_run=asked["dry_run"]
+                question,
+                actor=actor,
+                registry=find_registry(),
+                is_dry_run=asked["dry_run"],
+                confirm=confirm,
             )
         )
         return Response(_render_delete(answer))
@@ -264,7 +276,7 @@ def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
     except ConflictError as error:
         raise Problem(409, "idempotency_key_used", str(error)) from error
     except PermissionRevokedError as error:
-        raise PermissionDenied("What you may do here has changed meanwhile.") from error
+        raise PermissionDenied(CHANGED_MEANWHILE) from error
 
 
 # One for all requests: each new one copies its fields, which takes longer than to use them.
@@ -291,7 +303,7 @@ def _admit(
 
 
 def _needed_rights(access: Access, repository: RepositoryName) -> NeededRights | None:
-    """Return what the access token must still be allowed where the push is decided."""
+    """Return what the access token must still be allowed where a check is decided."""
     if access.token is None:
         return None
     return NeededRights(

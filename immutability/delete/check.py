@@ -4,7 +4,7 @@ Taglock doesn't see the delete. So what a check allows is written at once, as if
 leaves a stray delete.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,6 +22,7 @@ from immutability.delete.plan import DeletePlan, DeleteQuestion, hold_delete
 from immutability.errors import TryAgainError
 from immutability.look import TakenLook, learn_lists, look_at_tag
 from immutability.models import LockedTag
+from immutability.patience import always_allowed
 from immutability.policy.decisions import (
     DeleteDecision,
     DeleteStep,
@@ -54,17 +55,20 @@ def check_delete(
     actor: Actor,
     registry: RegistryClient | None,
     is_dry_run: bool = False,
+    confirm: Callable[[], None] = always_allowed,
 ) -> DeleteAnswer:
     """Decide a delete as the gate does, and write what follows from it; a dry run writes nothing.
 
     A dry run of a delete by digest goes by what is known: it doesn't read the registry's tags. An
-    admin's delete of a covered tag leaves its name reserved; any other ends the lock. Raises
-    TryAgainError, PatternError or PatternEvaluationError where nothing could be decided.
+    admin's delete of a covered tag leaves its name reserved; any other ends the lock. `confirm`
+    asks within the hold whether `actor` may still do this. Raises TryAgainError, PatternError or
+    PatternEvaluationError where nothing could be decided, and PermissionRevokedError.
     """
     for _ in range(_MAX_TRIES):
         looks = _prepare(question, registry, is_dry_run=is_dry_run)
         try:
             with hold_delete(question, looks) as plan:
+                confirm()
                 decided = _decide(plan, registry, actor, is_dry_run=is_dry_run)
                 transaction.set_rollback(is_dry_run)
         except RecordMovedError:

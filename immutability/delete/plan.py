@@ -31,7 +31,7 @@ from immutability.policy.decisions import (
 )
 from immutability.policy.protection import LockState, Policy, cover
 from immutability.push.plan import ends_at
-from immutability.reading import record_facts
+from immutability.reading import record_facts, require_rights, rights_column
 from immutability.refuse import (
     record_in_use,
     record_refused_delete,
@@ -41,18 +41,24 @@ from immutability.refuse import (
 )
 from workspaces.access import Actor
 from workspaces.models import Workspace
+from workspaces.rights import NeededRights
 
 NO_LOOKS: Mapping[TagName, TakenLook] = {}
 
 
 @dataclass(frozen=True)
 class DeleteQuestion:
-    """A delete of a tag, or of a manifest and with it every tag that points at it."""
+    """A delete of a tag, or of a manifest and with it every tag that points at it.
+
+    `rights` are what its caller must still be allowed where it is decided; None if they do not
+    change.
+    """
 
     workspace: Workspace
     repository: RepositoryName
     target: TagName | Digest
     is_admin: bool = False
+    rights: NeededRights | None = None
 
 
 @dataclass
@@ -161,7 +167,7 @@ def hold_delete(
 
     `looks` has what the registry showed under the tag to be deleted. Raises PatternError and
     PatternEvaluationError, and RecordMovedError if a row is made, or a tag that is to be adopted
-    changes, at the same moment.
+    changes, at the same moment; and PermissionRevokedError.
     """
     with transaction.atomic():
         if isinstance(question.target, TagName):
@@ -243,7 +249,8 @@ def _read_held(
     question: DeleteQuestion, records: dict[TagName, TagRecord]
 ) -> tuple[Policy, datetime, dict[TagName, LockedTag]]:
     ids = [record.id for record in records.values()]
-    rows = sql.read_held(question.workspace.pk, ids)
+    rows = sql.read_held(question.workspace.pk, ids, rights_column(question.rights))
+    require_rights(question.rights, rows.right)
     for tag, record in records.items():
         is_protected = cover(rows.policy, tag).is_covered
         writes.expire_write(record, rows.now, is_protected=is_protected)

@@ -22,10 +22,9 @@ from immutability.models import LockedTag
 from immutability.patience import NotYet
 from immutability.policy.decisions import PushDecision, Step, Stray, decide_push, ends_lock
 from immutability.policy.protection import LockState, Outcome, Policy, cover
-from immutability.reading import record_facts, require_rights
+from immutability.reading import record_facts, require_rights, rights_column
 from immutability.refuse import record_refused_push, relay_refused_push, relay_wait
 from workspaces.access import Actor
-from workspaces.database import Column
 from workspaces.log.append import Event, append_repeatable_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
@@ -304,7 +303,7 @@ def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> Pus
     """
     names = [tag.name for tag in question.tags]
     place = (question.workspace.pk, question.repository.name)
-    rows = sql.read_push(*place, names, question.digest.value, _column(question.rights))
+    rows = sql.read_push(*place, names, question.digest.value, rights_column(question.rights))
     require_rights(question.rights, rows.right)
     policy, now = rows.policy, rows.now
     records = {TagName(record.name): record for record, _ in rows.tags}
@@ -322,10 +321,6 @@ def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> Pus
         manifest=rows.manifest,
         is_repository_known=rows.is_repository_known,
     )
-
-
-def _column(rights: NeededRights | None) -> Column:
-    return rights.read() if rights is not None else sql.NOTHING
 
 
 @contextmanager
@@ -361,7 +356,7 @@ def hold_plan(
         records = writes.lock_records(*place, question.tags, inserted)
         # A record that was inserted in this hold has no lock yet.
         known_ids = [record.id for tag, record in records.items() if tag not in inserted.records]
-        rows = sql.read_held(question.workspace.pk, known_ids, _column(question.rights))
+        rows = sql.read_held(question.workspace.pk, known_ids, rights_column(question.rights))
         require_rights(question.rights, rows.right)
         policy, now = rows.policy, rows.now
         for tag, record in records.items():

@@ -1,17 +1,20 @@
 """check-delete over HTTP: what is read, who may ask, and what is answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import transaction
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from containers.models import Tag as TagRecord
 from immutability.actions.delete_tag import NameAfter, delete_locked_tag
 from immutability.actions.hold import LockChange
+from immutability.delete.plan import DeletePlan, hold_delete
 from immutability.models import LockedTag, Rule
 from immutability.policy.messages import format_time
 from immutability.policy.protection import Policy, PolicyRule, Protection
@@ -22,7 +25,7 @@ from tests.problems import Complaints, nothing_written, read_problem
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.members import add_member
 from workspaces.log.models import LockEvent
-from workspaces.models import User, Workspace
+from workspaces.models import AccessToken, Membership, User, Workspace
 
 Protect = Callable[..., Policy]
 Lock = Callable[..., LockedTag]
@@ -91,6 +94,38 @@ def test_only_an_admin_of_the_workspace_deletes_a_locked_tag(
         },
     }
     assert event.actor == name
+
+
+def _revoke() -> None:
+    AccessToken.objects.update(revoked_at=timezone.now())
+
+
+def _demote() -> None:
+    Membership.objects.filter(user__username="alice").update(role=Role.MEMBER)
+
+
+@pytest.mark.parametrize("take_away", [_revoke, _demote])
+@pytest.mark.parametrize("target", [{"tag": "v1.2.0"}, {"digest": AA}])
+def test_rights_that_are_taken_away_meanwhile_delete_nothing(
+    registry: APIClient,
+    lock: Lock,
+    monkeypatch: pytest.MonkeyPatch,
+    take_away: Callable[[], None],
+    target: dict[str, str],
+) -> None:
+    """A look at the registry may take half a minute."""
+    lock("v1.2.0")
+
+    @contextmanager
+    def take_away_first(*arguments: Any) -> Iterator[DeletePlan]:
+        take_away()
+        with hold_delete(*arguments) as plan:
+            yield plan
+
+    monkeypatch.setattr("immutability.delete.check.hold_delete", take_away_first)
+    read_problem(post(registry, actor="alice", **target), 403)
+    assert LockedTag.objects.get().state == "locked"
+    assert not LockEvent.objects.filter(kind="tag.deleted").exists()
 
 
 def test_an_admins_delete_leaves_the_name_reserved(check_delete: Ask, lock: Lock) -> None:

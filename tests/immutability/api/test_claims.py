@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 from django.db.models import F
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from containers.models import Tag as TagRecord
 from immutability.actions.drop import drop_claim
-from immutability.models import LockedTag
+from immutability.models import Claim, LockedTag
 from immutability.policy.protection import Policy, Protection
+from immutability.settle import settle_push
 from tests.conftest import AA, BB, SEMVER
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import SYSTEM, Scope
 from workspaces.log.models import LockEvent
-from workspaces.models import Workspace
+from workspaces.models import AccessToken, Workspace
 
 Protect = Callable[..., Policy]
 
@@ -100,6 +102,23 @@ def test_a_claim_that_an_admin_dropped_has_ended(
     with nothing_written():
         response = end(registry, claim_id, verb)
     assert "dropped" in read_problem(response, 409, "claim_ended")["detail"]
+
+
+@pytest.mark.parametrize("verb", ["confirm", "abandon"])
+def test_a_token_that_is_revoked_meanwhile_ends_no_claim(
+    registry: APIClient, claim: Callable[..., str], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """The end waits while another holds the tag."""
+    claim_id = claim()
+
+    def revoke_first(*arguments: Any, **options: Any) -> Any:
+        AccessToken.objects.update(revoked_at=timezone.now())
+        return settle_push(*arguments, **options)
+
+    monkeypatch.setattr("immutability.push.claims.settle_push", revoke_first)
+    read_problem(end(registry, claim_id, verb), 403)
+    assert LockedTag.objects.get().state == "claimed"
+    assert Claim.objects.get().outcome == Claim.Outcome.OPEN
 
 
 def test_a_claim_of_several_tags_ends_as_one(registry: APIClient) -> None:
