@@ -18,6 +18,8 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _FORMATTER = logging.Formatter()
+# What needs no quotes in a line of text.
+_PLAIN = re.compile(r"[\w.,:;/@+%?&~#*!()\[\]-]+", re.ASCII)
 
 # In what WSGI says of a request that has its line in the log: Django adds none to it.
 IS_LOGGED = "taglock.is_logged"
@@ -65,15 +67,18 @@ class UnloggedFilter(logging.Filter):
 class LineFormatter(logging.Formatter):
     """Writes a record as one line of limited length, without control characters.
 
-    A request's own line goes on with what is known of it. Only a failure of our own has a traceback
-    below it, indented: the answer 4xx means that a client is wrong, and a line says how.
+    A request's own line goes on with what is known of it, as name=value; a value that is more than
+    one plain word is in double quotes, so that none looks like several. Only a failure of our own
+    has a traceback below it, indented: the answer 4xx means that a client is wrong, and a line says
+    how.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, perhaps with a traceback."""
         text = f"{record.levelname} {record.name}: {record.getMessage()}"
         if hasattr(record, "fields"):
-            text += "".join(f" {name}={value}" for name, value in _find_facts(record).items())
+            facts = _find_facts(record).items()
+            text += "".join(f" {name}={_quote(value)}" for name, value in facts)
         return "\n".join([to_line(text), *_list_traceback(record)])
 
 
@@ -106,6 +111,12 @@ def _find_facts(record: logging.LogRecord) -> dict[str, Any]:
     """Return what is known of the request at hand, and what the record says of it."""
     facts = current_request().list_facts() | getattr(record, "fields", {})
     return {name: value for name, value in facts.items() if value != ""}
+
+
+def _quote(value: Any) -> str:
+    """Return a value as one word, or as JSON writes a text."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _mask_value(value: Any) -> Any:

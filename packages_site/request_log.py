@@ -60,8 +60,7 @@ def follow_requests(get_response: Respond) -> Respond:
                 _count(noted, outcome, seconds)
                 _log(request, noted, outcome, response.status_code, seconds)
             elif noted.detail:
-                fields = {"status": response.status_code, "detail": noted.detail}
-                logger.warning("%s %s", began_as, request.path, extra={"fields": fields})
+                _log_failure(request, noted, response.status_code)
         return response
 
     return middleware
@@ -117,6 +116,17 @@ def _log(
         }
         logger.log(level, "%s %s", noted.kind, outcome, extra={"fields": fields})
     request.META[IS_LOGGED] = True
+
+
+def _log_failure(request: HttpRequest, noted: CurrentRequest, status: int) -> None:
+    """Write one line of any other request in which something of the operator's failed."""
+    fields = {
+        "method": request.method or "",
+        "path": request.path,
+        "status": status,
+        "detail": noted.detail,
+    }
+    logger.warning("request failed", extra={"fields": fields})
 
 
 def _find_outcome(noted: CurrentRequest, status: int) -> RequestOutcome:

@@ -152,13 +152,17 @@ def test_a_fault_of_our_own_has_its_traceback_and_the_id(
 
 
 def test_as_text_what_is_known_follows_the_message() -> None:
-    fields = {"kind": "push", "status": 403, "workspace": "", "cause": "a\nb"}
+    fields = {"kind": "push", "status": 403, "workspace": "", "actor": "ci@acme/v1.0"}
+    fields |= {"tag": 'v1" outcome=accepted', "cause": "a\nb\u2028c", "detail": "é"}
     record = logging.makeLogRecord(
         {"msg": "push refused", "name": "x", "levelname": "INFO", "fields": fields}
     )
     with follow_request("job-7"):
         written = LineFormatter().format(record)
-    assert written == r"INFO x: push refused request_id=job-7 kind=push status=403 cause=a\nb"
+    assert written == (
+        "INFO x: push refused request_id=job-7 kind=push status=403 actor=ci@acme/v1.0 "
+        r'tag="v1\" outcome=accepted" cause="a\nb\u2028c" detail="é"'
+    )
 
 
 def test_secrets_in_what_is_known_are_masked() -> None:
