@@ -104,6 +104,8 @@ class Workspace(models.Model):
     slug = models.CharField(max_length=MAX_SLUG_LENGTH, unique=True, validators=[validate_slug])
     name = models.CharField(max_length=MAX_NAME_LENGTH, validators=[validate_plain_text])
     created_at = models.DateTimeField(db_default=Now())
+    # Since when nothing in it changes; see workspaces/actions/archive.py.
+    archived_at = models.DateTimeField(null=True, blank=True)
     members = models.ManyToManyField(User, through="Membership", related_name="workspaces")
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from workspaces.access import LIMITABLE_SCOPES, Actor, ActorKind, Scope, describe_excess
+from workspaces.access import LIMITABLE_SCOPES, SYSTEM, Actor, ActorKind, Scope, describe_excess
 from workspaces.actions.members import lock_people
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
@@ -89,6 +89,30 @@ def revoke_access_token(workspace: Workspace | None, token_id: int, *, actor: Ac
     if is_changed:
         _record(EventKind.TOKEN_REVOKED, token, actor)
     return token
+
+
+def find_tokens_made_by(username: str) -> list[AccessToken]:
+    """Return the access tokens that a person made, revoked or not, and those made with these.
+
+    Oldest first. Whoever made a token may know its secret.
+    """
+    makers, found = {username} - {SYSTEM.name}, dict[int, AccessToken]()
+    while makers:
+        made = AccessToken.objects.filter(created_by__in=makers).exclude(id__in=list(found))
+        new = list(made.select_related("workspace").order_by("id"))
+        found |= {token.id: token for token in new}
+        makers = {token.user_name for token in new if token.user_name}
+    return sorted(found.values(), key=lambda token: token.id)
+
+
+def revoke_tokens(tokens: Collection[AccessToken], *, actor: Actor) -> int:
+    """Revoke access tokens of any workspaces, whose people are locked; return how many it were."""
+    count = 0
+    for token in tokens:
+        if AccessToken.objects.filter(id=token.id, revoked_at=None).update(revoked_at=Now()):
+            _record(EventKind.TOKEN_REVOKED, token, actor)
+            count += 1
+    return count
 
 
 def describe_bad_token_name(name: str) -> str | None:

@@ -12,9 +12,10 @@ from workspaces.models import Invitation, Membership, User, Workspace
 class LastAdminError(Exception):
     """A workspace was about to lose its last admin. The message is for people."""
 
-    def __init__(self, workspace: Workspace, username: str) -> None:
+    def __init__(self, username: str, *workspaces: Workspace) -> None:
         super().__init__(
-            f"{username} is the last admin of {workspace.slug}. Make someone else an admin first."
+            f"{username} is the last admin of {', '.join(each.slug for each in workspaces)}. "
+            "Make someone else an admin first."
         )
 
 
@@ -65,7 +66,7 @@ def remove_member(workspace: Workspace, membership_id: int, *, actor: Actor) -> 
     lock_people(workspace, by=actor)
     membership = find_member(workspace, membership_id)
     _keep_an_admin(membership)
-    _withdraw_invitations(membership, actor=actor)
+    withdraw_invitations_by(membership, actor=actor)
     details = {"member": membership.user.username, "before": membership.role, "after": None}
     membership.delete()
     append_event(Event(EventKind.MEMBER_REMOVED, workspace.slug, details=details), actor=actor)
@@ -107,7 +108,7 @@ def _set_role(membership: Membership, role: Role, *, actor: Actor) -> None:
         return
     if before == Role.ADMIN.value:
         _keep_an_admin(membership)
-        _withdraw_invitations(membership, actor=actor)
+        withdraw_invitations_by(membership, actor=actor)
     membership.role = role.value
     membership.save(update_fields=["role"])
     append_event(
@@ -122,25 +123,29 @@ def _set_role(membership: Membership, role: Role, *, actor: Actor) -> None:
 
 def _keep_an_admin(membership: Membership) -> None:
     """Raise LastAdminError if no one else could manage the workspace."""
+    if is_last_admin(membership):
+        raise LastAdminError(membership.user.username, membership.workspace)
+
+
+def is_last_admin(membership: Membership) -> bool:
+    """Whether no one but this member can manage the workspace."""
     if membership.role != Role.ADMIN.value or not membership.user.is_active:
-        return
-    others = Membership.objects.filter(
-        workspace=membership.workspace, role=Role.ADMIN.value, user__is_active=True
-    ).exclude(pk=membership.pk)
-    if not others.exists():
-        raise LastAdminError(membership.workspace, membership.user.username)
+        return False
+    admins = membership.workspace.memberships.filter(role=Role.ADMIN.value, user__is_active=True)
+    return not admins.exclude(pk=membership.pk).exists()
 
 
-def _withdraw_invitations(membership: Membership, *, actor: Actor) -> None:
+def withdraw_invitations_by(membership: Membership, *, actor: Actor) -> None:
     """End what a former admin made as an admin: nothing brings it back."""
     made = Invitation.objects.filter(workspace=membership.workspace, invited_by=membership.user)
-    for invitation in made.order_by("id"):
-        invitation.delete()
-        append_event(
-            Event(
-                EventKind.INVITATION_WITHDRAWN,
-                membership.workspace.slug,
-                details={"invitee": invitation.invitee, "role": invitation.role},
-            ),
-            actor=actor,
-        )
+    for invitation in made.select_related("workspace").order_by("id"):
+        end_invitation(invitation, actor=actor)
+
+
+def end_invitation(invitation: Invitation, *, actor: Actor) -> None:
+    """Delete an invitation, and record that, unless someone has taken it at this moment."""
+    deleted, _ = Invitation.objects.filter(pk=invitation.pk).delete()
+    if deleted:
+        details = {"invitee": invitation.invitee, "role": invitation.role}
+        kind = EventKind.INVITATION_WITHDRAWN
+        append_event(Event(kind, invitation.workspace.slug, details=details), actor=actor)

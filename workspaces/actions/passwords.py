@@ -1,5 +1,7 @@
 """Passwords, the links that set new ones, and the address that such links are mailed to."""
 
+import secrets
+
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db import transaction
 
@@ -58,6 +60,18 @@ def change_password(user: User, password: str, *, actor: Actor, how: str) -> Non
     user.set_password(password)
     user.save(update_fields=["password"])
     record_of_person(user, EventKind.PASSWORD_CHANGED, actor=actor, how=how)
+
+
+def forget_password(user: User) -> None:
+    """Make a locked person's password, open links and sessions worthless; the caller saves it.
+
+    Who signed in by a password can have a link for a new one later, by mail, too.
+    """
+    if user.has_usable_password():
+        user.set_password(secrets.token_urlsafe(32))
+    else:
+        # Another unusable one: sessions depend on it.
+        user.set_unusable_password()
 
 
 @transaction.atomic

@@ -24,9 +24,16 @@ class EventKind(StrEnum):
     SETTINGS_CHANGED = "settings.changed"
     SETTINGS_COUNTED = "settings.counted"
     WORKSPACE_CREATED = "workspace.created"
+    WORKSPACE_ARCHIVED = "workspace.archived"
+    WORKSPACE_UNARCHIVED = "workspace.unarchived"
+    WORKSPACE_HANDED_OVER = "workspace.handed_over"
     MEMBER_ADDED = "member.added"
     MEMBER_CHANGED = "member.changed"
     MEMBER_REMOVED = "member.removed"
+    PERSON_DEACTIVATED = "person.deactivated"
+    PERSON_REACTIVATED = "person.reactivated"
+    SITE_ADMIN_ADDED = "site_admin.added"
+    SITE_ADMIN_REMOVED = "site_admin.removed"
     INVITATION_MADE = "invitation.made"
     INVITATION_WITHDRAWN = "invitation.withdrawn"
     PASSWORD_CHANGED = "password.changed"  # noqa: S105  (a kind, not a secret)
@@ -63,9 +70,16 @@ _LABELS = {
     EventKind.SETTINGS_CHANGED: "Settings changed",
     EventKind.SETTINGS_COUNTED: "Locks counted",
     EventKind.WORKSPACE_CREATED: "Workspace created",
+    EventKind.WORKSPACE_ARCHIVED: "Workspace archived",
+    EventKind.WORKSPACE_UNARCHIVED: "Workspace unarchived",
+    EventKind.WORKSPACE_HANDED_OVER: "Workspace handed over",
     EventKind.MEMBER_ADDED: "Member added",
     EventKind.MEMBER_CHANGED: "Member changed",
     EventKind.MEMBER_REMOVED: "Member removed",
+    EventKind.PERSON_DEACTIVATED: "Person deactivated",
+    EventKind.PERSON_REACTIVATED: "Person reactivated",
+    EventKind.SITE_ADMIN_ADDED: "Site administrator added",
+    EventKind.SITE_ADMIN_REMOVED: "Site administrator removed",
     EventKind.INVITATION_MADE: "Invitation made",
     EventKind.INVITATION_WITHDRAWN: "Invitation withdrawn",
     EventKind.PASSWORD_CHANGED: "Password changed",
@@ -138,6 +152,9 @@ KIND_GROUPS = {
         kind
         for kind in EventKind
         if kind.split(".")[0]
-        in ("workspace", "member", "invitation", "password", "email", "account", "token")
+        in (
+            *("workspace", "member", "person", "site_admin", "invitation"),
+            *("password", "email", "account", "token"),
+        )
     ),
 }

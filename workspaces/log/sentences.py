@@ -268,6 +268,38 @@ def _workspace_created(event: Happened) -> Sentence:
     return Sentence((_who(event), Part(" created the workspace"), *_named(event, "name")))
 
 
+def _workspace_archived(event: Happened) -> Sentence:
+    after = Part(": it can be read, and nothing in it changes")
+    return _because((_who(event), Part(" archived the workspace"), after), event)
+
+
+def _workspace_unarchived(event: Happened) -> Sentence:
+    return _because((_who(event), Part(" unarchived the workspace")), event)
+
+
+def _workspace_handed_over(event: Happened) -> Sentence:
+    parts = (_who(event), Part(" handed the workspace over to "), _member(event))
+    return _because((*parts, Part(", as admin")), event)
+
+
+def _person_deactivated(event: Happened) -> Sentence:
+    after = Part(", who can’t use Taglock any more")
+    return _because((_who(event), Part(" deactivated "), _member(event), after), event)
+
+
+def _person_reactivated(event: Happened) -> Sentence:
+    return _because((_who(event), Part(" reactivated "), _member(event)), event)
+
+
+def _site_admin_added(event: Happened) -> Sentence:
+    return Sentence((_who(event), Part(" made "), _member(event), Part(" a site administrator")))
+
+
+def _site_admin_removed(event: Happened) -> Sentence:
+    after = Part(" is no longer a site administrator")
+    return Sentence((_member(event), after), _by_actor(event))
+
+
 def _member_added(event: Happened) -> Sentence:
     role = _as_role(_text(event, "after"))
     if _is_about_actor(event):
@@ -377,6 +409,13 @@ _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.SETTINGS_CHANGED: _settings_changed,
     EventKind.SETTINGS_COUNTED: _settings_counted,
     EventKind.WORKSPACE_CREATED: _workspace_created,
+    EventKind.WORKSPACE_ARCHIVED: _workspace_archived,
+    EventKind.WORKSPACE_UNARCHIVED: _workspace_unarchived,
+    EventKind.WORKSPACE_HANDED_OVER: _workspace_handed_over,
+    EventKind.PERSON_DEACTIVATED: _person_deactivated,
+    EventKind.PERSON_REACTIVATED: _person_reactivated,
+    EventKind.SITE_ADMIN_ADDED: _site_admin_added,
+    EventKind.SITE_ADMIN_REMOVED: _site_admin_removed,
     EventKind.MEMBER_ADDED: _member_added,
     EventKind.MEMBER_CHANGED: _member_changed,
     EventKind.MEMBER_REMOVED: _member_removed,

@@ -1,8 +1,13 @@
 """Find what a command line names."""
 
-from django.core.management.base import CommandError
+from collections.abc import Mapping
+from typing import Any
 
-from workspaces.models import Workspace
+from django.core.management.base import CommandError, CommandParser
+
+from workspaces.log.models import MAX_REASON_LENGTH
+from workspaces.models import User, Workspace
+from workspaces.text import describe_bad_character, find_bad_character, quote
 
 
 def find_workspaces(slugs: list[str]) -> list[Workspace]:
@@ -13,3 +18,26 @@ def find_workspaces(slugs: list[str]) -> list[Workspace]:
     if missing := [slug for slug in slugs if slug not in found]:
         raise CommandError(f"There is no workspace {', '.join(missing)}.")
     return [found[slug] for slug in slugs]
+
+
+def find_person(username: str) -> User:
+    """Return the person of this user name. Raises CommandError."""
+    is_possible = not find_bad_character(username)
+    user = User.objects.filter(username=username).first() if is_possible else None
+    if user is None:
+        raise CommandError(f"There is no user {quote(username)}. Make one with add_member.")
+    return user
+
+
+def add_reason_option(parser: CommandParser) -> None:
+    """Declare --reason."""
+    parser.add_argument("--reason", default="", help="why; recorded in the lock log")
+
+
+def read_reason(options: Mapping[str, Any]) -> str:
+    """Return the reason of a command line. Raises CommandError for what cannot be recorded."""
+    reason: str = options["reason"].strip()
+    problem = describe_bad_character(reason) if reason else None
+    if problem or len(reason) > MAX_REASON_LENGTH:
+        raise CommandError(f"--reason: {problem or f'at most {MAX_REASON_LENGTH} characters.'}")
+    return reason

@@ -469,4 +469,6 @@ def test_members_read_what_happened_to_tags() -> None:
         "repository",
         "prefix",
         "account",
+        "person",
+        "site_admin",
     }

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from workspaces.models import User
-from workspaces.text import quote
+from workspaces.access import SYSTEM
+from workspaces.actions.people import set_site_admin
+from workspaces.management.find import find_person
 
 
 class Command(BaseCommand):
     help = (
-        "Make someone a site administrator: they see to the registry and to prefixes of "
-        "repositories, and get nothing in any workspace by that."
+        "Make someone a site administrator: they see to workspaces, people, the registry and "
+        "prefixes of repositories, and get nothing in any workspace by that."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -21,8 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make them one, or none any more. It counts from their next request."""
-        username, is_one = options["username"], not options["remove"]
-        if not User.objects.filter(username=username).update(is_superuser=is_one):
-            raise CommandError(f"There is no user {quote(username)}. Make one with add_member.")
+        user, is_one = find_person(options["username"]), not options["remove"]
+        set_site_admin(user, is_one=is_one, actor=SYSTEM)
         state = "a" if is_one else "no"
-        self.stderr.write(f"{username} is {state} site administrator.")
+        self.stderr.write(f"{user.username} is {state} site administrator.")
