@@ -8,6 +8,7 @@ from containers.owners import is_owner
 from containers.sql import insert_repository
 from workspaces.access import Actor
 from workspaces.actions.members import lock_people
+from workspaces.authorization import require_admin
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
@@ -30,7 +31,8 @@ def set_public(
     """
     if not is_owner(workspace, repository):
         raise ForeignRepositoryError(f"{repository} is not a repository of {workspace}")
-    lock_people(workspace, by=actor)
+    lock_people(workspace)
+    require_admin(workspace, actor)
     if is_public and not insert_repository(workspace.pk, repository):
         raise ForeignRepositoryError(f"{repository} became another workspace's")
     # Of several at once the first to update the row has changed it; the others, who wait for the

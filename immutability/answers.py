@@ -47,6 +47,7 @@ class ClaimAnswer:
 
 # The first of these that any tag has is the outcome of the whole push.
 _BY_WEIGHT = (
+    Outcome.ARCHIVED,
     Outcome.LOCKED,
     Outcome.RESERVED,
     Outcome.CLAIM_PENDING,

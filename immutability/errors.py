@@ -1,5 +1,8 @@
 """Why a question could not be answered. A refusal is a value, never one of these."""
 
+from workspaces.caller_access import describe_archived
+from workspaces.models import Workspace
+
 
 class TryAgainError(Exception):
     """Nothing can be decided now, so nothing is allowed. The message says what has to happen first.
@@ -19,6 +22,14 @@ def explain(error: Exception) -> str:
 
 class PermissionRevokedError(Exception):
     """The caller lost the permission while the request was running."""
+
+
+class ArchivedError(PermissionRevokedError):
+    """The workspace is archived: nothing is pushed to it, or deleted from it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(describe_archived(workspace))
+        self.workspace = workspace
 
 
 class ConflictError(Exception):

@@ -7,7 +7,7 @@ from containers.models import Tag as TagRecord
 from containers.models import WriteKind
 from containers.names import Digest
 from immutability import sql
-from immutability.errors import PermissionRevokedError
+from immutability.errors import ArchivedError, PermissionRevokedError
 from immutability.policy.decisions import RecordFacts, Stray, WriteInFlight
 from immutability.policy.protection import Policy
 from workspaces.database import Column
@@ -40,6 +40,12 @@ def require_rights(rights: NeededRights | None, found: Any) -> None:
     """
     if rights is not None and not rights.hold(found):
         raise PermissionRevokedError
+
+
+def require_unarchived(workspace: Workspace, *, is_archived: bool) -> None:
+    """Raise ArchivedError if the workspace is archived, as it was read where this is decided."""
+    if is_archived:
+        raise ArchivedError(workspace)
 
 
 def record_facts(record: TagRecord | None) -> RecordFacts:

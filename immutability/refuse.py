@@ -24,6 +24,7 @@ from immutability.policy.waiting import (
     seconds_until,
 )
 from workspaces.access import Actor
+from workspaces.caller_access import describe_archived
 from workspaces.current_request import RequestOutcome, current_request
 from workspaces.log.append import append_repeatable_event
 from workspaces.log.kinds import EventKind
@@ -138,6 +139,13 @@ def relay_missing_manifest(repository: RepositoryName, index: Digest, missing: D
     )
     detail = {"reason": "MANIFEST_MISSING", "digest": missing.value}
     return Refusal(400, oci_error("MANIFEST_BLOB_UNKNOWN", message, detail))
+
+
+def relay_archived(workspace: Workspace) -> Refusal:
+    """Return the final refusal of a push or a delete in an archived workspace."""
+    message = describe_archived(workspace)
+    detail = {"reason": "WORKSPACE_ARCHIVED", "workspace": workspace.slug}
+    return Refusal(403, oci_error("DENIED", message, detail))
 
 
 def relay_wait(

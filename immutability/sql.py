@@ -17,6 +17,7 @@ from containers.sql import MANIFESTS, TAGS
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 from workspaces.database import Column, Table, change, fetch, in_parts, marks, now, read_time
+from workspaces.sql import WORKSPACES
 
 LOCKS = Table(LockedTag)
 # For callers whose rights do not change while they act.
@@ -62,6 +63,7 @@ class PushRows:
     manifest: Manifest | None
     is_repository_known: bool
     right: Any
+    is_archived: bool
 
 
 def read_push(
@@ -98,7 +100,14 @@ def read_push(
     first = rows[0]
     manifest = MANIFESTS.read(first[to_manifest:to_tag]) if first[to_manifest] else None
     right_read, is_repository_known = first[_POLICY_WIDTH:to_manifest]
-    return PushRows(*_read_policy(first), tags, manifest, bool(is_repository_known), right_read)
+    return PushRows(
+        *_read_policy(first),
+        tags,
+        manifest,
+        bool(is_repository_known),
+        right_read,
+        is_archived=_is_archived(first),
+    )
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ class HeldRows:
     now: datetime
     locks: list[LockedTag]
     right: Any
+    is_archived: bool
 
 
 def read_held(workspace_id: int, record_ids: Sequence[int], right: Column = NOTHING) -> HeldRows:
@@ -123,15 +133,16 @@ def read_held(workspace_id: int, record_ids: Sequence[int], right: Column = NOTH
         )
     to_lock = _POLICY_WIDTH + 1
     locks = [LOCKS.read(row[to_lock:]) for row in rows if row[to_lock] is not None]
-    return HeldRows(*_read_policy(rows[0]), locks, rows[0][_POLICY_WIDTH])
+    first = rows[0]
+    return HeldRows(*_read_policy(first), locks, first[_POLICY_WIDTH], _is_archived(first))
 
 
-# Of a workspace that has never saved any settings, all but the time is null.
+# Of a workspace that has never saved any settings, all but the first and the last column are null.
 _FROM_SETTINGS = (
-    "FROM (SELECT 1) AS one "
-    "LEFT JOIN immutability_containersettings AS settings ON settings.workspace_id = %s"
+    f"FROM (SELECT id, archived_at FROM {WORKSPACES.name} WHERE id = %s) AS workspace "
+    "LEFT JOIN immutability_containersettings AS settings ON settings.workspace_id = workspace.id"
 )
-_POLICY_WIDTH = 8
+_POLICY_WIDTH = 9
 _LIST = {
     "postgresql": "JSON_AGG(JSON_BUILD_ARRAY(position, name, pattern))",
     "sqlite": "JSON_GROUP_ARRAY(JSON_ARRAY(position, name, pattern))",
@@ -142,7 +153,8 @@ def _policy_columns() -> str:
     return (
         f"{now()}, settings.version, settings.protection, settings.refuse_identical_pushes, "
         "settings.protect_signature_tags, settings.repair_drift, "
-        f"{_list_patterns('immutability_rule')}, {_list_patterns('immutability_tagexception')}"
+        f"{_list_patterns('immutability_rule')}, {_list_patterns('immutability_tagexception')}, "
+        "workspace.archived_at IS NOT NULL"
     )
 
 
@@ -157,7 +169,7 @@ def _read_policy(row: Sequence[Any]) -> tuple[Policy, datetime]:
     at, version, protection, refuse_identical_pushes, protect_signature_tags, repair_drift = row[:6]
     if version is None:
         return Policy(), read_time(at)
-    rules, exceptions = row[6:_POLICY_WIDTH]
+    rules, exceptions = row[6:8]
     policy = Policy(
         version,
         Protection(protection),
@@ -168,6 +180,10 @@ def _read_policy(row: Sequence[Any]) -> tuple[Policy, datetime]:
         bool(repair_drift),
     )
     return policy, read_time(at)
+
+
+def _is_archived(row: Sequence[Any]) -> bool:
+    return bool(row[_POLICY_WIDTH - 1])
 
 
 def _read_patterns(listed: Any) -> list[tuple[str, str]]:

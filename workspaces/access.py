@@ -133,6 +133,17 @@ SCOPE_PERMISSIONS: dict[Scope, frozenset[Permission]] = {
 }
 
 
+# What no one may do in a workspace that is archived. Who may read it can still be changed.
+FROZEN_PERMISSIONS = frozenset(
+    {
+        Permission.CHANGE_SETTINGS,
+        Permission.MANAGE_LOCKED_TAGS,
+        Permission.MANAGE_REPOSITORIES,
+        Permission.PUSH,
+        Permission.DELETE,
+    }
+)
+
 # What is about one repository each time. A token that is limited to some can do nothing else, so it
 # has none of the scopes that are about the workspace as a whole.
 REPOSITORY_PERMISSIONS = frozenset(

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from workspaces.access import Actor, ActorKind, Scope
-from workspaces.caller_access import is_admin_name
+from workspaces.caller_access import describe_archived, is_admin_name
 from workspaces.models import AccessToken, User, Workspace
 
 NO_ADMIN = "You are no longer an admin of this workspace."
@@ -17,11 +17,12 @@ NO_SITE_ADMIN = "Only site administrators can do this. An operator makes one: ad
 NO_ADMIN_TOKEN = "The access token that asks for this is not valid."  # noqa: S105  (a sentence)
 
 
-def require_admin(workspace: Workspace, actor: Actor) -> None:
+def require_admin(workspace: Workspace, actor: Actor, *, even_archived: bool = False) -> None:
     """Raise PermissionDenied if `actor` may not manage `workspace` at this moment.
 
     That may a person who is an active admin of it, a valid access token of it with the scope
     `admin`, and Taglock itself. A user name is one person's for good; an access token's is not.
+    Only its people and access tokens can be managed `even_archived`.
     """
     match actor.kind:
         case ActorKind.SYSTEM:
@@ -35,6 +36,8 @@ def require_admin(workspace: Workspace, actor: Actor) -> None:
                 raise PermissionDenied(NO_ADMIN_TOKEN)
         case ActorKind.REGISTRY:
             raise PermissionDenied("A registry asks about tags, and manages nothing.")
+    if not even_archived and Workspace.objects.filter(pk=workspace.pk, archived_at__isnull=False):
+        raise PermissionDenied(describe_archived(workspace))
 
 
 def require_site_admin(actor: Actor) -> None:

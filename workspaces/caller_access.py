@@ -10,6 +10,7 @@ from rest_framework.request import Request
 
 from workspaces import sql
 from workspaces.access import (
+    FROZEN_PERMISSIONS,
     ROLE_PERMISSIONS,
     Actor,
     ActorKind,
@@ -33,7 +34,10 @@ class UnknownWorkspaceError(Http404):
 
 @dataclass(frozen=True)
 class Access:
-    """A caller in a workspace: a person with a role, or an access token."""
+    """A caller in a workspace: a person with a role, or an access token.
+
+    `permissions` are those of the role or the scopes. An archived workspace takes some of them.
+    """
 
     workspace: Workspace
     actor: Actor
@@ -42,8 +46,9 @@ class Access:
     token: AccessToken | None = None
 
     def may(self, permission: Permission) -> bool:
-        """Whether the caller has `permission`."""
-        return permission in self.permissions
+        """Whether the caller has `permission`, and the workspace is not too archived for it."""
+        is_frozen = self.workspace.is_archived and permission in FROZEN_PERMISSIONS
+        return permission in self.permissions and not is_frozen
 
     def is_for(self, repository: str) -> bool:
         """Whether the caller is not limited to repositories other than this one, by full name."""
@@ -58,7 +63,9 @@ class Access:
 
     def require(self, permission: Permission) -> None:
         """Raise PermissionDenied if the caller has not `permission`."""
-        if not self.may(permission):
+        if permission in self.permissions and not self.may(permission):
+            raise PermissionDenied(describe_archived(self.workspace))
+        if permission not in self.permissions:
             raise PermissionDenied(_DENIALS.get(permission, "You may not do this."))
 
     @property
@@ -104,6 +111,14 @@ _DENIALS = {
         'workspace can ask with "dry_run": true.'
     ),
 }
+
+
+def describe_archived(workspace: Workspace) -> str:
+    """Return what people read who want to change something in an archived workspace."""
+    return (
+        f"The workspace {workspace} is archived: its images can be pulled, but nothing in it can "
+        "be changed. Ask a site administrator to unarchive it."
+    )
 
 
 def find_access(request: HttpRequest | Request, slug: str) -> Access:

@@ -111,6 +111,11 @@ class Workspace(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    @property
+    def is_archived(self) -> bool:
+        """Whether nothing in it changes any more, by the row as it was read."""
+        return self.archived_at is not None
+
 
 class Membership(models.Model):
     """One person's role in one workspace."""

@@ -13,23 +13,24 @@ from rest_framework.views import APIView
 
 from containers.api.fields import ReferenceField
 from containers.connection import find_registry
-from containers.names import RepositoryName, parse_digest, parse_repository, parse_tag
+from containers.names import RepositoryName, TagName, parse_digest, parse_repository, parse_tag
 from containers.owners import find_repository_access
 from containers.sql import owner_of
-from immutability.answers import DeleteAnswer, PushAnswer, Refusal
+from immutability.answers import DeleteAnswer, DeleteTagAnswer, PushAnswer, Refusal, TagAnswer
 from immutability.delete.check import check_delete
 from immutability.delete.plan import DeleteQuestion
-from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
+from immutability.errors import ArchivedError, ConflictError, PermissionRevokedError, TryAgainError
 from immutability.models import MAX_IDEMPOTENCY_KEY_LENGTH
 from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.policy.protection import DeleteOutcome, Outcome
 from immutability.push.check import NEW_IMAGE, NOT_TOLD, PushCheck, ask_push, check_push
 from immutability.push.plan import PushQuestion
-from immutability.refuse import note_refusal
+from immutability.reading import require_unarchived
+from immutability.refuse import note_refusal, relay_archived
 from workspaces.access import Actor, ActorKind, Permission
 from workspaces.caller_access import Access, identify_caller, is_admin_name, note_caller
 from workspaces.current_request import RequestKind, current_request
-from workspaces.models import AccessToken
+from workspaces.models import AccessToken, Workspace
 from workspaces.problems import (
     BoundedListField,
     PlainTextField,
@@ -202,13 +203,19 @@ class CheckPushView(APIView):
             idempotency_key=asked.get("idempotency_key", ""),
         )
         if asked["dry_run"]:
-            answer = decide_or_refuse(lambda: ask_push(check, registry=find_registry()))
+            answer = _unless_archived(
+                access.workspace,
+                lambda: ask_push(check, registry=find_registry()),
+                _to_archived_push(check),
+            )
         else:
             actor = _named_actor(access, asked.get("actor", ""))
-            answer = decide_or_refuse(
+            answer = _unless_archived(
+                access.workspace,
                 lambda: check_push(
                     check, actor=actor, caller=access.actor, registry=find_registry()
-                )
+                ),
+                _to_archived_push(check),
             )
         return Response(_render_push(answer))
 
@@ -239,14 +246,16 @@ class CheckDeleteView(APIView):
             if is_admin and not is_admin_name(access.workspace, name):
                 raise PermissionRevokedError
 
-        answer = decide_or_refuse(
+        answer = _unless_archived(
+            access.workspace,
             lambda: check_delete(
                 question,
                 actor=actor,
                 registry=find_registry(),
                 is_dry_run=asked["dry_run"],
                 confirm=confirm,
-            )
+            ),
+            _to_archived_delete(question),
         )
         return Response(_render_delete(answer))
 
@@ -277,6 +286,37 @@ def decide_or_refuse(decide: Callable[[], Answer]) -> Answer:
         raise Problem(409, "idempotency_key_used", str(error)) from error
     except PermissionRevokedError as error:
         raise PermissionDenied(CHANGED_MEANWHILE) from error
+
+
+def _unless_archived(
+    workspace: Workspace, decide: Callable[[], Answer], refuse: Callable[[Refusal], Answer]
+) -> Answer:
+    """Return the decision: that is a refusal, too, where the workspace is archived."""
+
+    def decide_or_relay() -> Answer:
+        try:
+            # Where that is known already, the registry need not be there.
+            require_unarchived(workspace, is_archived=workspace.is_archived)
+            return decide()
+        except ArchivedError:
+            return refuse(relay_archived(workspace))
+
+    return decide_or_refuse(decide_or_relay)
+
+
+def _to_archived_push(check: PushCheck) -> Callable[[Refusal], PushAnswer]:
+    tags = (TagAnswer(tag, Outcome.ARCHIVED, None, None, None) for tag in check.push.tags)
+    return lambda refusal: PushAnswer(tuple(tags), refusal)
+
+
+def _to_archived_delete(question: DeleteQuestion) -> Callable[[Refusal], DeleteAnswer]:
+    target = question.target
+    tags = (
+        (DeleteTagAnswer(target, DeleteOutcome.ARCHIVED, None),)
+        if isinstance(target, TagName)
+        else ()
+    )
+    return lambda refusal: DeleteAnswer(tags, refusal)
 
 
 # One for all requests: each new one copies its fields, which takes longer than to use them.

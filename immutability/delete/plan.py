@@ -31,7 +31,7 @@ from immutability.policy.decisions import (
 )
 from immutability.policy.protection import LockState, Policy, cover
 from immutability.push.plan import ends_at
-from immutability.reading import record_facts, require_rights, rights_column
+from immutability.reading import record_facts, require_rights, require_unarchived, rights_column
 from immutability.refuse import (
     record_in_use,
     record_refused_delete,
@@ -251,6 +251,7 @@ def _read_held(
     ids = [record.id for record in records.values()]
     rows = sql.read_held(question.workspace.pk, ids, rights_column(question.rights))
     require_rights(question.rights, rows.right)
+    require_unarchived(question.workspace, is_archived=rows.is_archived)
     for tag, record in records.items():
         is_protected = cover(rows.policy, tag).is_covered
         writes.expire_write(record, rows.now, is_protected=is_protected)

@@ -25,7 +25,7 @@ from containers.tokens.grants import DELETE, PULL, PUSH
 from containers.tokens.keys import TokenKeyError
 from immutability.answers import Refusal
 from immutability.delete.gate import ManifestDelete, delete_manifest
-from immutability.errors import PermissionRevokedError, TryAgainError
+from immutability.errors import ArchivedError, PermissionRevokedError, TryAgainError
 from immutability.gate import GATE_THREADS
 from immutability.gate.answers import (
     denial,
@@ -42,7 +42,8 @@ from immutability.gate.unassigned import may_pass, pass_delete, pass_push
 from immutability.patience import WaitSlots
 from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.push.gate import ManifestPush, push_manifest
-from immutability.refuse import note_refusal
+from immutability.reading import require_unarchived
+from immutability.refuse import note_refusal, relay_archived
 from workspaces.access import Permission
 from workspaces.caller_access import note_caller
 from workspaces.current_request import RequestKind, current_request
@@ -65,8 +66,8 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return _let_through(request, path)
     except InvalidReferenceError as error:
         return error_answer(400, error.code, error.message)
-    except PermissionRevokedError:
-        return denial()
+    except PermissionRevokedError as error:
+        return _deny(error)
     except TryAgainError as error:
         return undecided_answer(str(error).rstrip("."), error.seconds)
     except (PatternError, PatternEvaluationError) as error:
@@ -134,6 +135,7 @@ def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> Htt
     if isinstance(access, HttpResponse):
         return access
     note_caller(access)
+    require_unarchived(access.workspace, is_archived=access.workspace.is_archived)
     push = ManifestPush(
         workspace=access.workspace,
         repository=route.repository,
@@ -156,6 +158,7 @@ def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> H
     if isinstance(access, HttpResponse):
         return access
     note_caller(access)
+    require_unarchived(access.workspace, is_archived=access.workspace.is_archived)
     delete = ManifestDelete(
         access.workspace,
         route.repository,
@@ -165,6 +168,14 @@ def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> H
         as_caller=caller.as_caller,
     )
     return _answer(route, delete_manifest(delete, _registry(), _WAIT_SLOTS, actor=access.actor))
+
+
+def _deny(error: PermissionRevokedError) -> HttpResponse:
+    if not isinstance(error, ArchivedError):
+        return denial()
+    refusal = relay_archived(error.workspace)
+    note_refusal(refusal)
+    return refusal_answer(refusal)
 
 
 def _answer(route: ManifestRoute, answer: RegistryAnswer | Refusal) -> HttpResponse:

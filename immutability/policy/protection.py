@@ -194,10 +194,15 @@ class Outcome(StrEnum):
     LOCKED = "locked"
     RESERVED = "reserved"
     CLAIM_PENDING = "claim_pending"
+    # The workspace is: of the tag nothing is said.
+    ARCHIVED = "archived"
 
     @property
     def is_allowed(self) -> bool:
-        return self not in (Outcome.LOCKED, Outcome.RESERVED, Outcome.CLAIM_PENDING)
+        return self not in (
+            *(Outcome.LOCKED, Outcome.RESERVED),
+            *(Outcome.CLAIM_PENDING, Outcome.ARCHIVED),
+        )
 
 
 class DeleteOutcome(StrEnum):
@@ -210,6 +215,7 @@ class DeleteOutcome(StrEnum):
     # A manifest that a locked index lists.
     IN_USE = "in_use"
     CLAIM_PENDING = "claim_pending"
+    ARCHIVED = "archived"
 
     @property
     def is_allowed(self) -> bool:

@@ -22,7 +22,7 @@ from immutability.models import LockedTag
 from immutability.patience import NotYet
 from immutability.policy.decisions import PushDecision, Step, Stray, decide_push, ends_lock
 from immutability.policy.protection import LockState, Outcome, Policy, cover
-from immutability.reading import record_facts, require_rights, rights_column
+from immutability.reading import record_facts, require_rights, require_unarchived, rights_column
 from immutability.refuse import record_refused_push, relay_refused_push, relay_wait
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_repeatable_event
@@ -299,12 +299,14 @@ def read_plan(question: PushQuestion, looks: Mapping[TagName, TakenLook]) -> Pus
 
     Answered is only what changes nothing: a refusal, and a push of what is there already.
 
-    Raises PermissionRevokedError, PatternError or PatternEvaluationError.
+    Raises PermissionRevokedError, of which ArchivedError is one, PatternError or
+    PatternEvaluationError.
     """
     names = [tag.name for tag in question.tags]
     place = (question.workspace.pk, question.repository.name)
     rows = sql.read_push(*place, names, question.digest.value, rights_column(question.rights))
     require_rights(question.rights, rows.right)
+    require_unarchived(question.workspace, is_archived=rows.is_archived)
     policy, now = rows.policy, rows.now
     records = {TagName(record.name): record for record, _ in rows.tags}
     for tag, row in records.items():
@@ -358,6 +360,7 @@ def hold_plan(
         known_ids = [record.id for tag, record in records.items() if tag not in inserted.records]
         rows = sql.read_held(question.workspace.pk, known_ids, rights_column(question.rights))
         require_rights(question.rights, rows.right)
+        require_unarchived(question.workspace, is_archived=rows.is_archived)
         policy, now = rows.policy, rows.now
         for tag, record in records.items():
             is_protected = cover(policy, tag).is_covered

@@ -84,7 +84,7 @@ def lock_people(workspace: Workspace, *, by: Actor | None = None) -> None:
     """
     Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
     if by is not None:
-        require_admin(workspace, by)
+        require_admin(workspace, by, even_archived=True)
 
 
 def lock_person(user: User) -> User:
