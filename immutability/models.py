@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models.functions import Length, Lower, Now
+from django.utils import timezone
 
 from containers.models import Tag as TagRecord
 from containers.names import MAX_DIGEST_LENGTH, MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest
@@ -314,6 +315,12 @@ class Job(models.Model):
     lease = models.UUIDField(null=True)
     expires_at = models.DateTimeField(db_default=Now())
     done_at = models.DateTimeField(null=True)
+    # Of a comparison: when all locks had been compared the last time, and the last repository of
+    # which the registry could not show all.
+    compared_at = models.DateTimeField(null=True)
+    left_out_repository = models.CharField(
+        max_length=MAX_REPOSITORY_LENGTH, blank=True, default="", db_default=""
+    )
 
     class Meta:
         constraints = [
@@ -327,6 +334,12 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.workspace_id}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has begun, or is about to. One that waits until later is not running."""
+        is_waiting = self.lease is None and self.expires_at > timezone.now()
+        return self.done_at is None and not is_waiting
 
 
 class Hint(models.Model):

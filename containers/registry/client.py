@@ -123,6 +123,12 @@ class RegistryClient:
         """Ask for nothing, as a client that logs in does. Raises RegistryUnavailableError."""
         return self._send("GET", "/v2/", CATALOG_ACCESS)
 
+    def require_answer(self) -> None:
+        """Raise RegistryUnavailableError if the registry does not answer at all."""
+        answer = self.ask_version()
+        if answer.status >= 500:
+            raise RegistryUnavailableError(answer.reason, cause=answer.reason)
+
     def ask_referrers(self, repository: RepositoryName, digest: Digest) -> RegistryAnswer:
         """Ask for what refers to a manifest. Raises RegistryUnavailableError."""
         path = f"/v2/{repository.name}/referrers/{digest}"

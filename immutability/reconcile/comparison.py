@@ -6,20 +6,21 @@ worker goes on where one was killed.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from django.db.models import F
 from django.db.models.functions import Now
 
 from containers.connection import release_database
-from containers.names import RepositoryName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.models import Job, LockedTag
 from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.reconcile.drift import STATES, Asker, check_locks
 from immutability.reconcile.jobs import (
+    COMPARE_AGAIN_AFTER,
     JOB_LEASE,
     LostLeaseError,
     give_back_lease,
@@ -85,15 +86,11 @@ def _compare(job: Job, asker: Asker, ends_at: float) -> bool:
             looks = check_locks(rows, asker)
             unanswered = [row for row, look in zip(rows, looks, strict=True) if look.error]
             if unanswered:
-                _require_answers(RepositoryName(unanswered[0].repository), asker.registry)
+                # What the registry cannot show does not stop the others.
+                release_database()
+                asker.registry.require_answer()
+            write_progress(job, **_count(rows, unanswered, is_first=place == 0))
             place = rows[-1].id
-            write_progress(
-                job,
-                lock_id=place,
-                looked_at_count=F("looked_at_count") + len(rows),
-                left_out_count=F("left_out_count") + len(unanswered),
-                expires_at=Now() + JOB_LEASE,
-            )
             if time.monotonic() >= ends_at:
                 give_back_lease(job)
                 return False
@@ -110,20 +107,37 @@ def _read_part(job: Job, place: int) -> list[LockedTag]:
     return list(rows.select_related("record", "workspace").order_by("id")[:LOCKS_PER_PART])
 
 
-def _require_answers(repository: RepositoryName, registry: RegistryClient) -> None:
-    """Raise RegistryUnavailableError if the registry does not answer at all.
-
-    One tag that it cannot show does not stop the others.
-    """
-    release_database()
-    registry.page_tags(repository)
+def _count(
+    rows: Sequence[LockedTag], unanswered: Sequence[LockedTag], *, is_first: bool
+) -> dict[str, Any]:
+    """Return what a part adds to the job. The first one forgets what the last comparison found."""
+    looked_at, left_out = len(rows), len(unanswered)
+    named = {"left_out_repository": unanswered[-1].repository} if unanswered else {}
+    if is_first:
+        counts: dict[str, Any] = {"looked_at_count": looked_at, "left_out_count": left_out}
+        named = {"left_out_repository": "", **named}
+    else:
+        counts = {
+            "looked_at_count": F("looked_at_count") + looked_at,
+            "left_out_count": F("left_out_count") + left_out,
+        }
+    return {"lock_id": rows[-1].id, **counts, **named, "expires_at": Now() + JOB_LEASE}
 
 
 def _finish(job: Job) -> bool:
-    """End the job, or begin again if that was ordered meanwhile; return whether it is done."""
-    same = Job.objects.filter(id=job.id, lease=job.lease, asked_at=job.asked_at)
-    if same.update(lease=None, done_at=Now()):
+    """End the job; if it was ordered again meanwhile, it begins again after a pause.
+
+    Returns whether it is done.
+    """
+    # No later one: SQLite's own times and those of Python are never equal, as they are written.
+    same = Job.objects.filter(id=job.id, lease=job.lease, asked_at__lte=job.asked_at)
+    if same.update(lease=None, done_at=Now(), compared_at=Now()):
         return True
-    write_progress(job, lock_id=0, looked_at_count=0, left_out_count=0)
-    give_back_lease(job)
+    write_progress(
+        job,
+        lock_id=0,
+        lease=None,
+        compared_at=Now(),
+        expires_at=Now() + COMPARE_AGAIN_AFTER,
+    )
     return False

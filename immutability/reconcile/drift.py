@@ -5,6 +5,7 @@ are read first, then the registry is asked, many questions at once, and then eac
 in a hold, if its tag's record has not changed since it was read.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from workspaces.models import Workspace
 # What is compared. A claim promises nothing yet, and a released tag no longer does.
 STATES = (LockState.LOCKED, LockState.RESERVED)
 _MAX_SEEN = 100_000
+# So many in a row, of a repository: each may have taken twenty seconds, and others wait.
+_MAX_FAILURES = 16
 
 Place = tuple[RepositoryName, TagName | Digest]
 Answer = Digest | TryAgainError | None
@@ -55,6 +58,7 @@ class Asker:
         self.registry = registry
         self._map: Callable[..., Iterable[Any]] = map if executor is None else executor.map
         self._seen: set[Place] = set()
+        self._failures: Counter[RepositoryName] = Counter()
 
     def ask(self, places: Collection[Place]) -> dict[Place, Answer]:
         """Return what is under each tag or digest, or why the registry does not say."""
@@ -68,10 +72,15 @@ class Asker:
         return answers
 
     def _ask(self, place: Place) -> Answer:
+        repository = place[0]
+        if self._failures[repository] >= _MAX_FAILURES:
+            return TryAgainError(f"the registry shows nothing of {repository}")
         try:
             found = head_manifest(*place, self.registry)
         except TryAgainError as error:
+            self._failures[repository] += 1
             return error
+        self._failures[repository] = 0
         return found.digest if found else None
 
     def find_absent(self, places: Collection[Place]) -> tuple[set[Place], TryAgainError | None]:

@@ -53,7 +53,7 @@ def take_hints(workspace: Workspace, repository: RepositoryName, reports: Iterab
         for tag, digest in sorted(_leave_out_known(workspace, repository, tags).items())
     ]
     if rows and _count(workspace) + len(rows) > MAX_HINTS_PER_WORKSPACE:
-        ask_for_comparison(workspace)
+        ask_for_comparison(workspace, is_urgent=False)
         return 0
     if not rows:
         return 0
@@ -132,7 +132,7 @@ def follow_hints(registry: RegistryClient, seconds: float) -> int:
         except (RegistryUnavailableError, TryAgainError) as error:
             logger.warning("%s: no answer (%s)", hint, explain(error))
             _look_again(hint)
-            if not _is_answering(RepositoryName(hint.repository), registry):
+            if not _is_answering(registry):
                 # The others would get no answer, either.
                 break
             continue
@@ -145,10 +145,10 @@ def follow_hints(registry: RegistryClient, seconds: float) -> int:
     return looked_at
 
 
-def _is_answering(repository: RepositoryName, registry: RegistryClient) -> bool:
+def _is_answering(registry: RegistryClient) -> bool:
     release_database()
     try:
-        registry.page_tags(repository)
+        registry.require_answer()
     except RegistryUnavailableError:
         return False
     return True

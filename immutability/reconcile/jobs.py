@@ -4,8 +4,8 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from containers.names import RepositoryName
 from immutability.models import Job, LockedTag
@@ -16,6 +16,10 @@ from workspaces.models import Workspace
 JOB_LEASE = timedelta(minutes=2)
 # This many workspaces without a job get one at once.
 MAX_JOBS_BEGUN = 1000
+
+
+# A comparison that was ordered while one ran, or by reports of the registry alone.
+COMPARE_AGAIN_AFTER = timedelta(minutes=10)
 
 
 class LostLeaseError(Exception):
@@ -58,23 +62,32 @@ def ask_for_counts(workspace: Workspace, saved: LockEvent) -> None:
     )
 
 
-def ask_for_comparison(workspace: Workspace) -> Job:
+def ask_for_comparison(workspace: Workspace, *, is_urgent: bool = True) -> Job:
     """Order a comparison of every lock with the registry; return the job.
 
-    One that runs goes on, and then begins again: what it has compared may have changed since.
+    One that runs goes on, and begins again some minutes after its end: what it has compared may
+    have changed since. One that is not urgent waits as long after the end of the last one.
     """
     job, _ = Job.objects.get_or_create(
         workspace=workspace, kind=Job.Kind.DRIFT, defaults=_from_beginning()
     )
-    if not Job.objects.filter(id=job.id, done_at__isnull=False).update(**_from_beginning()):
-        Job.objects.filter(id=job.id).update(asked_at=Now())
+    same = Job.objects.filter(id=job.id)
+    after_pause = Greatest(Now(), Coalesce(F("compared_at") + COMPARE_AGAIN_AFTER, Now()))
+    begins_at = Now() if is_urgent else after_pause
+    if same.filter(done_at__isnull=False).update(**_from_beginning() | {"expires_at": begins_at}):
+        return job
+    same.update(asked_at=Now())
+    if is_urgent:
+        same.filter(lease__isnull=True).update(expires_at=Now())
     return job
 
 
 def continue_comparison(workspace: Workspace) -> Job:
     """Return the comparison that was begun, or order one where none is left over."""
-    unfinished = Job.objects.filter(workspace=workspace, kind=Job.Kind.DRIFT, done_at=None)
-    return unfinished.first() or ask_for_comparison(workspace)
+    begun = Job.objects.filter(
+        workspace=workspace, kind=Job.Kind.DRIFT, done_at=None, lock_id__gt=0
+    )
+    return begun.first() or ask_for_comparison(workspace)
 
 
 def find_comparison(workspace: Workspace) -> Job | None:

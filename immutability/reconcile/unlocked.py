@@ -10,7 +10,8 @@ from containers import writes
 from containers.catalog import iterate_owned, iterate_tags, split
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
-from containers.registry.client import RegistryClient
+from containers.registry.client import RegistryClient, RegistryUnavailableError
+from immutability.errors import TryAgainError
 from immutability.look import asking_registry, look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, cover
@@ -28,6 +29,7 @@ class Difference:
     """One difference, in words. `digest` is what the registry has, where nothing holds the tag.
 
     `gone` is the record of a tag without a lock that the registry has shown, and shows no more.
+    Without a tag it says why the tags of a repository could not be looked at.
     """
 
     repository: str
@@ -37,7 +39,7 @@ class Difference:
     gone: TagRecord | None = None
 
     def __str__(self) -> str:
-        return f"{self.repository}:{self.tag}: {self.what}"
+        return f"{self.repository}{self.tag and ':'}{self.tag}: {self.what}"
 
 
 def find_without_lock(workspace: Workspace, registry: RegistryClient) -> Iterator[Difference]:
@@ -50,7 +52,8 @@ def find_without_lock(workspace: Workspace, registry: RegistryClient) -> Iterato
     for found in chain(
         _find_not_locked(workspace, policy, registry), _find_gone(workspace, policy, registry)
     ):
-        _record(workspace, found)
+        if found.tag:
+            _record(workspace, found)
         yield found
 
 
@@ -90,14 +93,25 @@ def forget_gone(found: Difference) -> bool:
 def _find_not_locked(
     workspace: Workspace, policy: Policy, registry: RegistryClient
 ) -> Iterator[Difference]:
-    what = "protected, and not locked yet: sync_registry locks it"
     with asking_registry():
         for repository in iterate_owned(registry, workspace):
-            for tags in split(iterate_tags(registry, repository), _CHUNK):
-                for tag in _filter_without_lock(workspace, policy, repository, tags):
-                    shown = look_at_tag(repository, tag, registry).digest
-                    if shown is not None:
-                        yield Difference(repository.name, tag.name, what, shown.value)
+            try:
+                yield from _find_not_locked_in(repository, workspace, policy, registry)
+            except (TryAgainError, RegistryUnavailableError) as error:
+                # What it cannot show of one does not stop the others.
+                registry.require_answer()
+                yield Difference(repository.name, "", f"it cannot be looked at: {error}")
+
+
+def _find_not_locked_in(
+    repository: RepositoryName, workspace: Workspace, policy: Policy, registry: RegistryClient
+) -> Iterator[Difference]:
+    what = "protected, and not locked yet: sync_registry locks it"
+    for tags in split(iterate_tags(registry, repository), _CHUNK):
+        for tag in _filter_without_lock(workspace, policy, repository, tags):
+            shown = look_at_tag(repository, tag, registry).digest
+            if shown is not None:
+                yield Difference(repository.name, tag.name, what, shown.value)
 
 
 def _filter_without_lock(

@@ -192,6 +192,9 @@ class RegistryDouble:
         behind = [name for name in sorted(self.tags) if name > after]
         return behind[:2], len(behind) > 2
 
+    def require_answer(self) -> None:
+        self._reply(Call("VERSION", ""), lambda: answer(200))
+
     def page_repositories(self, after: str = "") -> tuple[list[str], bool]:
         self._reply(Call("CATALOG", after), lambda: answer(200))
         names = ["acme-x/api", REPOSITORY.name, "zebra/api"]

@@ -32,10 +32,13 @@ class _Tally:
     found: int = 0
     repaired: int = 0
     left_out: int = 0
+    left_out_repositories: int = 0
 
     @property
     def summary(self) -> str:
         lines = [f"{_count(self.found, 'difference')} found."]
+        if self.left_out_repositories:
+            lines.insert(0, f"Repositories that could not be read: {self.left_out_repositories}.")
         if self.left_out:
             lines.insert(0, f"{_count(self.left_out, 'tag')} could not be looked at.")
         if self.repaired:
@@ -71,15 +74,13 @@ class Command(BaseCommand):
                 tally.left_out += self._compare(workspace, registry)
                 tally.repaired += repair_due(registry, float("inf"), workspace)
                 tally.found += self._print_drifts(workspace)
-                tally.found += self._print_others(
-                    workspace, registry, forgets=options["forget_gone"]
-                )
+                self._print_others(workspace, registry, tally, forgets=options["forget_gone"])
         except TryAgainError as error:
             raise CommandError(
                 f"Stopped before the end: {explain(error)}. Run it again."
             ) from error
         self.stdout.write(tally.summary)
-        if tally.found or tally.left_out:
+        if tally.found or tally.left_out or tally.left_out_repositories:
             sys.exit(1)
 
     def _compare(self, workspace: Workspace, registry: RegistryClient) -> int:
@@ -88,10 +89,11 @@ class Command(BaseCommand):
         Raises TryAgainError if it gives no answer.
         """
         job, place = continue_comparison(workspace), -1
+        before = job.compared_at
         while True:
             run_comparisons(registry, PROGRESS_SECONDS, workspace)
             job = Job.objects.get(id=job.id)
-            if job.done_at is not None:
+            if job.done_at is not None or job.compared_at != before:
                 return job.left_out_count
             if job.lease is None and job.lock_id == place:
                 raise TryAgainError("the registry gave no answer")
@@ -113,17 +115,17 @@ class Command(BaseCommand):
         return count
 
     def _print_others(
-        self, workspace: Workspace, registry: RegistryClient, *, forgets: bool
-    ) -> int:
-        """Print the tags without a lock that are not as expected; return how many stay so."""
-        count = 0
+        self, workspace: Workspace, registry: RegistryClient, tally: _Tally, *, forgets: bool
+    ) -> None:
+        """Print the tags without a lock that are not as expected; count those that stay so."""
         for found in find_without_lock(workspace, registry):
             self.stdout.write(str(found))
             if forgets and forget_gone(found):
                 self.stdout.write("    forgotten")
+            elif found.tag:
+                tally.found += 1
             else:
-                count += 1
-        return count
+                tally.left_out_repositories += 1
 
 
 def _count(number: int, noun: str) -> str:

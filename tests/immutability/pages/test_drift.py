@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from immutability.models import Drift, Job
 from immutability.pages import drift as page_module
@@ -111,6 +112,15 @@ def test_an_admin_compares_all_locks(changed: Core, admin: Browser) -> None:
     page = admin.press("Compare all locks now")
     assert "All locks are being compared" in page.main.text
     assert Job.objects.get(kind="drift").done_at is None
+
+
+def test_what_the_registry_could_not_show_is_said(acme: Workspace, member: Browser) -> None:
+    counts = {"looked_at_count": 9, "left_out_count": 1, "left_out_repository": "acme/web"}
+    now = timezone.now()
+    Job.objects.create(workspace=acme, kind="drift", done_at=now, compared_at=now, **counts)
+    said = member.open(DRIFT).main.text
+    assert "ago: 9 locks." in said
+    assert "could not show 1 locked tag, the last of them in acme/web" in said
 
 
 def test_the_tag_s_page_says_that_it_differs(changed: Core, member: Browser) -> None:

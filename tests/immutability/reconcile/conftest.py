@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from containers.names import RepositoryName, TagName
-from containers.registry.client import Descriptor, RegistryClient
+from containers.registry.client import Descriptor, RegistryClient, RegistryUnavailableError
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy
 from immutability.reconcile import comparison
@@ -25,9 +25,12 @@ class Library(RegistryDouble):
     repositories: list[str] = field(default_factory=lambda: [REPOSITORY.name])
     page_size: int = 2
     asked: list[str] = field(default_factory=list)
+    # Repositories of which it shows nothing.
+    broken: set[str] = field(default_factory=set)
 
     def page_tags(self, repository: RepositoryName, after: str = "") -> tuple[list[str], bool]:
         self.asked.append(f"{repository}?{after}")
+        self._require_whole(repository)
         self._script("LIST", repository.name)
         names = sorted(self.tags) if repository.name in self.repositories else []
         behind = [name for name in names if name > after]
@@ -41,7 +44,12 @@ class Library(RegistryDouble):
     def head_manifest(self, repository: RepositoryName, reference: Any) -> Descriptor | None:
         if isinstance(reference, TagName):
             self.asked.append(f"{repository}:{reference}")
+        self._require_whole(repository)
         return super().head_manifest(repository, reference)
+
+    def _require_whole(self, repository: RepositoryName) -> None:
+        if repository.name in self.broken:
+            raise RegistryUnavailableError("GET: answered 500", cause="the registry answered 500")
 
     def heads(self) -> list[str]:
         """Return the tags that were looked at, in order."""

@@ -14,8 +14,15 @@ from immutability.management.commands import check_drift
 from immutability.models import Drift, Job
 from immutability.reconcile import comparison
 from immutability.reconcile.comparison import run_comparisons
-from immutability.reconcile.jobs import JOB_LEASE, ask_for_comparison, continue_comparison
+from immutability.reconcile.drift import _MAX_FAILURES
+from immutability.reconcile.jobs import (
+    COMPARE_AGAIN_AFTER,
+    JOB_LEASE,
+    ask_for_comparison,
+    continue_comparison,
+)
 from tests.immutability.core import Core, named
+from tests.immutability.making import make_lock
 from tests.immutability.reconcile.conftest import Library
 from tests.immutability.registry_double import INDEX_TYPE, Carry, image, index
 from workspaces.models import Workspace
@@ -70,6 +77,7 @@ def test_many_tags_are_looked_at_at_once(
 
 
 @pytest.mark.django_db
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("_small_parts")
 def test_a_comparison_goes_on_where_it_was_stopped(
     moved: Core, library: Library, client: RegistryClient
@@ -135,8 +143,9 @@ def test_a_worker_whose_lease_is_over_writes_nothing_more(
 
 
 @pytest.mark.django_db
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("_small_parts")
-def test_one_that_is_ordered_while_it_runs_begins_again(
+def test_one_that_is_ordered_while_it_runs_begins_again_later(
     moved: Core, library: Library, client: RegistryClient
 ) -> None:
     ask_for_comparison(moved.workspace)
@@ -147,10 +156,49 @@ def test_one_that_is_ordered_while_it_runs_begins_again(
 
     library.script("HEAD v4", ask)
     assert run_comparisons(client) == 0
-    assert (job().done_at, job().lock_id) == (None, 0)
+    assert (job().done_at, job().lock_id, job().looked_at_count) == (None, 0, 5)
+    assert job().compared_at is not None
+    assert not job().is_running
+    assert run_comparisons(client) == 0
+    Job.objects.update(expires_at=F("expires_at") - COMPARE_AGAIN_AFTER)
     assert run_comparisons(client) == 1
+    assert job().looked_at_count == 5
     assert continue_comparison(moved.workspace).id == job().id
-    assert job().done_at is None
+    assert job().is_running
+
+
+@pytest.mark.django_db
+def test_what_only_reports_order_again_and_again_leaves_the_registry_alone_between(
+    moved: Core, client: RegistryClient, one_by_one: None
+) -> None:
+    done = []
+    for _ in range(2):
+        ask_for_comparison(moved.workspace, is_urgent=False)
+        done.append(run_comparisons(client))
+    assert done == [1, 0]
+    assert (job().done_at, job().is_running) == (None, False)
+    ask_for_comparison(moved.workspace)
+    assert run_comparisons(client) == 1
+
+
+@pytest.mark.django_db
+def test_a_repository_that_cannot_be_shown_stops_no_other(
+    moved: Core, library: Library, client: RegistryClient, one_by_one: None
+) -> None:
+    """And it is not asked for each of its tags: each answer may take twenty seconds."""
+    for number in range(_MAX_FAILURES + 3):
+        make_lock(moved.workspace, f"w{number}", repository="acme/broken")
+    make_lock(moved.workspace, "v0", repository="acme/web")
+    library.broken = {"acme/broken"}
+    ask_for_comparison(moved.workspace)
+    assert run_comparisons(client) == 1
+    assert set(Drift.objects.values_list("record__repository", flat=True)) == {
+        "acme/api",
+        "acme/web",
+    }
+    assert (job().looked_at_count, job().left_out_count) == (_MAX_FAILURES + 9, _MAX_FAILURES + 3)
+    assert sum(each.startswith("acme/broken:") for each in library.asked) == _MAX_FAILURES
+    assert job().left_out_repository == "acme/broken"
 
 
 @pytest.mark.django_db

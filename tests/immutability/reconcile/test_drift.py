@@ -222,16 +222,33 @@ def test_a_tag_that_the_registry_cannot_show_does_not_stop_the_others(
     )
 
 
-@pytest.mark.parametrize("what", ["LIST acme/api", "CATALOG"])
 def test_a_registry_that_does_not_answer_is_no_drift(
-    gate: Core, library: Library, check: Check, what: str
+    gate: Core, library: Library, check: Check
 ) -> None:
     library.store(ONE)
     gate.push("v1", image=LIST)
-    library.script(what, NO_ANSWER)
+    library.script("CATALOG", NO_ANSWER)
     with pytest.raises(CommandError, match="Stopped before the end"):
         check()
     assert not LockEvent.objects.filter(kind="drift.found").exists()
+
+
+def test_a_repository_whose_tags_cannot_be_listed_does_not_stop_the_others(
+    gate: Core, library: Library, check: Check
+) -> None:
+    library.store(ONE, "v1")
+    library.repositories.append("acme/broken")
+    library.broken = {"acme/broken"}
+    status, printed = check()
+    assert (status, printed) == (
+        1,
+        [
+            "acme/api:v1: protected, and not locked yet: sync_registry locks it",
+            "acme/broken: it cannot be looked at: GET: answered 500",
+            "Repositories that could not be read: 1.",
+            "1 difference found.",
+        ],
+    )
 
 
 def test_a_tag_that_was_removed_behind_taglocks_back_is_forgotten_where_somebody_says_so(
