@@ -12,7 +12,7 @@ from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from containers.connection import find_authorization
+from containers.connection import find_authorization, release_database
 from containers.names import InvalidReferenceError, RepositoryName, parse_repository
 from containers.registry.account import Accounts
 from containers.registry.client import RegistryUnavailableError
@@ -169,6 +169,8 @@ def _upload_target(
 
 
 def _allow(target: str, needed: list[ResourceAccess]) -> HttpResponse:
+    # The registry's token service may take its time.
+    release_database()
     answer = HttpResponse(status=200)
     answer["X-Taglock-Target"] = target
     answer["X-Taglock-Authorization"] = find_authorization(*needed)

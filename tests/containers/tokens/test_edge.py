@@ -276,6 +276,16 @@ def test_taglocks_own_account_is_sent_to_the_registry(
     ]
 
 
+def test_the_database_is_released_before_a_token_service_is_waited_for(
+    gate: Client, acme: Workspace, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(edge, "release_database", lambda: done.append("released"))
+    monkeypatch.setattr(edge, "find_authorization", lambda *_: f"after {done}")
+    answer = ask(gate, sign(person(bob)), READ)
+    assert answer["X-Taglock-Authorization"] == "after ['released']"
+
+
 def test_without_the_registrys_token_the_edge_is_told_to_fail(
     gate: Client, acme: Workspace, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
