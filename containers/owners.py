@@ -3,7 +3,8 @@
 In this order:
 
 1. the workspace whose slug is the first part of its name;
-2. the workspace that the repository is known in: no change of what follows moves it;
+2. the workspace that the repository is known in, from its first push on, by tag or by digest: no
+   change of what follows moves it;
 3. the workspace of the longest prefix that its name begins with, in whole parts;
 4. the workspace of REGISTRY_WORKSPACE, if there is one.
 

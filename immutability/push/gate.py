@@ -409,7 +409,10 @@ def _name_tags(push: ManifestPush, answer: RegistryAnswer) -> RegistryAnswer:
 def _push_by_digest(
     push: ManifestPush, registry: RegistryClient
 ) -> RegistryAnswer | Refusal | NotYet:
-    """Store a manifest under no tag; it waits for deletes of what it needs."""
+    """Store a manifest under no tag, which makes its repository known too.
+
+    It waits for deletes of what it needs.
+    """
     known = _find_manifests(push)
     if (not_yet := _find_open_delete(push, known)) is not None:
         return not_yet
@@ -418,10 +421,23 @@ def _push_by_digest(
         raise PermissionRevokedError
     answer = _put_by_digest(push, registry)
     if answer.is_success:
-        needed = push.question.find_needed()
-        with transaction.atomic():
-            inserted = writes.insert_missing(push.workspace, push.repository, (), needed)
-            manifests = writes.lock_manifests(push.workspace, push.repository, needed, inserted)
-            is_there = stored.still_counts(manifests)
-            _record_manifest(push, manifests[push.digest], is_there=is_there)
+        try:
+            _record_stored(push, stored)
+        except RecordMovedError:
+            return NotYet()
     return answer
+
+
+@transaction.atomic
+def _record_stored(push: ManifestPush, stored: _Stored) -> None:
+    """Record a manifest that was stored under no tag.
+
+    Raises RecordMovedError if the repository does not belong to the workspace at this moment.
+    """
+    needed = push.question.find_needed()
+    inserted = writes.insert_missing(push.workspace, push.repository, (), needed)
+    if push.digest in inserted.manifests:
+        writes.make_known(push.workspace, push.repository)
+    manifests = writes.lock_manifests(push.workspace, push.repository, needed, inserted)
+    is_there = stored.still_counts(manifests)
+    _record_manifest(push, manifests[push.digest], is_there=is_there)

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from containers.models import Repository
+from containers.models import Manifest, Repository
 from containers.names import RepositoryName
 from containers.prefixes import add_prefix, remove_prefix
 from containers.sql import insert_repository
@@ -90,6 +91,31 @@ def test_a_name_given_away_during_a_push_ends_it(
     assert core.registry.tags == {}
     assert not Repository.objects.exists()
     assert not LockedTag.objects.exists()
+
+
+@pytest.mark.usefixtures("mapped")
+def test_a_push_by_digest_alone_keeps_its_repository_in_the_workspace(
+    core: Core, gate: GateClient, globex: Workspace
+) -> None:
+    assert gate.push(digest_of(ONE), ONE, repository="lib/app").status_code == 201
+    assert Repository.objects.get().workspace == core.workspace
+    with pytest.raises(ValidationError, match="lib/app"):
+        add_prefix(globex, "lib", actor=SYSTEM)
+
+
+@pytest.mark.usefixtures("mapped")
+def test_a_name_given_away_during_a_push_by_digest_records_nothing(
+    core: Core, gate: GateClient, globex: Workspace
+) -> None:
+    def give_away(carry: Any) -> Any:
+        add_prefix(globex, "lib", actor=SYSTEM)
+        return carry()
+
+    core.registry.script("PUT", give_away)
+    response = gate.push(digest_of(ONE), ONE, repository="lib/app")
+    assert error_of(response) == (403, "DENIED")
+    assert not Repository.objects.exists()
+    assert not Manifest.objects.exists()
 
 
 @pytest.mark.usefixtures("core")
