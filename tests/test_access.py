@@ -154,6 +154,22 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{IN_WORKSPACE}lock-log/<str:ref>": {"GET": VIEW_EVENTS},
     # Whoever is in one workspace alone is led straight to it.
     "": {"GET": public(302) | {"sam": 200}},
+    "admin/workspaces/": {"GET": site_admins_page(), "POST": site_admins_page(302)},
+    **{
+        f"admin/workspaces/<int:workspace_id>/{what}/": {
+            "GET": site_admins_page(),
+            "POST": site_admins_page(302),
+        }
+        for what in ("archive", "unarchive", "hand-over")
+    },
+    "admin/people/": {"GET": site_admins_page()},
+    **{
+        f"admin/people/<int:user_id>/{what}/": {
+            "GET": site_admins_page(),
+            "POST": site_admins_page(302),
+        }
+        for what in ("deactivate", "reactivate")
+    },
     "admin/registry/": {"GET": site_admins_page(), "POST": site_admins_page()},
     "admin/prefixes/": {"GET": site_admins_page(), "POST": site_admins_page(302)},
     "admin/prefixes/<int:prefix_id>/remove/": {
@@ -273,6 +289,12 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("PUT", f"{IN_WORKSPACE}repositories/<path:repository>"): {"is_public": True},
     ("POST", "<str:slug>/repositories/<path:repository>/-/visibility/"): {"visibility": "public"},
+    ("POST", "admin/workspaces/"): {"slug": "fresh", "name": "New", "username": "bob"},
+    ("POST", "admin/workspaces/<int:workspace_id>/archive/"): REASON,
+    ("POST", "admin/workspaces/<int:workspace_id>/unarchive/"): REASON,
+    ("POST", "admin/workspaces/<int:workspace_id>/hand-over/"): {"username": "bob", **REASON},
+    ("POST", "admin/people/<int:user_id>/deactivate/"): REASON,
+    ("POST", "admin/people/<int:user_id>/reactivate/"): REASON,
     ("POST", "admin/prefixes/"): {"name_prefix": "library", "workspace": "acme"},
     ("POST", "accounts/"): {"current_password": "demo", **NEW_PASSWORD},
     ("POST", "invitations/<str:secret>/"): {
@@ -334,6 +356,8 @@ class Things:
     membership_id: int
     invitation_id: int
     prefix_id: int
+    workspace_id: int
+    user_id: int
     secret: str
     uidb64: str
     token: str
@@ -389,6 +413,8 @@ def make_things(workspace: Workspace) -> Things:
         membership_id=person.id,
         invitation_id=workspace.invitations.get().id,
         prefix_id=workspace.prefixes.create(prefix=f"{workspace.slug}s").id,
+        workspace_id=workspace.id,
+        user_id=person.user_id,
         secret=secret,
         uidb64=urlsafe_base64_encode(str(person.user_id).encode()),
         token=LINK_TOKENS.make_token(person.user),

@@ -21,13 +21,14 @@ from immutability.actions.tags import (
     parse_chosen,
 )
 from immutability.locked_tags import SUSPENDED
-from immutability.pages.lock_questions import DeleteForm, ReasonForm
+from immutability.pages.lock_questions import DeleteForm
 from immutability.reading import read_policy
 from immutability.repository_tags import MUTABLE, ListedTag, find_tags_named
 from workspaces.access import Permission
 from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
+from workspaces.pages.forms import ReasonForm
 
 # Only these are offered for a selection: a claim is dropped with a look at it.
 ACTIONS = (TagAction.RELEASE, TagAction.DELETE, TagAction.FREE)

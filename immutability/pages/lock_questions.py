@@ -40,27 +40,10 @@ from immutability.reading import read_policy
 from immutability.repository_tags import COVERED, MUTABLE, find_sharing, find_tag
 from workspaces.access import Permission
 from workspaces.caller_access import Access
-from workspaces.log.models import MAX_REASON_LENGTH
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
-from workspaces.text import describe_bad_character, to_sentence
-
-
-class ReasonForm(forms.Form):
-    """Why an admin does this."""
-
-    reason = forms.CharField(
-        label="Reason (recorded in the lock log)",
-        max_length=MAX_REASON_LENGTH,
-        error_messages={"required": "Enter a reason."},
-    )
-
-    def clean_reason(self) -> str:
-        """Refuse control characters."""
-        reason: str = self.cleaned_data["reason"]
-        if message := describe_bad_character(reason):
-            raise forms.ValidationError(message)
-        return reason
+from workspaces.pages.forms import ReasonForm
+from workspaces.text import to_sentence
 
 
 class DeleteForm(ReasonForm):

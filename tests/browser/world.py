@@ -31,9 +31,11 @@ from tests.conftest import AA, BB, CC, SEMVER, make_member, protect_workspace
 from tests.immutability.making import land, make_drift, make_lock, put_in_flight
 from workspaces.access import SYSTEM, Actor, ActorKind, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
+from workspaces.actions.archive import archive_workspace
 from workspaces.actions.invitations import invite
 from workspaces.actions.members import add_member
 from workspaces.actions.passwords import make_password_link
+from workspaces.actions.people import deactivate_person
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
@@ -116,6 +118,10 @@ def make_world() -> dict[str, object]:
     protect_workspace(
         Workspace.objects.get(slug="vault"), Protection.ALL, exceptions=_make_exceptions()
     )
+    attic = create_workspace("attic", "Attic", actor=SYSTEM)
+    add_member(attic, alice, Role.ADMIN, actor=SYSTEM)
+    archive_workspace(attic, actor=SYSTEM, reason="The product is sold")
+    deactivate_person(User.objects.create_user("gone"), actor=SYSTEM)
     # In a second workspace, so that no admin of one alone may make a password link.
     add_member(crowd, bob, Role.MEMBER, actor=SYSTEM)
     add_member(acme, carol, Role.MEMBER, actor=SYSTEM)
@@ -144,6 +150,9 @@ def _name_what_there_is(acme: Workspace, alice: User) -> dict[str, object]:
         "invitation": for_dana,
         "password_link": path_of_link,
         "token": AccessToken.objects.filter(workspace=acme).latest("id").id,
+        "acme": acme.id,
+        "alice": alice.id,
+        "gone": User.objects.get(username="gone").id,
         "prefix": RepositoryPrefix.objects.get(prefix="library").id,
         "long_repository": _long_repository(0),
         "long_tag": _long_tag(0),

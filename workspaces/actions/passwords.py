@@ -26,7 +26,7 @@ class PasswordLinkTokens(PasswordResetTokenGenerator):
     What a link was made for is part of its token. Someone who has joined another workspace since
     is another workspace's member too, and no link that one admin made may open her account then.
     So are those who could have made it: an admin who was demoted or removed, or whose account was
-    switched off, takes every open link along.
+    deactivated, takes every open link along.
     """
 
     key_salt = "workspaces.actions.passwords.PasswordLinkTokens"
@@ -113,7 +113,7 @@ def find_obstacle(workspace: Workspace, user: User, *, actor: Actor) -> str:
     if user.username == actor.name:
         return "You change your own password on your account page."
     if not user.is_active:
-        return f"The account {user.username} is switched off. Ask the operator of this site."
+        return f"The account {user.username} is deactivated. Ask a site administrator."
     if user.is_staff or user.is_superuser:
         return f"{user.username} works for the whole site. Only its operator can do this."
     if user.memberships.exclude(workspace=workspace).exists():

@@ -7,7 +7,48 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from workspaces.log.models import MAX_REASON_LENGTH
+from workspaces.models import MAX_USERNAME_LENGTH, User
+from workspaces.text import describe_bad_character, quote
 from workspaces.throttles import TooManyCallsError
+
+
+class ReasonForm(forms.Form):
+    """Why someone does this."""
+
+    reason = forms.CharField(
+        label="Reason (recorded in the lock log)",
+        max_length=MAX_REASON_LENGTH,
+        error_messages={"required": "Enter a reason."},
+    )
+
+    def clean_reason(self) -> str:
+        """Refuse control characters."""
+        reason: str = self.cleaned_data["reason"]
+        if message := describe_bad_character(reason):
+            raise forms.ValidationError(message)
+        return reason
+
+
+class PersonField(forms.CharField):
+    """A user name; its value is the person."""
+
+    def __init__(self, **options: Any) -> None:
+        attributes = {"autocomplete": "off", "autocapitalize": "none"}
+        super().__init__(
+            max_length=MAX_USERNAME_LENGTH,
+            widget=forms.TextInput(attributes),
+            error_messages={"required": "Enter a user name."},
+            **options,
+        )
+
+    def clean(self, value: Any) -> Any:
+        """Return the person of this name."""
+        username: str = super().clean(value)
+        user = User.objects.filter(username=username).first()
+        if user is None:
+            raise ValidationError(f"There is no user {quote(username)}.")
+        return user
 
 
 def render_form(

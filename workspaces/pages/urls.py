@@ -18,7 +18,10 @@ from workspaces.pages.members import (
     withdraw_page,
 )
 from workspaces.pages.sign_in import SignInView
+from workspaces.pages.site_people import deactivate_page, people_page, reactivate_page
+from workspaces.pages.site_workspaces import archive_page, hand_over_page, unarchive_page
 
+_WORKSPACE = "admin/workspaces/<int:workspace_id>/"
 _MEMBERS = "<str:slug>/settings/members/"
 
 urlpatterns = [
@@ -35,6 +38,12 @@ urlpatterns = [
     # Before the next one: no secret is as short.
     path("invitations/continue/", continue_invitation, name="continue-invitation"),
     path("invitations/<str:secret>/", invitation, name="invitation"),
+    path("admin/people/", people_page, name="site-people"),
+    path("admin/people/<int:user_id>/deactivate/", deactivate_page, name="deactivate-person"),
+    path("admin/people/<int:user_id>/reactivate/", reactivate_page, name="reactivate-person"),
+    path(f"{_WORKSPACE}archive/", archive_page, name="archive-workspace"),
+    path(f"{_WORKSPACE}unarchive/", unarchive_page, name="unarchive-workspace"),
+    path(f"{_WORKSPACE}hand-over/", hand_over_page, name="hand-over-workspace"),
     path(_MEMBERS, members, name="members"),
     path(f"{_MEMBERS}<int:membership_id>/role/", change_role_page, name="change-role"),
     path(f"{_MEMBERS}<int:membership_id>/remove/", remove_page, name="remove-member"),

@@ -187,6 +187,8 @@ _STATES = {
     "refused": ("danger", "ban"),
     "expired": ("danger", "clock"),
     "public": ("warning", ""),
+    "archived": ("warning", "lock"),
+    "deactivated": ("danger", "ban"),
     "ok": ("ok", "check"),
     "warning": ("warning", "triangle-alert"),
     "failed": ("danger", "ban"),

@@ -116,7 +116,7 @@ def test_an_account_that_is_switched_off_gets_no_link(
     acme: Workspace, alice: User, bob: User
 ) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
-    assert "switched off" in refuse_link(acme, bob, ALICE)
+    assert "deactivated" in refuse_link(acme, bob, ALICE)
 
 
 def test_an_admin_makes_no_link_for_themselves(acme: Workspace, alice: User) -> None:

@@ -87,7 +87,7 @@ def test_people_of_other_workspaces_are_not_shown(admin: Browser, mallory: User)
 
 def test_an_account_that_is_switched_off_is_marked(admin: Browser, bob: User) -> None:
     User.objects.filter(pk=bob.pk).update(is_active=False)
-    assert table(admin.open(MEMBERS))[1][0] == "bob Switched off"
+    assert table(admin.open(MEMBERS))[1][0] == "bob Deactivated"
 
 
 def test_many_people_come_page_by_page(
