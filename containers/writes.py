@@ -125,9 +125,10 @@ def make_known(workspace: Workspace, repository: RepositoryName) -> None:
         raise RecordMovedError(f"{repository} does not belong to {workspace}")
 
 
-def require_inserted(inserted: Inserted, digest: Digest) -> None:
-    """Raise RecordMovedError if someone else has inserted this manifest."""
-    if digest not in inserted.manifests:
+def require_undescribed(read: Manifest | None, held: Manifest, inserted: Inserted) -> None:
+    """Raise RecordMovedError if someone has told what a manifest lists since it was read."""
+    is_new = Digest(held.digest) in inserted.manifests
+    if not is_new and (read is None or held.is_read):
         raise RecordMovedError("the manifest has become known")
 
 

@@ -111,15 +111,19 @@ class PushPlan:
 
     def find_needed(self) -> list[Digest]:
         """Return the manifest and all that it lists, to any depth, as far as that is known."""
+        return [self.question.digest] if self.needs_no_other else self.question.find_needed()
+
+    @property
+    def needs_no_other(self) -> bool:
+        """Whether the manifest lists no other, as far as that is known."""
         is_image = self.manifest is not None and self.manifest.lists_nothing
-        if is_image or self.lists_nothing_known:
-            return [self.question.digest]
-        return self.question.find_needed()
+        return is_image or self.lists_nothing_known
 
     @property
     def lists_nothing_known(self) -> bool:
-        """Whether nothing was known of the manifest when it was read, and so not what it lists."""
-        return self.question.children is None and self.manifest is None
+        """Whether nothing was known of what the manifest lists, when it was read."""
+        is_described = self.manifest is not None and self.manifest.is_read
+        return self.question.children is None and not is_described
 
     def decide_again(self, looks: Mapping[TagName, TakenLook]) -> "PushPlan":
         """Return the plan by the same rows and these looks."""
@@ -351,10 +355,10 @@ def hold_plan(
             described=described,
             is_repository_known=plan.is_repository_known,
         )
+        manifests = writes.lock_manifests(*place, needed, inserted)
         if not to_refuse and plan.lists_nothing_known:
             # Unless someone has described the manifest since it was read.
-            writes.require_inserted(inserted, question.digest)
-        manifests = writes.lock_manifests(*place, needed, inserted)
+            writes.require_undescribed(plan.manifest, manifests[question.digest], inserted)
         records = writes.lock_records(*place, question.tags, inserted)
         # A record that was inserted in this hold has no lock yet.
         known_ids = [record.id for tag, record in records.items() if tag not in inserted.records]

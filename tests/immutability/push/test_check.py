@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -170,9 +171,37 @@ def test_every_allowed_answer_leaves_a_stray_of_its_image_and_the_record_as_it_w
         return
     assert record.changed_at is not None
     assert record.stray_digest == digest_of(pushed)
-    assert record.stray_until == record.changed_at + SENT_WITHIN + STRAY_LIFE
+    assert record.stray_until == over_at(record.changed_at + SENT_WITHIN)
     if before is not there:
         assert record.digest == (was.digest if was else "")
+
+
+@pytest.mark.parametrize("before", [uncovered, locked_by_a_check])
+def test_a_check_that_is_repeated_within_the_minute_writes_its_event_alone(
+    checks: Checks, before: Callable[[Checks], None]
+) -> None:
+    before(checks)
+    checks.push("v1", image=ONE)
+    record = checks.core.record()
+    checks.push("v1", image=ONE)
+    assert checks.core.record().revision == record.revision
+    checks.core.let_pass(seconds=61)
+    checks.push("v1", image=ONE)
+    assert checks.core.record().revision == record.revision + 1
+
+
+def test_a_check_that_is_repeated_waits_for_a_delete_of_its_image(checks: Checks) -> None:
+    uncovered(checks)
+    checks.write("v1", image=ONE)
+    assert checks.push("v1", image=ONE) == "unprotected"
+    checks.core.registry.script("DELETE", NO_ANSWER)
+    assert checks.core.delete(ONE) == "503"
+    assert checks.push("v1", image=ONE) == "claim_pending"
+
+
+def over_at(sent_by: datetime) -> datetime:
+    """Return the end of the minute in which a write that was sent by then is over."""
+    return (sent_by + STRAY_LIFE).replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def has_record(checks: Checks) -> bool:
@@ -332,7 +361,7 @@ def test_28_of_two_strays_the_later_end_counts_and_different_images_are_none(
     checks.core.protect()
     checks.core.let_pass(minutes=15)
     assert checks.push("v1", image=ONE) == "claim_pending"
-    checks.core.let_pass(minutes=1)
+    checks.core.let_pass(minutes=2)
     assert checks.push("v1", image=ONE) == "locked_now"
 
 
@@ -532,7 +561,7 @@ def test_of_several_tags_only_the_claimed_ones_are_in_flight(checks: Checks) -> 
     claim = checks.begin("v1", "v2", "main", image=ONE)
     assert claim.tags == {"main": "unprotected", "v1": "unchanged", "v2": "claimed"}
     assert [checks.core.stray(tag) for tag in ("main", "v1", "v2")] == ["one", "one", "none"]
-    assert checks.core.record("main").stray_until == claim.expires_at + STRAY_LIFE
+    assert checks.core.record("main").stray_until == over_at(claim.expires_at)
     assert checks.confirm(claim) == "v1 v2"
 
 

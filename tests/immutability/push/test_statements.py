@@ -82,12 +82,18 @@ def test_statements_of_a_check(core: Core) -> None:
     counts = {
         "locked now": count(lambda: checks.push("v1", image=ONE)),
         "unchanged": count(lambda: checks.push("v1", image=ONE)),
+        "unchanged again": count(lambda: checks.push("v1", image=ONE)),
         "refused": count(lambda: checks.push("v1", image=TWO)),
         "refused again": count(lambda: checks.push("v1", image=TWO)),
     }
+    core.let_pass(seconds=61)
+    counts["unchanged later"] = count(lambda: checks.push("v1", image=ONE))
     assert counts == {
         "locked now": ("locked_now", 7),
-        "unchanged": ("unchanged", 7 + FIRST_OF_REPEATS),
+        # Until its stray has to end later, a check that is repeated reads, and counts its event.
+        "unchanged": ("unchanged", 2 + FIRST_OF_REPEATS),
+        "unchanged again": ("unchanged", 2),
+        "unchanged later": ("unchanged", 6),
         "refused": ("locked", 2 + FIRST_OF_REPEATS),
         "refused again": ("locked", 2),
     }
