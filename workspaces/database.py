@@ -14,6 +14,8 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Field, JSONField, Model, UUIDField
+from django.db.models.base import ModelState
+from psycopg.types.datetime import TimestamptzLoader
 
 Row = TypeVar("Row", bound=Model)
 Value = TypeVar("Value")
@@ -47,7 +49,8 @@ def _run(statement: str, values: Values, read: Callable[[Any], Value]) -> Value:
         with database.cursor() as cursor:
             cursor.execute(statement, values)
             return read(cursor)
-    database.ensure_connection()
+    if database.connection is None:
+        database.ensure_connection()
     database.validate_no_broken_transaction()
     with database.wrap_database_errors:
         return read(_own_cursor(database.connection).execute(statement, values))
@@ -69,10 +72,14 @@ def _is_prepared(database: BaseDatabaseWrapper, count: int) -> bool:
 
 
 def _own_cursor(connection: Any) -> psycopg.Cursor[Any]:
-    """Return the one cursor that is kept with a connection: a thread has it for itself."""
+    """Return the one cursor that is kept with a connection: a thread has it for itself.
+
+    Django reads each time in Python, to put its own UTC in place of the connection's.
+    """
     cursor: psycopg.Cursor[Any] | None = getattr(connection, _CURSOR, None)
     if cursor is None:
         cursor = psycopg.Cursor(connection)
+        cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
         setattr(connection, _CURSOR, cursor)
     return cursor
 
@@ -145,11 +152,18 @@ class Table(Generic[Row]):
         return len(self._fields)
 
     def read(self, row: Values) -> Row:
-        """Return the instance of a row that has `columns`."""
-        values = list(row)
+        """Return the instance of a row that has `columns`.
+
+        As it would be unpickled: `Model.__init__` takes as long as a short statement.
+        """
+        instance = self._model.__new__(self._model)
+        instance.__dict__.update(zip(self._names, row, strict=True))
         for index, field, convert in self._converters:
-            values[index] = convert(values[index], field.cached_col, connection)
-        return self._model.from_db("default", self._names, values)
+            value = convert(row[index], field.cached_col, connection)
+            instance.__dict__[field.attname] = value
+        instance._state = ModelState()
+        instance._state.adding, instance._state.db = False, DEFAULT_DB_ALIAS
+        return instance
 
     def read_all(self, rows: Collection[Values]) -> list[Row]:
         """Return the instances of some rows, in order."""
