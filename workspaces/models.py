@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Self
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
@@ -115,6 +116,11 @@ class Workspace(models.Model):
     def is_archived(self) -> bool:
         """Whether nothing in it changes any more, by the row as it was read."""
         return self.archived_at is not None
+
+    @property
+    def registry_keeps_accounts(self) -> bool:
+        """Whether those who push and pull log in at the registry, and not at Taglock."""
+        return bool(settings.REGISTRY_URL) and settings.REGISTRY_ACCOUNTS == "registry"
 
 
 class Membership(models.Model):

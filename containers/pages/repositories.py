@@ -75,7 +75,12 @@ class VisibilityForm(forms.Form):
 def repositories(request: HtmxRequest, access: Access) -> HttpResponse:
     """List repositories by name, by the filters in the address."""
     form = RepositoryFilterForm(request.GET)
-    context: dict[str, Any] = {"access": access, "form": form, "is_filtered": True}
+    context: dict[str, Any] = {
+        "access": access,
+        "form": form,
+        "is_filtered": True,
+        "shows_visibility": not access.workspace.registry_keeps_accounts,
+    }
     if form.is_valid():
         query, after = form.to_query(), form.cleaned_data["after"]
         page = find_repositories(access.workspace, query, after=after)

@@ -29,6 +29,7 @@ def workspace_settings(request: HtmxRequest, access: Access) -> HttpResponse:
         "prefix": f"{host}/{access.workspace.slug}/",
         "other_prefixes": list(find_prefixes(access.workspace)),
         "gets_all_others": access.workspace.slug == settings.REGISTRY_WORKSPACE,
+        "registry_login": f"docker login {host}",
         "login": f"docker login {host} --username {shlex.quote(access.actor.name)}",
     }
     return render(request, "immutability/workspace_settings.html", context)

@@ -34,6 +34,7 @@ from workspaces.models import (
     Invitation,
     Membership,
     User,
+    Workspace,
 )
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
@@ -50,8 +51,21 @@ _ROLE_HINTS = {
 }
 
 
+# Where the registry keeps the accounts of those who push and pull, a role says nothing of them.
+_ROLE_HINTS_WITHOUT_IMAGES = {
+    Role.MEMBER: "Can see the settings and what happened to tags.",
+    Role.AUDITOR: "Can read everything, including the whole lock log.",
+    Role.ADMIN: _ROLE_HINTS[Role.ADMIN],
+}
+
+
 class RoleForm(forms.Form):
-    """A role, each with what it may do."""
+    """A role, each with what it may do in the workspace of the page."""
+
+    def __init__(self, workspace: Workspace, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        is_without = workspace.registry_keeps_accounts
+        self._hints = _ROLE_HINTS_WITHOUT_IMAGES if is_without else _ROLE_HINTS
 
     role = forms.ChoiceField(
         label="Role",
@@ -63,7 +77,7 @@ class RoleForm(forms.Form):
 
     def list_roles(self) -> Iterator[tuple[Any, str]]:
         """Return each role's radio button, and what the role may do."""
-        yield from zip(self["role"], _ROLE_HINTS.values(), strict=True)
+        yield from zip(self["role"], self._hints.values(), strict=True)
 
 
 class InviteForm(RoleForm):
@@ -95,9 +109,9 @@ def members(request: HtmxRequest, access: Access) -> HttpResponse:
     person is invited already.
     """
     if request.method != "POST":
-        return _list(request, access, InviteForm())
+        return _list(request, access, InviteForm(access.workspace))
     access.require(Permission.MANAGE_PEOPLE)
-    form = InviteForm(request.POST)
+    form = InviteForm(access.workspace, request.POST)
     if not form.is_valid():
         return _list(request, access, form)
     invitee = form.cleaned_data["invitee"]
@@ -131,7 +145,7 @@ def _hand_over(request: HtmxRequest, access: Access, invitee: str, link: str) ->
             return redirect("members", access.workspace.slug)
         is_unsent = True
     made = {"invitee": invitee, "link": link, "days": INVITATION_LIFE_DAYS, "is_unsent": is_unsent}
-    return _list(request, access, InviteForm(), made)
+    return _list(request, access, InviteForm(access.workspace), made)
 
 
 @workspace_page(Permission.MANAGE_PEOPLE, "GET", "HEAD", "POST")
@@ -141,7 +155,7 @@ def change_role_page(request: HtmxRequest, access: Access, membership_id: int) -
     membership = context["membership"]
     sent = request.POST if request.method == "POST" else None
     # The page under the dialog has a form with roles, too.
-    form = RoleForm(sent, initial={"role": membership.role}, auto_id="new_%s")
+    form = RoleForm(access.workspace, sent, initial={"role": membership.role}, auto_id="new_%s")
     if not form.is_valid():
         return render_form(request, "workspaces/change_role.html", {**context, "form": form})
     role = Role(form.cleaned_data["role"])

@@ -33,8 +33,13 @@ class Snippet:
 def list_snippets(token: AccessToken) -> list[Snippet]:
     """Return the snippets for all that a token of a workspace may do."""
     may = token.permissions
-    login = _list_login_snippets(token) if Permission.PULL in may and token.user_name else []
+    logs_in = Permission.PULL in may and not _registry_keeps_accounts(token)
+    login = _list_login_snippets(token) if logs_in and token.user_name else []
     return [*login, *_list_api_snippets(token)]
+
+
+def _registry_keeps_accounts(token: AccessToken) -> bool:
+    return token.workspace is not None and token.workspace.registry_keeps_accounts
 
 
 def _list_login_snippets(token: AccessToken) -> list[Snippet]:
