@@ -18,7 +18,6 @@ FOREIGN = (
     "acme+",
     "Can pull",
     "--username",
-    "docker login --",
     "pull for",
 )
 
