@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiJsonRenderer2
+from drf_spectacular.views import SpectacularJSONAPIView
 
 from workspaces.problems import status_titles
 
@@ -210,12 +212,36 @@ def read_schema() -> dict[str, Any]:
     return schema
 
 
-class KeptSchemaGenerator(SchemaGenerator):
-    """Gives out the schema that this process has made once."""
+@cache
+def _write_schema() -> bytes:
+    text: bytes = OpenApiJsonRenderer().render(read_schema())
+    return text
 
+
+class _KeptSchemaGenerator(SchemaGenerator):
     def get_schema(self, *_: object, **__: object) -> dict[str, Any]:
-        """Return what `read_schema` does."""
         return read_schema()
+
+
+class _KeptRenderer(OpenApiJsonRenderer):
+    """Gives out the schema that this process has written once; errors as they come."""
+
+    def render(self, data: object, *args: Any, **options: Any) -> bytes:
+        if data is read_schema():
+            return _write_schema()
+        text: bytes = super().render(data, *args, **options)
+        return text
+
+
+class _KeptPlainRenderer(_KeptRenderer):
+    media_type = OpenApiJsonRenderer2.media_type
+
+
+class SchemaView(SpectacularJSONAPIView):
+    """The API's schema as JSON, made and written once in a process."""
+
+    generator_class = _KeptSchemaGenerator
+    renderer_classes = [_KeptRenderer, _KeptPlainRenderer]
 
 
 def describe_operations(result: dict[str, Any], **_: Any) -> dict[str, Any]:

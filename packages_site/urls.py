@@ -2,12 +2,11 @@
 
 from django.urls import URLPattern, URLResolver, include, path, register_converter
 from django.urls.converters import StringConverter
-from drf_spectacular.views import SpectacularJSONAPIView
 
 from containers.tokens.views import issue_token
 from immutability.gate.views import gate
 from packages_site import health
-from packages_site.api_examples import KeptSchemaGenerator
+from packages_site.api_examples import SchemaView
 from packages_site.api_reference import api_reference
 from packages_site.guides import guide, guide_list
 from packages_site.status_page import statusz
@@ -36,11 +35,7 @@ api_urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{_LOG}/<str:ref>", LockEventView.as_view(), name="lock-event"),
     path(_TOKENS, AccessTokenListView.as_view(), name="access-tokens"),
     path(f"{_TOKENS}/<int:token_id>", AccessTokenView.as_view(), name="access-token"),
-    path(
-        "schema",
-        SpectacularJSONAPIView.as_view(generator_class=KeptSchemaGenerator),
-        name="schema",
-    ),
+    path("schema", SchemaView.as_view(), name="schema"),
     path("docs", api_reference, name="docs"),
 ]
 
