@@ -27,7 +27,6 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
-from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from containers.prefixes import create_workspace
 from containers.tokens import stored_keys
@@ -59,9 +58,10 @@ AA = "sha256:" + "a" * 64
 BB = "sha256:" + "b" * 64
 CC = "sha256:" + "c" * 64
 
-# What stops the database server, and Redis.
-OUTAGES = Path(__file__).parent / "outages"
 ROOT = Path(__file__).parent.parent
+# What stops the database server and Redis; what starts processes, and mostly waits for them; and
+# what keeps a core busy.
+PARTS = ("outages", "processes", "others")
 STARTS_PROCESSES = ("browser", "process", "cluster")
 # Before which the journeys of tests/flows go.
 REGISTRY_KINDS = ("docker-registry", "distribution-3")
@@ -90,22 +90,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--both-databases", action="store_true", help="only the tests marked both_databases"
     )
-    parser.addoption(
-        "--outages", choices=["only", "none"], help="only the tests of outages, or none of them"
-    )
+    parser.addoption("--part", choices=PARTS, help="only the tests of one part of tests/run")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Read nothing that has none of the tests that are asked for: each costs a millisecond."""
-    if collection_path == OUTAGES:
-        return True if config.option.outages == "none" else None
-    if not config.option.both_databases or not collection_path.name.startswith("test_"):
+    if not collection_path.name.startswith("test_") or not collection_path.is_file():
         return None
-    return True if "both_databases" not in collection_path.read_text() else None
+    part, file = config.option.part, str(collection_path.relative_to(ROOT))
+    if part is not None and find_part(file) != part:
+        return True
+    if config.option.both_databases and "both_databases" not in collection_path.read_text():
+        return True
+    return None
 
 
-def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what stays until the end, which is much."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin with the slow tests, so that no worker is left with one alone at the end.
+
+    The garbage collector passes over what stays until then, which is much.
+    """
+    session.items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     gc.collect()
     gc.freeze()
 
@@ -125,8 +131,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_chosen(item: pytest.Item, config: pytest.Config) -> bool:
     if config.option.both_databases and item.get_closest_marker("both_databases") is None:
         return False
-    is_outage = item.nodeid.startswith("tests/outages/")
-    if config.option.outages is not None and is_outage != (config.option.outages == "only"):
+    file = item.nodeid.partition("::")[0]
+    if config.option.part is not None and find_part(file) != config.option.part:
         return False
     marks = {mark.name for mark in item.iter_markers()}
     return not config.option.quick or not marks & {*STARTS_PROCESSES, "slow"}
@@ -156,14 +162,12 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         return find_group(nodeid)
 
-    def _assign_work_unit(self, node: WorkerController) -> None:
-        """Let every second worker begin with the short tests, which keep the cores busy.
 
-        The queue begins with what shares services, and mostly waits for them.
-        """
-        if int(node.gateway.id.removeprefix("gw")) % 2:
-            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
-        super()._assign_work_unit(node)
+def find_part(file: str) -> str:
+    """Return which part of tests/run the tests of a file belong to."""
+    if file.startswith("tests/outages/"):
+        return "outages"
+    return "processes" if _read_marks(file) else "others"
 
 
 def find_group(nodeid: str) -> str:
