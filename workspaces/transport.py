@@ -9,12 +9,18 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import SplitResult
 
 import urllib3
+from urllib3.connection import port_by_scheme
+
+from workspaces.http_answer import WholeAnswer, read_answer
 
 # Of one address of a server: another one may answer within the deadline.
 MAX_CONNECT_SECONDS = 5.0
@@ -22,6 +28,8 @@ MAX_CONNECT_SECONDS = 5.0
 # most after a minute or more, and a write that meets the closing has no answer.
 MAX_IDLE_SECONDS = 30.0
 _MAX_CONNECTIONS_KEPT = 32
+# Methods that say how long their body is, even if they have none.
+_WITH_BODY = ("PUT", "POST", "PATCH")
 
 
 class _Call(threading.local):
@@ -90,9 +98,22 @@ class _SecureSocket(_Socket, ssl.SSLSocket):
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    """A connection over such a socket."""
+    """A connection over such a socket. Whole answers come by `ask`, at a third of the cost."""
 
     _used_at = 0.0
+
+    def ask(self, method: str, request: bytes, max_bytes: int) -> WholeAnswer:
+        """Send a request, once, and return the answer. Raises HTTPError, OSError, BadAnswerError.
+
+        Raises NewConnectionError where nothing was sent.
+        """
+        if self.sock is None:
+            self.connect()
+        self._used_at = time.monotonic()
+        # Some answer what they do not want before they have read it.
+        with suppress(BrokenPipeError):
+            self.sock.sendall(request)
+        return read_answer(self.sock, method, max_bytes)
 
     def connect(self) -> None:
         """Connect, and shake hands over TLS. Raises NewConnectionError: nothing was sent."""
@@ -134,11 +155,61 @@ class _SecureConnection(_Connection, urllib3.connection.HTTPSConnection):
     """The same over TLS."""
 
 
-class _Pool(urllib3.HTTPConnectionPool):
+class Pool(urllib3.HTTPConnectionPool):
+    """The connections to a server, for many threads."""
+
     ConnectionCls = _Connection
 
+    def ask(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        max_bytes: int,
+    ) -> WholeAnswer:
+        """Send a request, once, and return the whole answer; see `read_answer`.
 
-class _SecurePool(urllib3.HTTPSConnectionPool):
+        Raises HTTPError, of which NewConnectionError says that nothing was sent, OSError, and
+        ValueError for what cannot be sent and for what is no answer.
+        """
+        request = self._make_request_bytes(method, target, headers, body)
+        connection: Any = self._get_conn()
+        try:
+            answer: WholeAnswer = connection.ask(method, request, max_bytes)
+            if answer.is_last:
+                connection.close()
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._put_conn(connection)
+        return answer
+
+    def _make_request_bytes(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+    ) -> bytes:
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._netloc}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines.append("Accept-Encoding: identity")
+        if body is not None or method in _WITH_BODY:
+            lines.append(f"Content-Length: {len(body or b'')}")
+        for line in lines:
+            if any(each in line for each in "\r\n\0"):
+                raise ValueError("a header or an address has a line break")
+        return "\r\n".join((*lines, "", "")).encode("latin-1") + (body or b"")
+
+    @cached_property
+    def _netloc(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        is_default = self.port in (None, port_by_scheme[self.scheme])
+        return host if is_default else f"{host}:{self.port}"
+
+
+class _SecurePool(Pool, urllib3.HTTPSConnectionPool):
+    """The same over TLS."""
+
     ConnectionCls = _SecureConnection
 
 
@@ -150,7 +221,7 @@ def make_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def make_pool(address: SplitResult, ca_file: Path | None = None) -> urllib3.HTTPConnectionPool:
+def make_pool(address: SplitResult, ca_file: Path | None = None) -> Pool:
     """Return the connections to a server, for many threads.
 
     They are only used within a Deadline. `ca_file` has certificates of authorities to trust besides
@@ -158,7 +229,7 @@ def make_pool(address: SplitResult, ca_file: Path | None = None) -> urllib3.HTTP
     """
     host, port = address.hostname or "", address.port
     if address.scheme != "https":
-        return _Pool(host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False)
+        return Pool(host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False)
     context = make_context(ca_file)
     context.sslsocket_class = _SecureSocket
     return _SecurePool(

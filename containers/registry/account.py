@@ -14,8 +14,6 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-import urllib3
-
 from containers.registry.challenges import BASIC, Challenge, find_challenge
 from containers.registry.exchange import (
     NoLoginError,
@@ -31,7 +29,7 @@ from containers.registry.passwords import (
 )
 from containers.registry.strict_json import parse_json
 from containers.tokens.grants import ResourceAccess
-from workspaces.transport import make_pool
+from workspaces.transport import Pool, make_pool
 
 MAX_TOKENS_KEPT = 512
 MAX_TOKEN_LENGTH = 32 * 1024
@@ -109,7 +107,7 @@ class RegistryAccount:
         self._lock = threading.Lock()
         self._challenge: Challenge | None = None
         self._tokens: OrderedDict[tuple[ResourceAccess, ...], _Token] = OrderedDict()
-        self._services: OrderedDict[tuple[str, str], urllib3.HTTPConnectionPool] = OrderedDict()
+        self._services: OrderedDict[tuple[str, str], Pool] = OrderedDict()
 
     def authorize(self, *access: ResourceAccess) -> str:
         """Return the header `Authorization` for a call. Raises RegistryUnavailableError."""
@@ -205,9 +203,7 @@ class RegistryAccount:
                 self._tokens.popitem(last=False)
         return token
 
-    def _ask_service(
-        self, pool: urllib3.HTTPConnectionPool, target: str, password: str
-    ) -> RegistryAnswer:
+    def _ask_service(self, pool: Pool, target: str, password: str) -> RegistryAnswer:
         try:
             answer = _ask(pool, target, {"Authorization": self._basic(password)})
         except RegistryUnavailableError as error:
@@ -216,7 +212,7 @@ class RegistryAccount:
             raise _RefusedError
         return answer
 
-    def _service(self, realm: SplitResult) -> urllib3.HTTPConnectionPool:
+    def _service(self, realm: SplitResult) -> Pool:
         """Return the connections to a token service."""
         origin = (realm.scheme, realm.netloc)
         with self._lock:
@@ -259,7 +255,7 @@ def parse_realm(realm: str, registry: SplitResult) -> SplitResult:
     return parts
 
 
-def _ask(pool: urllib3.HTTPConnectionPool, target: str, headers: dict[str, str]) -> RegistryAnswer:
+def _ask(pool: Pool, target: str, headers: dict[str, str]) -> RegistryAnswer:
     return exchange(pool, "GET", target, {"Accept": "application/json", **headers})
 
 

@@ -19,11 +19,11 @@ from workspaces.current_request import current_request
 from workspaces.metrics import REGISTRY_ANSWERS, REGISTRY_CALLS
 from workspaces.text import find_bad_character
 from workspaces.tracing import tracing
+from workspaces.transport import Pool
 
 # Of what a registry says, in one line of ours.
 MAX_REASON_LENGTH = 300
 _MAX_REASONS = 3
-_CHUNK_BYTES = 64 * 1024
 _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
 # 401 to Taglock means that the registry does not trust its own account. That is for an operator to
 # mend, and says nothing of an earlier sending of the same write.
@@ -148,7 +148,7 @@ def _plain(value: Any) -> str:
 
 
 def exchange(
-    pool: urllib3.HTTPConnectionPool,
+    pool: Pool,
     method: str,
     target: str,
     headers: Mapping[str, str],
@@ -171,40 +171,23 @@ def exchange(
 
 
 def _exchange(
-    pool: urllib3.HTTPConnectionPool,
+    pool: Pool,
     method: str,
     target: str,
     headers: Mapping[str, str],
     body: bytes | None,
 ) -> RegistryAnswer:
-    is_read = method in ("GET", "HEAD")
     request_id = current_request().id
     own = {"User-Agent": "taglock", **({"X-Request-Id": request_id} if request_id else {})}
     try:
-        response = pool.urlopen(
-            method,
-            target,
-            body=body,
-            headers={**own, **headers},
-            retries=False,
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-        )
-        try:
-            _require_length(method, response)
-            received = _read(response, is_wanted=is_read and response.status < 300)
-        except BaseException:
-            response.close()
-            raise
-        response.release_conn()
+        answer = pool.ask(method, target, {**own, **headers}, body, max_bytes=_MAX_ANSWER_BYTES)
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise RegistryUnavailableError(
             f"{method}: {error}",
             cause=_find_cause(error),
             was_sent=not isinstance(error, _NEVER_SENT),
         ) from error
-    return RegistryAnswer(response.status, response.headers, received or b"", received is None)
+    return RegistryAnswer(answer.status, answer.headers, answer.body or b"", answer.body is None)
 
 
 def _find_cause(error: Exception) -> Cause:
@@ -215,33 +198,3 @@ def _find_cause(error: Exception) -> Cause:
         return Cause.NOT_REACHED
     is_late = any(isinstance(each, _TIMEOUTS) for each in (error, *error.args))
     return Cause.TOO_LATE if is_late else Cause.INCOMPLETE
-
-
-def _require_length(method: str, response: urllib3.BaseHTTPResponse) -> None:
-    """Raise RegistryUnavailableError for an answer that may be incomplete."""
-    if method == "HEAD" or response.status in (204, 304):
-        return
-    is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    if not is_chunked and not response.headers.get("Content-Length", "").isdigit():
-        raise RegistryUnavailableError(
-            "the answer may be cut short: it does not say its length", cause=Cause.INCOMPLETE
-        )
-
-
-def _read(response: urllib3.BaseHTTPResponse, *, is_wanted: bool) -> bytes | None:
-    """Read a whole body. One that is too large is dropped (None): the status is what counts.
-
-    Raises RegistryUnavailableError for such a one that is wanted.
-    """
-    received = bytearray()
-    is_dropped = False
-    while chunk := response.read1(_CHUNK_BYTES):
-        if is_dropped:
-            continue
-        received += chunk
-        if len(received) > _MAX_ANSWER_BYTES:
-            if is_wanted:
-                raise RegistryUnavailableError("the answer is too large")
-            is_dropped = True
-            received.clear()
-    return None if is_dropped else bytes(received)

@@ -148,7 +148,7 @@ def test_an_edge_that_leads_past_the_gate_is_a_failure(serve: Callable[..., Serv
 
 def test_a_wrong_password_and_a_wrong_path_are_told(serve: Callable[..., Server]) -> None:
     registry = OpenRegistry(serve)
-    registry.headers = 'WWW-Authenticate: Basic realm="x\x1b[31m"\r\n'
+    registry.headers = 'WWW-Authenticate: Basic realm="x\x9b31m"\r\n'
     registry.answers["GET /v2/"] = (401, {"errors": [{"code": "UNAUTHORIZED"}]})
     url = registry.server.url
     account = RegistryAccount(url, RegistryLogin("robot", "wrong"))
