@@ -1,73 +1,119 @@
-"""The registry that this installation is connected to, if any."""
+"""The clients of the registries that this installation is connected to."""
 
+import random
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
-from django.db import connection
+from django.db import connection as database
 
-from containers.registry.account import Accounts, RegistryAccount, RegistryLogin
-from containers.registry.checkup import Checkup, Finding
+from containers.registries import (
+    MAX_REGISTRIES,
+    Connection,
+    find_connection,
+    find_connections,
+    first_connection,
+)
+from containers.registry.account import RegistryAccount, RegistryLogin
+from containers.registry.checkup import Checkup, Finding, Words
 from containers.registry.client import UPSTREAM_DEADLINE_SECONDS, RegistryClient
 from containers.registry.exchange import NoLoginError
+from containers.registry_secrets import variable_of
 from containers.tokens.grants import ResourceAccess
 from containers.tokens.keys import SigningKey, TokenKeyError
 from containers.tokens.stored_keys import token_keys
-from containers.tokens.tokens import MAX_TOKENS_KEPT, SERVICE, TAGLOCK, TOKEN_SECONDS, sign_token
+from containers.tokens.tokens import MAX_TOKENS_KEPT, TAGLOCK, TOKEN_SECONDS, sign_token
+from workspaces.models import Workspace
 from workspaces.transport import Deadline
 
 # One that is used at the end of it is valid for as long again.
 _TOKEN_KEPT_SECONDS = TOKEN_SECONDS // 2
 
 
-def find_registry() -> RegistryClient | None:
-    """Return the client of the registry at REGISTRY_URL, or None if none is set."""
-    if not settings.REGISTRY_URL:
+def find_registry(workspace: Workspace) -> RegistryClient | None:
+    """Return the client of the registry of a workspace; None if it is the first, and there is none.
+
+    Raises database errors.
+    """
+    return connect(find_connection(workspace))
+
+
+def connect(connection: Connection) -> RegistryClient | None:
+    """Return the client of a registry, or None if none is connected."""
+    if not connection.url:
         return None
     return _client(
-        settings.REGISTRY_URL,
-        settings.REGISTRY_LOGIN_SECRET,
-        settings.REGISTRY_CA_FILE,
-        trusts_tokens=_trusts_tokens(),
+        connection.url,
+        connection.login,
+        connection.ca_file,
+        service=connection.service if connection.trusts_tokens else "",
+        problem=connection.problem,
     )
 
 
-def find_authorization(*access: ResourceAccess) -> str:
-    """Return what Taglock's own account sends to the registry as `Authorization`; empty for none.
+def find_registries() -> list[tuple[int | None, RegistryClient | None]]:
+    """Return the client of every registry by its row's id: None is the first, connected or not.
+
+    In no order, so that one that hangs does not always keep the same ones waiting. Raises database
+    errors.
+    """
+    rows = [each for each in find_connections() if each.id is not None]
+    found = [(each.id, connect(each)) for each in (first_connection(), *rows)]
+    random.shuffle(found)
+    return found
+
+
+def find_authorization(connection: Connection, *access: ResourceAccess) -> str:
+    """Return what Taglock's own account sends to a registry as `Authorization`; empty for none.
 
     For calls that the edge makes of a registry that does not know Taglock's accounts. Raises
     RegistryUnavailableError.
     """
-    login: RegistryLogin = settings.REGISTRY_LOGIN_SECRET
-    if not login.username:
+    if connection.problem:
+        raise NoLoginError(connection.problem)
+    if not connection.login.username:
         return ""
-    account = _account(settings.REGISTRY_URL, login, settings.REGISTRY_CA_FILE)
+    account = _account(connection.url, connection.login, connection.ca_file)
     with Deadline(UPSTREAM_DEADLINE_SECONDS):
         return account.authorize(*access)
 
 
-def check_registry() -> list[Finding] | None:
-    """Check the connection step by step, in at most half a minute; None if there is none."""
-    registry = find_registry()
+def check_connection(connection: Connection) -> list[Finding] | None:
+    """Check a connection step by step, in at most half a minute; None if there is none."""
+    registry = connect(connection)
     if registry is None:
         return None
     release_database()
-    trusts_tokens = _trusts_tokens()
     return Checkup(
-        settings.REGISTRY_URL,
+        connection.url,
         registry,
-        settings.REGISTRY_CA_FILE,
-        realm=f"{settings.PUBLIC_URL}/auth/token" if trusts_tokens else "",
-        service=SERVICE if trusts_tokens else "",
-        public_url=settings.PUBLIC_URL,
+        connection.ca_file,
+        realm=f"{settings.PUBLIC_URL}/auth/token" if connection.trusts_tokens else "",
+        service=connection.service if connection.trusts_tokens else "",
+        public_url=_edge_url(connection),
+        problem=connection.problem,
+        words=_words_for(connection.name) if connection.name else Words(),
     ).run()
 
 
-def registry_keeps_accounts() -> bool:
-    """Whether those who push and pull have their accounts at the registry, and not at Taglock."""
-    return bool(settings.REGISTRY_ACCOUNTS == Accounts.REGISTRY)
+def _edge_url(connection: Connection) -> str:
+    """Return where clients reach a registry: it is at the same port of the edge as the site."""
+    site = urlsplit(settings.PUBLIC_URL)
+    if not connection.host:
+        return str(settings.PUBLIC_URL)
+    return f"{site.scheme}://{connection.host}" + (f":{site.port}" if site.port else "")
+
+
+def _words_for(name: str) -> Words:
+    return Words(
+        "the address",
+        variable_of(name, "CA_FILE"),
+        "choose another way of keeping accounts",
+        f"the user name and {variable_of(name, 'PASSWORD')}",
+    )
 
 
 def describe_unusable_keys() -> str:
@@ -75,7 +121,7 @@ def describe_unusable_keys() -> str:
 
     Raises database errors.
     """
-    if not settings.REGISTRY_URL or registry_keeps_accounts():
+    if all(each.keeps_accounts for each in find_connections()):
         return ""
     try:
         token_keys().find_signing_key()
@@ -84,41 +130,47 @@ def describe_unusable_keys() -> str:
     return ""
 
 
-def _trusts_tokens() -> bool:
-    return bool(settings.REGISTRY_ACCOUNTS == Accounts.TOKENS)
-
-
 def release_database() -> None:
     """Give the database connection back to its pool, before something else is waited for.
 
     Within a transaction it stays, and if there is no pool there is nothing to give back.
     """
-    if connection.vendor == "postgresql" and not connection.in_atomic_block:
-        connection.close()
+    if database.vendor == "postgresql" and not database.in_atomic_block:
+        database.close()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=MAX_REGISTRIES)
 def _client(
-    url: str, login: RegistryLogin, ca_file: Path | None, *, trusts_tokens: bool
+    url: str, login: RegistryLogin, ca_file: Path | None, *, service: str, problem: str
 ) -> RegistryClient:
-    """One client an address, so that connections are used again."""
+    """One client an address, so that connections are used again.
+
+    With a service it sends tokens for that. With a problem it sends nothing as Taglock.
+    """
+    if problem:
+        return RegistryClient(url, authorize=partial(_refuse, problem), ca_file=ca_file)
     if login.username:
         own = _account(url, login, ca_file)
         return RegistryClient(url, authorize=own.authorize, renew=own.renew, ca_file=ca_file)
-    return RegistryClient(url, authorize=_authorize if trusts_tokens else None, ca_file=ca_file)
+    authorize = partial(_authorize, service) if service else None
+    return RegistryClient(url, authorize=authorize, ca_file=ca_file)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=MAX_REGISTRIES)
 def _account(url: str, login: RegistryLogin, ca_file: Path | None) -> RegistryAccount:
     """One account an address, so that its tokens are used again."""
     return RegistryAccount(url, login, ca_file)
 
 
-def _authorize(access: ResourceAccess) -> str:
+def _refuse(problem: str, access: ResourceAccess) -> str:
+    raise NoLoginError(problem)
+
+
+def _authorize(service: str, access: ResourceAccess) -> str:
     """Return a token of Taglock's own for one call: no more than the call needs."""
     period = int(time.time()) // _TOKEN_KEPT_SECONDS
     try:
-        token = _sign(token_keys().find_known_signing_key(), access, period)
+        token = _sign(token_keys().find_known_signing_key(), service, access, period)
     except TokenKeyError as error:
         raise NoLoginError(f"no token for it can be signed: {error}") from error
     except AnyDatabaseError as error:
@@ -131,6 +183,6 @@ def _authorize(access: ResourceAccess) -> str:
 
 
 @lru_cache(maxsize=MAX_TOKENS_KEPT)
-def _sign(key: SigningKey, access: ResourceAccess, period: int) -> str:
+def _sign(key: SigningKey, service: str, access: ResourceAccess, period: int) -> str:
     """Return a token that the same key signs once in a period for the same access."""
-    return sign_token(key, TAGLOCK, [access], int(time.time()))
+    return sign_token(key, TAGLOCK, [access], int(time.time()), service=service)

@@ -17,7 +17,7 @@ from containers.sql import keep_repositories
 from workspaces.access import Actor
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
-from workspaces.models import Workspace
+from workspaces.models import Registry, Workspace
 from workspaces.text import quote
 
 MAX_PREFIXES = 1000
@@ -26,12 +26,14 @@ Row = TypeVar("Row", bound=Model)
 
 
 @transaction.atomic
-def create_workspace(slug: str, name: str, *, actor: Actor) -> Workspace:
-    """Create a workspace. Raises ValidationError if the slug or name is not valid.
+def create_workspace(
+    slug: str, name: str, registry: Registry | None = None, *, actor: Actor
+) -> Workspace:
+    """Create a workspace at a registry. Raises ValidationError if the slug or name is not valid.
 
     And if another workspace has a prefix or a repository that begins with the slug.
     """
-    workspace = Workspace(slug=slug, name=name)
+    workspace = Workspace(slug=slug, name=name, registry=registry)
     workspace.full_clean(exclude=["created_at"])
     keep_repositories()
     taken = _filter_under(RepositoryPrefix.objects.all(), "prefix", slug).first()

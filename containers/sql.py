@@ -27,6 +27,7 @@ from workspaces.database import (
     now,
     read_time,
 )
+from workspaces.models import Workspace
 from workspaces.sql import WORKSPACES
 
 TAGS = Table(TagRecord)
@@ -85,6 +86,8 @@ class OwnedRepository:
     workspace: str
     role: str | None
     is_public: bool
+    # Of the row of the registry that it is at; None: the one of REGISTRY_URL.
+    registry_id: int | None
 
 
 def owner_of(repository: RepositoryName) -> Condition:
@@ -103,7 +106,7 @@ def find_owned(
     for part in in_parts(repositories):
         rows += fetch(
             f"SELECT asked.column1, {WORKSPACES.name}.id, {WORKSPACES.name}.slug, membership.role, "
-            f"{_REPOSITORIES}.is_public "
+            f"{_REPOSITORIES}.is_public, {WORKSPACES.name}.registry_id "
             f"FROM (VALUES {marks(2, len(part))}) AS asked "
             f"JOIN {WORKSPACES.name} "
             f"ON {WORKSPACES.name}.id = {_owner('asked.column2', 'asked.column1')} "
@@ -120,8 +123,10 @@ def find_owned(
             ),
         )
     return {
-        RepositoryName(name): OwnedRepository(workspace_id, slug, role, bool(is_public))
-        for name, workspace_id, slug, role, is_public in rows
+        RepositoryName(name): OwnedRepository(
+            workspace_id, slug, role, bool(is_public), registry_id
+        )
+        for name, workspace_id, slug, role, is_public, registry_id in rows
     }
 
 
@@ -146,17 +151,26 @@ def _owner_values(repository: RepositoryName) -> tuple[str, ...]:
     return (*names, settings.REGISTRY_WORKSPACE)
 
 
-def insert_repository(workspace_id: int, repository: RepositoryName) -> bool:
-    """Insert a repository's row if there is none; return whether it is of this workspace."""
+def insert_repository(workspace: Workspace, repository: RepositoryName) -> bool:
+    """Insert a repository's row if there is none; return whether it is of this workspace.
+
+    None is inserted if the workspace has moved to another registry since it was read.
+    """
     is_new = change(
-        f"INSERT INTO {_REPOSITORIES} (workspace_id, name, is_public) SELECT %s, %s, FALSE "
-        f"WHERE %s = {_owner('%s', '%s')} ON CONFLICT DO NOTHING",
-        (workspace_id, repository.name, workspace_id, *_owner_values(repository)),
+        f"INSERT INTO {_REPOSITORIES} (workspace_id, name, is_public) SELECT id, %s, FALSE "
+        f"FROM {WORKSPACES.name} WHERE id = %s AND COALESCE(registry_id, 0) = %s "
+        f"AND id = {_owner('%s', '%s')} ON CONFLICT DO NOTHING",
+        (
+            repository.name,
+            workspace.pk,
+            workspace.registry_id or 0,
+            *_owner_values(repository),
+        ),
     )
     return bool(is_new) or bool(
         fetch(
             f"SELECT 1 FROM {_REPOSITORIES} WHERE workspace_id = %s AND name = %s",
-            (workspace_id, repository.name),
+            (workspace.pk, repository.name),
         )
     )
 

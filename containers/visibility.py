@@ -33,7 +33,7 @@ def set_public(
         raise ForeignRepositoryError(f"{repository} is not a repository of {workspace}")
     lock_people(workspace)
     require_admin(workspace, actor)
-    if is_public and not insert_repository(workspace.pk, repository):
+    if is_public and not insert_repository(workspace, repository):
         raise ForeignRepositoryError(f"{repository} became another workspace's")
     # Of several at once the first to update the row has changed it; the others, who wait for the
     # row, find it changed.

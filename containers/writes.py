@@ -121,7 +121,7 @@ def make_known(workspace: Workspace, repository: RepositoryName) -> None:
 
     Raises RecordMovedError if it belongs to another one, or to none, at this moment.
     """
-    if not sql.insert_repository(workspace.pk, repository):
+    if not sql.insert_repository(workspace, repository):
         raise RecordMovedError(f"{repository} does not belong to {workspace}")
 
 

@@ -142,7 +142,9 @@ def find_first_steps(workspace: Workspace, policy: Policy) -> FirstSteps:
     )
     return FirstSteps(
         # What was pushed came through the gate, or a registry asked.
-        is_connected=is_pushed or find_registry() is not None or _has_registry_token(workspace),
+        is_connected=is_pushed
+        or find_registry(workspace) is not None
+        or _has_registry_token(workspace),
         is_protected=policy.protection is not Protection.NONE,
         is_pushed=is_pushed,
         is_refused=is_refused,

@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from containers.connection import find_registry
+from containers.connection import find_registries
+from containers.registry_seen import look_at_registries
 from immutability.reconcile.comparison import run_comparisons
 from immutability.reconcile.counts import run_counts
 from immutability.reconcile.due import RECONCILE_SECONDS, reconcile_due
@@ -14,18 +15,19 @@ from immutability.reconcile.work import run_jobs
 @shared_task(name="immutability.reconcile")
 def reconcile() -> None:
     """Finish what was left behind on tags, and look after those that were changed past Taglock."""
-    registry = find_registry()
-    reconcile_due(registry, RECONCILE_SECONDS)
-    if registry is not None:
-        follow_hints(registry, RECONCILE_SECONDS)
-        repair_due(registry, RECONCILE_SECONDS)
+    for registry_id, registry in find_registries():
+        reconcile_due(registry, RECONCILE_SECONDS, registry_id=registry_id)
+        if registry is not None:
+            follow_hints(registry, RECONCILE_SECONDS, registry_id=registry_id)
+            repair_due(registry, RECONCILE_SECONDS, registry_id=registry_id)
 
 
 @shared_task(name="immutability.run_jobs")
 def run_due_jobs() -> None:
     """Do the next piece of what is to be done in the background."""
     run_counts()
-    registry = find_registry()
-    if registry is not None:
-        run_jobs(registry)
-        run_comparisons(registry)
+    for registry_id, registry in find_registries():
+        if registry is not None:
+            run_jobs(registry, registry_id=registry_id)
+            run_comparisons(registry, registry_id=registry_id)
+    look_at_registries()

@@ -6,14 +6,37 @@ No message shows an address, since it may hold a password.
 import os
 import re
 from collections import Counter
-from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from containers.registry.addresses import (
+    HOST_NAME,
+    BadSettingError,
+    bracket,
+    check_encoded,
+    is_ipv6,
+    parse_registry_url,
+    parse_site_url,
+    split_address,
+)
+
+__all__ = [
+    "MAX_CONNECT_TIMEOUT_SECONDS",
+    "BadSettingError",
+    "bracket",
+    "check_allowed_host",
+    "check_email_url",
+    "check_folder",
+    "parse_database_url",
+    "parse_redis_url",
+    "parse_registry_url",
+    "parse_site_url",
+]
 
 DATABASE_EXAMPLE = "postgresql://taglock:password@db.example.org/taglock"
 SQLITE_EXAMPLE = "sqlite:////srv/taglock/taglock.sqlite3"
@@ -21,9 +44,6 @@ REDIS_EXAMPLE = "redis://127.0.0.1:6379/0"
 EMAIL_EXAMPLE = "smtp://user:password@mail.example.org:587"
 MAX_CONNECT_TIMEOUT_SECONDS = 60
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-# Names of machines: underscores are found inside container networks, never in what browsers send.
-_NAME = re.compile(r"(?!.*\.\.)[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", re.IGNORECASE)
 _REDIS_OPTIONS = frozenset(
     {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
@@ -52,61 +72,13 @@ _DATABASE_NUMBERS = {
 _BAD_VALUE = re.compile(r"invalid |could not match |weak ")
 
 
-class BadSettingError(Exception):
-    """A variable has a value that Taglock cannot run with. The message is one line."""
-
-
-def parse_site_url(name: str, value: str, example: str, *, is_public: bool) -> str:
-    """Return `http(s)://host[:port]` in lower case, without a port that is the default.
-
-    A public address is one that browsers send: its host can appear in the header `Host`.
-    """
-    parts = _split(name, value, ("http", "https"), example)
-    rest = value.split("://", 1)[1].removeprefix(parts.netloc)
-    if rest.strip("/") or "@" in parts.netloc:
-        raise BadSettingError(f"{name} must be scheme, host and port alone, such as {example}")
-    host = (parts.hostname or "").lower()
-    if is_public and "_" in host:
-        raise BadSettingError(f"{name} has an underscore in its host: write one like {example}")
-    port = parts.port
-    suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
-    return f"{parts.scheme}://{bracket(host)}{suffix}"
-
-
-def parse_registry_url(value: str) -> str:
-    """Return `http(s)://host[:port][/path]` of the registry, up to what stands before `/v2/`."""
-    example = "http://127.0.0.1:5000"
-    parts = _split("REGISTRY_URL", value, ("http", "https"), example)
-    path = parts.path.rstrip("/")
-    if parts.query or parts.fragment or "@" in parts.netloc or value.endswith(("?", "#")):
-        raise BadSettingError(
-            f"REGISTRY_URL must be scheme, host, port and path alone, such as {example}"
-        )
-    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
-        raise BadSettingError(
-            "REGISTRY_URL has a path with other characters than letters, digits and . _ ~ -, such "
-            "as https://repo.example.org/artifactory"
-        )
-    if path.endswith("/v2"):
-        raise BadSettingError(
-            "REGISTRY_URL ends with /v2: leave that out, clients and Taglock add it themselves"
-        )
-    origin = value[: len(value) - len(parts.path)] if parts.path else value
-    return parse_site_url("REGISTRY_URL", origin, example, is_public=False) + path
-
-
-def bracket(host: str) -> str:
-    """Return a host as it appears in addresses and in the header `Host`."""
-    return f"[{host}]" if ":" in host else host
-
-
 def check_allowed_host(host: str) -> None:
     """Refuse what matches no `Host` header: see Django's ALLOWED_HOSTS for what does."""
     if host == "*":
         return
     name = host.removeprefix(".")
-    is_address = name.startswith("[") and name.endswith("]") and _is_ipv6(name[1:-1])
-    if not is_address and ("_" in name or not _NAME.fullmatch(name)):
+    is_address = name.startswith("[") and name.endswith("]") and is_ipv6(name[1:-1])
+    if not is_address and ("_" in name or not HOST_NAME.fullmatch(name)):
         raise BadSettingError(
             f"ALLOWED_HOSTS has {host!a}: write host names alone, without a scheme or a port, "
             "separated by commas, such as tags.example.org,[::1]"
@@ -118,7 +90,7 @@ def parse_redis_url(value: str) -> str:
 
     Celery would not, and so would give the password to anyone in between.
     """
-    parts = _split("REDIS_URL", value, ("redis", "rediss"), REDIS_EXAMPLE)
+    parts = split_address("REDIS_URL", value, ("redis", "rediss"), REDIS_EXAMPLE)
     if not re.fullmatch(r"/?|/[0-9]{1,5}", parts.path) or parts.fragment:
         raise BadSettingError(
             f"REDIS_URL must end with the number of a database, such as {REDIS_EXAMPLE}"
@@ -139,7 +111,7 @@ def parse_redis_url(value: str) -> str:
 
 def check_email_url(value: str) -> None:
     """Refuse an address that mail cannot be handed to."""
-    parts = _split("EMAIL_URL", value, ("smtp", "smtps"), EMAIL_EXAMPLE)
+    parts = split_address("EMAIL_URL", value, ("smtp", "smtps"), EMAIL_EXAMPLE)
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise BadSettingError(f"EMAIL_URL has something after the port: write {EMAIL_EXAMPLE}")
     if bool(parts.username) != bool(parts.password):
@@ -190,7 +162,7 @@ def _parse_postgresql_url(value: str) -> dict[str, Any]:
     """Read an address as libpq does, so that psql and pg_dump take the same one."""
     try:
         parts = urlsplit(value)
-        _check_encoded("DATABASE_URL", parts)
+        check_encoded("DATABASE_URL", parts)
         options = _read_options("DATABASE_URL", parts.query)
         known = {default.keyword.decode() for default in pq.Conninfo.get_defaults()}
         _check_known("DATABASE_URL", options, known | {"ssl"})
@@ -257,37 +229,6 @@ def _ask_libpq(info: dict[str, str]) -> str:
     return f"{message}; write libpq's connection parameters, such as sslmode=verify-full"
 
 
-def _split(name: str, value: str, schemes: tuple[str, ...], example: str) -> SplitResult:
-    """Split an address that has one of the schemes, a host, and a good port where it has any."""
-    if not value.isprintable() or " " in value:
-        raise BadSettingError(f"{name} has a blank or a control character: write {example}")
-    try:
-        parts = urlsplit(value)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise BadSettingError(
-            f"{name} has a bad host or port, or a password with special characters that are not "
-            f"percent-encoded: write one like {example}"
-        ) from error
-    if parts.scheme not in schemes or not value.lower().startswith(f"{parts.scheme}://"):
-        begins = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise BadSettingError(f"{name} must begin with {begins}, such as {example}")
-    _check_encoded(name, parts)
-    if not (_NAME.fullmatch(host) or _is_ipv6(host)):
-        raise BadSettingError(f"{name} has an invalid host: write one like {example}")
-    if port == 0 or parts.netloc.endswith(":"):
-        raise BadSettingError(f"{name}: the port must be from 1 to 65535, as in {example}")
-    return parts
-
-
-def _check_encoded(name: str, parts: SplitResult) -> None:
-    """Refuse an @ behind the host: a password with / or ? or # was cut off, and might be shown."""
-    if any("@" in each for each in (parts.path, parts.query, parts.fragment)):
-        raise BadSettingError(
-            f"{name}: percent-encode special characters, / as %2F, ? as %3F, # as %23, @ as %40"
-        )
-
-
 def _read_options(name: str, query: str) -> dict[str, str]:
     """Return the options of an address. Raises BadSettingError if one is there twice."""
     try:
@@ -317,11 +258,3 @@ def _check_file(name: str, option: str, path: str) -> None:
             file.read(1)
     except (OSError, ValueError) as error:
         raise BadSettingError(f"{name}: the file of {option} cannot be read: {error}") from error
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        IPv6Address(text)
-    except AddressValueError:
-        return False
-    return "%" not in text

@@ -1,5 +1,6 @@
 """Django's settings. What an operator may set is read in environment.py."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ REGISTRY_ACCOUNTS = ENVIRONMENT.registry_accounts
 REGISTRY_CA_FILE = ENVIRONMENT.registry_ca_file
 # Its name keeps it off Django's debug pages.
 REGISTRY_LOGIN_SECRET = ENVIRONMENT.registry_login
+# Passwords of registries that have a row are among them: containers/registry_secrets.py.
+REGISTRY_VARIABLES_SECRET: dict[str, str] = {
+    name: value for name, value in os.environ.items() if name.startswith("REGISTRY_")
+}
 REGISTRY_WORKSPACE = ENVIRONMENT.registry_workspace
 UNASSIGNED_REPOSITORIES = ENVIRONMENT.unassigned_repositories
 BEHIND_EDGE = ENVIRONMENT.behind_edge

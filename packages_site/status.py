@@ -8,18 +8,23 @@ from collections.abc import Iterator
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
+from django.utils import timezone
 
-from containers.connection import describe_unusable_keys, find_registry, release_database
+from containers.connection import connect, describe_unusable_keys, release_database
+from containers.registries import first_connection
 from containers.registry.checkup import Finding, Outcome
 from containers.registry.client import RegistryUnavailableError
 from packages_site.shared_keys import describe_other_keys
 from packages_site.state import MAX_COUNTED, State, Waiting, read_state
+from workspaces.models import Registry
 from workspaces.transport import Deadline
 
 # Of a person who waits for the page.
 REGISTRY_SECONDS = 5.0
 # A task keeps the others waiting for seconds, or for twenty where the registry hangs.
 TASK_LATE_SECONDS = 120.0
+# A worker asks each once a minute, and some of them later where others hang.
+SEEN_LATE_SECONDS = 600.0
 OVERDUE_LATE_SECONDS = 600.0
 UNSEALED_LATE_SECONDS = 60.0
 CHECKPOINT_LATE_SECONDS = 25 * 3600.0
@@ -42,6 +47,7 @@ def read_status() -> list[Finding]:
         return [registry, Finding(Outcome.FAILED, "It cannot be used.", step="Database")]
     return [
         registry,
+        *_judge_other_registries(),
         Finding(Outcome.OK, "It can be used.", step="Database"),
         _judge_keys(keys),
         *find_late_tasks(state),
@@ -70,7 +76,7 @@ _ADVICE = "Look at the logs of worker and scheduler, and whether Redis answers."
 
 
 def _look_at_registry() -> Finding:
-    registry = find_registry()
+    registry = connect(first_connection())
     if registry is None:
         return Finding(Outcome.OK, "None is connected: a registry asks.", step="Registry")
     release_database()
@@ -86,9 +92,22 @@ def _look_at_registry() -> Finding:
     return Finding(
         Outcome.OK if answer.is_success else Outcome.FAILED,
         f"{settings.REGISTRY_URL} answered {answer.status} {took}.",
-        "" if answer.is_success else "Check the connection on the page Registry.",
+        "" if answer.is_success else "Check the connection on the page Registries.",
         step="Registry",
     )
+
+
+def _judge_other_registries() -> Iterator[Finding]:
+    """Yield when each registry that has a row last answered: a worker asks them."""
+    for row in Registry.objects.order_by("name").only("name", "seen_at"):
+        seconds = (timezone.now() - row.seen_at).total_seconds() if row.seen_at else None
+        is_late = seconds is None or seconds > SEEN_LATE_SECONDS
+        yield Finding(
+            Outcome.FAILED if is_late else Outcome.OK,
+            "It has never answered." if seconds is None else f"It answered {_say(seconds)} ago.",
+            "Check the connection on the page Registries." if is_late else "",
+            step=f"Registry {row.name}",
+        )
 
 
 def _judge_keys(problems: list[str]) -> Finding:

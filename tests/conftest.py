@@ -28,7 +28,9 @@ from django.utils.crypto import get_random_string
 from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from containers import registries
 from containers.prefixes import create_workspace
+from containers.registries import stored_registries
 from containers.tokens import stored_keys
 from containers.tokens.stored_keys import token_keys
 from immutability.actions.save_settings import save_container_settings
@@ -201,18 +203,21 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Know the keys of tokens from here on: no test counts the statement that reads them."""
+    """Know keys and registries from here on: no test counts the statements that read them."""
     with django_db_blocker.unblock():
         token_keys().find_signing_key()
+        stored_registries().look()
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _keep_token_keys() -> Iterator[None]:
-    """Keep the keys of tokens as they were read, where a test does not forget them."""
+def _keep_what_was_read() -> Iterator[None]:
+    """Keep keys of tokens and registries as they were read, where a test does not forget them."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stored_keys, "LOOK_SECONDS", math.inf)
         patched.setattr(stored_keys, "MAX_AGE_SECONDS", math.inf)
         patched.setattr(stored_keys, "KNOWN_SECONDS", math.inf)
+        patched.setattr(registries, "LOOK_SECONDS", math.inf)
+        patched.setattr(registries, "MAX_AGE_SECONDS", math.inf)
         yield
 
 
@@ -222,6 +227,16 @@ def changing_keys(db: None) -> Iterator[None]:
     token_keys().forget()
     yield
     token_keys().forget()
+
+
+@pytest.fixture
+def changing_registries(db: None) -> Iterator[None]:
+    """Let a test add registries, which are read again before it, and forgotten after it."""
+    stored = stored_registries()
+    known = stored._last
+    stored.forget()
+    yield
+    stored._last = known
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -36,6 +36,8 @@ __all__ = [
     "LogExport",
     "Membership",
     "PasswordLinkRequest",
+    "Registry",
+    "RegistryAccount",
     "SealProgress",
     "TaskRun",
     "User",
@@ -64,6 +66,9 @@ def validate_plain_text(text: str) -> None:
 
 # Of the name of an account at the registry, as the lock log keeps it.
 MAX_REGISTRY_ACCOUNT_LENGTH = 200
+MAX_REGISTRY_NAME_LENGTH = 32
+MAX_REGISTRY_URL_LENGTH = 500
+MAX_HOST_LENGTH = 253
 
 
 class User(AbstractUser):
@@ -86,14 +91,72 @@ class User(AbstractUser):
     objects: ClassVar[UserManager[Self]] = UserManager()
 
 
-class RegistryAccount(models.Model):
-    """An account that the registry keeps, and the person whose rights count for its deletes."""
+class Registry(models.Model):
+    """A registry besides the one of REGISTRY_URL, which has no row.
 
+    It has no secrets: `containers/registry_secrets.py` finds them by its name.
+    """
+
+    # Parts of variables' names and of the service's begin with it, so it never changes.
     name = models.CharField(
-        max_length=MAX_REGISTRY_ACCOUNT_LENGTH, unique=True, validators=[validate_plain_text]
+        max_length=MAX_REGISTRY_NAME_LENGTH,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"\A[a-z][a-z0-9]*(-[a-z0-9]+)*\Z",
+                "A name begins with a lower-case letter, followed by lower-case letters, digits "
+                "and single hyphens.",
+            )
+        ],
+    )
+    url = models.CharField(max_length=MAX_REGISTRY_URL_LENGTH)
+    # Who keeps the accounts of those who push and pull.
+    accounts = models.CharField(max_length=16)
+    # Of Taglock's own account there.
+    username = models.CharField(max_length=255, blank=True, default="")
+    # The name by which clients reach it, through the edge.
+    host = models.CharField(max_length=MAX_HOST_LENGTH, unique=True)
+    # What tokens for it are for, and for no other registry.
+    service = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+    # When it last answered Taglock.
+    seen_at = models.DateTimeField(null=True, blank=True)
+    # What each step of the last check found.
+    findings = models.JSONField(default=list, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(accounts__in=["tokens", "registry", "taglock"]),
+                name="registry_accounts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RegistryAccount(models.Model):
+    """An account that a registry keeps, and the person whose rights count for its deletes."""
+
+    # Null: the registry of REGISTRY_URL.
+    registry = models.ForeignKey(
+        Registry, models.CASCADE, null=True, blank=True, related_name="linked_accounts"
+    )
+    name = models.CharField(
+        max_length=MAX_REGISTRY_ACCOUNT_LENGTH, validators=[validate_plain_text]
     )
     user = models.ForeignKey(User, models.CASCADE, related_name="registry_accounts")
     created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["registry", "name"], name="registry_account_once"),
+            models.UniqueConstraint(
+                fields=["name"], condition=models.Q(registry=None), name="first_account_once"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -104,6 +167,11 @@ class Workspace(models.Model):
 
     slug = models.CharField(max_length=MAX_SLUG_LENGTH, unique=True, validators=[validate_slug])
     name = models.CharField(max_length=MAX_NAME_LENGTH, validators=[validate_plain_text])
+    # Where its repositories are; null: at the registry of REGISTRY_URL. It changes only while
+    # nothing of the workspace is known.
+    registry = models.ForeignKey(
+        Registry, models.PROTECT, null=True, blank=True, related_name="workspaces"
+    )
     created_at = models.DateTimeField(db_default=Now())
     # Since when nothing in it changes; see workspaces/actions/archive.py.
     archived_at = models.DateTimeField(null=True, blank=True)
@@ -120,6 +188,8 @@ class Workspace(models.Model):
     @property
     def registry_keeps_accounts(self) -> bool:
         """Whether those who push and pull log in at the registry, and not at Taglock."""
+        if self.registry is not None:
+            return self.registry.accounts == "registry"
         return bool(settings.REGISTRY_URL) and settings.REGISTRY_ACCOUNTS == "registry"
 
 

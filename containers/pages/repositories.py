@@ -26,6 +26,7 @@ from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
 from workspaces.queries import FilterForm
+from workspaces.registry_host import find_registry_host
 
 PUBLIC, PRIVATE = "public", "private"
 
@@ -90,7 +91,8 @@ def repositories(request: HtmxRequest, access: Access) -> HttpResponse:
             "page": page,
             "is_filtered": query != RepositoryQuery() or bool(after),
             "next_query": following.urlencode() if page.next_after else "",
-            "has_registry": find_registry() is not None,
+            "host": find_registry_host(access.workspace, request.get_host()),
+            "has_registry": find_registry(access.workspace) is not None,
         }
     return render(request, "containers/repositories.html", context)
 

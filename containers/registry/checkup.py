@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -68,12 +69,23 @@ def summarize(findings: Sequence[Finding]) -> str:
     return "Everything is as it should be."
 
 
+@dataclass(frozen=True)
+class Words:
+    """What advice calls the settings of a connection."""
+
+    url: str = "REGISTRY_URL"
+    ca_file: str = "REGISTRY_CA_FILE"
+    accounts: str = "set REGISTRY_ACCOUNTS, REGISTRY_USERNAME and a password"
+    account: str = "REGISTRY_USERNAME and the password"
+
+
 @dataclass
 class Checkup:
     """A registry at `url`, and what is expected of it.
 
     `realm` and `service` are those of the token service that its challenge is to name; empty where
-    the registry does not trust Taglock's tokens. `public_url` is where the edge is.
+    the registry does not trust Taglock's tokens. `public_url` is where the edge is. `problem` says
+    why Taglock's own account can't be used.
     """
 
     url: str
@@ -82,6 +94,8 @@ class Checkup:
     realm: str = ""
     service: str = ""
     public_url: str = ""
+    problem: str = ""
+    words: Words = Words()
     # Of the first repository that has a tag.
     _repository: RepositoryName = field(default=_NO_REPOSITORY, init=False)
     _tag: TagName | None = field(default=None, init=False)
@@ -115,20 +129,28 @@ class Checkup:
     def _reach(self) -> Finding:
         host, port = self._endpoint()
         try:
-            self._connect().close()
+            with self._connect() as raw:
+                peer = str(raw.getpeername()[0])
         except socket.gaierror:
-            return _failed(f"The name {host} has no address.", "Correct the host of REGISTRY_URL.")
+            return _failed(
+                f"The name {host} has no address.", f"Correct the host of {self.words.url}."
+            )
         except OSError as error:
             return _failed(
                 f"No connection to {host}:{port}: {error.strerror or error}.",
-                "Start the registry, correct host and port of REGISTRY_URL, or let this machine "
-                "through its firewall.",
+                f"Start the registry, correct host and port of {self.words.url}, or let this "
+                "machine through its firewall.",
+            )
+        if ip_address(peer.partition("%")[0]).is_link_local:
+            return _failed(
+                f"The address of {host} is link-local: no registry is there.",
+                f"Correct the host of {self.words.url}.",
             )
         return _ok(f"{host}:{port} takes connections.")
 
     def _speak_tls(self) -> Finding:
         if self._address.scheme != "https":
-            return _ok("Not used: REGISTRY_URL begins with http://.")
+            return _ok(f"Not used: {self.words.url} begins with http://.")
         host, _ = self._endpoint()
         try:
             with (
@@ -139,12 +161,14 @@ class Checkup:
         except ssl.SSLCertVerificationError as error:
             return _failed(
                 f"The certificate is not accepted: {error.verify_message}.",
-                "If a private authority has signed it, name its certificate in REGISTRY_CA_FILE. "
-                "Otherwise renew it, or write REGISTRY_URL with a name that it is for.",
+                "If a private authority has signed it, name its certificate in "
+                f"{self.words.ca_file}. Otherwise renew it, or write {self.words.url} with a name "
+                "that it is for.",
             )
         except OSError as error:
             return _failed(
-                f"No TLS: {error}.", "If the registry speaks plain HTTP, write REGISTRY_URL so."
+                f"No TLS: {error}.",
+                f"If the registry speaks plain HTTP, write {self.words.url} so.",
             )
 
     def _read_challenge(self) -> Finding:
@@ -155,7 +179,8 @@ class Checkup:
         if answer.status != 401 or challenge is None:
             return _failed(
                 f"GET {self._address.path}/v2/: {answer.reason}.",
-                "Correct REGISTRY_URL: what stands before /v2/ belongs to it, and nothing else.",
+                f"Correct {self.words.url}: what stands before /v2/ belongs to it, and nothing "
+                "else.",
             )
         told = challenge.scheme.capitalize()
         if challenge.scheme == BEARER:
@@ -167,7 +192,7 @@ class Checkup:
         return _failed(
             f"It asks for {told}, and not for Taglock's tokens.",
             f'Let the registry trust Taglock: realm {self.realm}, service "{self.service}". If it '
-            "has accounts of its own, set REGISTRY_ACCOUNTS, REGISTRY_USERNAME and a password.",
+            f"has accounts of its own, {self.words.accounts}.",
         )
 
     def _judge_openness(self) -> Finding:
@@ -181,6 +206,8 @@ class Checkup:
         return _warning(what, "Make sure that only the edge and Taglock can reach it.")
 
     def _log_in(self) -> Finding:
+        if self.problem:
+            return _failed("Taglock's own account can't be used.", self.problem)
         answer = self.client.ask_version()
         if answer.is_success:
             return _ok("The registry accepts it.")
@@ -188,7 +215,7 @@ class Checkup:
             "Give the registry the current certificates (manage.py token_keys export), and "
             "restart it. Compare the clocks of both machines."
             if self.realm
-            else "Correct REGISTRY_USERNAME and the password."
+            else f"Correct {self.words.account}."
         )
         return _failed(f"It is not accepted: {answer.reason}.", advice)
 

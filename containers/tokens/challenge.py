@@ -8,9 +8,9 @@ from containers.tokens.tokens import SERVICE
 from workspaces.json_response import UTF8JsonResponse
 
 
-def challenge(*wanted: ResourceAccess, error: str = "") -> HttpResponse:
+def challenge(*wanted: ResourceAccess, service: str = SERVICE, error: str = "") -> HttpResponse:
     """Answer 401: say where to get a token, and with `error` what is wrong with the one sent."""
-    parts = [f'Bearer realm="{settings.PUBLIC_URL}/auth/token"', f'service="{SERVICE}"']
+    parts = [f'Bearer realm="{settings.PUBLIC_URL}/auth/token"', f'service="{service}"']
     detail: list[dict[str, str]] | None = None
     if wanted:
         scopes = [f"{each.type}:{each.name}:{','.join(each.actions)}" for each in wanted]

@@ -84,12 +84,21 @@ def _is_named(token: AccessToken, username: str) -> bool:
 
 
 def grant(
-    login: Login, asked: Mapping[RepositoryName, frozenset[str]]
+    login: Login,
+    asked: Mapping[RepositoryName, frozenset[str]],
+    registry_id: int | None = None,
 ) -> tuple[ResourceAccess, ...]:
-    """Return the part of what is asked for that the caller may do. One query at most."""
-    granted = {each: actions & _find_own(login, each) for each, actions in asked.items()}
+    """Return the part of what is asked for that the caller may do. One query at most.
+
+    Nothing in repositories of workspaces that are at another registry than the one of this id.
+    """
+    granted = {
+        each: actions & _find_own(login, each, registry_id) for each, actions in asked.items()
+    }
     rest = [each for each, actions in asked.items() if granted[each] != actions]
     for repository, owned in find_owned(rest, login.person_id).items():
+        if owned.registry_id != registry_id:
+            continue
         granted[repository] = asked[repository] & _find_actions(login, repository, owned)
     return tuple(
         repository_access(repository.name, *(each for each in ACTIONS if each in actions))
@@ -98,10 +107,12 @@ def grant(
     )
 
 
-def _find_own(login: Login, repository: RepositoryName) -> frozenset[str]:
+def _find_own(login: Login, repository: RepositoryName, registry_id: int | None) -> frozenset[str]:
     """Return what an access token may do in its workspace, for which no query is needed."""
     workspace = login.token.workspace if login.token is not None else None
     if login.token is None or workspace is None or not repository.is_under(workspace.slug):
+        return frozenset()
+    if workspace.registry_id != registry_id:
         return frozenset()
     return _find_token_actions(login.token, repository, workspace.slug)
 

@@ -7,13 +7,13 @@ alone, which no edge leads to from outside: its answer has what the registry let
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
-from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from containers.connection import find_authorization, release_database
 from containers.names import InvalidReferenceError, RepositoryName, parse_repository
+from containers.registries import Connection, find_connection_at
 from containers.registry.account import Accounts
 from containers.registry.client import RegistryUnavailableError
 from containers.sql import find_owned
@@ -94,57 +94,69 @@ def answer_edge(request: HttpRequest) -> HttpResponse:
     The edge names method and target of the client's request in headers. Where nothing can be
     decided, the answer is 503, which the edge takes as a failure.
     """
-    if settings.REGISTRY_ACCOUNTS != Accounts.TAGLOCK:
-        return HttpResponse(status=404)
     method = request.headers.get("X-Taglock-Method", "")
     target = request.headers.get("X-Taglock-Target", "")
     try:
+        # By the name of the server that passes it on: a client writes Host as it likes.
+        registry = find_connection_at(request.headers.get("X-Taglock-Server", ""))
+        if registry.accounts != Accounts.TAGLOCK:
+            return HttpResponse(status=404)
         asked = parse_edge_request(method, target)
         if asked is None:
             return HttpResponse(status=403)
-        return _decide(request, asked, target)
+        return _decide(request, asked, target, registry)
     except InvalidReferenceError:
         return HttpResponse(status=403)
     except (TokenKeyError, RegistryUnavailableError, AnyDatabaseError):
         return HttpResponse(status=503)
 
 
-def _decide(request: HttpRequest, asked: EdgeRequest, target: str) -> HttpResponse:
-    needed = asked.wanted
+def _decide(
+    request: HttpRequest, asked: EdgeRequest, target: str, registry: Connection
+) -> HttpResponse:
+    needed, service = asked.wanted, registry.service
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if not text or scheme.lower() != "bearer":
-        return challenge(*needed)
+        return challenge(*needed, service=service)
     try:
-        claims = read_token(text.strip(), token_keys())
+        claims = read_token(text.strip(), token_keys(), service)
     except InvalidTokenError:
         LOGIN_FAILURES.labels("gate").inc()
-        return challenge(*needed, error="invalid_token")
+        return challenge(*needed, service=service, error="invalid_token")
     if asked.repository is None:
-        return _allow(target, [])
+        return _allow(target, [], registry)
     if not all(map(claims.may, needed)):
-        return challenge(*needed, error="insufficient_scope")
-    if not all(_may_now(claims, asked.repository, each.actions) for each in needed):
+        return challenge(*needed, service=service, error="insufficient_scope")
+    if not all(_may_now(claims, asked.repository, each.actions, registry) for each in needed):
         return HttpResponse(status=403)
     if asked.query is not None:
-        mounted = _find_mounted(claims, asked.query)
+        mounted = _find_mounted(claims, asked.query, registry)
         target = _upload_target(asked.repository, asked.query, mounted)
         needed += [repository_access(mounted.name, PULL)] if mounted else []
         if not all(map(claims.may, needed)):
-            return challenge(*needed, error="insufficient_scope")
-    return _allow(target, needed)
+            return challenge(*needed, service=service, error="insufficient_scope")
+    return _allow(target, needed, registry)
 
 
-def _may_now(claims: Claims, repository: RepositoryName, actions: tuple[str, ...]) -> bool:
+def _may_now(
+    claims: Claims, repository: RepositoryName, actions: tuple[str, ...], registry: Connection
+) -> bool:
     """Whether the caller may do this at this moment, whatever their token was given for."""
     access = find_access_now(claims.caller, repository, Origin())
+    if access is not None and not registry.has(access.workspace):
+        return False
     # Into an archived workspace, too: what refuses the manifest says why.
     if access is not None and {PERMISSION_OF[action] for action in actions} <= access.permissions:
         return True
     owned = find_owned([repository], user_id=0).get(repository)
-    return actions == (PULL,) and owned is not None and owned.is_public
+    if owned is None or owned.registry_id != registry.id:
+        return False
+    return actions == (PULL,) and owned.is_public
 
 
-def _find_mounted(claims: Claims, query: dict[str, str]) -> RepositoryName | None:
+def _find_mounted(
+    claims: Claims, query: dict[str, str], registry: Connection
+) -> RepositoryName | None:
     """Return the repository that a blob is mounted from, if the caller may pull from it now."""
     if "mount" not in query or "from" not in query:
         return None
@@ -152,7 +164,7 @@ def _find_mounted(claims: Claims, query: dict[str, str]) -> RepositoryName | Non
         source = parse_repository(query["from"])
     except InvalidReferenceError:
         return None
-    return source if _may_now(claims, source, (PULL,)) else None
+    return source if _may_now(claims, source, (PULL,), registry) else None
 
 
 def _upload_target(
@@ -168,11 +180,11 @@ def _upload_target(
     return f"/v2/{repository.name}/blobs/uploads/" + (f"?{urlencode(kept)}" if kept else "")
 
 
-def _allow(target: str, needed: list[ResourceAccess]) -> HttpResponse:
+def _allow(target: str, needed: list[ResourceAccess], registry: Connection) -> HttpResponse:
     # The registry's token service may take its time.
     release_database()
     answer = HttpResponse(status=200)
     answer["X-Taglock-Target"] = target
-    answer["X-Taglock-Authorization"] = find_authorization(*needed)
+    answer["X-Taglock-Authorization"] = find_authorization(registry, *needed)
     answer["X-Accel-Expires"] = str(ANSWER_SECONDS)
     return answer

@@ -14,6 +14,7 @@ from containers.tokens.grants import ResourceAccess
 from containers.tokens.keys import SigningKey, TrustedKey, TrustedKeys
 
 ISSUER = "taglock"
+# Of the registry of REGISTRY_URL. Each of the others has its own, so that no token is good at two.
 SERVICE = "taglock"
 TOKEN_SECONDS = 300
 # As much as the registry allows the clocks of others to be off.
@@ -84,13 +85,14 @@ def sign_token(
     access: Iterable[ResourceAccess],
     now: int,
     seconds: int = TOKEN_SECONDS,
+    service: str = SERVICE,
 ) -> str:
-    """Return a token that is valid for `seconds` from `now`, in seconds since 1970."""
+    """Return a token for `service`, valid for `seconds` from `now`, in seconds since 1970."""
     claims = {
         "iss": ISSUER,
         "sub": caller.name,
         # One text and no list: Distribution 2 reads nothing else.
-        "aud": SERVICE,
+        "aud": service,
         "exp": now + seconds,
         "nbf": now - LEEWAY_SECONDS,
         "iat": now,
@@ -103,8 +105,10 @@ def sign_token(
     return jwt.encode(claims, key.private_key, _ALGORITHM, headers=headers)
 
 
-def read_token(text: str, keys: TrustedKeys) -> Claims:
-    """Return what a token says. Raises InvalidTokenError, TokenKeyError and database errors.
+def read_token(text: str, keys: TrustedKeys, service: str = SERVICE) -> Claims:
+    """Return what a token for `service` says.
+
+    Raises InvalidTokenError, TokenKeyError and database errors.
 
     A token that was seen before is not verified again, but it must still be valid: its key trusted,
     its time not over.
@@ -117,7 +121,7 @@ def read_token(text: str, keys: TrustedKeys) -> Claims:
     if key is None:
         raise InvalidTokenError("signed by a key that is not ours")
     try:
-        verified = _verify(text, key)
+        verified = _verify(text, key, service)
     except _NO_TOKEN_OF_OURS as error:
         raise InvalidTokenError(str(error)) from error
     now = time.time()
@@ -144,12 +148,12 @@ def _read_key_id(text: str) -> object:
 
 
 @lru_cache(maxsize=MAX_TOKENS_KEPT)
-def _verify(text: str, key: TrustedKey) -> _Verified:
+def _verify(text: str, key: TrustedKey, service: str) -> _Verified:
     claims = jwt.decode(
         text,
         key.public_key,
         algorithms=[_ALGORITHM],
-        audience=SERVICE,
+        audience=service,
         issuer=ISSUER,
         # When it was issued says nothing: registries do not look at it either.
         options={

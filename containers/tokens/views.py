@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 
-from containers.connection import registry_keeps_accounts
+from containers.registries import Connection, find_connection_with
 from containers.tokens.clients import (
     NO_LOGIN,
     BadCredentialsError,
@@ -76,17 +76,19 @@ def issue_token(request: HttpRequest) -> HttpResponse:
 
 
 def _answer(request: HttpRequest) -> HttpResponse:
-    if registry_keeps_accounts():
-        return _error(404, "UNSUPPORTED", "Log in at the registry: it keeps the accounts.")
-    return _give_token(request) if request.method in _METHODS else _refuse_method()
-
-
-def _give_token(request: HttpRequest) -> HttpResponse:
-    origin = read_origin(request)
     asked = request.POST if request.method == "POST" else request.GET
-    # This is not the token service of other registries.
-    if asked.get("service", SERVICE) != SERVICE:
-        raise _BadRequestError(f'This token service is only for "{SERVICE}".')
+    registry = find_connection_with(asked.get("service", SERVICE))
+    if registry is None:
+        raise _BadRequestError("This token service is for other registries.")
+    if registry.keeps_accounts:
+        return _error(404, "UNSUPPORTED", "Log in at the registry: it keeps the accounts.")
+    if request.method not in _METHODS:
+        return _refuse_method()
+    return _give_token(request, asked, registry)
+
+
+def _give_token(request: HttpRequest, asked: QueryDict, registry: Connection) -> HttpResponse:
+    origin = read_origin(request)
     scopes = parse_scopes(asked.getlist("scope"))
     credentials = (
         _read_password_grant(asked)
@@ -98,7 +100,8 @@ def _give_token(request: HttpRequest) -> HttpResponse:
     count_call(TOKENS_PER_CALLER, *subject, counted_address(origin.address))
     login = log_in(*credentials, origin) if credentials else NO_LOGIN
     now = int(time.time())
-    token = sign_token(token_keys().find_signing_key(), login.caller, grant(login, scopes), now)
+    key, granted = token_keys().find_signing_key(), grant(login, scopes, registry.id)
+    token = sign_token(key, login.caller, granted, now, service=registry.service)
     return UTF8JsonResponse(
         {
             "token": token,

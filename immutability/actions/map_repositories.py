@@ -43,7 +43,7 @@ def unmap_repositories(prefix: str, *, actor: Actor) -> Workspace | None:
 
 
 def _read_again(*workspaces: Workspace) -> None:
-    """Read what these workspaces have in the registry, if there is one."""
-    if find_registry() is not None:
-        for workspace in workspaces:
+    """Read what these workspaces have in their registries, if there are any."""
+    for workspace in workspaces:
+        if find_registry(workspace) is not None:
             ask_for_inventory(workspace)

@@ -179,7 +179,7 @@ def _save(
     )
     if not move.is_whole:
         ask_for_counts(workspace, saved)
-    if after.protection is not Protection.NONE and find_registry() is not None:
+    if after.protection is not Protection.NONE and find_registry(workspace) is not None:
         ask_for_inventory(workspace)
     return after
 

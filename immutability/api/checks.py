@@ -205,7 +205,7 @@ class CheckPushView(APIView):
         if asked["dry_run"]:
             answer = _unless_archived(
                 access.workspace,
-                lambda: ask_push(check, registry=find_registry()),
+                lambda: ask_push(check, registry=find_registry(access.workspace)),
                 _to_archived_push(check),
             )
         else:
@@ -213,7 +213,10 @@ class CheckPushView(APIView):
             answer = _unless_archived(
                 access.workspace,
                 lambda: check_push(
-                    check, actor=actor, caller=access.actor, registry=find_registry()
+                    check,
+                    actor=actor,
+                    caller=access.actor,
+                    registry=find_registry(access.workspace),
                 ),
                 _to_archived_push(check),
             )
@@ -251,7 +254,7 @@ class CheckDeleteView(APIView):
             lambda: check_delete(
                 question,
                 actor=actor,
-                registry=find_registry(),
+                registry=find_registry(access.workspace),
                 is_dry_run=asked["dry_run"],
                 confirm=confirm,
             ),

@@ -71,7 +71,7 @@ class RegistryEventsView(APIView):
             reports = read_reports(request.data)
         except TooManyReportsError as error:
             raise ValidationError(str(error)) from error
-        looks = _take(request, reports) if reports and find_registry() is not None else 0
+        looks = _take(request, reports)
         return Response({"understood": len(reports), "looks": looks})
 
 
@@ -86,6 +86,6 @@ def _take(request: Request, reports: Iterable[Report]) -> int:
             access = find_repository_access(request, repository)
         except UnknownWorkspaceError:
             continue
-        if access.is_for(repository.name):
+        if access.is_for(repository.name) and find_registry(access.workspace) is not None:
             looks += take_hints(access.workspace, repository, of_repository)
     return looks

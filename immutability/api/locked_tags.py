@@ -226,7 +226,9 @@ class LockedTagView(APIView):
         asked.is_valid(raise_exception=True)
         change = _to_change(access, lock_id, asked)
         name_after = NameAfter(asked.validated_data["name"])
-        left = _change(lambda: delete_locked_tag(change, name_after, find_registry()))
+        left = _change(
+            lambda: delete_locked_tag(change, name_after, find_registry(access.workspace))
+        )
         return Response({"locked_tag": _render_now(access.workspace, left) if left else None})
 
 
@@ -249,7 +251,7 @@ class ReleaseView(APIView):
         asked = ReleaseSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         change = _to_change(access, lock_id, asked)
-        left = _change(lambda: release_locked_tag(change, find_registry()))
+        left = _change(lambda: release_locked_tag(change, find_registry(access.workspace)))
         return Response(_render_now(access.workspace, left)) if left else Response(status=204)
 
 

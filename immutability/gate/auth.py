@@ -6,6 +6,7 @@ from typing import Protocol
 from django.http import HttpRequest, HttpResponse
 
 from containers.names import Digest, RepositoryName, TagName
+from containers.registries import Connection
 from containers.registry.client import RegistryClient
 from containers.sql import owner_of
 from containers.tokens.challenge import challenge
@@ -22,28 +23,34 @@ from workspaces.rights import NeededRights
 
 
 def authorize(
-    request: HttpRequest, repository: RepositoryName, actions: tuple[str, ...]
+    request: HttpRequest,
+    repository: RepositoryName,
+    actions: tuple[str, ...],
+    registry: Connection,
 ) -> "AuthorizedCaller | HttpResponse":
     """Return the caller and what they may do in the repository's workspace, or the answer to them.
 
     The token has to grant `actions`, and the database has to allow them still: what a token was
-    given for may have been taken away since. Raises TokenKeyError, and database errors.
+    given for may have been taken away since. A repository whose workspace is at another registry
+    is no one's here. Raises TokenKeyError, and database errors.
     """
     wanted = repository_access(repository.name, *actions)
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if not text or scheme.lower() != "bearer":
-        return challenge(wanted)
+        return challenge(wanted, service=registry.service)
     try:
-        claims = read_token(text.strip(), token_keys())
+        claims = read_token(text.strip(), token_keys(), registry.service)
     except InvalidTokenError:
         LOGIN_FAILURES.labels("gate").inc()
-        return challenge(wanted, error="invalid_token")
+        return challenge(wanted, service=registry.service, error="invalid_token")
     if not claims.may(wanted):
-        return challenge(wanted, error="insufficient_scope")
+        return challenge(wanted, service=registry.service, error="insufficient_scope")
     origin = read_origin(request)
     access = find_access_now(claims.caller, repository, origin)
+    if access is None or not registry.has(access.workspace):
+        return denial()
     # What an archived workspace takes is left to the push itself, which is told why.
-    if access is None or not {PERMISSION_OF[action] for action in actions} <= access.permissions:
+    if not {PERMISSION_OF[action] for action in actions} <= access.permissions:
         return denial()
     needed = {PERMISSION_OF[action] for action in actions}
     if access.may(Permission.MANAGE_LOCKED_TAGS):

@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from containers.connection import find_registry
+from containers.connection import connect
 from containers.names import Digest, RepositoryName, TagName
 from containers.owners import find_owner
+from containers.registries import MAX_REGISTRIES, Connection
 from containers.registry.challenges import add_actions
 from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.strict_json import parse_json
@@ -35,7 +35,10 @@ _PERMISSIONS = frozenset({Permission.PULL, Permission.PUSH, Permission.DELETE})
 
 
 def identify(
-    request: HttpRequest, repository: RepositoryName, registry: RegistryClient
+    request: HttpRequest,
+    repository: RepositoryName,
+    connection: Connection,
+    registry: RegistryClient,
 ) -> "RegistryCaller | HttpResponse":
     """Return who says to be calling, or the answer to a header that no one can read."""
     authorization = request.headers.get("Authorization", "")
@@ -43,6 +46,7 @@ def identify(
         return error_answer(400, "UNAUTHORIZED", "The header Authorization cannot be read.")
     return RegistryCaller(
         repository,
+        connection,
         registry.acting_for(authorization),
         read_account_name(authorization),
         read_origin(request),
@@ -54,6 +58,7 @@ class RegistryCaller:
     """A caller with an account at the registry, or none, before it said what they may do."""
 
     repository: RepositoryName
+    connection: Connection
     as_caller: RegistryClient
     name: str
     origin: Origin
@@ -108,9 +113,9 @@ class RegistryCaller:
 
     def _find_access(self) -> Access | HttpResponse:
         workspace = find_owner(self.repository)
-        if workspace is None:
+        if workspace is None or not self.connection.has(workspace):
             return denial()
-        name = self.name if self.name and _are_names_verified() else ""
+        name = self.name if self.name and _are_names_verified(self.connection) else ""
         return Access(
             workspace,
             Actor(name, ActorKind.ACCOUNT, self.origin),
@@ -153,16 +158,16 @@ def _read_subject(token: str) -> str:
     return subject if isinstance(subject, str) else ""
 
 
-def _are_names_verified() -> bool:
+def _are_names_verified(connection: Connection) -> bool:
     """Whether the registry refuses wrong credentials. One that takes all of them knows no names.
 
     Raises TryAgainError.
     """
     with asking_registry():
-        return _verifies_credentials(settings.REGISTRY_URL, int(time.time()) // _VERIFIED_SECONDS)
+        return _verifies_credentials(connection, int(time.time()) // _VERIFIED_SECONDS)
 
 
-@lru_cache(maxsize=4)
-def _verifies_credentials(url: str, period: int) -> bool:
-    registry = find_registry()
+@lru_cache(maxsize=MAX_REGISTRIES)
+def _verifies_credentials(connection: Connection, period: int) -> bool:
+    registry = connect(connection)
     return registry is not None and registry.verifies_credentials()

@@ -7,15 +7,17 @@ from django.conf import settings
 
 from containers.names import Digest, RepositoryName, TagName
 from containers.owners import find_owner
+from containers.registries import Connection
 from containers.registry.account import Unassigned
 from containers.registry.client import RegistryAnswer, RegistryClient
 from immutability.gate.route import ManifestRoute
 from immutability.look import asking_registry
 
 
-def may_pass(repository: RepositoryName) -> bool:
-    """Whether a write goes to the registry as it is."""
-    return settings.UNASSIGNED_REPOSITORIES == Unassigned.ALLOW and find_owner(repository) is None
+def may_pass(repository: RepositoryName, registry: Connection) -> bool:
+    """Whether a write goes to the registry as it is. The setting is for the first one alone."""
+    is_allowed = registry.id is None and settings.UNASSIGNED_REPOSITORIES == Unassigned.ALLOW
+    return is_allowed and find_owner(repository) is None
 
 
 def pass_push(

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from containers.connection import find_registry, registry_keeps_accounts
+from containers.connection import connect
 from containers.names import Digest, InvalidReferenceError, TagName
+from containers.registries import Connection, find_connection_of
 from containers.registry.client import CallerRefusedError, RegistryAnswer, RegistryClient
 from containers.registry.manifest import (
     MANIFEST_MEDIA_TYPES,
@@ -60,10 +60,8 @@ _HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 @csrf_exempt
 def gate(request: HttpRequest, path: str) -> HttpResponse:
     """Answer a request below /v2/ that the edge did not send to the registry."""
-    if not settings.REGISTRY_URL:
-        return error_answer(404, "UNSUPPORTED", "No registry is connected: set REGISTRY_URL.")
     try:
-        return _let_through(request, path)
+        return _let_through(request, path, find_connection_of(request))
     except InvalidReferenceError as error:
         return error_answer(400, error.code, error.message)
     except PermissionRevokedError as error:
@@ -81,32 +79,39 @@ def gate(request: HttpRequest, path: str) -> HttpResponse:
         return undecided_answer("the database cannot be used")
 
 
-def _let_through(request: HttpRequest, path: str) -> HttpResponse:
+def _let_through(request: HttpRequest, path: str, connection: Connection) -> HttpResponse:
+    registry = connect(connection)
+    if registry is None:
+        return error_answer(404, "UNSUPPORTED", "No registry is connected: set REGISTRY_URL.")
     work = _WORK.get(request.method or "")
     route = parse_route(path)
     if route is None or work is None:
         return error_answer(405, "UNSUPPORTED", f"{request.method} is not allowed here.")
+    place = _Place(connection, registry)
     noted = current_request()
     noted.kind, noted.repository, noted.tag = work.kind, route.repository.name, str(route.reference)
-    caller = _identify(request, route, work.actions)
+    caller = _identify(request, route, work.actions, place)
     if isinstance(caller, HttpResponse):
         _drain_body(request)
         return caller
     try:
-        return work.carry_out(request, caller, route)
+        return work.carry_out(request, caller, route, place)
     except CallerRefusedError as error:
         return refused_look_answer(error.answer)
 
 
 def _identify(
-    request: HttpRequest, route: ManifestRoute, actions: tuple[str, ...]
+    request: HttpRequest, route: ManifestRoute, actions: tuple[str, ...], place: "_Place"
 ) -> GateCaller | HttpResponse:
-    if registry_keeps_accounts():
-        return identify(request, route.repository, _registry())
-    return authorize(request, route.repository, actions)
+    connection = place.connection
+    if connection.keeps_accounts:
+        return identify(request, route.repository, connection, place.registry)
+    return authorize(request, route.repository, actions, connection)
 
 
-def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> HttpResponse:
+def _push(
+    request: HttpRequest, caller: GateCaller, route: ManifestRoute, place: "_Place"
+) -> HttpResponse:
     body = _read_body(request)
     if isinstance(body, HttpResponse):
         return body
@@ -129,7 +134,7 @@ def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> Htt
         return error_answer(400, "DIGEST_INVALID", "Push tags with a sha256 digest.")
     if tags:
         current_request().tag = ",".join(tag.name for tag in tags)
-    if caller.as_caller is not None and may_pass(route.repository):
+    if caller.as_caller is not None and may_pass(route.repository, place.connection):
         return _answer(route, pass_push(route, body, media_type, tags, caller.as_caller))
     access = caller.admit_push(digest, body, media_type)
     if isinstance(access, HttpResponse):
@@ -148,11 +153,13 @@ def _push(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> Htt
         rights=caller.rights,
         as_caller=caller.as_caller,
     )
-    return _answer(route, push_manifest(push, _registry(), _WAIT_SLOTS, actor=access.actor))
+    return _answer(route, push_manifest(push, place.registry, _WAIT_SLOTS, actor=access.actor))
 
 
-def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> HttpResponse:
-    if caller.as_caller is not None and may_pass(route.repository):
+def _delete(
+    request: HttpRequest, caller: GateCaller, route: ManifestRoute, place: "_Place"
+) -> HttpResponse:
+    if caller.as_caller is not None and may_pass(route.repository, place.connection):
         return _answer(route, pass_delete(route, caller.as_caller))
     access = caller.admit_delete(route.reference)
     if isinstance(access, HttpResponse):
@@ -167,7 +174,7 @@ def _delete(request: HttpRequest, caller: GateCaller, route: ManifestRoute) -> H
         confirm=partial(caller.confirm, access),
         as_caller=caller.as_caller,
     )
-    return _answer(route, delete_manifest(delete, _registry(), _WAIT_SLOTS, actor=access.actor))
+    return _answer(route, delete_manifest(delete, place.registry, _WAIT_SLOTS, actor=access.actor))
 
 
 def _deny(error: PermissionRevokedError) -> HttpResponse:
@@ -238,11 +245,12 @@ def _digest(body: bytes, reference: TagName | Digest) -> Digest:
     return Digest(f"{algorithm}:{_HASHES[algorithm](body).hexdigest()}")
 
 
-def _registry() -> RegistryClient:
-    registry = find_registry()
-    if registry is None:
-        raise TryAgainError("no registry is connected")
-    return registry
+@dataclass(frozen=True)
+class _Place:
+    """The registry that a request is for."""
+
+    connection: Connection
+    registry: RegistryClient
 
 
 @dataclass(frozen=True)
@@ -251,7 +259,7 @@ class _Work:
 
     kind: RequestKind
     actions: tuple[str, ...]
-    carry_out: Callable[[HttpRequest, GateCaller, ManifestRoute], HttpResponse]
+    carry_out: Callable[[HttpRequest, GateCaller, ManifestRoute, _Place], HttpResponse]
 
 
 # The actions are those that the registry wants for these methods.

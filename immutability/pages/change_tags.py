@@ -51,7 +51,8 @@ def change_tags_page(request: HtmxRequest, access: Access) -> HttpResponse:
         [(each.repository, each.tag) for each in chosen],
         read_policy(access.workspace),
     )
-    shown = _Shown(action, chosen, found)
+    registry = find_registry(access.workspace)
+    shown = _Shown(action, chosen, found, has_registry=registry is not None)
     is_answered = "confirmed" in request.POST
     form = (DeleteForm if shown.has_choice else ReasonForm)(request.POST if is_answered else None)
     if form.is_valid() and shown.changed:
@@ -62,7 +63,7 @@ def change_tags_page(request: HtmxRequest, access: Access) -> HttpResponse:
             access.actor,
             NameAfter(form.cleaned_data.get("name_after", NameAfter.FREE)),
         )
-        results = change_tags(change, chosen, find_registry())
+        results = change_tags(change, chosen, registry)
         done = [each for each in results if each.is_done]
         context: dict[str, Any] = {
             "access": access,
@@ -116,11 +117,15 @@ class _Shown:
     """The chosen tags, as the question shows them."""
 
     def __init__(
-        self, action: TagAction, chosen: list[ChosenTag], found: dict[Any, ListedTag]
+        self,
+        action: TagAction,
+        chosen: list[ChosenTag],
+        found: dict[Any, ListedTag],
+        *,
+        has_registry: bool,
     ) -> None:
         self.action = action.value
         self.keys = [each.key for each in chosen]
-        has_registry = find_registry() is not None
         self.has_registry = has_registry
         self.changed: list[ListedTag] = []
         self.left: list[tuple[ChosenTag, str]] = []

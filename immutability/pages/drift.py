@@ -77,7 +77,7 @@ def drift_page(request: HtmxRequest, access: Access) -> HttpResponse:
         "access": access,
         "rows": [_make_row(each) for each in shown if _is_in_force(each, policy)],
         "next_after": shown[-1].id if len(found) > DRIFTS_PER_PAGE else 0,
-        "has_registry": find_registry() is not None,
+        "has_registry": find_registry(access.workspace) is not None,
         "repairs": policy.repair_drift,
         "comparison": find_comparison(access.workspace),
     }
@@ -106,7 +106,10 @@ def change_drift(request: HtmxRequest, access: Access, drift_id: int) -> HttpRes
     if found is None:
         messages.success(request, "That difference is over.")
         return redirect("drift", access.workspace.slug)
-    registry, name = find_registry(), f"{found.record.repository}:{found.record.name}"
+    registry, name = (
+        find_registry(access.workspace),
+        f"{found.record.repository}:{found.record.name}",
+    )
     if registry is None:
         messages.error(request, "No registry is connected; nothing was changed.")
         return redirect("drift", access.workspace.slug)
@@ -129,7 +132,7 @@ def change_drift(request: HtmxRequest, access: Access, drift_id: int) -> HttpRes
 @workspace_page(Permission.MANAGE_LOCKED_TAGS, "POST")
 def compare_all(request: HtmxRequest, access: Access) -> HttpResponse:
     """Order a comparison of every lock with the registry."""
-    if find_registry() is None:
+    if find_registry(access.workspace) is None:
         messages.error(request, "No registry is connected, so there is nothing to compare with.")
     else:
         ask_for_comparison(access.workspace)

@@ -101,7 +101,7 @@ def delete_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpRespo
         change = _to_change(access, row, form)
 
         def delete() -> str:
-            delete_locked_tag(change, name_after, find_registry())
+            delete_locked_tag(change, name_after, find_registry(access.workspace))
             return f"{row.repository}:{row.tag} {_DONE.get(row.state, _DONE[name_after.value])}"
 
         return _change(request, access, delete)
@@ -128,7 +128,7 @@ def release_page(request: HtmxRequest, access: Access, lock_id: int) -> HttpResp
         change = _to_change(access, row, form)
 
         def release() -> str:
-            left = release_locked_tag(change, find_registry())
+            left = release_locked_tag(change, find_registry(access.workspace))
             done = RELEASED if left else NOTHING_TO_RELEASE
             return f"{row.repository}:{row.tag} {done}"
 
@@ -162,7 +162,9 @@ def delete_unlocked_page(
             access.actor,
         )
         return _change(
-            request, access, lambda: f"{chosen} {change_tag(change, chosen, find_registry())}"
+            request,
+            access,
+            lambda: f"{chosen} {change_tag(change, chosen, find_registry(access.workspace))}",
         )
     context = {
         "access": access,
@@ -170,7 +172,7 @@ def delete_unlocked_page(
         "tag": found,
         "chosen": chosen,
         "sharing": find_sharing(access.workspace, found),
-        "has_registry": find_registry() is not None,
+        "has_registry": find_registry(access.workspace) is not None,
         "next": _read_next(request, access),
     }
     status = 422 if form.is_bound else 200
@@ -240,7 +242,7 @@ def _ask(
             "lock": row,
             "status": status,
             "sharing": find_sharing(access.workspace, found) if found else [],
-            "has_registry": find_registry() is not None,
+            "has_registry": find_registry(access.workspace) is not None,
             "next": _read_next(request, access),
         },
         status=422 if form.is_bound else 200,

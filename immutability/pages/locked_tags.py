@@ -98,7 +98,7 @@ def locked_tags(request: HtmxRequest, access: Access) -> HttpResponse:
         "form": form,
         "policy": policy,
         "is_filtered": bool(request.GET),
-        "has_registry": find_registry() is not None,
+        "has_registry": find_registry(access.workspace) is not None,
         "max_tags": MAX_TAGS_AT_ONCE,
         "clear_url": without(request, "q", "before") if request.GET.get("q") else "",
     }

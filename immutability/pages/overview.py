@@ -1,9 +1,7 @@
 """A workspace's start page: what is protected, what happened, and what needs attention."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -25,6 +23,7 @@ from workspaces.log.query import visible_events
 from workspaces.log.seal import count_unsealed
 from workspaces.log.story import tell_rows
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.registry_host import find_registry_host
 
 _RECENT_EVENTS = 6
 _SAMPLE_TAGS = ("v1.0.0", "1.0.0", "release-1", "prod", "latest")
@@ -71,7 +70,7 @@ def _list_first_steps(access: Access, policy: Policy) -> dict[str, Any]:
     """Return the first steps, and commands to take them with."""
     steps = find_first_steps(access.workspace, policy)
     covered = (tag for tag in _SAMPLE_TAGS if cover(policy, TagName(tag)).is_covered)
-    host = urlsplit(settings.PUBLIC_URL).netloc
+    host = find_registry_host(access.workspace)
     image = f"{host}/{access.workspace.slug}/hello:{next(covered, _SAMPLE_TAGS[0])}"
     return {
         "steps": steps,

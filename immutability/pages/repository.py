@@ -29,6 +29,7 @@ from workspaces.access import Permission
 from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm
+from workspaces.registry_host import find_registry_host
 from workspaces.search import MAX_SEARCH_LENGTH, parse_search
 
 
@@ -75,15 +76,16 @@ def repository_page(request: HtmxRequest, access: Access, repository: str) -> Ht
     if found is None:
         raise Http404
     form = TagFilterForm(request.GET)
+    host = find_registry_host(access.workspace, request.get_host())
     context: dict[str, Any] = {
         "access": access,
         "form": form,
         "repository": found,
-        "has_registry": find_registry() is not None,
+        "has_registry": find_registry(access.workspace) is not None,
         "max_tags": MAX_TAGS_AT_ONCE,
         "clear_url": without(request, "q", "after") if request.GET.get("q") else "",
         "first_url": without(request, "after"),
-        "push_command": f"docker push {request.get_host()}/{found.name}:v1.0.0",
+        "push_command": f"docker push {host}/{found.name}:v1.0.0",
         "caption": f"Tags of {found.name}",
     }
     if form.is_valid():

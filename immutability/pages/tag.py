@@ -23,6 +23,7 @@ from workspaces.caller_access import Access
 from workspaces.log.query import RefField
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
+from workspaces.registry_host import find_registry_host
 from workspaces.text import to_sentence
 
 
@@ -80,7 +81,7 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
     where, name = parse_tag_place(access, repository, tag)
     policy = read_policy(access.workspace)
     found = find_tag(access.workspace, where, name, policy)
-    has_registry = find_registry() is not None
+    has_registry = find_registry(access.workspace) is not None
     form = MomentForm(request.GET or None)
     context = {
         "access": access,
@@ -100,8 +101,9 @@ def tag_page(request: HtmxRequest, access: Access, repository: str, tag: str) ->
         context["differs"] = _describe_drift(access, found)
         context["sharing"] = find_sharing(access.workspace, found)
         if has_registry and found.record.digest:
-            context["pull_by_tag"] = make_pull_command(request, found)
-            context["pull_by_digest"] = make_pull_command(request, found, by_digest=True)
+            host = find_registry_host(access.workspace, request.get_host())
+            context["pull_by_tag"] = make_pull_command(host, found)
+            context["pull_by_digest"] = make_pull_command(host, found, by_digest=True)
     if form.is_valid() and form.cleaned_data["on"]:
         moment = form.to_moment()
         pointed = find_pointed(access.workspace, where, name, moment)

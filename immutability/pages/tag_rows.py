@@ -9,6 +9,7 @@ from containers.connection import find_registry
 from immutability.actions.tags import find_actions, to_chosen
 from immutability.repository_tags import ListedTag
 from workspaces.caller_access import Access
+from workspaces.registry_host import find_registry_host
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Chip:
 
 def make_rows(request: HttpRequest, access: Access, tags: Iterable[ListedTag]) -> list[TagRow]:
     """Return the tags as rows; only an admin can do anything to them."""
-    has_registry = find_registry() is not None
+    has_registry = find_registry(access.workspace) is not None
+    host = find_registry_host(access.workspace, request.get_host())
     return [
         TagRow(
             tag,
@@ -45,17 +47,17 @@ def make_rows(request: HttpRequest, access: Access, tags: Iterable[ListedTag]) -
             if access.can_manage_locked_tags
             else [],
             to_chosen(tag).key,
-            make_pull_command(request, tag) if has_registry and tag.record.digest else "",
+            make_pull_command(host, tag) if has_registry and tag.record.digest else "",
         )
         for tag in tags
     ]
 
 
-def make_pull_command(request: HttpRequest, tag: ListedTag, *, by_digest: bool = False) -> str:
+def make_pull_command(host: str, tag: ListedTag, *, by_digest: bool = False) -> str:
     """Return the command that pulls what the registry has under a tag."""
     record = tag.record
     end = f"@{record.digest}" if by_digest else f":{record.name}"
-    return f"docker pull {request.get_host()}/{record.repository}{end}"
+    return f"docker pull {host}/{record.repository}{end}"
 
 
 def make_chips(

@@ -1,7 +1,6 @@
 """The settings pages "General" and "Packages": what the workspace is, and how to connect to it."""
 
 import shlex
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -14,18 +13,19 @@ from workspaces.access import Permission
 from workspaces.caller_access import Access
 from workspaces.models import Membership
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.registry_host import find_registry_host
 
 
 @workspace_page(Permission.VIEW_SETTINGS)
 def workspace_settings(request: HtmxRequest, access: Access) -> HttpResponse:
     """Show the workspace's name and slug, its registry, and who is in it."""
-    host = urlsplit(settings.PUBLIC_URL).netloc
+    host = find_registry_host(access.workspace)
     context = {
         "access": access,
         "here": "workspace",
         "policy": read_policy(access.workspace),
         "member_count": Membership.objects.filter(workspace=access.workspace).count(),
-        "has_registry": find_registry() is not None,
+        "has_registry": find_registry(access.workspace) is not None,
         "prefix": f"{host}/{access.workspace.slug}/",
         "other_prefixes": list(find_prefixes(access.workspace)),
         "gets_all_others": access.workspace.slug == settings.REGISTRY_WORKSPACE,

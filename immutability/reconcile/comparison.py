@@ -39,9 +39,13 @@ _MAX_JOBS_PER_RUN = 100
 
 
 def run_comparisons(
-    registry: RegistryClient, seconds: float = RUN_SECONDS, workspace: Workspace | None = None
+    registry: RegistryClient,
+    seconds: float = RUN_SECONDS,
+    workspace: Workspace | None = None,
+    *,
+    registry_id: int | None = None,
 ) -> int:
-    """Continue the open comparisons, of one workspace or of all, for about this long.
+    """Continue open comparisons, of one workspace or of all at a registry, for about this long.
 
     Returns how many are done. What the registry gives no answer to is left for the next time.
     """
@@ -49,6 +53,8 @@ def run_comparisons(
     due = Job.objects.filter(kind=Job.Kind.DRIFT, done_at__isnull=True, expires_at__lte=Now())
     if workspace is not None:
         due = due.filter(workspace=workspace)
+    else:
+        due = due.filter(workspace__registry=registry_id)
     done = 0
     with _asking(registry) as asker:
         for job in due.select_related("workspace").order_by("expires_at")[:_MAX_JOBS_PER_RUN]:

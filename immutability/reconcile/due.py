@@ -23,14 +23,16 @@ MAX_RECORDS_PER_RUN = 1000
 Reconcile = Callable[[int, RegistryClient | None], bool]
 
 
-def reconcile_due(registry: RegistryClient | None, seconds: float = math.inf) -> int:
-    """Reconcile the tags that need it; return on how many something has changed.
+def reconcile_due(
+    registry: RegistryClient | None, seconds: float = math.inf, *, registry_id: int | None = None
+) -> int:
+    """Reconcile the tags at a registry that need it; return on how many something has changed.
 
     Begins none after `seconds`. They come in no order, so that tags for which the registry gives no
     answer do not keep the others waiting forever.
     """
     ends_at = time.monotonic() + seconds
-    due = find_due(registry)
+    due = find_due(registry, registry_id)
     random.shuffle(due)
     changed = 0
     for record_id in due:
@@ -40,22 +42,28 @@ def reconcile_due(registry: RegistryClient | None, seconds: float = math.inf) ->
     return changed
 
 
-def find_due(registry: RegistryClient | None) -> list[int]:
+def find_due(registry: RegistryClient | None, registry_id: int | None = None) -> list[int]:
     """Return records with something that can be done now: some of each kind, at most.
 
-    An expired write, a stray that is over, a claim or a delete that no one is working on.
+    An expired write, a stray that is over, a claim or a delete that no one is working on. Only of
+    the workspaces that are at this registry.
     """
+    here = Q(workspace__registry=registry_id)
     records: list[QuerySet[TagRecord, int]] = [
         TagRecord.objects.filter(
-            write_id__isnull=False, write_is_external=False, write_expires_at__lte=Now()
+            here,
+            write_id__isnull=False,
+            write_is_external=False,
+            write_expires_at__lte=Now(),
         ).values_list("id", flat=True),
-        TagRecord.objects.filter(write_id__isnull=True, stray_until__lte=Now()).values_list(
+        TagRecord.objects.filter(here, write_id__isnull=True, stray_until__lte=Now()).values_list(
             "id", flat=True
         ),
     ]
     due = {record_id for rows in records for record_id in rows[:MAX_RECORDS_PER_RUN]}
     if registry is not None:
-        due.update(_unfinished_locks().values_list("record_id", flat=True)[:MAX_RECORDS_PER_RUN])
+        unfinished = _unfinished_locks().filter(here)
+        due.update(unfinished.values_list("record_id", flat=True)[:MAX_RECORDS_PER_RUN])
     return list(due)
 
 

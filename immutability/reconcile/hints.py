@@ -113,14 +113,17 @@ def _count(workspace: Workspace) -> int:
     return Hint.objects.filter(workspace=workspace)[:MAX_HINTS_PER_WORKSPACE].count()
 
 
-def follow_hints(registry: RegistryClient, seconds: float) -> int:
-    """Look at the tags that are due, for about this long; return how many were looked at.
+def follow_hints(
+    registry: RegistryClient, seconds: float, *, registry_id: int | None = None
+) -> int:
+    """Look at the tags at a registry that are due, for about this long; return how many.
 
     A tag that is being written is looked at later, and so is one that the registry cannot show. A
     registry that gives no answer at all ends the run.
     """
     ends_at = time.monotonic() + seconds
-    due = Hint.objects.filter(look_at__lte=Now()).select_related("workspace").order_by("look_at")
+    due = Hint.objects.filter(look_at__lte=Now(), workspace__registry=registry_id)
+    due = due.select_related("workspace").order_by("look_at")
     looked_at = 0
     for hint in due[:_MAX_HINTS_PER_RUN]:
         if time.monotonic() >= ends_at:

@@ -328,7 +328,7 @@ def _filter_unknown(
 
 
 def _note_listed(workspace: Workspace, repository: RepositoryName) -> None:
-    insert_repository(workspace.pk, repository)
+    insert_repository(workspace, repository)
     RepositoryRow.objects.filter(workspace=workspace, name=repository.name).update(listed_at=Now())
 
 

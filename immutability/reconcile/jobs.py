@@ -106,10 +106,15 @@ def find_inventory(workspace: Workspace) -> Job | None:
     return Job.objects.filter(workspace=workspace, kind=Job.Kind.INVENTORY).first()
 
 
-def begin_missing() -> None:
-    """Begin the inventory of every workspace that has none yet: a registry was just connected."""
+def begin_missing(registry_id: int | None = None) -> None:
+    """Begin the inventory of every workspace at a registry that has none yet.
+
+    The registry was just connected.
+    """
     job = Job.objects.filter(workspace=OuterRef("pk"), kind=Job.Kind.INVENTORY)
-    without = Workspace.objects.filter(~Exists(job)).order_by("pk")[:MAX_JOBS_BEGUN]
+    without = Workspace.objects.filter(~Exists(job), registry=registry_id).order_by("pk")[
+        :MAX_JOBS_BEGUN
+    ]
     Job.objects.bulk_create(
         [Job(workspace=workspace, kind=Job.Kind.INVENTORY) for workspace in without],
         ignore_conflicts=True,

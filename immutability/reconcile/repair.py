@@ -35,9 +35,16 @@ RETRY_AFTER = timedelta(minutes=1)
 _MAX_REPAIRS_PER_RUN = 1000
 
 
-def repair_due(registry: RegistryClient, seconds: float, workspace: Workspace | None = None) -> int:
+def repair_due(
+    registry: RegistryClient,
+    seconds: float,
+    workspace: Workspace | None = None,
+    *,
+    registry_id: int | None = None,
+) -> int:
     """Put back what the settings say is to be, for about this long; return how many tags are back.
 
+    Of one workspace, or of all that are at this registry.
     What the registry does not take is tried again each minute.
     """
     ends_at = time.monotonic() + seconds
@@ -46,6 +53,8 @@ def repair_due(registry: RegistryClient, seconds: float, workspace: Workspace | 
     )
     if workspace is not None:
         due = due.filter(workspace=workspace)
+    else:
+        due = due.filter(workspace__registry=registry_id)
     repaired = 0
     for each in due.order_by("repair_at")[:_MAX_REPAIRS_PER_RUN]:
         if time.monotonic() >= ends_at:

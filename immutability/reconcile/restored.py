@@ -42,15 +42,16 @@ def distrust_records() -> None:
         ask_for_inventory(workspace)
 
 
-def settle_restored(registry: RegistryClient) -> int:
-    """End what was in flight when the backup was made; return how many tags are settled.
+def settle_restored(registry: RegistryClient, registry_id: int | None = None) -> int:
+    """End what was in flight at a registry when the backup was made; return on how many tags.
 
     Raises TryAgainError if the registry does not say what it has.
     """
     due = TagRecord.objects.filter(
         Q(write_id__isnull=False, write_is_external=False)
         | Q(stray_until__isnull=False)
-        | Q(lock__state__in=_UNFINISHED, write_id__isnull=True)
+        | Q(lock__state__in=_UNFINISHED, write_id__isnull=True),
+        workspace__registry=registry_id,
     )
     ids = list(due.order_by("id").values_list("id", flat=True))
     return sum(_settle(record_id, registry) for record_id in ids)

@@ -33,17 +33,23 @@ _END = "~"
 
 
 def run_jobs(
-    registry: RegistryClient, seconds: float = RUN_SECONDS, workspace: Workspace | None = None
+    registry: RegistryClient,
+    seconds: float = RUN_SECONDS,
+    workspace: Workspace | None = None,
+    *,
+    registry_id: int | None = None,
 ) -> int:
-    """Work on open jobs, of one workspace or of all, for about this long.
+    """Work on open jobs, of one workspace or of all at a registry, for about this long.
 
     Returns how many jobs are done. What the registry gives no answer to is left for the next time.
     """
     ends_at = time.monotonic() + seconds
-    begin_missing()
+    begin_missing(registry_id)
     due = Job.objects.filter(kind=Job.Kind.INVENTORY, done_at__isnull=True, expires_at__lte=Now())
     if workspace is not None:
         due = due.filter(workspace=workspace)
+    else:
+        due = due.filter(workspace__registry=registry_id)
     done = 0
     for job in due.select_related("workspace").order_by("expires_at", "id")[:MAX_JOBS_PER_RUN]:
         if time.monotonic() >= ends_at:

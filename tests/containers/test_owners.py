@@ -37,7 +37,7 @@ def owner_of(name: str) -> str:
 
 
 def know(workspace: Workspace, name: str) -> bool:
-    return insert_repository(workspace.pk, RepositoryName(name))
+    return insert_repository(workspace, RepositoryName(name))
 
 
 @pytest.fixture

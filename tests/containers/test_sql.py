@@ -156,7 +156,7 @@ def test_pushes_and_repositories_are_inserted(acme: Workspace) -> None:
     [record] = sql.insert_tags(acme.pk, "acme/api", ["v1"])
     record.digest, record.revision = AA, 7
     for _ in range(2):
-        sql.insert_repository(acme.pk, RepositoryName("acme/api"))
+        sql.insert_repository(acme, RepositoryName("acme/api"))
         sql.update_pushed_tag(record, "dana", "person")
     assert values_of(record) == values_of(TagRecord.objects.get())
     assert Push.objects.count() == 2

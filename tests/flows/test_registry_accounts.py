@@ -14,9 +14,10 @@ from urllib.request import Request, urlopen
 import pytest
 from rest_framework.test import APIClient
 
-from containers.connection import find_registry
+from containers.connection import connect
 from containers.models import Tag as TagRecord
 from containers.names import RepositoryName, TagName
+from containers.registries import first_connection
 from immutability.models import LockedTag
 from immutability.policy.protection import PolicyRule, Protection
 from packages_site.demo_images import make_demo_images
@@ -104,7 +105,7 @@ class Scene:
 
     def find(self, tag: str) -> str | None:
         """Return what the registry has under a tag, as Taglock sees it."""
-        registry = find_registry()
+        registry = connect(first_connection())
         assert registry is not None
         found = registry.head_manifest(RepositoryName(self.name), TagName(tag))
         return str(found.digest) if found else None

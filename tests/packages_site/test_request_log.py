@@ -47,12 +47,14 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     return read
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("sent", ["job-7.1_x", "A" * 64])
 def test_a_plain_id_is_kept(client: Client, sent: str) -> None:
     response = client.get("/v2/", headers={"X-Request-Id": sent})
     assert response.headers["X-Request-Id"] == sent
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("sent", ["", "a b", "A" * 65, 'x"\n', "é", "a;b"])
 def test_any_other_is_replaced(client: Client, sent: str) -> None:
     one, other = (client.get("/v2/", headers={"X-Request-Id": sent}) for _ in range(2))

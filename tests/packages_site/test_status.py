@@ -17,7 +17,7 @@ from packages_site import status
 from packages_site.status import TASKS, read_status
 from tests.containers.registry.servers import Server
 from tests.page import Browser
-from workspaces.models import TaskRun, User, Workspace
+from workspaces.models import Registry, TaskRun, User, Workspace
 from workspaces.sql import read_now
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +65,17 @@ def test_a_registry_that_does_not_let_taglock_in_is_found(
 def test_a_registry_that_is_away_is_found(settings: Any) -> None:
     settings.REGISTRY_URL = "http://127.0.0.1:9"
     assert _find("Registry") == [Outcome.FAILED]
+
+
+def test_of_another_registry_is_told_when_it_last_answered() -> None:
+    row = Registry.objects.create(
+        name="zot", url="http://127.0.0.1:9", host="zot.example.org", accounts="tokens"
+    )
+    assert _find("Registry zot") == [Outcome.FAILED]
+    for minutes, outcome in ((1, Outcome.OK), (11, Outcome.FAILED)):
+        row.seen_at = read_now() - timedelta(minutes=minutes)
+        row.save()
+        assert _find("Registry zot") == [outcome]
 
 
 @pytest.mark.both_databases

@@ -47,6 +47,7 @@ class EventKind(StrEnum):
     REPOSITORY_CLOSED = "repository.closed"
     PREFIX_ADDED = "prefix.added"
     PREFIX_REMOVED = "prefix.removed"
+    REGISTRY_CHOSEN = "registry.chosen"
 
     @property
     def label(self) -> str:
@@ -93,6 +94,7 @@ _LABELS = {
     EventKind.REPOSITORY_CLOSED: "Repository made private",
     EventKind.PREFIX_ADDED: "Prefix added",
     EventKind.PREFIX_REMOVED: "Prefix removed",
+    EventKind.REGISTRY_CHOSEN: "Registry chosen",
 }
 
 # What a member may read: what happened to tags. The rest is for admins and auditors.
@@ -136,6 +138,7 @@ KIND_GROUPS = {
             EventKind.REPOSITORY_CLOSED,
             EventKind.PREFIX_ADDED,
             EventKind.PREFIX_REMOVED,
+            EventKind.REGISTRY_CHOSEN,
         }
     ),
     KindGroup.LOCKED: frozenset({EventKind.TAG_LOCKED, EventKind.TAG_ADOPTED}),

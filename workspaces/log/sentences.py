@@ -392,6 +392,11 @@ def _prefix_removed(event: Happened) -> Sentence:
     return Sentence(parts, "Repositories that are known stay")
 
 
+def _registry_chosen(event: Happened) -> Sentence:
+    name = _named(event, "registry") or (Part(" of REGISTRY_URL"),)
+    return Sentence((_who(event), Part(" chose for this workspace the registry"), *name))
+
+
 _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.TAG_LOCKED: _tag_locked,
     EventKind.TAG_ADOPTED: _tag_adopted,
@@ -432,6 +437,7 @@ _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.REPOSITORY_CLOSED: _repository_closed,
     EventKind.PREFIX_ADDED: _prefix_added,
     EventKind.PREFIX_REMOVED: _prefix_removed,
+    EventKind.REGISTRY_CHOSEN: _registry_chosen,
 }
 
 

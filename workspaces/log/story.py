@@ -109,6 +109,7 @@ _LOOKS = {
     EventKind.REPOSITORY_CLOSED: ("package", "quiet"),
     EventKind.PREFIX_ADDED: ("package", "quiet"),
     EventKind.PREFIX_REMOVED: ("package", "warning"),
+    EventKind.REGISTRY_CHOSEN: ("package", "quiet"),
 }
 # Of a change of settings that turns protection on or off.
 _TURNED_ON = ("shield", "ok")

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from workspaces.log.models import MAX_REASON_LENGTH
-from workspaces.models import User, Workspace
+from workspaces.models import Registry, User, Workspace
 from workspaces.text import describe_bad_character, find_bad_character, quote
 
 
@@ -41,3 +41,13 @@ def read_reason(options: Mapping[str, Any]) -> str:
     if problem or len(reason) > MAX_REASON_LENGTH:
         raise CommandError(f"--reason: {problem or f'at most {MAX_REASON_LENGTH} characters.'}")
     return reason
+
+
+def find_registry_row(name: str | None) -> Registry | None:
+    """Return the registry of this name; None without one. Raises CommandError."""
+    if not name:
+        return None
+    row = Registry.objects.filter(name=name).first()
+    if row is None:
+        raise CommandError(f"There is no registry {quote(name)}. Add it with add_registry.")
+    return row

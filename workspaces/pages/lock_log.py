@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -37,6 +36,7 @@ from workspaces.log.sentences import tell
 from workspaces.log.story import get_look, tell_story
 from workspaces.models import Workspace
 from workspaces.pages.access import HtmxRequest, workspace_page
+from workspaces.registry_host import find_registry_host
 from workspaces.text import find_bad_character
 
 # How many admins a refusal names.
@@ -168,14 +168,14 @@ def lock_event(request: HtmxRequest, access: Access, ref: str) -> HttpResponse:
             "counted": _find_counts(event) if _is_counted_later(event) else None,
             "page_url": request.build_absolute_uri(request.path),
             "admins": list_admins(access) if is_refusal else None,
-            **(_list_commands(event) if event.kind == EventKind.PUSH_REFUSED else {}),
+            **(_list_commands(event, access) if event.kind == EventKind.PUSH_REFUSED else {}),
         },
     )
 
 
-def _list_commands(event: LockEvent) -> dict[str, str]:
+def _list_commands(event: LockEvent, access: Access) -> dict[str, str]:
     """Return what someone types to push what was refused under another tag."""
-    host = urlsplit(settings.PUBLIC_URL).netloc
+    host = find_registry_host(access.workspace)
     image = f"{host}/{event.repository}"
     new = f"{image}:{suggest_tag(event.tag)}"
     return {"push_command": f"docker tag {image}:{event.tag} {new}\ndocker push {new}"}

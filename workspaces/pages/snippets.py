@@ -3,12 +3,12 @@
 import json
 import shlex
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from django.conf import settings
 
 from workspaces.access import Permission
 from workspaces.models import AccessToken
+from workspaces.registry_host import find_registry_host
 
 # Waits for the token, and shows nothing of it. `&&` ends the line, so the shell waits for the rest
 # of the command before it reads the token.
@@ -44,7 +44,8 @@ def _registry_keeps_accounts(token: AccessToken) -> bool:
 
 def _list_login_snippets(token: AccessToken) -> list[Snippet]:
     """Return how each kind of client logs in to the registry."""
-    host, user = urlsplit(settings.PUBLIC_URL).netloc, token.user_name or ""
+    host = find_registry_host(token.workspace) if token.workspace else ""
+    user = token.user_name or ""
     quoted = shlex.quote(user)
     docker = f"docker login {host} --username {quoted} --password-stdin"
     kubectl = (

@@ -1,19 +1,26 @@
-"""manage.py check_registry"""
+"""manage.py check_registry [NAME]"""
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from containers.connection import check_registry
+from containers.connection import check_connection
+from containers.registries import connect_row, first_connection
 from containers.registry.checkup import Outcome, summarize
+from workspaces.management.find import find_registry_row
 
 
 class Command(BaseCommand):
     help = "Check the connection to the registry step by step, and say how to fix what is missing."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("name", nargs="?", help="default: the registry of REGISTRY_URL")
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Say what each step found. Raises CommandError if one failed."""
-        findings = check_registry()
+        row = find_registry_row(options["name"])
+        findings = check_connection(connect_row(row) if row else first_connection())
         if findings is None:
             raise CommandError("No registry is connected: set REGISTRY_URL.")
         for finding in findings:

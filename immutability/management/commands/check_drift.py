@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from containers.connection import find_registry
+from containers.management.find import find_connected
 from containers.names import Digest, TagName
 from containers.registry.client import RegistryClient
 from immutability import drift
@@ -19,7 +19,6 @@ from immutability.reconcile.comparison import run_comparisons
 from immutability.reconcile.jobs import continue_comparison
 from immutability.reconcile.repair import repair_due
 from immutability.reconcile.unlocked import find_without_lock, forget_gone
-from workspaces.management.find import find_workspaces
 from workspaces.models import Workspace
 
 PROGRESS_SECONDS = 5.0
@@ -65,12 +64,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Compare, print and record."""
-        registry = find_registry()
-        if registry is None:
-            raise CommandError("No registry is connected: set REGISTRY_URL.")
+        connected = find_connected(options["workspace"])
         tally = _Tally()
         try:
-            for workspace in find_workspaces(options["workspace"]):
+            for workspace, registry in connected:
                 tally.left_out += self._compare(workspace, registry)
                 tally.repaired += repair_due(registry, float("inf"), workspace)
                 tally.found += self._print_drifts(workspace)

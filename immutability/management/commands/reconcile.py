@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from containers.connection import find_registry
+from containers.connection import find_registries
 from containers.registry.client import RegistryClient
 from immutability.actions.save_settings import stop_repairs
 from immutability.errors import TryAgainError, explain
@@ -30,11 +30,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Finish them, and say how many tags are finished and how many are not yet."""
-        registry = find_registry()
+        registries = find_registries()
         if options["after_restore"]:
-            finished = self._settle_restored(registry)
+            finished = self._settle_restored(registries)
         else:
-            finished = reconcile_due(registry)
+            finished = sum(reconcile_due(each, registry_id=its_id) for its_id, each in registries)
         left, until = count_open()
         self.stdout.write(f"{_tags(finished)} reconciled, {left} not finished.")
         if until is not None:
@@ -42,8 +42,9 @@ class Command(BaseCommand):
                 f"A write without an answer may still land until {until:%H:%M:%S} UTC."
             )
 
-    def _settle_restored(self, registry: RegistryClient | None) -> int:
-        if registry is None:
+    def _settle_restored(self, registries: list[tuple[int | None, RegistryClient | None]]) -> int:
+        connected = [(its_id, each) for its_id, each in registries if each is not None]
+        if not connected:
             raise CommandError("No registry is connected: set REGISTRY_URL.")
         distrust_records()
         for slug in stop_repairs(actor=SYSTEM):
@@ -52,7 +53,7 @@ class Command(BaseCommand):
                 "on: what was pushed since the backup would be undone."
             )
         try:
-            return settle_restored(registry)
+            return sum(settle_restored(each, its_id) for its_id, each in connected)
         except TryAgainError as error:
             raise CommandError(
                 f"Stopped before the end: {explain(error)}. Run it again."

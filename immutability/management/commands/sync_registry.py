@@ -6,12 +6,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from containers.connection import find_registry
+from containers.management.find import find_connected
 from containers.registry.client import RegistryClient
 from immutability.models import Job
 from immutability.reconcile.jobs import ask_for_inventory
 from immutability.reconcile.work import run_jobs
-from workspaces.management.find import find_workspaces
 from workspaces.models import Workspace
 
 PROGRESS_SECONDS = 5.0
@@ -26,10 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Read them, and say every few seconds how far it is."""
-        registry = find_registry()
-        if registry is None:
-            raise CommandError("No registry is connected: set REGISTRY_URL.")
-        for workspace in find_workspaces(options["workspace"]):
+        for workspace, registry in find_connected(options["workspace"]):
             self._sync(workspace, registry)
 
     def _sync(self, workspace: Workspace, registry: RegistryClient) -> None:

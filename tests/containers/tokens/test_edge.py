@@ -262,7 +262,7 @@ def test_taglocks_own_account_is_sent_to_the_registry(
 ) -> None:
     asked: list[object] = []
 
-    def authorize(*access: object) -> str:
+    def authorize(registry: object, *access: object) -> str:
         asked.extend(access)
         return "Basic own"
 
@@ -320,7 +320,7 @@ def test_the_site_does_not_have_the_address(acme: Workspace, bob: User, settings
 
 def test_an_open_registry_is_sent_no_token_of_taglocks(gate: Client) -> None:
     none = RegistryLogin("")
-    for trusts_tokens in (True, False):
-        client = _client("http://registry.internal", none, None, trusts_tokens=trusts_tokens)
-        assert (client._authorize is not None) == trusts_tokens
+    for service in ("taglock", ""):
+        client = _client("http://registry.internal", none, None, service=service, problem="")
+        assert (client._authorize is not None) == bool(service)
     assert _account("http://a", none, None) is _account("http://a", none, None)

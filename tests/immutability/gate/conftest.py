@@ -15,7 +15,7 @@ from workspaces.models import User
 def core(core: Core, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Core:
     """Acme with all tags protected; the gate's registry is the one in memory."""
     settings.REGISTRY_URL = "http://registry.internal:5000"
-    monkeypatch.setattr(views, "_registry", lambda: core.registry)
+    monkeypatch.setattr(views, "connect", lambda to: core.registry if to.url else None)
     return core
 
 

@@ -164,7 +164,7 @@ def test_a_registry_asks_for_what_is_its_workspaces(acme: Workspace, globex: Wor
 def test_pages_are_those_of_the_workspace(
     acme: Workspace, globex: Workspace, alice: User, mallory: User, sign_in: Any
 ) -> None:
-    insert_repository(globex.pk, RepositoryName("team/app"))
+    insert_repository(globex, RepositoryName("team/app"))
     there, here = sign_in(mallory), sign_in(alice)
     for path in ("team/app/", "team/app:v1/", "team/app/-/visibility/"):
         assert there.get(f"/globex/repositories/{path}").status_code == 200

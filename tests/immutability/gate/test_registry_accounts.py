@@ -63,7 +63,7 @@ TELLING = ("sha256:", "immutable", "lock", "rule", "reserved", "dana", "claim", 
 def core(core: Core, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Core:
     """Acme before a registry that keeps its accounts; all tags are protected."""
     settings.REGISTRY_ACCOUNTS = "registry"
-    monkeypatch.setattr(registry_accounts, "find_registry", lambda: core.registry)
+    monkeypatch.setattr(registry_accounts, "connect", lambda _: core.registry)
     registry_accounts._verifies_credentials.cache_clear()
     core.registry.rights = {name: set(rights) for name, rights in RIGHTS.items()}
     core.protect()

@@ -33,7 +33,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> RegistryDouble:
     """A registry that pages and actions find."""
     double = RegistryDouble()
     for module in ("change_tags", "lock_questions", "tag_rows", "tag", "repository"):
-        monkeypatch.setattr(f"immutability.pages.{module}.find_registry", lambda: double)
+        monkeypatch.setattr(f"immutability.pages.{module}.find_registry", lambda _: double)
     return double
 
 

@@ -27,7 +27,7 @@ def changed(core: Core, monkeypatch: pytest.MonkeyPatch) -> Core:
     core.push("v1", image=ONE)
     core.registry.store(TWO, "v1")
     make_drift(core.record().lock, found=digest_of(TWO))
-    monkeypatch.setattr(page_module, "find_registry", lambda: core.registry)
+    monkeypatch.setattr(page_module, "find_registry", lambda _: core.registry)
     return core
 
 

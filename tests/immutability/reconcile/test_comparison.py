@@ -8,9 +8,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import F
 
+from containers.management import find
 from containers.registry.client import RegistryAnswer, RegistryClient
 from immutability import tasks
-from immutability.management.commands import check_drift
 from immutability.models import Drift, Job
 from immutability.reconcile import comparison
 from immutability.reconcile.comparison import run_comparisons
@@ -210,7 +210,7 @@ def test_the_command_goes_on_and_says_all_that_differs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(check_drift, "find_registry", lambda: client)
+    monkeypatch.setattr(find, "find_registry", lambda _: client)
     library.is_down = True
     with pytest.raises(CommandError, match="no answer"):
         call_command("check_drift")
@@ -247,7 +247,7 @@ def test_the_worker_compares_what_was_ordered(
 ) -> None:
     gate.push("v1", image=ONE)
     library.store(TWO, "v1")
-    monkeypatch.setattr(tasks, "find_registry", lambda: client)
+    monkeypatch.setattr(tasks, "find_registries", lambda: [(None, client)])
     ask_for_comparison(gate.workspace)
     tasks.run_due_jobs()
     assert Drift.objects.get().record.name == "v1"

@@ -8,9 +8,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 
+from containers.management import find
 from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryAnswer, RegistryClient
-from immutability.management.commands import check_drift
 from immutability.models import LockedTag
 from immutability.policy.protection import Protection
 from immutability.reconcile.unlocked import find_without_lock, forget_gone
@@ -45,7 +45,7 @@ def check(
     one_by_one: None,
 ) -> Check:
     """Return a function that calls the command; it returns the status and the lines."""
-    monkeypatch.setattr(check_drift, "find_registry", lambda: client)
+    monkeypatch.setattr(find, "find_registry", lambda _: client)
 
     def check(*arguments: str) -> tuple[int, list[str]]:
         status = 0
@@ -302,6 +302,6 @@ def test_what_is_missing_is_named(
 ) -> None:
     with pytest.raises(CommandError, match="There is no workspace nowhere"):
         check("acme", "nowhere")
-    monkeypatch.setattr(check_drift, "find_registry", lambda: None)
+    monkeypatch.setattr(find, "find_registry", lambda _: None)
     with pytest.raises(CommandError, match="REGISTRY_URL"):
         check()

@@ -277,7 +277,9 @@ def test_the_task_reconciles_with_a_registry_and_without(
     library.script("PUT v1", _die)
     _crash(lambda: unprotected.push("v1", image=ONE))
     unprotected.let_pass(seconds=LEASE + 1)
-    monkeypatch.setattr(tasks, "find_registry", lambda: client if is_connected else None)
+    monkeypatch.setattr(
+        tasks, "find_registries", lambda: [(None, client if is_connected else None)]
+    )
     tasks.reconcile()
     assert unprotected.stray() == "one"
 
@@ -290,7 +292,7 @@ def reconcile(
     monkeypatch: pytest.MonkeyPatch, client: RegistryClient, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., list[str]]:
     """Return a function that calls the command and returns the lines that it prints."""
-    monkeypatch.setattr(command, "find_registry", lambda: client)
+    monkeypatch.setattr(command, "find_registries", lambda: [(None, client)])
 
     def reconcile(*arguments: str) -> list[str]:
         call_command("reconcile", *arguments)
@@ -453,7 +455,7 @@ def test_after_a_restore_a_registry_has_to_answer(
     library.is_down = True
     with pytest.raises(CommandError, match="Stopped before the end"):
         reconcile("--after-restore")
-    monkeypatch.setattr(command, "find_registry", lambda: None)
+    monkeypatch.setattr(command, "find_registries", lambda: [(None, None)])
     with pytest.raises(CommandError, match="REGISTRY_URL"):
         reconcile("--after-restore")
     assert not LockEvent.objects.filter(kind="lock.ended").exists()

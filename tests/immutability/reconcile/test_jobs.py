@@ -10,11 +10,11 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 from django.db.models.functions import Now
 
+from containers.management import find
 from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryAnswer, RegistryClient
 from immutability import tasks
-from immutability.management.commands import sync_registry
 from immutability.models import Job, LockedTag
 from immutability.policy.protection import Policy, Protection
 from immutability.reconcile import inventory, work
@@ -308,7 +308,7 @@ def sync(
     monkeypatch: pytest.MonkeyPatch, client: RegistryClient, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., list[str]]:
     """Return a function that calls the command and returns the lines that it prints."""
-    monkeypatch.setattr(sync_registry, "find_registry", lambda: client)
+    monkeypatch.setattr(find, "find_registry", lambda _: client)
 
     def sync(*arguments: str) -> list[str]:
         call_command("sync_registry", *arguments)
@@ -360,7 +360,7 @@ def test_sync_registry_names_what_is_missing(
 ) -> None:
     with pytest.raises(CommandError, match="There is no workspace nowhere"):
         sync("acme", "nowhere")
-    monkeypatch.setattr(sync_registry, "find_registry", lambda: None)
+    monkeypatch.setattr(find, "find_registry", lambda _: None)
     with pytest.raises(CommandError, match="REGISTRY_URL"):
         sync()
 
@@ -369,6 +369,8 @@ def test_sync_registry_names_what_is_missing(
 def test_the_task_works_on_jobs_where_a_registry_is_connected(
     acme: Workspace, client: RegistryClient, monkeypatch: pytest.MonkeyPatch, *, is_connected: bool
 ) -> None:
-    monkeypatch.setattr(tasks, "find_registry", lambda: client if is_connected else None)
+    monkeypatch.setattr(
+        tasks, "find_registries", lambda: [(None, client if is_connected else None)]
+    )
     tasks.run_due_jobs()
     assert Job.objects.filter(done_at__isnull=False).exists() is is_connected

@@ -361,7 +361,7 @@ def test_a_repair_does_not_follow_a_change_of_the_lock(
 def test_after_a_restore_nothing_is_put_back_until_someone_switches_it_on_again(
     changed: Core, monkeypatch: pytest.MonkeyPatch, client: RegistryClient, mend: Mend, capsys: Any
 ) -> None:
-    monkeypatch.setattr(reconcile_command, "find_registry", lambda: client)
+    monkeypatch.setattr(reconcile_command, "find_registries", lambda: [(None, client)])
     call_command("reconcile", "--after-restore")
     assert "acme: put locked tags back is off now" in capsys.readouterr().out
     assert not ContainerSettings.objects.get().repair_drift

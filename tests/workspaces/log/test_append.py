@@ -468,6 +468,7 @@ def test_members_read_what_happened_to_tags() -> None:
         "token",
         "repository",
         "prefix",
+        "registry",
         "account",
         "person",
         "site_admin",

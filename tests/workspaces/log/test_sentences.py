@@ -476,6 +476,20 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
         "Repositories that are known stay",
         "",
     ),
+    (
+        EventKind.REGISTRY_CHOSEN,
+        {"details": {"registry": "harbor"}},
+        "bob chose for this workspace the registry harbor",
+        "",
+        "",
+    ),
+    (
+        EventKind.REGISTRY_CHOSEN,
+        {"details": {"registry": ""}},
+        "bob chose for this workspace the registry of REGISTRY_URL",
+        "",
+        "",
+    ),
 ]
 
 

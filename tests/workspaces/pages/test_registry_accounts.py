@@ -54,7 +54,7 @@ def _open_all(admin: Browser, acme: Workspace) -> list[Page]:
 def test_every_page_speaks_of_the_accounts_that_there_are(
     admin: Browser, acme: Workspace, bob: User, accounts: str
 ) -> None:
-    insert_repository(acme.pk, RepositoryName("acme/api"))
+    insert_repository(acme, RepositoryName("acme/api"))
     said = " ".join(page.main.text for page in _open_all(admin, acme))
     found = [each for each in FOREIGN if each in said]
     assert found == ([] if accounts == "registry" else list(FOREIGN))
@@ -64,7 +64,7 @@ def test_every_page_speaks_of_the_accounts_that_there_are(
 def test_visibility_is_only_offered_where_it_says_who_may_pull(
     admin: Browser, acme: Workspace, accounts: str
 ) -> None:
-    insert_repository(acme.pk, RepositoryName("acme/api"))
+    insert_repository(acme, RepositoryName("acme/api"))
     for path in ("/acme/repositories/", "/acme/repositories/acme/api/"):
         said = admin.open(path).main.text
         assert ("Private" in said) is ("isibility" in said) is (accounts == "tokens")
