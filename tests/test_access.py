@@ -41,7 +41,7 @@ from workspaces.actions.invitations import invite
 from workspaces.actions.passwords import LINK_TOKENS
 from workspaces.log.checkpoints import make_checkpoint
 from workspaces.log.models import LockEvent
-from workspaces.models import AccessToken, User, Workspace
+from workspaces.models import AccessToken, Registry, User, Workspace
 
 Expected = dict[str, int]
 
@@ -171,6 +171,16 @@ MATRIX: dict[str, dict[str, Expected]] = {
         for what in ("deactivate", "reactivate")
     },
     "admin/registry/": {"GET": site_admins_page(), "POST": site_admins_page()},
+    "admin/registry/add/": {"GET": site_admins_page(), "POST": site_admins_page(302)},
+    "admin/registry/move/": {"GET": site_admins_page(), "POST": site_admins_page(302)},
+    "admin/registry/<int:registry_id>/": {
+        "GET": site_admins_page(),
+        "POST": site_admins_page(302),
+    },
+    "admin/registry/<int:registry_id>/remove/": {
+        "GET": site_admins_page(),
+        "POST": site_admins_page(302),
+    },
     "admin/prefixes/": {"GET": site_admins_page(), "POST": site_admins_page(302)},
     "admin/prefixes/<int:prefix_id>/remove/": {
         "GET": site_admins_page(),
@@ -295,6 +305,13 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "admin/workspaces/<int:workspace_id>/hand-over/"): {"username": "bob", **REASON},
     ("POST", "admin/people/<int:user_id>/deactivate/"): REASON,
     ("POST", "admin/people/<int:user_id>/reactivate/"): REASON,
+    ("POST", "admin/registry/add/"): {
+        "name": "zot",
+        "url": "http://127.0.0.1:1",
+        "host": "zot.example.org",
+        "accounts": "tokens",
+    },
+    ("POST", "admin/registry/move/"): {"workspace": "globex"},
     ("POST", "admin/prefixes/"): {"name_prefix": "library", "workspace": "acme"},
     ("POST", "accounts/"): {"current_password": "demo", **NEW_PASSWORD},
     ("POST", "invitations/<str:secret>/"): {
@@ -358,6 +375,7 @@ class Things:
     prefix_id: int
     workspace_id: int
     user_id: int
+    registry_id: int
     secret: str
     uidb64: str
     token: str
@@ -376,6 +394,16 @@ class Things:
         values = {**self.__dict__, **names, **others}
         path = re.sub(r"<\w+:(\w+)>", lambda found: str(values[found[1]]), address)
         return f"/{path}" + (f"?{urlencode(QUERIES[address])}" if address in QUERIES else "")
+
+
+def _make_registry(name: str) -> Registry:
+    return Registry.objects.create(
+        name=name,
+        url="http://127.0.0.1:1",
+        host=f"{name}.example.org",
+        accounts="tokens",
+        service=f"taglock-{name}",
+    )
 
 
 def make_things(workspace: Workspace) -> Things:
@@ -415,6 +443,7 @@ def make_things(workspace: Workspace) -> Things:
         prefix_id=workspace.prefixes.create(prefix=f"{workspace.slug}s").id,
         workspace_id=workspace.id,
         user_id=person.user_id,
+        registry_id=_make_registry(workspace.slug).id,
         secret=secret,
         uidb64=urlsafe_base64_encode(str(person.user_id).encode()),
         token=LINK_TOKENS.make_token(person.user),
@@ -460,7 +489,7 @@ class Site:
             override_settings(REGISTRY_URL="http://registry.internal:5000"),
             pytest.MonkeyPatch.context() as patched,
         ):
-            patched.setattr(views, "_registry", lambda: double)
+            patched.setattr(views, "connect", lambda _: double)
             return Client().generic(
                 method,
                 path,
@@ -532,7 +561,7 @@ def kept_site(kept_rows: None) -> Site:
 
 
 @pytest.fixture
-def site(db: None, kept_site: Site) -> Site:
+def site(changing_registries: None, kept_site: Site) -> Site:
     """Return it with clients that forget what this test makes them remember."""
     return replace(
         kept_site, clients={name: copy_of(each) for name, each in kept_site.clients.items()}

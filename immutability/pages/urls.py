@@ -11,6 +11,12 @@ from immutability.pages.moved import moved
 from immutability.pages.overview import overview
 from immutability.pages.prefixes import prefixes_page, remove_prefix_page
 from immutability.pages.preview import preview_list, preview_page
+from immutability.pages.registries import (
+    another_registry_page,
+    connect_registry_page,
+    move_workspace_page,
+    remove_registry_page,
+)
 from immutability.pages.repository import repository_page
 from immutability.pages.tag import tag_page
 from immutability.pages.tester import try_patterns
@@ -19,6 +25,10 @@ from immutability.pages.workspace_settings import packages_settings, workspace_s
 urlpatterns = [
     path("admin/prefixes/", prefixes_page, name="site-prefixes"),
     path("admin/prefixes/<int:prefix_id>/remove/", remove_prefix_page, name="remove-prefix"),
+    path("admin/registry/add/", connect_registry_page, name="connect-registry"),
+    path("admin/registry/move/", move_workspace_page, name="move-workspace"),
+    path("admin/registry/<int:registry_id>/", another_registry_page, name="registry"),
+    path("admin/registry/<int:registry_id>/remove/", remove_registry_page, name="remove-registry"),
     path("<str:slug>/", overview, name="overview"),
     path("<str:slug>/settings/", workspace_settings, name="workspace-settings"),
     path("<str:slug>/settings/packages/", packages_settings, name="packages-settings"),

@@ -12,6 +12,8 @@ from containers.models import Manifest, Repository, RepositoryPrefix
 from containers.models import Tag as TagRecord
 from containers.names import MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH, Digest, RepositoryName, TagName
 from containers.prefixes import add_prefix, create_workspace
+from containers.registry.checkup import Finding, Outcome
+from containers.registry_changes import add_registry, keep_findings
 from immutability.actions.save_settings import save_container_settings
 from immutability.models import Drift, LockedTag
 from immutability.policy.drafts import Draft
@@ -47,6 +49,7 @@ from workspaces.models import (
     MAX_USERNAME_LENGTH,
     AccessToken,
     Membership,
+    Registry,
     User,
     Workspace,
 )
@@ -122,12 +125,22 @@ def make_world() -> dict[str, object]:
     add_member(attic, alice, Role.ADMIN, actor=SYSTEM)
     archive_workspace(attic, actor=SYSTEM, reason="The product is sold")
     deactivate_person(User.objects.create_user("gone"), actor=SYSTEM)
+    _connect_another_registry()
     # In a second workspace, so that no admin of one alone may make a password link.
     add_member(crowd, bob, Role.MEMBER, actor=SYSTEM)
     add_member(acme, carol, Role.MEMBER, actor=SYSTEM)
     while seal_events():
         pass
     return _name_what_there_is(acme, alice)
+
+
+def _connect_another_registry() -> None:
+    """Connect a registry with a long address, which was found away, with a workspace at it."""
+    url = f"http://127.0.0.1:1/{'path/' * 40}".rstrip("/")
+    row = add_registry("harbor", url, "images.example.org", "tokens", "", actor=SYSTEM)
+    found = Finding(Outcome.FAILED, "No connection: refused.", "Start the registry.", "Reach")
+    keep_findings(row, [found])
+    create_workspace("elsewhere", "Elsewhere", row, actor=SYSTEM)
 
 
 def _name_what_there_is(acme: Workspace, alice: User) -> dict[str, object]:
@@ -153,6 +166,7 @@ def _name_what_there_is(acme: Workspace, alice: User) -> dict[str, object]:
         "acme": acme.id,
         "alice": alice.id,
         "gone": User.objects.get(username="gone").id,
+        "registry": Registry.objects.get().id,
         "prefix": RepositoryPrefix.objects.get(prefix="library").id,
         "long_repository": _long_repository(0),
         "long_tag": _long_tag(0),

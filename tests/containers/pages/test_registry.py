@@ -1,4 +1,4 @@
-"""The page "Registry", for site administrators."""
+"""The page "Registries", for site administrators."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_the_connection_is_shown_without_secrets_and_checked_on_demand(
         Finding(Outcome.OK, "It takes connections.", "", "Reach"),
         Finding(Outcome.WARNING, "It cannot be read.", "Let Taglock list it.", "Catalog"),
     ]
-    monkeypatch.setattr(registry, "check_registry", lambda: found)
+    monkeypatch.setattr(registry, "check_connection", lambda _: found)
     page = browser.open("/admin/registry/")
     assert "https://registry.example.org/artifactory" in page.main.text
     assert "The registry keeps those of people and programs." in page.main.text
