@@ -5,6 +5,7 @@ No message shows an address, since it may hold a password.
 
 import os
 import re
+import ssl
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,18 @@ def check_email_url(value: str) -> None:
         raise BadSettingError(
             f"EMAIL_URL must have both a user and a password, or neither: write {EMAIL_EXAMPLE}"
         )
+
+
+def check_ca_file(name: str, ca_file: Path, needed: str, url: str) -> None:
+    """Refuse a file without certificates, and one that no connection would use."""
+    if not url.startswith("https://"):
+        raise BadSettingError(f"{name} needs {needed} that begins with https://")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
+    except ssl.SSLError as error:
+        raise BadSettingError(f"{name}: {ca_file} has no certificate in PEM format") from error
+    except OSError as error:
+        raise BadSettingError(f"{name} cannot be read: {error}") from error
 
 
 def parse_database_url(value: str) -> dict[str, Any]:

@@ -11,3 +11,5 @@ class PackagesSiteConfig(AppConfig):
         """Add to the checks what needs the models, which are loaded by now."""
         shared_keys = import_module("packages_site.shared_keys")
         register(shared_keys.check_shared_keys, Tags.security, deploy=True)
+        provider = import_module("workspaces.single_sign_on.provider")
+        register(provider.check_provider, Tags.security, deploy=True)

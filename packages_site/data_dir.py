@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
 from packages_site.database import read_sqlite_uri
-from packages_site.environment import read_or_make_secret_key
+from packages_site.key_files import read_or_make_secret_key
 from workspaces.secret_key import describe_other_secret_key
 
 _FINGERPRINT = "SELECT fingerprint FROM workspaces_keyfingerprint WHERE setting = 'SECRET_KEY'"

@@ -5,7 +5,6 @@ docs/settings.md documents each one; a test holds the two against each other.
 
 import os
 import re
-import secrets
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +24,13 @@ from packages_site.addresses import (
     parse_registry_url,
     parse_site_url,
 )
+from packages_site.identity_provider import check_passwords, make_provider
+from packages_site.key_files import MIN_SECRET_KEY_LENGTH, make_log_key, make_log_key_file
 from packages_site.mail_server import check_mail
 from packages_site.metrics_token import check_metrics_token
-from packages_site.registry_login import check_ca_file, check_registry_login, check_repositories
-from workspaces.log.files import write_once
-from workspaces.log.notes import BadKeyError, SigningKey, make_signing_key, parse_signing_key
+from packages_site.registry_login import check_registry_ca, check_registry_login, check_repositories
+from workspaces.single_sign_on.settings import Provider
 
-MIN_SECRET_KEY_LENGTH = 50
 # Of each, the first is the default.
 HSTS_CHOICES = ("host", "subdomains", "preload")
 LOG_LEVELS = ("info", "debug", "warning", "error")
@@ -73,6 +72,17 @@ class Environment:
     email_url: str
     email_url_file: Path | None
     email_from: str
+    local_passwords: bool
+    oidc_issuer: str
+    oidc_client_id: str
+    oidc_client_secret: str
+    oidc_client_secret_file: Path | None
+    oidc_name: str
+    oidc_scopes: str
+    oidc_parameters: str
+    oidc_username_claim: str
+    oidc_groups_claim: str
+    oidc_ca_file: Path | None
     log_key_file: Path
     checkpoint_dir: Path
     origin_retention_days: int
@@ -81,6 +91,21 @@ class Environment:
     metrics_token: str
     metrics_token_file: Path | None
     otel_exporter_otlp_endpoint: str
+
+    @property
+    def provider(self) -> Provider | None:
+        """The identity provider; None where there is no single sign-on."""
+        return make_provider(
+            self.oidc_issuer,
+            self.oidc_client_id,
+            self.oidc_client_secret,
+            name=self.oidc_name,
+            scopes=self.oidc_scopes,
+            parameters=self.oidc_parameters,
+            username_claim=self.oidc_username_claim,
+            groups_claim=self.oidc_groups_claim,
+            ca_file=self.oidc_ca_file,
+        )
 
     @property
     def registry_login(self) -> RegistryLogin:
@@ -139,6 +164,17 @@ def read_environment() -> Environment:
         email_url=_secret(env, "EMAIL_URL"),
         email_url_file=_optional_path(env, "EMAIL_URL_FILE"),
         email_from=_text(env, "EMAIL_FROM"),
+        local_passwords=_switch(env, "LOCAL_PASSWORDS", default=True),
+        oidc_issuer=_text(env, "OIDC_ISSUER"),
+        oidc_client_id=_text(env, "OIDC_CLIENT_ID"),
+        oidc_client_secret=_secret(env, "OIDC_CLIENT_SECRET"),
+        oidc_client_secret_file=_optional_path(env, "OIDC_CLIENT_SECRET_FILE"),
+        oidc_name=_text(env, "OIDC_NAME", "single sign-on"),
+        oidc_scopes=_text(env, "OIDC_SCOPES"),
+        oidc_parameters=_text(env, "OIDC_PARAMETERS"),
+        oidc_username_claim=_text(env, "OIDC_USERNAME_CLAIM", "preferred_username"),
+        oidc_groups_claim=_text(env, "OIDC_GROUPS_CLAIM", "groups"),
+        oidc_ca_file=_optional_path(env, "OIDC_CA_FILE"),
         log_key_file=_path(env, "LOG_KEY_FILE", data_dir / "lock-log-key"),
         checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
         origin_retention_days=_number(env, "ORIGIN_RETENTION_DAYS", 0, 0, 36_500),
@@ -150,63 +186,6 @@ def read_environment() -> Environment:
     )
     _check(environment)
     return environment
-
-
-def read_secret_key(data_dir: Path) -> str:
-    """Return the key kept in the data folder; nothing if there is none.
-
-    Raises BadSettingError if it cannot be read, or is too short.
-    """
-    path = data_dir / "secret-key"
-    try:
-        if not path.exists():
-            return ""
-        key = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettingError(f"SECRET_KEY is not set, and {path} cannot be used: {error}") from (
-            error
-        )
-    if len(key) < MIN_SECRET_KEY_LENGTH:
-        raise BadSettingError(
-            f"SECRET_KEY is not set, and {path} has fewer than {MIN_SECRET_KEY_LENGTH} characters: "
-            "remove it, and a new one is made"
-        )
-    return key
-
-
-def read_or_make_secret_key(data_dir: Path) -> str:
-    """Return the key kept in the data folder, made on first use and readable by its owner alone.
-
-    Raises BadSettingError if it cannot be read or made.
-    """
-    path = data_dir / "secret-key"
-    try:
-        if not path.exists():
-            write_once(path, secrets.token_urlsafe(50))
-    except OSError as error:
-        raise BadSettingError(f"SECRET_KEY is not set, and {path} cannot be used: {error}") from (
-            error
-        )
-    return read_secret_key(data_dir)
-
-
-def make_log_key_file(path: Path, public_url: str) -> None:
-    """Make the key that signs checkpoints of the lock log, named after the site, if there is none.
-
-    Raises BadSettingError if it cannot be made, or if the file is not such a key.
-    """
-    try:
-        if not path.exists():
-            write_once(path, f"{_make_log_key(public_url).to_text()}\n")
-        parse_signing_key(path.read_text(encoding="utf-8").strip())
-    except OSError as error:
-        raise BadSettingError(f"LOG_KEY_FILE cannot be read or made: {error}") from error
-    except ValueError as error:
-        # Not what is wrong with it: it is a secret.
-        raise BadSettingError(
-            f"LOG_KEY_FILE: {path} is not a key of the lock log: put the right file back, or name "
-            "another"
-        ) from error
 
 
 def _text(env: Env, name: str, default: str = "") -> str:
@@ -300,13 +279,6 @@ def _path(env: Env, name: str, default: Path) -> Path:
     return Path(_text(env, name) or default).absolute()
 
 
-def _make_log_key(public_url: str) -> SigningKey:
-    try:
-        return make_signing_key(urlsplit(public_url).netloc)
-    except BadKeyError as error:
-        raise BadSettingError(f"PUBLIC_URL cannot name the lock log's key: {error}") from error
-
-
 def _embedded_database(data_dir: Path) -> str:
     return f"sqlite:///{quote(str(data_dir / 'taglock.sqlite3'))}"
 
@@ -326,7 +298,8 @@ def _check(environment: Environment) -> None:
     _check_database(environment)
     check_mail(environment.email_url, environment.email_from)
     check_metrics_token(environment.metrics_token)
-    check_ca_file(environment.registry_ca_file, environment.registry_url)
+    check_passwords(environment.provider, has_passwords=environment.local_passwords)
+    check_registry_ca(environment.registry_ca_file, environment.registry_url)
     check_registry_login(
         environment.registry_login, environment.registry_url, environment.registry_accounts
     )
@@ -351,7 +324,7 @@ def _check_log_key(environment: Environment) -> None:
     if path.exists():
         make_log_key_file(path, environment.public_url)
     else:
-        _make_log_key(environment.public_url)
+        make_log_key(environment.public_url)
 
 
 def _check_writable(name: str, folder: Path) -> None:

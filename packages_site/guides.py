@@ -21,6 +21,7 @@ GUIDES = {
     "rules": "What to write as a pattern, and what Taglock says about it",
     "tags": "Find, release, delete and free tags",
     "accounts": "Roles, scopes, logging in, and what public repositories mean",
+    "single-sign-on": "Sign in at an identity provider, and what its groups give",
     "lock-log": "What is recorded, who may read it, and how to verify it",
     "api": "How a registry or a pipeline asks, and how programs manage a workspace",
     "glossary": "The words that pages, API and lock log use",

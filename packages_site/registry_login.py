@@ -1,12 +1,11 @@
 """Check, when a process starts, how Taglock logs in to the registry. No message shows a secret."""
 
 import shutil
-import ssl
 from pathlib import Path
 
 from containers.registry.account import Accounts, RegistryLogin, Unassigned
 from containers.registry.passwords import MAX_PASSWORD_LENGTH, PasswordError, read_password_file
-from packages_site.addresses import BadSettingError
+from packages_site.addresses import BadSettingError, check_ca_file
 from workspaces.slugs import describe_bad_slug
 from workspaces.text import find_bad_character
 
@@ -14,23 +13,13 @@ MAX_USERNAME_LENGTH = 255
 _SOURCES = "REGISTRY_PASSWORD, REGISTRY_PASSWORD_FILE or REGISTRY_PASSWORD_COMMAND"
 
 
-def check_ca_file(ca_file: Path | None, registry_url: str) -> None:
+def check_registry_ca(ca_file: Path | None, registry_url: str) -> None:
     """Refuse a file without certificates, and one that no connection would use.
 
     Raises BadSettingError.
     """
-    if ca_file is None:
-        return
-    if not registry_url.startswith("https://"):
-        raise BadSettingError("REGISTRY_CA_FILE needs a REGISTRY_URL that begins with https://")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
-    except ssl.SSLError as error:
-        raise BadSettingError(
-            f"REGISTRY_CA_FILE: {ca_file} has no certificate in PEM format"
-        ) from error
-    except OSError as error:
-        raise BadSettingError(f"REGISTRY_CA_FILE cannot be read: {error}") from error
+    if ca_file is not None:
+        check_ca_file("REGISTRY_CA_FILE", ca_file, "a REGISTRY_URL", registry_url)
 
 
 def check_repositories(workspace: str, unassigned: str, accounts: str) -> None:

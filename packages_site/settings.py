@@ -12,7 +12,8 @@ from psycopg import IsolationLevel
 from immutability.policy.protection import DeleteOutcome, Outcome
 from packages_site.addresses import BadSettingError, parse_database_url
 from packages_site.database import PatientConnection, make_sqlite_uri
-from packages_site.environment import read_environment, read_secret_key
+from packages_site.environment import read_environment
+from packages_site.key_files import read_secret_key
 from packages_site.mail_server import parse_email_url
 from packages_site.version import VERSION
 from workspaces.access import ActorKind
@@ -48,6 +49,9 @@ CHECKPOINT_DIR = ENVIRONMENT.checkpoint_dir
 ORIGIN_RETENTION_DAYS = ENVIRONMENT.origin_retention_days
 METRICS_TOKEN = ENVIRONMENT.metrics_token
 HAS_TRACES = bool(ENVIRONMENT.otel_exporter_otlp_endpoint)
+LOCAL_PASSWORDS = ENVIRONMENT.local_passwords
+# Its name keeps it off Django's debug pages.
+PROVIDER_SECRET = ENVIRONMENT.provider
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 
 DEBUG = ENVIRONMENT.debug
@@ -83,7 +87,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "workspaces.single_sign_on.sessions.PeopleMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -329,6 +333,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "workspaces.forget_log_exports",
         "schedule": crontab(hour="3", minute="27"),
         "last_run_at": _long_ago,
+    },
+    "check-sign-ons": {
+        "task": "workspaces.check_sign_ons",
+        "schedule": 30.0,
+        "options": _message_life,
     },
     "mail-password-links": {
         "task": "workspaces.mail_requested_links",

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info
 from django.db import Error as AnyDatabaseError
 
-from packages_site.environment import make_log_key_file
+from packages_site.key_files import make_log_key_file
 from workspaces.log.keys import (
     KeyFileError,
     describe_other_log_key,

@@ -104,6 +104,10 @@ PERSONS_PAGE = page(*EVERY_PERSON)
 AT_THE_GATE = public(403) | {"anonymous": 401}
 SIGNED_IN = dict.fromkeys((*EVERY_PERSON, "mallory", "sam"), 302)
 
+# Of whoever is signed in.
+OF_ONES_OWN = page(*EVERY_PERSON) | {"mallory": 200, "sam": 200}
+NOT_THERE = page(*EVERY_PERSON, status=404) | {"mallory": 404, "sam": 404}
+
 # Address, then method, then what each caller is answered. What is not here is not allowed: 405.
 MATRIX: dict[str, dict[str, Expected]] = {
     # With tokens that grant more than their owners may do by now: the database decides.
@@ -186,6 +190,11 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "GET": site_admins_page(),
         "POST": site_admins_page(302),
     },
+    "admin/single-sign-on/": {"GET": site_admins_page(), "POST": site_admins_page(302)},
+    "admin/single-sign-on/<int:row_id>/remove/": {
+        "GET": site_admins_page(),
+        "POST": site_admins_page(302),
+    },
     # Whoever is signed in is led on before anything else is looked at.
     "accounts/login/": {
         "GET": public() | SIGNED_IN,
@@ -196,6 +205,19 @@ MATRIX: dict[str, dict[str, Expected]] = {
     },
     "accounts/logout/": {"POST": public(302)},
     "accounts/": {"GET": page(*EVERY_PERSON) | {"mallory": 200, "sam": 200}, "POST": public(302)},
+    "accounts/tokens/": {"GET": OF_ONES_OWN, "POST": OF_ONES_OWN},
+    # Only one's own.
+    "accounts/tokens/<int:personal_token_id>/revoke/": {"POST": NOT_THERE},
+    # Without an identity provider there is nothing here.
+    "accounts/single-sign-on/": {"GET": public(404)},
+    "accounts/single-sign-on/callback/": {"GET": public(404)},
+    "accounts/single-sign-on/link/": {"GET": NOT_THERE, "POST": NOT_THERE},
+    "accounts/single-sign-on/logout/": {"POST": public(404)},
+    # Only an operator makes one.
+    "accounts/password/sign-in/<str:uidb64>/<str:token>/": {
+        "GET": public(404),
+        "POST": public(404),
+    },
     # Without mail there is nothing to send.
     "accounts/forgot/": {"GET": public(), "POST": public()},
     # The token moves from the address into the session.
@@ -313,6 +335,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("POST", "admin/registry/move/"): {"workspace": "globex"},
     ("POST", "admin/prefixes/"): {"name_prefix": "library", "workspace": "acme"},
+    ("POST", "admin/single-sign-on/"): {"group": "eng", "role": "member", "workspace": "acme"},
+    ("POST", "accounts/tokens/"): {"name": "laptop", "days": "30"},
     ("POST", "accounts/"): {"current_password": "demo", **NEW_PASSWORD},
     ("POST", "invitations/<str:secret>/"): {
         "join_as": "mallory",
@@ -376,6 +400,7 @@ class Things:
     workspace_id: int
     user_id: int
     registry_id: int
+    row_id: int
     secret: str
     uidb64: str
     token: str
@@ -389,6 +414,8 @@ class Things:
             "tag": "locked",
             # One that is over: another workspace's is no other.
             "drift_id": 999_999,
+            # No one's.
+            "personal_token_id": 999_999,
             "export_id": UUID(int=0),
         }
         values = {**self.__dict__, **names, **others}
@@ -444,6 +471,7 @@ def make_things(workspace: Workspace) -> Things:
         workspace_id=workspace.id,
         user_id=person.user_id,
         registry_id=_make_registry(workspace.slug).id,
+        row_id=workspace.group_roles.create(group="staff", role="member").id,
         secret=secret,
         uidb64=urlsafe_base64_encode(str(person.user_id).encode()),
         token=LINK_TOKENS.make_token(person.user),
@@ -857,6 +885,8 @@ def list_writing_requests() -> list[tuple[str, str]]:
         for method, by_caller in by_method.items()
         if method in ("POST", "PUT", "DELETE")
         and address not in (GATE, "accounts/logout/", "auth/token")
+        # A token proves that it comes from the provider.
+        and address != "accounts/single-sign-on/logout/"
     ]
 
 

@@ -20,6 +20,7 @@ from workspaces.log.models import (
     SealProgress,
 )
 from workspaces.repository_globs import is_covered
+from workspaces.single_sign_on.models import GroupRole, Identity, SignOn, UsedLogoutToken
 from workspaces.slugs import MAX_SLUG_LENGTH, describe_bad_slug
 from workspaces.text import describe_bad_character
 
@@ -30,16 +31,21 @@ __all__ = [
     "EventOrigin",
     "EventRepeat",
     "EventSeal",
+    "GroupRole",
+    "Identity",
     "Invitation",
     "KeyFingerprint",
     "LockEvent",
     "LogExport",
     "Membership",
     "PasswordLinkRequest",
+    "PersonalToken",
     "Registry",
     "RegistryAccount",
     "SealProgress",
+    "SignOn",
     "TaskRun",
+    "UsedLogoutToken",
     "User",
     "Workspace",
 ]
@@ -199,6 +205,8 @@ class Membership(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=[(role.value, role.label) for role in Role])
+    # By a group at the identity provider, which changes and ends it; or else by hand.
+    is_by_group = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -301,6 +309,25 @@ class AccessToken(models.Model):
     def user_name(self) -> str | None:
         """What registry clients send as user name; None if the token is for all workspaces."""
         return f"{self.workspace.slug}+{self.name}" if self.workspace else None
+
+
+class PersonalToken(models.Model):
+    """What a person logs in to the registry with instead of a password. Only its hash is kept."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="personal_tokens")
+    name = models.CharField(max_length=MAX_NAME_LENGTH, validators=[validate_plain_text])
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("user", Lower("name"), name="personal_token_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class CallCount(models.Model):

@@ -1,5 +1,6 @@
 """Passwords, verified: pages and the registry token service both ask here."""
 
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db import transaction
 
@@ -27,16 +28,16 @@ MAX_PASSWORD_LENGTH = 1024
 def verify_password(username: str, password: str, origin: Origin) -> User | None:
     """Return the active person whose name and password these are, or None.
 
-    Both may be any text. Failures are counted by name and address, whether or not anyone has the
-    name; a name that is too long for anyone is not a guess, and not counted. Raises
-    TooManyCallsError if there were too many, and BusyError, which is one, where too many wait to
-    be verified; then nothing was verified.
+    None at once where local passwords are switched off. Both may be any text. Failures are counted
+    by name and address, whether or not anyone has the name; a name that is too long for anyone is
+    not a guess, and not counted. Raises TooManyCallsError if there were too many, and BusyError,
+    which is one, where too many wait to be verified; then nothing was verified.
 
     Right passwords count for nothing, however many arrive at once; so nothing is counted before it
     is known what it is. Wrong ones that arrive at once can exceed a limit, by those in turn.
     One that was verified within the last minute is not hashed again.
     """
-    if len(username) > MAX_USERNAME_LENGTH:
+    if not settings.LOCAL_PASSWORDS or len(username) > MAX_USERNAME_LENGTH:
         return None
     address = counted_address(origin.address)
     is_possible = _is_possible(username, password)

@@ -15,6 +15,8 @@ from workspaces.log.checkpoints import make_due_checkpoints, write_missing_files
 from workspaces.log.erase import erase_origins
 from workspaces.log.export import forget_exports
 from workspaces.log.seal import RUN_SECONDS, seal_events, seal_late_events, sweep_if_due
+from workspaces.single_sign_on.checks import check_due_identities
+from workspaces.single_sign_on.sessions import clear_sign_ons
 from workspaces.throttles import forget_old_counts
 
 
@@ -64,8 +66,15 @@ def forget_log_exports() -> None:
 
 @shared_task(name="workspaces.clear_sessions")
 def clear_sessions() -> None:
-    """Delete the sessions that have expired."""
+    """Delete the sessions that have expired, and what belonged to them."""
     call_command("clearsessions")
+    clear_sign_ons()
+
+
+@shared_task(name="workspaces.check_sign_ons")
+def check_sign_ons() -> None:
+    """Ask the identity provider about those whose check is due, for some seconds at most."""
+    check_due_identities()
 
 
 @shared_task(name="workspaces.mail_requested_links")

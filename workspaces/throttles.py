@@ -95,6 +95,12 @@ SIGN_IN_PER_NAME = Limit("sign-in per name", calls=50, seconds=3600, counted=_SI
 SIGN_IN_PER_ADDRESS = Limit("sign-in per address", calls=100, seconds=15 * 60, counted=_SIGN_IN)
 # Not a real limit: this notes who signed in from which address within this hour.
 SIGNED_IN = Limit("signed in", calls=1, seconds=3600)
+# Each is a session in the database. Many people may share an address.
+SIGN_ONS_PER_ADDRESS = Limit("sign-ons per address", calls=2000, seconds=15 * 60, counted=_SIGN_IN)
+# A provider sends none that is not good.
+LOGOUT_TOKENS_PER_ADDRESS = Limit(
+    "logout tokens per address", calls=100, seconds=15 * 60, counted="wrong logout tokens"
+)
 # No one guesses an access token. This is for programs that keep using an expired one.
 TOKEN_LOGINS_PER_ADDRESS = Limit(
     "access token logins per address", calls=600, seconds=15 * 60, counted="wrong access tokens"

@@ -5,6 +5,8 @@ import binascii
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from django.conf import settings
+
 from containers.names import RepositoryName
 from containers.sql import OwnedRepository, find_owned, owner_of
 from containers.tokens.grants import ACTIONS, DELETE, PULL, PUSH, ResourceAccess, repository_access
@@ -16,8 +18,10 @@ from workspaces.access import (
     Role,
 )
 from workspaces.access_tokens import find_access_token, find_valid_token
+from workspaces.actions.personal_tokens import PERSONAL_PREFIX
 from workspaces.caller_access import Access, find_persons_access, make_token_access
 from workspaces.models import AccessToken
+from workspaces.personal_tokens import find_token_owner
 from workspaces.sign_in import verify_password
 from workspaces.throttles import TOKEN_LOGINS_PER_ADDRESS, count_call, counted_address
 
@@ -57,6 +61,8 @@ NO_LOGIN = Login(ANYBODY)
 def log_in(username: str, password: str, origin: Origin) -> Login:
     """Return who this is: a person, or `<workspace>+<name>` with an access token as password.
 
+    A person's password may also be one of their personal access tokens.
+
     Raises BadCredentialsError, and TooManyCallsError after too many of these.
     """
     if TOKEN_SEPARATOR in username:
@@ -66,7 +72,18 @@ def log_in(username: str, password: str, origin: Origin) -> Login:
             count_call(TOKEN_LOGINS_PER_ADDRESS, counted_address(origin.address))
             raise BadCredentialsError("This access token is not valid, or has another name.")
         return Login(Caller(CallerKind.ACCESS_TOKEN, token.id, username), token)
+    if password.startswith(PERSONAL_PREFIX):
+        owner = find_token_owner(username, password)
+        if owner is None:
+            count_call(TOKEN_LOGINS_PER_ADDRESS, counted_address(origin.address))
+            raise BadCredentialsError("This personal access token is not valid, or not yours.")
+        return Login(Caller(CallerKind.PERSON, owner.id, owner.username))
     user = verify_password(username, password, origin)
+    if user is None and not settings.LOCAL_PASSWORDS:
+        raise BadCredentialsError(
+            "Passwords are switched off here. Use a personal access token as the password: "
+            f"{settings.PUBLIC_URL}/accounts/tokens/"
+        )
     if user is None:
         raise BadCredentialsError(
             "The user name or the password is wrong. The user name of an access token is "

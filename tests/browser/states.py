@@ -17,6 +17,7 @@ from django.test import override_settings
 from playwright.sync_api import Page
 
 from packages_site.guides import GUIDES
+from workspaces.single_sign_on.settings import Provider
 
 Do = Callable[[Page], object]
 
@@ -155,6 +156,10 @@ _REASON = "Reason (recorded in the lock log) required"
 # Nobody answers there, and no page above waits for it.
 _REGISTRY = {"REGISTRY_URL": "http://127.0.0.1:1"}
 _MAIL = {"HAS_MAIL": True}
+_PROVIDER = {
+    "PROVIDER_SECRET": Provider("https://login.example.org/main", "taglock", name="Example ID")
+}
+_PROVIDER_ALONE = {**_PROVIDER, "LOCAL_PASSWORDS": False}
 
 
 def _download(page: Page) -> None:
@@ -176,6 +181,15 @@ STATES = (
         "/accounts/login/",
         STRANGER,
         press("Sign in", {"User name": "alice", "Password": "wrong"}),
+    ),
+    State("sign-in-provider", "/accounts/login/", STRANGER, settings=_PROVIDER),
+    State("sign-in-provider-alone", "/accounts/login/", STRANGER, settings=_PROVIDER_ALONE),
+    State(
+        "sign-on-problem",
+        "/accounts/single-sign-on/callback/",
+        STRANGER,
+        status=400,
+        settings=_PROVIDER,
     ),
     State("forgotten-password", "/accounts/forgot/", STRANGER, settings=_MAIL),
     State(
@@ -203,6 +217,10 @@ STATES = (
     State("invitation-not-valid", "/invitations/x/", STRANGER, status=404),
     State("account", "/accounts/"),
     State("account-without-workspace", "/accounts/", NINA),
+    State("account-provider", "/accounts/", settings=_PROVIDER),
+    State("personal-tokens", "/accounts/tokens/", NINA),
+    State("personal-token-created", "/accounts/tokens/", OLGA, press("Create", {"Name": "laptop"})),
+    State("personal-tokens-error", "/accounts/tokens/", NINA, press("Create"), 422),
     State("account-error", "/accounts/", do=press("Change password"), status=422),
     State("account-menu", "/acme/", do=click(".who")),
     State("workspaces", "/"),
@@ -452,6 +470,9 @@ STATES = (
     State("site-prefixes", "/admin/prefixes/", SAM),
     State("site-prefixes-error", "/admin/prefixes/", SAM, press("Add"), 422),
     State("site-remove-prefix", "/admin/prefixes/{prefix}/remove/", SAM),
+    State("site-single-sign-on", "/admin/single-sign-on/", SAM, settings=_PROVIDER),
+    State("site-single-sign-on-error", "/admin/single-sign-on/", SAM, press("Add"), 422),
+    State("site-remove-group-role", "/admin/single-sign-on/{group_role}/remove/", SAM),
     State("site-not-allowed", "/admin/prefixes/", BOB, status=403),
     # Everything else.
     State("guides", "/docs/", STRANGER),

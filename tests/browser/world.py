@@ -48,11 +48,14 @@ from workspaces.models import (
     MAX_NAME_LENGTH,
     MAX_USERNAME_LENGTH,
     AccessToken,
+    GroupRole,
     Membership,
     Registry,
     User,
     Workspace,
 )
+from workspaces.single_sign_on.groups import save_group_role
+from workspaces.single_sign_on.models import MAX_GROUP_LENGTH
 
 LOCKS_OF_CROWD = 300
 MEMBERS_OF_CROWD = 20
@@ -109,6 +112,8 @@ def make_world() -> dict[str, object]:
     _fill_crowd(crowd)
     for prefix in ("library", "team/sub", "x" * MAX_REPOSITORY_LENGTH):
         add_prefix(crowd, prefix, actor=SYSTEM)
+    save_group_role("/platform", None, None, actor=SYSTEM)
+    save_group_role("g" * MAX_GROUP_LENGTH, crowd, Role.MEMBER, actor=SYSTEM)
     for slug, name in (
         ("fresh", "Fresh"),
         ("orchard", "Orchard"),
@@ -167,6 +172,7 @@ def _name_what_there_is(acme: Workspace, alice: User) -> dict[str, object]:
         "alice": alice.id,
         "gone": User.objects.get(username="gone").id,
         "registry": Registry.objects.get().id,
+        "group_role": GroupRole.objects.get(group="/platform").id,
         "prefix": RepositoryPrefix.objects.get(prefix="library").id,
         "long_repository": _long_repository(0),
         "long_tag": _long_tag(0),

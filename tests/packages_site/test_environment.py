@@ -10,12 +10,8 @@ from pathlib import Path
 import pytest
 
 from packages_site.addresses import BadSettingError, parse_database_url
-from packages_site.environment import (
-    Environment,
-    make_log_key_file,
-    read_environment,
-    read_or_make_secret_key,
-)
+from packages_site.environment import Environment, read_environment
+from packages_site.key_files import make_log_key_file, read_or_make_secret_key
 from packages_site.mail_server import MailServer, parse_email_url
 from tests.services.certificates import make_certificate
 from tests.services.console import Console
@@ -74,6 +70,17 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         email_url="",
         email_url_file=None,
         email_from="",
+        local_passwords=True,
+        oidc_issuer="",
+        oidc_client_id="",
+        oidc_client_secret="",
+        oidc_client_secret_file=None,
+        oidc_name="single sign-on",
+        oidc_scopes="",
+        oidc_parameters="",
+        oidc_username_claim="preferred_username",
+        oidc_groups_claim="groups",
+        oidc_ca_file=None,
         log_key_file=tmp_path / "var" / "lock-log-key",
         checkpoint_dir=tmp_path / "var" / "checkpoints",
         origin_retention_days=0,
@@ -113,6 +120,16 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         TOKENS_PER_MINUTE="1",
         EMAIL_URL="smtp://taglock:secret@mail.example.org",
         EMAIL_FROM="Taglock <taglock@example.org>",
+        LOCAL_PASSWORDS="off",
+        OIDC_ISSUER="https://login.example.org/main/",
+        OIDC_CLIENT_ID="taglock",
+        OIDC_CLIENT_SECRET="hunter2",
+        OIDC_NAME="Example ID",
+        OIDC_SCOPES="openid groups",
+        OIDC_PARAMETERS="access_type=offline&prompt=consent",
+        OIDC_USERNAME_CLAIM="upn",
+        OIDC_GROUPS_CLAIM="realm_access.roles",
+        OIDC_CA_FILE=str(certificate),
         LOG_KEY_FILE=str(tmp_path / "keys" / "log"),
         CHECKPOINT_DIR="elsewhere",
         ORIGIN_RETENTION_DAYS="90",
@@ -153,6 +170,17 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         email_url="smtp://taglock:secret@mail.example.org",
         email_url_file=None,
         email_from="Taglock <taglock@example.org>",
+        local_passwords=False,
+        oidc_issuer="https://login.example.org/main/",
+        oidc_client_id="taglock",
+        oidc_client_secret="hunter2",
+        oidc_client_secret_file=None,
+        oidc_name="Example ID",
+        oidc_scopes="openid groups",
+        oidc_parameters="access_type=offline&prompt=consent",
+        oidc_username_claim="upn",
+        oidc_groups_claim="realm_access.roles",
+        oidc_ca_file=certificate,
         log_key_file=tmp_path / "keys" / "log",
         checkpoint_dir=tmp_path / "elsewhere",
         origin_retention_days=90,
@@ -375,6 +403,27 @@ BAD = {
         "a@example.org, b@example.org": "not an address",
         "a@example.org\nBcc: b@example.org": "not an address",
     },
+    "LOCAL_PASSWORDS": {"maybe": "true or false", "false": "needs OIDC_ISSUER"},
+    "OIDC_ISSUER": {
+        "login.example.org": "the provider's address",
+        "ftp://login.example.org": "the provider's address",
+        "https://": "the provider's address",
+        "https://login.example.org/?a=1": "without ? and #",
+        "https://user:hunter2@login.example.org": "the provider's address",
+        "https://login.example.org:port": "the provider's address",
+        "http://login.example.org": "begin with https://",
+        "https://login.example.org/.well-known/openid-configuration": "end before",
+        "https://login.example.org/" + "a" * 255: "more than 255 characters",
+    },
+    "OIDC_CLIENT_ID": {"taglock": "needs OIDC_ISSUER"},
+    "OIDC_CLIENT_SECRET": {"hunter2": "needs OIDC_ISSUER"},
+    "OIDC_CLIENT_SECRET_FILE": {"/nowhere": "/nowhere cannot be read, or isn't one line"},
+    "OIDC_SCOPES": {"openid": "needs OIDC_ISSUER"},
+    "OIDC_PARAMETERS": {"prompt=consent": "needs OIDC_ISSUER"},
+    "OIDC_CA_FILE": {"/nowhere": "needs OIDC_ISSUER"},
+    "OIDC_NAME": {},
+    "OIDC_USERNAME_CLAIM": {},
+    "OIDC_GROUPS_CLAIM": {},
     "ORIGIN_RETENTION_DAYS": {
         "-1": "from 0 to 36500",
         "36501": "from 0 to 36500",
@@ -565,6 +614,38 @@ def test_a_registry_that_lets_everyone_in_needs_no_account(variables: Set) -> No
     assert read_environment().registry_login.username == ""
 
 
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID is missing"),
+        ({"OIDC_CLIENT_SECRET": "hunter2\n"}, "OIDC_CLIENT_SECRET has a control character"),
+        ({"OIDC_NAME": "a" * 41}, "OIDC_NAME has a control character, a blank at an end, or more"),
+        ({"OIDC_USERNAME_CLAIM": " name"}, "OIDC_USERNAME_CLAIM has a control character"),
+        ({"OIDC_GROUPS_CLAIM": "a\tb"}, "OIDC_GROUPS_CLAIM has a control character"),
+        ({"OIDC_SCOPES": "profile"}, "OIDC_SCOPES must be scopes"),
+        ({"OIDC_SCOPES": 'openid "'}, "OIDC_SCOPES must be scopes"),
+        ({"OIDC_PARAMETERS": "prompt"}, "OIDC_PARAMETERS must be written as in an address"),
+        ({"OIDC_PARAMETERS": "state=1"}, "OIDC_PARAMETERS must leave out state"),
+        ({"OIDC_CA_FILE": "empty"}, "OIDC_CA_FILE: "),
+        (
+            {"OIDC_ISSUER": "http://127.0.0.1:9000", "OIDC_CA_FILE": "empty"},
+            "OIDC_CA_FILE needs an OIDC_ISSUER that begins with https://",
+        ),
+    ],
+)
+def test_an_identity_provider_that_cannot_work_stops_the_start(
+    variables: Set, tmp_path: Path, values: dict[str, str], line: str
+) -> None:
+    (tmp_path / "empty").touch()
+    good = {"OIDC_ISSUER": "https://login.example.org", "OIDC_CLIENT_ID": "taglock"}
+    variables(**good | values)
+    with pytest.raises(BadSettingError) as caught:
+        read_environment()
+    assert str(caught.value).startswith(line)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_mail_needs_somebody_whom_it_is_from(variables: Set) -> None:
     variables(EMAIL_URL="smtp://mail.example.org")
     with pytest.raises(BadSettingError, match="EMAIL_FROM is missing"):
@@ -725,7 +806,7 @@ def test_those_who_start_together_agree_on_one_key(tmp_path: Path) -> None:
 def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
-        "from packages_site.environment import read_or_make_secret_key; "
+        "from packages_site.key_files import read_or_make_secret_key; "
         "print(read_or_make_secret_key(Path(sys.argv[1])))"
     )
     started = [

@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.test import Client
 
-from packages_site.environment import make_log_key_file
+from packages_site.key_files import make_log_key_file
 from tests.problems import read_problem
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token

@@ -9,7 +9,7 @@ from django.core.checks import Error
 from django.core.management import call_command
 from django.db import OperationalError, connection
 
-from packages_site.environment import make_log_key_file
+from packages_site.key_files import make_log_key_file
 from packages_site.shared_keys import check_shared_keys
 from tests.packages_site.test_command_line import Done, Run, assert_one_line
 from tests.services.console import Console

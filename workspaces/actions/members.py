@@ -21,22 +21,35 @@ class LastAdminError(Exception):
 
 @transaction.atomic
 def add_member(
-    workspace: Workspace, user: User, role: Role, *, actor: Actor, invited_by: str = ""
+    workspace: Workspace,
+    user: User,
+    role: Role,
+    *,
+    actor: Actor,
+    invited_by: str = "",
+    group: str = "",
 ) -> Membership:
     """Give `user` the role, replacing an earlier one. Raises LastAdminError.
 
-    `invited_by` is the user name of the person whose invitation they accepted, if any.
+    `invited_by` is the user name of the person whose invitation they accepted, if any. `group` is
+    the group at the identity provider that gives the role, if it is one: then a membership that was
+    given by hand stays as it is.
     """
     lock_people(workspace)
     lock_person(user)
     membership = Membership.objects.filter(workspace=workspace, user=user).first()
     if membership is not None:
-        _set_role(membership, role, actor=actor)
+        if membership.is_by_group or not group:
+            _set_role(membership, role, actor=actor, group=group)
         return membership
-    membership = Membership.objects.create(workspace=workspace, user=user, role=role.value)
+    membership = Membership.objects.create(
+        workspace=workspace, user=user, role=role.value, is_by_group=bool(group)
+    )
     details = {"member": user.username, "before": None, "after": role.value}
     if invited_by:
         details["invited_by"] = invited_by
+    if group:
+        details["group"] = group
     append_event(Event(EventKind.MEMBER_ADDED, workspace.slug, details=details), actor=actor)
     return membership
 
@@ -65,12 +78,20 @@ def remove_member(workspace: Workspace, membership_id: int, *, actor: Actor) -> 
     """
     lock_people(workspace, by=actor)
     membership = find_member(workspace, membership_id)
-    _keep_an_admin(membership)
-    withdraw_invitations_by(membership, actor=actor)
-    details = {"member": membership.user.username, "before": membership.role, "after": None}
-    membership.delete()
-    append_event(Event(EventKind.MEMBER_REMOVED, workspace.slug, details=details), actor=actor)
+    _remove(membership, actor=actor)
     return membership.user.username
+
+
+@transaction.atomic
+def remove_by_group(workspace: Workspace, user: User, *, actor: Actor) -> None:
+    """End a membership that a group gave and none gives any more. One that is by hand stays.
+
+    Raises LastAdminError.
+    """
+    lock_people(workspace)
+    membership = Membership.objects.filter(workspace=workspace, user=user, is_by_group=True).first()
+    if membership is not None:
+        _remove(membership, actor=actor, has_left_groups=True)
 
 
 def lock_people(workspace: Workspace, *, by: Actor | None = None) -> None:
@@ -102,22 +123,36 @@ def find_member(workspace: Workspace, membership_id: int) -> Membership:
     )
 
 
-def _set_role(membership: Membership, role: Role, *, actor: Actor) -> None:
+def _remove(membership: Membership, *, actor: Actor, has_left_groups: bool = False) -> None:
+    _keep_an_admin(membership)
+    withdraw_invitations_by(membership, actor=actor)
+    details: dict[str, object] = {
+        "member": membership.user.username,
+        "before": membership.role,
+        "after": None,
+    }
+    if has_left_groups:
+        details["left_groups"] = True
+    slug = membership.workspace.slug
+    membership.delete()
+    append_event(Event(EventKind.MEMBER_REMOVED, slug, details=details), actor=actor)
+
+
+def _set_role(membership: Membership, role: Role, *, actor: Actor, group: str = "") -> None:
+    """Give a member another role. By hand it stays then, whatever their groups are."""
     before = membership.role
     if before == role.value:
         return
     if before == Role.ADMIN.value:
         _keep_an_admin(membership)
         withdraw_invitations_by(membership, actor=actor)
-    membership.role = role.value
-    membership.save(update_fields=["role"])
+    membership.role, membership.is_by_group = role.value, bool(group)
+    membership.save(update_fields=["role", "is_by_group"])
+    details = {"member": membership.user.username, "before": before, "after": role.value}
+    if group:
+        details["group"] = group
     append_event(
-        Event(
-            EventKind.MEMBER_CHANGED,
-            membership.workspace.slug,
-            details={"member": membership.user.username, "before": before, "after": role.value},
-        ),
-        actor=actor,
+        Event(EventKind.MEMBER_CHANGED, membership.workspace.slug, details=details), actor=actor
     )
 
 

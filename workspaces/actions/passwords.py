@@ -2,6 +2,7 @@
 
 import secrets
 
+from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db import transaction
 
@@ -110,10 +111,14 @@ def find_obstacle(workspace: Workspace, user: User, *, actor: Actor) -> str:
     Anyone who can set someone's password can act as them, everywhere. So an admin can only do this
     for people who are in no other workspace.
     """
+    if not settings.LOCAL_PASSWORDS:
+        return "Passwords are switched off on this site."
     if user.username == actor.name:
         return "You change your own password on your account page."
     if not user.is_active:
         return f"The account {user.username} is deactivated. Ask a site administrator."
+    if hasattr(user, "identity"):
+        return f"{user.username} signs in at the identity provider, and has no password here."
     if user.is_staff or user.is_superuser:
         return f"{user.username} works for the whole site. Only its operator can do this."
     if user.memberships.exclude(workspace=workspace).exists():

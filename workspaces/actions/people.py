@@ -17,7 +17,7 @@ from workspaces.actions.passwords import forget_password
 from workspaces.authorization import require_site_admin
 from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import EventKind
-from workspaces.models import AccessToken, Invitation, Membership, User, Workspace
+from workspaces.models import AccessToken, Identity, Invitation, Membership, User, Workspace
 
 _MAX_TRIES = 10
 
@@ -94,13 +94,16 @@ def _deactivate(
     user = lock_person(user)
     if not _find_workspaces(user) <= concerned:
         raise JoinedMeanwhileError
-    if not user.is_active:
+    # Whom the identity provider does not vouch for must not come in by signing in there again.
+    was_paused = _end_pause(user)
+    if not user.is_active and not was_paused:
         return None
     left_alone = find_left_alone(user)
     if left_alone and not even_last_admin:
         raise LastAdminError(user.username, *left_alone)
     count = 0 if keeps_tokens else revoke_tokens(find_tokens_made_by(user.username), actor=actor)
     _withdraw_invitations(user, actor=actor)
+    user.personal_tokens.all().delete()
     user.is_active = False
     forget_password(user)
     user.save(update_fields=["is_active", "password"])
@@ -119,6 +122,7 @@ def reactivate_person(user: User, *, actor: Actor, reason: str = "") -> bool:
     user = lock_person(user)
     if user.is_active:
         return False
+    _end_pause(user)
     user.is_active = True
     user.save(update_fields=["is_active"])
     _record(user, EventKind.PERSON_REACTIVATED, reason, actor)
@@ -143,6 +147,12 @@ def set_site_admin(user: User, *, is_one: bool, actor: Actor) -> bool:
     details = {"member": user.username}
     append_events([Event(kind, slug, details=details) for slug in slugs], actor=actor)
     return True
+
+
+def _end_pause(user: User) -> bool:
+    """Note that an account is no longer switched off by the provider; return whether it was."""
+    paused = Identity.objects.filter(user=user, is_paused=True)
+    return bool(paused.update(is_paused=False))
 
 
 def _find_workspaces(user: User) -> set[int]:

@@ -41,8 +41,14 @@ class EventKind(StrEnum):
     EMAIL_CHANGED = "email.changed"
     ACCOUNT_LINKED = "account.linked"
     ACCOUNT_UNLINKED = "account.unlinked"
+    ACCOUNT_PAUSED = "account.paused"
+    ACCOUNT_RESUMED = "account.resumed"
+    SIGN_ON_LINKED = "sign_on.linked"
+    SIGN_ON_UNLINKED = "sign_on.unlinked"
     TOKEN_CREATED = "token.created"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    PERSONAL_TOKEN_CREATED = "token.personal_created"  # noqa: S105
+    PERSONAL_TOKEN_REVOKED = "token.personal_revoked"  # noqa: S105
     REPOSITORY_PUBLISHED = "repository.published"
     REPOSITORY_CLOSED = "repository.closed"
     PREFIX_ADDED = "prefix.added"
@@ -88,8 +94,14 @@ _LABELS = {
     EventKind.EMAIL_CHANGED: "E-mail address changed",
     EventKind.ACCOUNT_LINKED: "Registry account linked",
     EventKind.ACCOUNT_UNLINKED: "Registry account unlinked",
+    EventKind.ACCOUNT_PAUSED: "Account paused",
+    EventKind.ACCOUNT_RESUMED: "Account resumed",
+    EventKind.SIGN_ON_LINKED: "Single sign-on linked",
+    EventKind.SIGN_ON_UNLINKED: "Single sign-on unlinked",
     EventKind.TOKEN_CREATED: "Access token created",
     EventKind.TOKEN_REVOKED: "Access token revoked",
+    EventKind.PERSONAL_TOKEN_CREATED: "Personal access token created",
+    EventKind.PERSONAL_TOKEN_REVOKED: "Personal access token revoked",
     EventKind.REPOSITORY_PUBLISHED: "Repository made public",
     EventKind.REPOSITORY_CLOSED: "Repository made private",
     EventKind.PREFIX_ADDED: "Prefix added",
@@ -157,7 +169,7 @@ KIND_GROUPS = {
         if kind.split(".")[0]
         in (
             *("workspace", "member", "person", "site_admin", "invitation"),
-            *("password", "email", "account", "token"),
+            *("password", "email", "account", "sign_on", "token"),
         )
     ),
 }

@@ -306,13 +306,14 @@ def _member_added(event: Happened) -> Sentence:
         inviter = _text(event, "invited_by")
         note = f"Invited by {inviter}" if inviter else ""
         return Sentence((_who(event), Part(f" joined{role}")), note)
-    return Sentence((_who(event), Part(" added "), _member(event), Part(role)))
+    return Sentence((_who(event), Part(" added "), _member(event), Part(role)), _by_group(event))
 
 
 def _member_changed(event: Happened) -> Sentence:
     was, is_now = _text(event, "before"), _text(event, "after")
     what = Part(f" from {was} to {is_now}" if was and is_now else "")
-    return Sentence((_who(event), Part(" changed the role of "), _member(event), what))
+    parts = (_who(event), Part(" changed the role of "), _member(event), what)
+    return Sentence(parts, _by_group(event))
 
 
 def _member_removed(event: Happened) -> Sentence:
@@ -320,7 +321,8 @@ def _member_removed(event: Happened) -> Sentence:
         return Sentence((_who(event), Part(" left the workspace")))
     was = _text(event, "before")
     what = Part(f", who was {_article(was)} {was}" if was else "")
-    return Sentence((_who(event), Part(" removed "), _member(event), what))
+    note = "No group at the identity provider gives them a role" if _left_groups(event) else ""
+    return Sentence((_who(event), Part(" removed "), _member(event), what), note)
 
 
 def _invitation_made(event: Happened) -> Sentence:
@@ -360,6 +362,40 @@ def _account_unlinked(event: Happened) -> Sentence:
     account = _named(event, "account")
     parts = (_who(event), Part(" unlinked the registry account"), *account, Part(" from "))
     return Sentence((*parts, _member(event)))
+
+
+def _account_paused(event: Happened) -> Sentence:
+    parts = (_who(event), Part(" paused the account of "), _member(event))
+    return Sentence(parts, "The identity provider no longer vouches for them")
+
+
+def _account_resumed(event: Happened) -> Sentence:
+    parts = (_who(event), Part(" resumed the account of "), _member(event))
+    return Sentence(parts, "They signed in at the identity provider again")
+
+
+def _sign_on_linked(event: Happened) -> Sentence:
+    if _is_about_actor(event):
+        return Sentence((_who(event), Part(" linked their account to single sign-on")))
+    parts = (_who(event), Part(" linked the account of "), _member(event))
+    return Sentence((*parts, Part(" to single sign-on")))
+
+
+def _sign_on_unlinked(event: Happened) -> Sentence:
+    parts = (_who(event), Part(" unlinked the account of "), _member(event))
+    return Sentence((*parts, Part(" from single sign-on")))
+
+
+def _personal_token_created(event: Happened) -> Sentence:
+    return Sentence(
+        (_who(event), Part(" created the personal access token"), *_named(event, "token"))
+    )
+
+
+def _personal_token_revoked(event: Happened) -> Sentence:
+    return Sentence(
+        (_who(event), Part(" revoked the personal access token"), *_named(event, "token"))
+    )
 
 
 def _token_created(event: Happened) -> Sentence:
@@ -431,8 +467,14 @@ _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.EMAIL_CHANGED: _email_changed,
     EventKind.ACCOUNT_LINKED: _account_linked,
     EventKind.ACCOUNT_UNLINKED: _account_unlinked,
+    EventKind.ACCOUNT_PAUSED: _account_paused,
+    EventKind.ACCOUNT_RESUMED: _account_resumed,
+    EventKind.SIGN_ON_LINKED: _sign_on_linked,
+    EventKind.SIGN_ON_UNLINKED: _sign_on_unlinked,
     EventKind.TOKEN_CREATED: _token_created,
     EventKind.TOKEN_REVOKED: _token_revoked,
+    EventKind.PERSONAL_TOKEN_CREATED: _personal_token_created,
+    EventKind.PERSONAL_TOKEN_REVOKED: _personal_token_revoked,
     EventKind.REPOSITORY_PUBLISHED: _repository_published,
     EventKind.REPOSITORY_CLOSED: _repository_closed,
     EventKind.PREFIX_ADDED: _prefix_added,
@@ -473,6 +515,15 @@ def _member(event: Happened) -> Part:
 def _named(event: Happened, name: str) -> Sequence[Part]:
     text = _text(event, name)
     return (Part(" "), Part(text, Style.STRONG)) if text else ()
+
+
+def _by_group(event: Happened) -> str:
+    group = _text(event, "group")
+    return f"By the group {group} at the identity provider" if group else ""
+
+
+def _left_groups(event: Happened) -> bool:
+    return (event.details or {}).get("left_groups") is True
 
 
 def _is_about_actor(event: Happened) -> bool:

@@ -6,10 +6,18 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import INTERNAL_RESET_SESSION_TOKEN, PasswordResetConfirmView
-from django.http import HttpRequest, HttpResponse
+from django.contrib.auth.views import (
+    INTERNAL_RESET_SESSION_TOKEN,
+    LogoutView,
+    PasswordResetConfirmView,
+)
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
+from django.utils.http import urlsafe_base64_decode
+from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
@@ -21,6 +29,7 @@ from workspaces.actions.passwords import (
     change_password,
     set_password_by_link,
 )
+from workspaces.actions.sign_in_links import SIGN_IN_TOKENS, use_sign_in_token
 from workspaces.caller_access import read_origin
 from workspaces.models import PasswordLinkRequest, User
 from workspaces.pages.account_forms import (
@@ -31,6 +40,8 @@ from workspaces.pages.account_forms import (
 )
 from workspaces.pages.forms import render_form
 from workspaces.sign_in import verify_password
+from workspaces.single_sign_on.sessions import close_sign_on, open_operators_session
+from workspaces.text import read_number
 from workspaces.throttles import (
     PASSWORD_LINKS_PER_ADDRESS,
     PASSWORD_LINKS_PER_EMAIL,
@@ -45,7 +56,10 @@ from workspaces.throttles import (
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
     """Show the signed-in person's account, and change its password or e-mail address."""
-    user = User.objects.get(pk=request.user.pk or 0)
+    user = User.objects.select_related("identity").get(pk=request.user.pk or 0)
+    has_password = settings.LOCAL_PASSWORDS and user.has_usable_password()
+    if request.method == "POST" and not has_password:
+        raise PermissionDenied("Your account has no password here.")
     sent = request.POST if request.method == "POST" else None
     is_password = "password" in request.POST
     password_form = ChangePasswordForm(user, sent if is_password else None)
@@ -65,6 +79,9 @@ def account(request: HttpRequest) -> HttpResponse:
             form.add_error("current_password", str(error))
     context = {
         "account": user,
+        "has_password": has_password,
+        "is_linked": hasattr(user, "identity"),
+        "provider": settings.PROVIDER_SECRET,
         "password_form": password_form,
         "email_form": email_form,
         # Of two forms, the summary of errors is about the one that was sent.
@@ -108,6 +125,8 @@ def forgotten_password(request: HttpRequest) -> HttpResponse:
 
     The answer is the same for every address, and takes as long: the worker looks whose it is.
     """
+    if not settings.LOCAL_PASSWORDS:
+        raise Http404
     form = ForgottenPasswordForm(request.POST if request.method == "POST" else None)
     context: dict[str, Any] = {"form": form, "has_mail": settings.HAS_MAIL}
     if not settings.HAS_MAIL:
@@ -143,6 +162,40 @@ def _request_links(email: str, origin: Origin) -> None:
     )
 
 
+class SignOutView(LogoutView):
+    """Signs out here. At the identity provider, if they came from there, they stay signed in."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """End the session, and what it was begun by."""
+        close_sign_on(request.session)
+        return super().post(request, *args, **kwargs)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def sign_in_link(request: HttpRequest, uidb64: str, token: str) -> HttpResponse:
+    """Show whom an operator's link signs in, which uses nothing up; by POST, sign them in."""
+    user = _find_by_uid(uidb64)
+    if user is None or not SIGN_IN_TOKENS.check_token(user, token):
+        raise Http404
+    if request.method != "POST":
+        return render(request, "workspaces/sign_in_link.html", {"account": user})
+    try:
+        with transaction.atomic():
+            open_operators_session(request, use_sign_in_token(user, token))
+    except InvalidLinkError as error:
+        raise Http404 from error
+    return redirect("home")
+
+
+def _find_by_uid(uidb64: str) -> User | None:
+    try:
+        user_id = urlsafe_base64_decode(uidb64).decode()
+    except (ValueError, UnicodeDecodeError):
+        return None
+    return User.objects.filter(pk=read_number(user_id)).first()
+
+
 @method_decorator(require_http_methods(["GET", "HEAD", "POST"]), name="dispatch")
 class PasswordLinkView(PasswordResetConfirmView):
     """Sets a new password for the holder of the link.
@@ -153,6 +206,12 @@ class PasswordLinkView(PasswordResetConfirmView):
     token_generator = LINK_TOKENS
     form_class = NewPasswordForm  # type: ignore[assignment]
     template_name = "workspaces/password_link.html"
+
+    def dispatch(self, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """There is nothing here where passwords are switched off."""
+        if not settings.LOCAL_PASSWORDS:
+            raise Http404
+        return super().dispatch(*args, **kwargs)
 
     def form_valid(self, form: Any) -> HttpResponse:
         """Use the link up, unless someone else has."""

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -111,10 +112,12 @@ def _join(request: HttpRequest, user: User, found: Invitation) -> HttpResponse:
 
 
 def _make_account(request: HttpRequest, found: Invitation) -> HttpResponse:
+    if request.method == "POST" and not settings.LOCAL_PASSWORDS:
+        raise PermissionDenied("Passwords are switched off on this site: sign in to join.")
     address = found.invitee if is_mail_address(found.invitee) else ""
     form = NewAccountForm(request.POST if request.method == "POST" else None)
     form.fields["email"].initial = address
-    context = {"invitation": found, "form": form}
+    context = {"invitation": found, "form": form, "has_passwords": settings.LOCAL_PASSWORDS}
     origin = read_origin(request)
     if request.method == "POST":
         try:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 
 from workspaces.caller_access import read_origin
@@ -41,6 +42,17 @@ class SignInView(LoginView):
     template_name = "workspaces/login.html"
     redirect_authenticated_user = True
     authentication_form = SignInForm
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Sign in, where there are passwords."""
+        if not settings.LOCAL_PASSWORDS:
+            raise PermissionDenied("Passwords are switched off on this site.")
+        return super().post(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add how people sign in here."""
+        ways = {"provider": settings.PROVIDER_SECRET, "has_passwords": settings.LOCAL_PASSWORDS}
+        return super().get_context_data(**kwargs) | ways
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         """Show the form again: with status 200, or 429 if there were too many attempts."""

@@ -1,12 +1,18 @@
 """Addresses of sign-in and of the workspaces' own pages."""
 
-from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from workspaces.pages.access_tokens import access_tokens, revoke_page
-from workspaces.pages.account import PasswordLinkView, account, forgotten_password
+from workspaces.pages.account import (
+    PasswordLinkView,
+    SignOutView,
+    account,
+    forgotten_password,
+    sign_in_link,
+)
 from workspaces.pages.checkpoint import checkpoint, download_checkpoint
 from workspaces.pages.export import download_export, export_page, export_progress
+from workspaces.pages.group_roles import group_roles, remove_group_role
 from workspaces.pages.home import home
 from workspaces.pages.invitations import continue_invitation, invitation
 from workspaces.pages.lock_log import lock_event, lock_log
@@ -17,7 +23,14 @@ from workspaces.pages.members import (
     remove_page,
     withdraw_page,
 )
+from workspaces.pages.personal_tokens import personal_tokens, revoke_token
 from workspaces.pages.sign_in import SignInView
+from workspaces.pages.single_sign_on import (
+    end_sign_on,
+    finish_sign_on,
+    link_account,
+    start_sign_on,
+)
 from workspaces.pages.site_people import deactivate_page, people_page, reactivate_page
 from workspaces.pages.site_workspaces import archive_page, hand_over_page, unarchive_page
 
@@ -27,9 +40,22 @@ _MEMBERS = "<str:slug>/settings/members/"
 urlpatterns = [
     path("", home, name="home"),
     path("accounts/login/", SignInView.as_view(), name="login"),
-    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/logout/", SignOutView.as_view(), name="logout"),
     path("accounts/", account, name="account"),
     path("accounts/forgot/", forgotten_password, name="forgotten-password"),
+    path("accounts/tokens/", personal_tokens, name="personal-tokens"),
+    path(
+        "accounts/tokens/<int:personal_token_id>/revoke/",
+        revoke_token,
+        name="revoke-personal-token",
+    ),
+    path("accounts/single-sign-on/", start_sign_on, name="start-sign-on"),
+    path("accounts/single-sign-on/callback/", finish_sign_on, name="finish-sign-on"),
+    path("accounts/single-sign-on/link/", link_account, name="link-account"),
+    path("accounts/single-sign-on/logout/", end_sign_on, name="end-sign-on"),
+    path("admin/single-sign-on/", group_roles, name="site-single-sign-on"),
+    path("admin/single-sign-on/<int:row_id>/remove/", remove_group_role, name="remove-group-role"),
+    path("accounts/password/sign-in/<str:uidb64>/<str:token>/", sign_in_link, name="sign-in-link"),
     path(
         "accounts/password/<str:uidb64>/<str:token>/",
         PasswordLinkView.as_view(),

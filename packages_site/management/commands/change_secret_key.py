@@ -9,6 +9,7 @@ from django.db import transaction
 from containers.tokens.rotation import encrypt_again, replace_all_keys
 from workspaces.secret_key import OtherSecretKeyError, fingerprint_secret_key
 from workspaces.shared_keys import SECRET_KEY, record_fingerprint
+from workspaces.single_sign_on.people import encrypt_tokens_again
 
 
 class Command(BaseCommand):
@@ -34,7 +35,9 @@ class Command(BaseCommand):
                 if options["old_key_is_lost"]:
                     replace_all_keys()
                 else:
-                    encrypt_again(options["old_key_file"].read_text(encoding="utf-8").strip())
+                    old_key = options["old_key_file"].read_text(encoding="utf-8").strip()
+                    encrypt_again(old_key)
+                    encrypt_tokens_again(old_key)
                 record_fingerprint(SECRET_KEY, fingerprint_secret_key())
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"the file of the old key cannot be read: {error}") from error

@@ -472,4 +472,5 @@ def test_members_read_what_happened_to_tags() -> None:
         "account",
         "person",
         "site_admin",
+        "sign_on",
     }

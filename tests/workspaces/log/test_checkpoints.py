@@ -10,7 +10,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from packages_site.environment import make_log_key_file
+from packages_site.key_files import make_log_key_file
 from tests.workspaces.log.conftest import Verify, Write
 from tests.workspaces.log.tampering import without_triggers, write_at
 from workspaces.log.checkpoints import (
