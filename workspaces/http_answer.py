@@ -43,15 +43,15 @@ def read_answer(sock: socket.socket, method: str, max_bytes: int) -> WholeAnswer
         count = sock.recv_into(buffer)
         if not count:
             raise BadAnswerError("the connection was closed before the whole answer came")
-        try:
-            reader.feed(view[:count])
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise BadAnswerError(f"the answer is not valid HTTP: {error}") from error
+        reader.feed(view[:count])
     return reader.answer()
 
 
 class _Reader:
-    """Puts together what the parser calls out. Of 1xx, which announce another answer, nothing."""
+    """Puts together what the parser calls out. Of 1xx, which announce another answer, nothing.
+
+    Once the answer is whole, what follows it changes nothing: no one has asked for it.
+    """
 
     def __init__(self, method: str, max_bytes: int) -> None:
         self.is_whole = False
@@ -66,12 +66,17 @@ class _Reader:
         self._is_last = False
 
     def feed(self, data: memoryview) -> None:
-        """Take what was received. Raises HttpParserError and BadAnswerError."""
+        """Take what was received. Raises BadAnswerError."""
         if not self._has_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
                 raise BadAnswerError("the headers of the answer are too large")
-        self._parser.feed_data(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self.is_whole:
+                raise BadAnswerError(f"the answer is not valid HTTP: {error}") from error
+            self._is_last = True
         if self._has_head and not self.is_whole:
             self._require_length()
         if self._body is None and self._method == "GET" and self._status < 300:
@@ -90,6 +95,10 @@ class _Reader:
 
     # Called by the parser.
 
+    def on_message_begin(self) -> None:
+        """Give up a connection on which more comes than was asked for."""
+        self._is_last = self._is_last or self.is_whole
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header. Those behind a chunked body say nothing."""
         if not self._has_head:
@@ -97,6 +106,8 @@ class _Reader:
 
     def on_headers_complete(self) -> None:
         """Note what the head says. That is all of the answer to HEAD."""
+        if self.is_whole:
+            return
         self._status = self._parser.get_status_code()
         if self._status < 200:
             self._headers = HTTPHeaderDict()
@@ -117,4 +128,4 @@ class _Reader:
 
     def on_message_complete(self) -> None:
         """Note that all of the answer is here."""
-        self.is_whole = self._has_head
+        self.is_whole = self.is_whole or self._has_head

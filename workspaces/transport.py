@@ -111,7 +111,7 @@ class _Connection(urllib3.connection.HTTPConnection):
             self.connect()
         self._used_at = time.monotonic()
         # Some answer what they do not want before they have read it.
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError, ConnectionResetError):
             self.sock.sendall(request)
         return read_answer(self.sock, method, max_bytes)
 

@@ -1,12 +1,13 @@
 """Whole answers are read from a socket as they came, and everything else is refused."""
 
 import socket
+from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
 
 from workspaces.http_answer import BadAnswerError, WholeAnswer, read_answer
-from workspaces.transport import make_pool
+from workspaces.transport import Deadline, make_pool
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -58,6 +59,16 @@ def test_a_whole_answer(
     assert "Docker-Content-Digest" not in answer.headers
 
 
+@pytest.mark.parametrize("method", ["PUT", "HEAD"])
+@pytest.mark.parametrize("head", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize(
+    "more", [b"HTTP/1.1 400 No\r\nContent-Length: 3\r\n\r\nabc", b"HTTP/1.1 40", b"\0"]
+)
+def test_what_follows_a_whole_answer_is_none(method: str, head: bytes, more: bytes) -> None:
+    answer = read(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n" + head + b"\r\n" + more, method)
+    assert (answer.status, answer.body, answer.is_last) == (201, b"", True)
+
+
 def test_a_connection_with_something_behind_an_answer_is_not_used_again() -> None:
     assert read(OK + b"Content-Length: 3\r\n\r\nabc", "HEAD").is_last
 
@@ -81,6 +92,22 @@ def test_a_connection_with_something_behind_an_answer_is_not_used_again() -> Non
 def test_what_is_no_whole_answer(sent: bytes, why: str) -> None:
     with pytest.raises(BadAnswerError, match=why):
         read(sent)
+
+
+def test_an_answer_counts_that_comes_before_all_was_read() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+            # What was not read makes it a reset.
+
+        Thread(target=refuse, daemon=True).start()
+        pool = make_pool(urlsplit(f"http://127.0.0.1:{server.getsockname()[1]}"))
+        with Deadline(10):
+            assert pool.ask("PUT", "/", {}, bytes(8_000_000), max_bytes=10).status == 413
 
 
 def test_a_line_break_is_never_sent() -> None:
