@@ -13,6 +13,7 @@ from django.db import close_old_connections
 
 from packages_site.data_dir import require_secret_key
 from packages_site.database import be_patient
+from packages_site.restoring import require_usable_database
 from workspaces.task_runs import note_task_run
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
@@ -27,6 +28,7 @@ app.autodiscover_tasks()
 def _start_as_site_and_gate_do(**_: object) -> None:
     """Need the secret key, and give up a database that hangs."""
     require_secret_key()
+    require_usable_database()
     be_patient(settings.DATABASE_PATIENCE_SECONDS)
     if settings.HAS_TRACES:
         import_module("packages_site.otlp").start_tracing("worker")

@@ -18,8 +18,11 @@ from packages_site.data_dir import (
     make_command_line,
     read_fingerprint,
 )
+from packages_site.restoring import describe_cut_off_restore
 from workspaces.secret_key import describe_other_secret_key
 
+# Fills a database that is empty.
+RESTORE = "restore"
 # These use no database, or make one of their own.
 WITHOUT_DATABASE = frozenset(
     {
@@ -41,7 +44,7 @@ WITHOUT_DATABASE = frozenset(
     }
 )
 # These tell something about a database that is not migrated, or migrate it.
-WITHOUT_MIGRATIONS = frozenset({"dbshell", "migrate", "showmigrations", "sqlmigrate"})
+WITHOUT_MIGRATIONS = frozenset({"dbshell", "migrate", RESTORE, "showmigrations", "sqlmigrate"})
 # What makes this node's key the one of every node.
 WITH_ANY_SECRET_KEY = frozenset({"change_secret_key"})
 _HELP = {"-h", "--help", "--version"}
@@ -69,7 +72,7 @@ def find_problem(arguments: list[str]) -> str:
         return ""
     path = find_sqlite_file()
     if path is not None and not path.exists():
-        if command == "migrate" and not options & _MIGRATE_ONLY_SAYS:
+        if command == RESTORE or (command == "migrate" and not options & _MIGRATE_ONLY_SAYS):
             return ""
         return (
             f"there is no database {path}. Set DATA_DIR, or DATABASE_URL, as the site has it; or "
@@ -81,6 +84,8 @@ def find_problem(arguments: list[str]) -> str:
         driver.connect(**connection.get_connection_params()).close()
         if command in WITHOUT_MIGRATIONS:
             return ""
+        if problem := describe_cut_off_restore():
+            return problem
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except (AnyDatabaseError, driver.Error) as error:

@@ -6,6 +6,7 @@ So a command with other settings than the site's doesn't create a second install
 import shlex
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -24,7 +25,7 @@ def make_missing_files() -> None:
     Raises OSError or BadSettingError if something cannot be written.
     """
     settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
-    if not _has_secret_key():
+    if not has_secret_key():
         settings.SECRET_KEY = read_or_make_secret_key(settings.DATA_DIR)
     path = find_sqlite_file()
     if path is not None and not path.exists():
@@ -41,7 +42,7 @@ def find_sqlite_file() -> Path | None:
 
 def describe_missing_secret_key() -> str:
     """Return what to do if there is no secret key; nothing if there is one."""
-    if _has_secret_key():
+    if has_secret_key():
         return ""
     return (
         f"there is no secret key in {settings.DATA_DIR}. Set SECRET_KEY, or DATA_DIR, as the site "
@@ -60,7 +61,13 @@ def require_secret_key() -> None:
 
 
 def read_fingerprint() -> str | None:
-    """Return the fingerprint of every node's SECRET_KEY; None where the database has none.
+    """Return the fingerprint of every node's SECRET_KEY; None where the database has none."""
+    row = ask_apart(_FINGERPRINT)
+    return str(row[0]) if row else None
+
+
+def ask_apart(statement: str) -> Any:
+    """Return the row that a statement gives; None for none, and where it cannot be asked.
 
     By a connection of its own: processes that are forked later must not share one, and the pool
     would try for seconds.
@@ -68,13 +75,12 @@ def read_fingerprint() -> str | None:
     driver = connection.Database  # type: ignore[attr-defined]
     try:
         with closing(driver.connect(**connection.get_connection_params())) as session:
-            row = session.execute(_FINGERPRINT).fetchone()
+            return session.execute(statement).fetchone()
     except driver.Error:
         return None
-    return str(row[0]) if row else None
 
 
-def _has_secret_key() -> bool:
+def has_secret_key() -> bool:
     try:
         return bool(settings.SECRET_KEY)
     except ImproperlyConfigured:  # Django's, for an empty one.

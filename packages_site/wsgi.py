@@ -8,10 +8,12 @@ from django.core.wsgi import get_wsgi_application
 
 from packages_site.data_dir import require_secret_key
 from packages_site.database import be_patient
+from packages_site.restoring import require_usable_database
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
 
 require_secret_key()
+require_usable_database()
 application = get_wsgi_application()
 be_patient(settings.DATABASE_PATIENCE_SECONDS)
 if settings.HAS_TRACES:

@@ -56,7 +56,7 @@ def test_the_printed_commands_lock_what_the_backup_does_not_know_and_overwrite_n
     age = timedelta(minutes=20)
     TagRecord.objects.update(write_expires_at=F("write_expires_at") - age)
 
-    reconcile, check, sync = _read_commands()
+    _, reconcile, check, sync = _read_commands()
     done = _run(reconcile, cluster)
     assert (done.returncode, done.stdout) == (0, "1 tag reconciled, 0 not finished.\n"), done
     done = _run(check, cluster)

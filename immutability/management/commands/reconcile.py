@@ -11,6 +11,7 @@ from immutability.errors import TryAgainError, explain
 from immutability.reconcile.due import count_open, reconcile_due
 from immutability.reconcile.restored import distrust_records, settle_restored
 from workspaces.access import SYSTEM
+from workspaces.restore_note import forget_restore
 
 
 class Command(BaseCommand):
@@ -53,11 +54,15 @@ class Command(BaseCommand):
                 "on: what was pushed since the backup would be undone."
             )
         try:
-            return sum(settle_restored(each, its_id) for its_id, each in connected)
+            settled = sum(settle_restored(each, its_id) for its_id, each in connected)
         except TryAgainError as error:
             raise CommandError(
                 f"Stopped before the end: {explain(error)}. Run it again."
             ) from error
+        _, until = count_open()
+        if until is None:
+            forget_restore()
+        return settled
 
 
 def _tags(count: int) -> str:
