@@ -108,6 +108,8 @@ def test_a_backup_is_restored_and_used_only_once_it_is_up_to_now(
     python.run("-c", CUT_OFF, env={**after, "DJANGO_SETTINGS_MODULE": "packages_site.settings"})
     assert "was cut off: run it again" in manage(after, "check_drift")[1]
     assert "was cut off: run it again" in python.run("-c", start, env=after).stderr
+    status, said = manage(beside, "restore", str(bundle), "--export", str(tmp_path / "no.jsonl"))
+    assert (status, "cannot be read as an export" in said) == (1, True)
     assert manage(beside, "restore", str(bundle))[0] == 0
     assert manage(beside, "reconcile", "--after-restore") == (
         0,

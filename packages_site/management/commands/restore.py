@@ -9,6 +9,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
+from containers.connection import find_registries
+from immutability.reconcile.replay import replay_export
 from packages_site.bundle import (
     CHECKPOINTS,
     FORMER_LOG_KEYS,
@@ -22,7 +24,9 @@ from packages_site.bundle import (
 from packages_site.data_dir import find_sqlite_file, has_secret_key, make_command_line
 from packages_site.dump import DumpError, has_tables, load_postgresql
 from packages_site.restoring import describe_cut_off_restore
+from workspaces.log.exported import BadExportError
 from workspaces.log.files import write_once
+from workspaces.log.keys import KeyFileError, read_known_keys
 from workspaces.log.models import EventSeal, LockEvent
 from workspaces.models import Workspace
 from workspaces.restore_note import forget_restore, note_begin, note_begin_in_file, note_loaded
@@ -41,6 +45,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
         parser.add_argument("bundle", type=Path, help="the folder that `backup` has printed")
+        parser.add_argument(
+            "--export",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="a newer export of a log, in JSONL: names that were locked or reserved since the "
+            "backup are so again; can be repeated",
+        )
         parser.add_argument(
             "--secret-key-is-lost",
             action="store_true",
@@ -61,9 +74,10 @@ class Command(BaseCommand):
                 call_command("change_secret_key", old_key_is_lost=True)
             call_command("migrate", interactive=False, verbosity=0)
             _require_heads(manifest)
-        except (BadBundleError, DumpError, OSError) as error:
+            self._replay(options["export"])
+        except (BadBundleError, BadExportError, DumpError, KeyFileError, OSError) as error:
             raise CommandError(str(error)) from error
-        if settings.REGISTRY_URL:
+        if _has_registry():
             note_loaded()
         else:
             forget_restore()
@@ -87,6 +101,13 @@ class Command(BaseCommand):
                 f"{key} is another key of the lock log than the backup's: move it to another place"
             )
 
+    def _replay(self, exports: list[Path]) -> None:
+        """Let the locks be what newer exports of the logs know."""
+        keys = read_known_keys() if exports else []
+        for path in exports:
+            slug, count = replay_export(path, keys)
+            self.stdout.write(f"{slug}: {count} locks are as {path} has them.")
+
     def _tell(self, bundle: Path, manifest: Manifest) -> None:
         """Say what the database has now, and what comes next."""
         self.stdout.write(
@@ -94,7 +115,7 @@ class Command(BaseCommand):
             f"{LockEvent.objects.count()} events. It has forgotten what happened since."
         )
         steps = []
-        if settings.REGISTRY_URL:
+        if _has_registry():
             steps += ["reconcile --after-restore", "check_drift", "sync_registry"]
         for slug in manifest.heads:
             note = bundle / CHECKPOINTS / f"{slug}.note"
@@ -103,6 +124,11 @@ class Command(BaseCommand):
         for step in steps:
             self.stdout.write(f"  {make_command_line(step)}")
         self.stdout.write('See "After a restore" in docs/operations.md.')
+
+
+def _has_registry() -> bool:
+    """Whether a registry is connected, whose word is to be taken: it is newer than the backup."""
+    return any(client is not None for _, client in find_registries())
 
 
 def _load(bundle: Path, manifest: Manifest) -> None:
