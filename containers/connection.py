@@ -94,6 +94,7 @@ def check_connection(connection: Connection) -> list[Finding] | None:
         realm=f"{settings.PUBLIC_URL}/auth/token" if connection.trusts_tokens else "",
         service=connection.service if connection.trusts_tokens else "",
         public_url=_edge_url(connection),
+        edge_service=_edge_service(connection),
         problem=connection.problem,
         words=_words_for(connection.name) if connection.name else Words(),
     ).run()
@@ -105,6 +106,14 @@ def _edge_url(connection: Connection) -> str:
     if not connection.host:
         return str(settings.PUBLIC_URL)
     return f"{site.scheme}://{connection.host}" + (f":{site.port}" if site.port else "")
+
+
+def _edge_service(connection: Connection) -> str:
+    """Return what tokens are for at a registry's host name; empty where that says nothing."""
+    # The first one is reached by any name.
+    if not connection.name or connection.keeps_accounts:
+        return ""
+    return connection.service
 
 
 def _words_for(name: str) -> Words:

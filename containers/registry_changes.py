@@ -90,6 +90,8 @@ def choose_registry(workspace: Workspace, registry: Registry | None, *, actor: A
     held = Workspace.objects.select_for_update().get(pk=workspace.pk)
     if held.registry_id == (registry.pk if registry else None):
         return False
+    if held.is_archived:
+        raise ValidationError(f"{held} is archived.")
     if any(model.objects.filter(workspace=held).exists() for model in (Repository, Tag, Manifest)):
         raise ValidationError(
             f"{held} has images already: a workspace can be moved only while it is empty."

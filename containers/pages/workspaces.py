@@ -1,5 +1,7 @@
 """The page "Workspaces" of site administrators: all of them, and a new one."""
 
+from typing import Any
+
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -12,7 +14,7 @@ from containers.prefixes import create_workspace
 from workspaces.access import Actor, Role
 from workspaces.actions.archive import InactivePersonError, hand_over_workspace
 from workspaces.authorization import require_site_admin
-from workspaces.models import MAX_NAME_LENGTH, User, Workspace
+from workspaces.models import MAX_NAME_LENGTH, Registry, User, Workspace
 from workspaces.pages.access import HtmxRequest, site_page
 from workspaces.pages.forms import PersonField, add_errors, render_form
 from workspaces.queries import FilterForm
@@ -38,7 +40,18 @@ class WorkspaceForm(forms.Form):
         error_messages={"required": "Enter a slug."},
     )
     name = forms.CharField(max_length=MAX_NAME_LENGTH, error_messages={"required": "Enter a name."})
+    registry = forms.ModelChoiceField(
+        Registry.objects.order_by("name").defer("findings"),
+        required=False,
+        empty_label="The registry of REGISTRY_URL",
+        help_text="Where its repositories are.",
+    )
     username = PersonField(label="First admin", help_text="A user name. They invite the others.")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not Registry.objects.exists():
+            del self.fields["registry"]
 
     def clean_slug(self) -> str:
         """Refuse a slug that is taken, also by a workspace that is archived."""
@@ -65,6 +78,7 @@ def workspaces_page(request: HtmxRequest, actor: Actor) -> HttpResponse:
         "filters": query,
         "query_problems": query.list_problems(),
         "workspaces": shown,
+        "has_registries": "registry" in form.fields,
         "next_after": shown[-1].slug if len(page) > len(shown) else "",
         "q": asked["q"],
     }
@@ -74,6 +88,7 @@ def workspaces_page(request: HtmxRequest, actor: Actor) -> HttpResponse:
 def _find(text: str, after: str) -> QuerySet[Workspace]:
     is_admin = Q(memberships__role=Role.ADMIN.value, memberships__user__is_active=True)
     found = Workspace.objects.annotate(admin_count=Count("memberships", filter=is_admin))
+    found = found.select_related("registry")
     if text:
         found = found.filter(Q(slug__icontains=text) | Q(name__icontains=text))
     return found.filter(slug__gt=after).order_by("slug")
@@ -86,7 +101,10 @@ def _create(form: WorkspaceForm, actor: Actor) -> bool:
         with transaction.atomic():
             require_site_admin(actor)
             workspace = create_workspace(
-                form.cleaned_data["slug"], form.cleaned_data["name"], actor=actor
+                form.cleaned_data["slug"],
+                form.cleaned_data["name"],
+                form.cleaned_data.get("registry"),
+                actor=actor,
             )
             hand_over_workspace(workspace, first, actor=actor)
     except ValidationError as error:

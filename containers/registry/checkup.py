@@ -84,8 +84,9 @@ class Checkup:
     """A registry at `url`, and what is expected of it.
 
     `realm` and `service` are those of the token service that its challenge is to name; empty where
-    the registry does not trust Taglock's tokens. `public_url` is where the edge is. `problem` says
-    why Taglock's own account can't be used.
+    the registry does not trust Taglock's tokens. `public_url` is where the edge is, and
+    `edge_service` what tokens there are for, if that is to be looked at. `problem` says why
+    Taglock's own account can't be used.
     """
 
     url: str
@@ -94,6 +95,7 @@ class Checkup:
     realm: str = ""
     service: str = ""
     public_url: str = ""
+    edge_service: str = ""
     problem: str = ""
     words: Words = Words()
     # Of the first repository that has a tag.
@@ -297,11 +299,27 @@ class Checkup:
                 "Make sure that clients reach the edge there, and run this where they are.",
             )
         if json.dumps(expected) in answer.body.decode(errors="replace"):
-            return _ok(f"Writes at {self.public_url} reach the gate.")
+            return self._read_at_edge(edge)
         return _failed(
             f"Writes at {self.public_url} do not reach the gate: {answer.reason}.",
             "Correct the edge: every method but GET and HEAD on a manifest goes to the gate. Until "
             "then tags can be written past every lock.",
+        )
+
+    def _read_at_edge(self, edge: SplitResult) -> Finding:
+        """Find out whether pulls lead to this registry and to no other, by the challenge there."""
+        asked = ""
+        if self.edge_service:
+            answer = exchange(make_pool(edge), "GET", "/v2/", {})
+            challenge = find_challenge(answer.headers.get("WWW-Authenticate", ""))
+            asked = challenge.get("service") if challenge else "none"
+        if asked == self.edge_service:
+            return _ok(f"Writes at {self.public_url} reach the gate.")
+        return _failed(
+            f"Pulls at {self.public_url} lead to another registry: tokens there are for "
+            f"{quote(asked)}, and not for {quote(self.edge_service)}.",
+            "Give the edge a server that leads to this registry, with this host name first in its "
+            "server_name.",
         )
 
     def _endpoint(self) -> tuple[str, int]:

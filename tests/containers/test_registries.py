@@ -30,6 +30,7 @@ from immutability.models import Job
 from tests.conftest import ROOT
 from tests.containers.registry.servers import Server
 from workspaces.access import SYSTEM, Actor, ActorKind
+from workspaces.actions.archive import archive_workspace
 from workspaces.log.models import LockEvent
 from workspaces.models import Registry, User, Workspace
 
@@ -133,6 +134,12 @@ def test_a_workspace_moves_only_while_nothing_of_it_is_known(
     with pytest.raises(ValidationError, match="only while it is empty"):
         move_workspace(acme, None, actor=SYSTEM)
     assert Workspace.objects.get(pk=acme.pk).registry == harbor
+
+
+def test_an_archived_workspace_stays_where_it_is(harbor: Registry, acme: Workspace) -> None:
+    archive_workspace(acme, actor=SYSTEM, reason="sold")
+    with pytest.raises(ValidationError, match="acme is archived"):
+        move_workspace(acme, harbor, actor=SYSTEM)
 
 
 def test_a_registry_stays_while_a_workspace_is_at_it(harbor: Registry) -> None:

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from containers.connection import check_connection
 from containers.registries import connect_row, first_connection
 from containers.registry.checkup import Outcome, summarize
+from containers.registry_changes import keep_findings
 from workspaces.management.find import find_registry_row
 
 
@@ -21,6 +22,8 @@ class Command(BaseCommand):
         """Say what each step found. Raises CommandError if one failed."""
         row = find_registry_row(options["name"])
         findings = check_connection(connect_row(row) if row else first_connection())
+        if row and findings:
+            keep_findings(row, findings)
         if findings is None:
             raise CommandError("No registry is connected: set REGISTRY_URL.")
         for finding in findings:

@@ -144,6 +144,12 @@ def test_an_edge_that_leads_past_the_gate_is_a_failure(serve: Callable[..., Serv
     edge.answers["PUT"] = (400, {"errors": [error]})
     told = check(registry.server.url, public_url=edge.server.url)["Edge"]
     assert told == f"ok: Writes at {edge.server.url} reach the gate."
+    # Of one registry among several, pulls must lead to it, too.
+    options: dict[str, Any] = {"public_url": edge.server.url, "edge_service": "taglock-b"}
+    step, told = last_of(check(registry.server.url, **options))
+    assert (step, "lead to another registry" in told) == ("Edge", True)
+    edge.headers = 'WWW-Authenticate: Bearer realm="https://x.example.org",service="taglock-b"\r\n'
+    assert check(registry.server.url, **options)["Edge"].startswith("ok: Writes at ")
 
 
 def test_a_wrong_password_and_a_wrong_path_are_told(serve: Callable[..., Server]) -> None:

@@ -8,7 +8,7 @@ from tests.page import Browser, read_errors
 from workspaces.access import Actor, ActorKind, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.log.models import LockEvent
-from workspaces.models import AccessToken, Membership, User, Workspace
+from workspaces.models import AccessToken, Membership, Registry, User, Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +32,18 @@ def test_a_workspace_is_created_with_its_first_admin(bob: User, browser: Browser
     assert list(kinds.values_list("kind", flat=True)) == [
         *("workspace.created", "workspace.handed_over", "member.added")
     ]
+
+
+def test_where_there_are_several_registries_a_workspace_is_created_at_one(
+    bob: User, browser: Browser
+) -> None:
+    row = Registry.objects.create(
+        name="harbor", url="http://127.0.0.1:1", host="b.example.org", accounts="tokens"
+    )
+    browser.open(WORKSPACES)
+    page = browser.press("Create", slug="fresh", name="A", username="bob", registry=str(row.pk))
+    assert Workspace.objects.get(slug="fresh").registry == row
+    assert [cells[4] for cells in page.rows] == ["–", "harbor"]
 
 
 @pytest.mark.parametrize(
