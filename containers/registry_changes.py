@@ -84,10 +84,10 @@ def choose_registry(workspace: Workspace, registry: Registry | None, *, actor: A
     None is the one of REGISTRY_URL. Raises ValidationError if something of the workspace is known
     already, and PermissionDenied if the actor is no site administrator.
     """
-    require_site_admin(actor)
     # From here on no repository becomes known, and what is inserted afterwards reads the change.
     keep_repositories()
     held = Workspace.objects.select_for_update().get(pk=workspace.pk)
+    require_site_admin(actor)
     if held.registry_id == (registry.pk if registry else None):
         return False
     if held.is_archived:

@@ -34,8 +34,8 @@ def require_admin(workspace: Workspace, actor: Actor, *, even_archived: bool = F
             token = valid_tokens().filter(id=actor.token_id or 0, workspace=workspace).first()
             if token is None or Scope.ADMIN.value not in token.scopes:
                 raise PermissionDenied(NO_ADMIN_TOKEN)
-        case ActorKind.REGISTRY:
-            raise PermissionDenied("A registry asks about tags, and manages nothing.")
+        case ActorKind.REGISTRY | ActorKind.ACCOUNT:
+            raise PermissionDenied("A registry and its accounts manage nothing here.")
     if not even_archived and Workspace.objects.filter(pk=workspace.pk, archived_at__isnull=False):
         raise PermissionDenied(describe_archived(workspace))
 

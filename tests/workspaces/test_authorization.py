@@ -168,9 +168,10 @@ def test_an_access_token_of_another_workspace_is_none_here(
         require_admin(globex, program)
 
 
-def test_a_registry_manages_nothing(acme: Workspace, alice: User) -> None:
+@pytest.mark.parametrize("kind", [ActorKind.REGISTRY, ActorKind.ACCOUNT])
+def test_a_registry_manages_nothing(acme: Workspace, alice: User, kind: ActorKind) -> None:
     with pytest.raises(PermissionDenied):
-        require_admin(acme, Actor("alice", ActorKind.REGISTRY))
+        require_admin(acme, Actor("alice", kind))
 
 
 # While they wait.

@@ -44,8 +44,8 @@ def hand_over_workspace(
     Who is in it stays: that is for the new admin to decide. Raises PermissionDenied if the actor
     is not a site administrator, and InactivePersonError.
     """
-    require_site_admin(actor)
     lock_people(workspace)
+    require_site_admin(actor)
     if not lock_person(user).is_active:
         raise InactivePersonError(f"{user.username} is deactivated. Choose someone else.")
     if workspace.memberships.filter(user=user, role=Role.ADMIN.value).exists():
@@ -56,8 +56,8 @@ def hand_over_workspace(
 
 
 def _set_archived(workspace: Workspace, kind: EventKind, reason: str, actor: Actor) -> bool:
-    require_site_admin(actor)
     lock_people(workspace)
+    require_site_admin(actor)
     is_archived = kind is EventKind.WORKSPACE_ARCHIVED
     rows = Workspace.objects.filter(pk=workspace.pk, archived_at__isnull=is_archived)
     if not rows.update(archived_at=Now() if is_archived else None):

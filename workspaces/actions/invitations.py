@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from workspaces.access import Actor, ActorKind, Origin, Role
 from workspaces.actions.access_tokens import MAX_SECRET_LENGTH, hash_token
-from workspaces.actions.members import add_member, lock_people, lock_person
+from workspaces.actions.members import add_member, lock_active_person, lock_people
 from workspaces.actions.passwords import change_email
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
@@ -117,14 +117,14 @@ def accept_invitation(
 
     `own_email` is the e-mail address that they say is theirs. Another one is removed from their
     account: the person who made the account may have planted it, and could use it to set a new
-    password and act in this workspace, too. Raises InvalidInvitationError, and
-    AlreadyMemberError, which leaves the invitation open.
+    password and act in this workspace, too. Raises InvalidInvitationError, PermissionDenied if they
+    are deactivated, and AlreadyMemberError; both leave the invitation open.
     """
     workspace = found.workspace
     lock_people(workspace)
     # Once more: while this waited for the lock, its maker may have been removed.
     invitation = find_invitation_by_hash(found.secret_hash)
-    user = lock_person(user)
+    user = lock_active_person(user)
     membership = Membership.objects.filter(workspace=workspace, user=user).first()
     if membership is not None:
         raise AlreadyMemberError(Role(membership.role))

@@ -1,5 +1,6 @@
 """Who is in a workspace, and in which role."""
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from workspaces.access import Actor, Role
@@ -7,6 +8,8 @@ from workspaces.authorization import require_admin
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
 from workspaces.models import Invitation, Membership, User, Workspace
+
+DEACTIVATED = "Your account is deactivated. Ask a site administrator."
 
 
 class LastAdminError(Exception):
@@ -114,6 +117,17 @@ def lock_person(user: User) -> User:
     Returns the row as it is now. Where people are locked as well, they come first.
     """
     return User.objects.select_for_update(no_key=True).get(pk=user.pk)
+
+
+def lock_active_person(user: User) -> User:
+    """Lock someone who does something about themselves, and return the row as it is now.
+
+    Raises PermissionDenied if they were deactivated while this waited.
+    """
+    locked = lock_person(user)
+    if not locked.is_active:
+        raise PermissionDenied(DEACTIVATED)
+    return locked
 
 
 def find_member(workspace: Workspace, membership_id: int) -> Membership:

@@ -10,7 +10,6 @@ from workspaces.actions.members import (
     LastAdminError,
     end_invitation,
     is_last_admin,
-    lock_person,
     withdraw_invitations_by,
 )
 from workspaces.actions.passwords import forget_password
@@ -86,12 +85,11 @@ def deactivate_person(
 def _deactivate(
     user: User, reason: str, *, actor: Actor, keeps_tokens: bool, even_last_admin: bool
 ) -> Deactivation | None:
-    require_site_admin(actor)
     if actor.kind is ActorKind.PERSON and actor.name == user.username:
         raise OwnAccountError("You can’t deactivate yourself. Ask another site administrator.")
     concerned = _find_workspaces(user)
     list(Workspace.objects.select_for_update(no_key=True).filter(id__in=concerned).order_by("id"))
-    user = lock_person(user)
+    user = _lock_with_actor(user, actor)
     if not _find_workspaces(user) <= concerned:
         raise JoinedMeanwhileError
     # Whom the identity provider does not vouch for must not come in by signing in there again.
@@ -118,8 +116,7 @@ def reactivate_person(user: User, *, actor: Actor, reason: str = "") -> bool:
     They need a new password, by a link. Raises PermissionDenied if the actor is not a site
     administrator.
     """
-    require_site_admin(actor)
-    user = lock_person(user)
+    user = _lock_with_actor(user, actor)
     if user.is_active:
         return False
     _end_pause(user)
@@ -136,8 +133,7 @@ def set_site_admin(user: User, *, is_one: bool, actor: Actor) -> bool:
     Recorded in the log of every workspace: such a person can hand each of them over. Raises
     PermissionDenied if the actor is not a site administrator.
     """
-    require_site_admin(actor)
-    user = lock_person(user)
+    user = _lock_with_actor(user, actor)
     if user.is_superuser == is_one:
         return False
     user.is_superuser = is_one
@@ -147,6 +143,19 @@ def set_site_admin(user: User, *, is_one: bool, actor: Actor) -> bool:
     details = {"member": user.username}
     append_events([Event(kind, slug, details=details) for slug in slugs], actor=actor)
     return True
+
+
+def _lock_with_actor(user: User, actor: Actor) -> User:
+    """Lock a person, and who decides about them; return the person's row as it is now.
+
+    So of two site administrators who put each other out, one comes second. Where people are locked
+    as well, they come first. Raises PermissionDenied if the actor is not a site administrator.
+    """
+    names = {user.username, *([actor.name] if actor.kind is ActorKind.PERSON else ())}
+    rows = User.objects.select_for_update(no_key=True).filter(username__in=names).order_by("id")
+    [locked] = [row for row in rows if row.pk == user.pk]
+    require_site_admin(actor)
+    return locked
 
 
 def _end_pause(user: User) -> bool:

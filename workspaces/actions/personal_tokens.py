@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from workspaces.access import Actor
 from workspaces.actions.access_tokens import TOKEN_PREFIX, hash_token
-from workspaces.actions.members import lock_person
+from workspaces.actions.members import lock_active_person
 from workspaces.actions.passwords import record_of_person
 from workspaces.log.kinds import EventKind
 from workspaces.models import PersonalToken, User
@@ -24,11 +24,12 @@ MAX_PERSONAL_DAYS = 366
 def create_personal_token(user: User, name: str, days: int, *, actor: Actor) -> str:
     """Create a token and return its secret, which is shown only once and not stored.
 
-    It is valid for 1 to MAX_PERSONAL_DAYS days. Raises ValidationError with the field `name`.
+    It is valid for 1 to MAX_PERSONAL_DAYS days. Raises ValidationError with the field `name`, and
+    PermissionDenied if the person is deactivated.
     """
     if not 1 <= days <= MAX_PERSONAL_DAYS:
         raise ValueError(f"a personal access token is valid for 1 to {MAX_PERSONAL_DAYS} days")
-    lock_person(user)
+    lock_active_person(user)
     PersonalToken.objects.filter(user=user, expires_at__lte=Now()).delete()
     if PersonalToken.objects.filter(user=user).count() >= MAX_PERSONAL_TOKENS:
         raise ValidationError(

@@ -22,6 +22,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from workspaces.access import Actor, ActorKind, Origin
+from workspaces.actions.members import lock_active_person
 from workspaces.actions.passwords import (
     LINK_TOKENS,
     InvalidLinkError,
@@ -95,7 +96,10 @@ def account(request: HttpRequest) -> HttpResponse:
 def _change(
     request: HttpRequest, user: User, form: ChangePasswordForm | ChangeEmailForm
 ) -> str | None:
-    """Change what a valid form says, and return what to tell; None if the password is wrong."""
+    """Change what a valid form says, and return what to tell; None if the password is wrong.
+
+    Raises PermissionDenied if they were deactivated meanwhile.
+    """
     origin = read_origin(request)
     typed = form.cleaned_data["current_password"]
     verified = verify_password(user.username, typed, origin)
@@ -104,11 +108,15 @@ def _change(
     actor = Actor(user.username, ActorKind.PERSON, origin)
     if isinstance(form, ChangePasswordForm):
         password = form.cleaned_data["password"]
-        change_password(verified, password, actor=actor, how="by its owner")
+        with transaction.atomic():
+            lock_active_person(verified)
+            change_password(verified, password, actor=actor, how="by its owner")
         done = "Your password is changed. You are signed out everywhere else."
     else:
         email = form.cleaned_data["email"]
-        change_email(verified, email, actor=actor)
+        with transaction.atomic():
+            lock_active_person(verified)
+            change_email(verified, email, actor=actor)
         done = (
             f"Your e-mail address is now {email}."
             if email

@@ -1,12 +1,19 @@
 """A person is put out everywhere at once, and who sees to the site is recorded."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.test import Client
 
 from containers.names import RepositoryName
+from containers.registry_changes import choose_registry
 from containers.tokens.clients import find_access_now
 from containers.tokens.tokens import Caller, CallerKind
+from tests.at_once import at_once
 from tests.conftest import make_member, sign_in_as
 from tests.problems import nothing_written
 from tests.workspaces.test_commands import refuse, run
@@ -14,7 +21,13 @@ from workspaces.access import SYSTEM, Actor, ActorKind, Origin, Role, Scope
 from workspaces.access_tokens import find_access_token
 from workspaces.actions import people
 from workspaces.actions.access_tokens import create_access_token, revoke_access_token
-from workspaces.actions.invitations import InvalidInvitationError, find_invitation, invite
+from workspaces.actions.archive import archive_workspace, hand_over_workspace
+from workspaces.actions.invitations import (
+    InvalidInvitationError,
+    accept_invitation,
+    find_invitation,
+    invite,
+)
 from workspaces.actions.members import LastAdminError, add_member
 from workspaces.actions.passwords import LINK_TOKENS
 from workspaces.actions.people import (
@@ -23,6 +36,7 @@ from workspaces.actions.people import (
     reactivate_person,
     set_site_admin,
 )
+from workspaces.actions.personal_tokens import create_personal_token
 from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, User, Workspace
 from workspaces.sign_in import verify_password
@@ -32,6 +46,22 @@ pytestmark = pytest.mark.django_db
 ALICE = Actor("alice", ActorKind.PERSON)
 SAM = Actor("sam", ActorKind.PERSON)
 NO_ORIGIN = Origin()
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Return a function to say what others commit before the next lock is held."""
+    lock = QuerySet.select_for_update
+
+    def happen(change: Callable[[], object]) -> None:
+        def wait(rows: Any, **options: Any) -> Any:
+            monkeypatch.setattr(QuerySet, "select_for_update", lock)
+            change()
+            return lock(rows, **options)
+
+        monkeypatch.setattr(QuerySet, "select_for_update", wait)
+
+    return happen
 
 
 @pytest.fixture
@@ -161,6 +191,70 @@ def test_only_site_administrators_decide_and_none_over_themselves(
                 call()
         with pytest.raises(OwnAccountError):
             deactivate_person(sam, actor=SAM)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda acme, bob: archive_workspace(acme, actor=SAM),
+        lambda acme, bob: hand_over_workspace(acme, bob, actor=SAM),
+        lambda acme, bob: deactivate_person(bob, actor=SAM),
+        lambda acme, bob: reactivate_person(bob, actor=SAM),
+        lambda acme, bob: set_site_admin(bob, is_one=True, actor=SAM),
+        lambda acme, bob: choose_registry(acme, None, actor=SAM),
+    ],
+)
+def test_a_site_administrator_who_is_put_out_while_they_wait_changes_nothing(
+    acme: Workspace, bob: User, sam: User, meanwhile: Any, act: Any
+) -> None:
+    meanwhile(lambda: User.objects.filter(pk=sam.pk).update(is_active=False))
+    with pytest.raises(PermissionDenied):
+        act(acme, bob)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_site_administrators_who_put_each_other_out_one_stays(sam: User) -> None:
+    tom = User.objects.create_user("tom", is_superuser=True)
+
+    def put_out(user: User, by: User) -> bool:
+        try:
+            return deactivate_person(user, actor=Actor(by.username, ActorKind.PERSON)) is not None
+        except PermissionDenied:
+            return False
+
+    for _ in range(5):
+        User.objects.update(is_active=True)
+        assert sorted(at_once([partial(put_out, sam, tom), partial(put_out, tom, sam)])) == [
+            False,
+            True,
+        ]
+
+
+def test_who_is_put_out_while_they_wait_neither_joins_nor_gets_a_token_nor_a_password(
+    acme: Workspace, alice: User, meanwhile: Any
+) -> None:
+    dana = User.objects.create_user("dana", password="demo")
+    actor, browser = Actor("dana", ActorKind.PERSON), sign_in_as(dana)
+    found = find_invitation(invite(acme, "dana", Role.MEMBER, inviter=alice, actor=ALICE))
+
+    def put_out() -> None:
+        User.objects.filter(pk=dana.pk).update(is_active=False)
+
+    meanwhile(put_out)
+    with pytest.raises(PermissionDenied):
+        accept_invitation(found, dana, actor=actor)
+    assert not dana.memberships.exists()
+    User.objects.filter(pk=dana.pk).update(is_active=True)
+    meanwhile(put_out)
+    with pytest.raises(PermissionDenied):
+        create_personal_token(dana, "laptop", 30, actor=actor)
+    User.objects.filter(pk=dana.pk).update(is_active=True)
+    form = {"current_password": "demo", "password": "a new long one", "repeated": "a new long one"}
+    assert browser.get("/accounts/").status_code == 200
+    meanwhile(put_out)
+    assert browser.post("/accounts/", form).status_code == 403
+    dana.refresh_from_db()
+    assert dana.check_password("demo")
 
 
 def test_who_joins_meanwhile_is_out_there_too(
