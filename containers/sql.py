@@ -265,15 +265,17 @@ def find_descendants(workspace_id: int, repository: str, digests: Sequence[str])
     return found
 
 
-def lock_tags_of_write(write_id: UUID) -> tuple[list[TagRecord], datetime | None]:
+def lock_tags_of_write(
+    workspace_id: int, write_id: UUID
+) -> tuple[list[TagRecord], datetime | None]:
     """Lock the records that name a write in flight, in order of their tags' names.
 
     Returns them with the database's time, or None if there are none.
     """
     rows = fetch(
-        f"SELECT {TAGS.columns}, {now()} FROM {TAGS.name} WHERE write_id = %s "
-        f"ORDER BY name{lock_rows()}",
-        (TAGS.prepare("write_id", write_id),),
+        f"SELECT {TAGS.columns}, {now()} FROM {TAGS.name} "
+        f"WHERE workspace_id = %s AND write_id = %s ORDER BY name{lock_rows()}",
+        (workspace_id, TAGS.prepare("write_id", write_id)),
     )
     records = TAGS.read_all([row[:-1] for row in rows])
     return records, read_time(rows[0][-1]) if rows else None
@@ -281,7 +283,7 @@ def lock_tags_of_write(write_id: UUID) -> tuple[list[TagRecord], datetime | None
 
 def update_tag(record: TagRecord) -> None:
     """Write what has changed of a held record."""
-    change(_UPDATE_TAG, [*TAGS.values(record, _TAG_CHANGES), record.id])
+    change(_UPDATE_TAG, [*TAGS.values(record, _TAG_CHANGES), record.workspace_id, record.id])
 
 
 def update_pushed_tag(record: TagRecord, actor: str, actor_kind: str) -> None:
@@ -297,7 +299,7 @@ def update_pushed_tag(record: TagRecord, actor: str, actor_kind: str) -> None:
     if connection.vendor == "postgresql":
         change(
             f"WITH pushed AS ({insert}) {_UPDATE_TAG}",
-            [*pushed, *TAGS.values(record, _TAG_CHANGES), record.id],
+            [*pushed, *TAGS.values(record, _TAG_CHANGES), record.workspace_id, record.id],
         )
     else:
         change(insert, pushed)
@@ -307,8 +309,9 @@ def update_pushed_tag(record: TagRecord, actor: str, actor_kind: str) -> None:
 def update_manifest(row: Manifest) -> None:
     """Write what has changed of a held manifest."""
     change(
-        f"UPDATE {MANIFESTS.name} SET {_assign(_MANIFEST_CHANGES)} WHERE id = %s",
-        [*MANIFESTS.values(row, _MANIFEST_CHANGES), row.id],
+        f"UPDATE {MANIFESTS.name} SET {_assign(_MANIFEST_CHANGES)} "
+        "WHERE workspace_id = %s AND id = %s",
+        [*MANIFESTS.values(row, _MANIFEST_CHANGES), row.workspace_id, row.id],
     )
 
 
@@ -318,8 +321,11 @@ def note_there(workspace_id: int, repository: str, digest: str, write_id: UUID) 
         f"UPDATE {MANIFESTS.name} SET is_there = %s "
         "WHERE workspace_id = %s AND repository = %s AND digest = %s AND NOT is_there "
         f"AND delete_id IS NULL AND (stray_until IS NULL OR stray_until <= {now()}) "
-        f"AND EXISTS (SELECT 1 FROM {TAGS.name} WHERE write_id = %s)",
-        (True, workspace_id, repository, digest, TAGS.prepare("write_id", write_id)),
+        f"AND EXISTS (SELECT 1 FROM {TAGS.name} WHERE workspace_id = %s AND write_id = %s)",
+        (
+            *(True, workspace_id, repository, digest),
+            *(workspace_id, TAGS.prepare("write_id", write_id)),
+        ),
     )
 
 
@@ -327,4 +333,4 @@ def _assign(names: Collection[str]) -> str:
     return ", ".join(f"{name} = %s" for name in names)
 
 
-_UPDATE_TAG = f"UPDATE {TAGS.name} SET {_assign(_TAG_CHANGES)} WHERE id = %s"
+_UPDATE_TAG = f"UPDATE {TAGS.name} SET {_assign(_TAG_CHANGES)} WHERE workspace_id = %s AND id = %s"

@@ -280,12 +280,12 @@ def send(write: Write, call: Callable[[], RegistryAnswer]) -> Sent:
 # ---- settle ----------------------------------------------------------------------------------
 
 
-def lock_records_of(write: Write) -> tuple[list[TagRecord], datetime | None]:
+def lock_records_of(workspace: Workspace, write: Write) -> tuple[list[TagRecord], datetime | None]:
     """Lock the records that still name this write, in order; no one else settles it.
 
     Returns them with the database's time, or None if there are none.
     """
-    return sql.lock_tags_of_write(write.id)
+    return sql.lock_tags_of_write(workspace.pk, write.id)
 
 
 def end_write(

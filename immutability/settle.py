@@ -42,11 +42,13 @@ def settle_push(
     has_landed = any(sent.result is Result.LANDED for sent in results.values())
     if has_landed and not is_known_there:
         writes.note_there(workspace, repository, digest, write)
-    records, now = writes.lock_records_of(write)
+    records, now = writes.lock_records_of(workspace, write)
     records = [each for each in records if TagName(each.name) in results]
     if now is None or not records:
         return False
-    rows = {row.record_id: row for row in find_locks([record.id for record in records])}
+    rows = {
+        row.record_id: row for row in find_locks(workspace.pk, [record.id for record in records])
+    }
     for record in records:
         row, sent, before = rows.get(record.id), results[TagName(record.name)], record.digest
         pusher = None if is_repair else _find_pusher(row, digest, actor)
@@ -98,9 +100,11 @@ def settle_delete(
     rows = {}
     if by_digest is not None:
         rows = writes.lock_manifests(workspace, repository, [by_digest])
-    records, _ = writes.lock_records_of(write)
+    records, _ = writes.lock_records_of(workspace, write)
     _, now = read_policy_and_time(workspace)
-    held = {row.record_id: row for row in find_locks([record.id for record in records])}
+    held = {
+        row.record_id: row for row in find_locks(workspace.pk, [record.id for record in records])
+    }
     for record in records:
         is_taken = by_digest is None or record.digest in ("", by_digest.value)
         writes.end_write(record, sent, now, shown=None if is_taken else Digest(record.digest))

@@ -81,7 +81,8 @@ def read_push(
         f"AND {MANIFESTS.name}.repository = %s AND {MANIFESTS.name}.digest = %s "
         f"LEFT JOIN {TAGS.name} ON {TAGS.name}.workspace_id = %s AND {TAGS.name}.repository = %s "
         f"AND {TAGS.name}.name IN {marks(len(names))} "
-        f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id = {TAGS.name}.id",
+        f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.workspace_id = {TAGS.name}.workspace_id "
+        f"AND {LOCKS.name}.record_id = {TAGS.name}.id",
         (
             *right.values,
             *(workspace_id, repository, workspace_id),
@@ -128,8 +129,9 @@ def read_held(workspace_id: int, record_ids: Sequence[int], right: Column = NOTH
         of_records = f"IN {marks(len(part))}" if part else "IS NULL"
         rows += fetch(
             f"SELECT {_policy_columns()}, {right.text}, {LOCKS.columns} {_FROM_SETTINGS} "
-            f"LEFT JOIN {LOCKS.name} ON {LOCKS.name}.record_id {of_records}",
-            (*right.values, workspace_id, *part),
+            f"LEFT JOIN {LOCKS.name} "
+            f"ON {LOCKS.name}.workspace_id = %s AND {LOCKS.name}.record_id {of_records}",
+            (*right.values, workspace_id, workspace_id, *part),
         )
     to_lock = _POLICY_WIDTH + 1
     locks = [LOCKS.read(row[to_lock:]) for row in rows if row[to_lock] is not None]
@@ -192,12 +194,14 @@ def _read_patterns(listed: Any) -> list[tuple[str, str]]:
     return [(name, pattern) for _, name, pattern in sorted(rows)]
 
 
-def find_locks(record_ids: Sequence[int]) -> list[LockedTag]:
+def find_locks(workspace_id: int, record_ids: Sequence[int]) -> list[LockedTag]:
     """Return the locks of these records, which are held."""
     rows: list[Sequence[Any]] = []
     for part in in_parts(record_ids):
         rows += fetch(
-            f"SELECT {LOCKS.columns} FROM {LOCKS.name} WHERE record_id IN {marks(len(part))}", part
+            f"SELECT {LOCKS.columns} FROM {LOCKS.name} "
+            f"WHERE workspace_id = %s AND record_id IN {marks(len(part))}",
+            (workspace_id, *part),
         )
     return LOCKS.read_all(rows)
 
@@ -216,8 +220,8 @@ def update_lock(row: LockedTag) -> None:
     """Write what has changed of a lock."""
     assigned = ", ".join(f"{name} = %s" for name in _CHANGES)
     change(
-        f"UPDATE {LOCKS.name} SET {assigned} WHERE id = %s",
-        [*LOCKS.values(row, _CHANGES), row.pk],
+        f"UPDATE {LOCKS.name} SET {assigned} WHERE workspace_id = %s AND id = %s",
+        [*LOCKS.values(row, _CHANGES), row.workspace_id, row.pk],
     )
 
 

@@ -62,12 +62,12 @@ def test_everything_that_a_hold_changes_of_a_record_is_written(acme: Workspace) 
     sql.update_tag(record)
     assert values_of(TagRecord.objects.get()) == values_of(record)
     with transaction.atomic():
-        [found], now = sql.lock_tags_of_write(record.write_id or uuid.uuid4())
+        [found], now = sql.lock_tags_of_write(acme.pk, record.write_id or uuid.uuid4())
     assert values_of(found) == values_of(record)
     assert now is not None
     assert abs(now - timezone.now()) < timedelta(minutes=1)
     with transaction.atomic():
-        assert sql.lock_tags_of_write(uuid.uuid4()) == ([], None)
+        assert sql.lock_tags_of_write(acme.pk, uuid.uuid4()) == ([], None)
 
 
 def test_manifests_are_inserted_changed_and_read_as_the_orm_reads_them(acme: Workspace) -> None:
@@ -122,7 +122,7 @@ def test_rows_are_locked_in_order(acme: Workspace) -> None:
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
         sql.lock_tags(acme.pk, "acme/api", ["v1"])
         sql.lock_manifests(acme.pk, "acme/api", [AA])
-        sql.lock_tags_of_write(uuid.uuid4())
+        sql.lock_tags_of_write(acme.pk, uuid.uuid4())
     ends = [each["sql"].rpartition("ORDER BY ")[2] for each in queries if "SELECT" in each["sql"]]
     # SQLite locks the whole database.
     lock = " FOR NO KEY UPDATE" if is_postgresql() else ""

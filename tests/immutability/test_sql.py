@@ -125,9 +125,9 @@ def test_locks_are_read_with_the_policy(
     assert held.policy == policy
     expected = [values_of(row) for row in LockedTag.objects.filter(tag__in=["v1", "v2"])]
     assert sorted(map(values_of, held.locks), key=lambda each: each["id"]) == expected
-    also = sql.find_locks([one.record_id, two.record_id])
+    also = sql.find_locks(acme.pk, [one.record_id, two.record_id])
     assert sorted(map(values_of, also), key=lambda each: each["id"]) == expected
-    assert sql.find_locks([]) == []
+    assert sql.find_locks(acme.pk, []) == []
 
 
 def test_everything_of_a_lock_is_written(acme: Workspace) -> None:
