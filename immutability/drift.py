@@ -97,7 +97,7 @@ def end(record: TagRecord, row: LockedTag, *, actor: Actor = SYSTEM, reason: str
 
     Without a reason it is the actor who put it back.
     """
-    known = Drift.objects.filter(record=record).first()
+    known = Drift.objects.filter(workspace=record.workspace_id, record=record).first()
     if known is None:
         return
     known.delete()

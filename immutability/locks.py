@@ -233,7 +233,7 @@ def keep(row: LockedTag) -> dict[str, Any]:
 
 def _forget_drift(row: LockedTag) -> None:
     """What differed from a promise that is over is no drift of the next one."""
-    Drift.objects.filter(record=row.record_id).delete()
+    Drift.objects.filter(workspace=row.workspace_id, record=row.record_id).delete()
 
 
 def _find_pusher(record: TagRecord, digest: Digest) -> Actor:

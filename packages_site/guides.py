@@ -32,6 +32,7 @@ GUIDES = {
     "production": "Every step, from DNS to the first restored backup",
     "operations": "Start, size, back up, restore and upgrade",
     "watch": "Metrics for Prometheus, and what each of them means",
+    "scaling": "How far one database goes, and what breaks first",
     "settings": "Every environment variable",
     "architecture": "The parts, how a push is decided, and what happens when something fails",
     "pages": "How these pages are built",

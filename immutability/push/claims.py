@@ -58,7 +58,9 @@ def _settle(
     settle_push(write, claim.workspace, RepositoryName(claim.repository), results, actor=actor)
     if rights is not None and not rights.are_there():
         raise PermissionRevokedError
-    still_open = Claim.objects.filter(id=claim.id, outcome=Claim.Outcome.OPEN)
+    still_open = Claim.objects.filter(
+        workspace=claim.workspace, id=claim.id, outcome=Claim.Outcome.OPEN
+    )
     if not still_open.update(outcome=outcome):
         claim.refresh_from_db(fields=["outcome"])
         if claim.outcome != outcome:

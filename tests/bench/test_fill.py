@@ -9,12 +9,14 @@ from bench.fill import (
     fill_with_locks,
     push_and_unlock,
 )
-from containers.models import Manifest, Push, Repository
+from bench.rows import fill_rest
+from containers.models import Manifest, ManifestReference, Push, Repository
 from containers.models import Tag as TagRecord
 from immutability.locked_tags import LockedTagQuery, find_locked_tags
 from immutability.models import LockedTag
 from immutability.reading import read_policy
 from tests.conftest import is_postgresql
+from workspaces.log.models import EventOrigin, EventSeal, LockEvent
 from workspaces.models import Workspace
 from workspaces.search import parse_search
 
@@ -37,6 +39,12 @@ def test_each_lock_has_its_record_manifest_and_repository() -> None:
     ((lock, _),) = page.locks
     assert (lock.repository, lock.digest) == ("acme/r2", lock.record.digest)
     connection.check_constraints()
+
+    fill_rest()
+    for model in (Push, ManifestReference, LockEvent, EventOrigin, EventSeal):
+        assert model._default_manager.count() == count
+    connection.check_constraints()
+    Push.objects.all().delete()
 
     push_and_unlock("acme", 10)
 

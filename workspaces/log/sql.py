@@ -102,7 +102,8 @@ def count_repeat(repeat: EventRepeat) -> str | None:
     rows = fetch(
         f"UPDATE {_REPEATS.name} SET count = count + 1 "
         "WHERE workspace = %s AND fingerprint = %s AND hour = %s RETURNING "
-        f"(SELECT ref FROM {_EVENTS.name} WHERE id = {_REPEATS.name}.event_id)",
+        f"(SELECT ref FROM {_EVENTS.name} WHERE workspace = {_REPEATS.name}.workspace "
+        f"AND id = {_REPEATS.name}.event_id)",
         _REPEATS.values(repeat, ("workspace", "fingerprint", "hour")),
     )
     return str(rows[0][0]) if rows else None
