@@ -38,8 +38,6 @@ ENV PATH=/opt/taglock/bin:$PATH \
     DATA_DIR=/var/lib/taglock \
     STATIC_DIR=/usr/share/taglock/static \
     DJANGO_SETTINGS_MODULE=packages_site.settings \
-    GRANIAN_INTERFACE=wsgi \
-    GRANIAN_WEBSOCKETS=false \
     GRANIAN_BLOCKING_THREADS=8 \
     GRANIAN_HOST=0.0.0.0 \
     GRANIAN_PORT=8001
@@ -50,4 +48,4 @@ EXPOSE 8001 8002
 # Of site and gate. Worker and scheduler have no address.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['GRANIAN_PORT'] + '/healthz', timeout=4)"]
-CMD ["granian", "packages_site.wsgi:application"]
+CMD ["taglock-serve"]

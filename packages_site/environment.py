@@ -26,6 +26,7 @@ from packages_site.addresses import (
 )
 from packages_site.identity_provider import check_passwords, make_provider
 from packages_site.key_files import MIN_SECRET_KEY_LENGTH, make_log_key, make_log_key_file
+from packages_site.leaving import DEFAULT_STOP_DELAY_SECONDS
 from packages_site.mail_server import check_mail
 from packages_site.metrics_token import check_metrics_token
 from packages_site.registry_login import check_registry_ca, check_registry_login, check_repositories
@@ -91,6 +92,7 @@ class Environment:
     metrics_token: str
     metrics_token_file: Path | None
     otel_exporter_otlp_endpoint: str
+    stop_delay_seconds: int
 
     @property
     def provider(self) -> Provider | None:
@@ -183,6 +185,7 @@ def read_environment() -> Environment:
         metrics_token=_secret(env, "METRICS_TOKEN"),
         metrics_token_file=_optional_path(env, "METRICS_TOKEN_FILE"),
         otel_exporter_otlp_endpoint=_traces_url(env),
+        stop_delay_seconds=_number(env, "STOP_DELAY_SECONDS", DEFAULT_STOP_DELAY_SECONDS, 0, 300),
     )
     _check(environment)
     return environment

@@ -99,15 +99,17 @@ def edge_command(
     ports: Ports,
     registry_url: str,
     more_gates: Sequence[int] = (),
+    more_sites: Sequence[int] = (),
     ca_file: Path | None = None,
     *,
     asks_gate: bool = False,
 ) -> str:
     """Write the edge's configuration around deploy/nginx/taglock.conf; return its command.
 
-    `more_gates` are the ports of further gates beside the one of `ports`. `ca_file` has the
-    certificates that a registry over TLS is verified by; the machine's by default. With `asks_gate`
-    the registry doesn't know Taglock's accounts, and the edge asks the gate about each request.
+    `more_gates` and `more_sites` are the ports of further ones beside those of `ports`. `ca_file`
+    has the certificates that a registry over TLS is verified by; the machine's by default. With
+    `asks_gate` the registry doesn't know Taglock's accounts, and the edge asks the gate about each
+    request.
     """
     registry = urlsplit(registry_url)
     folder = data_dir / "edge"
@@ -117,11 +119,11 @@ def edge_command(
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     upstreams = "\n".join(
-        f"    upstream taglock_{name} {{ {servers} keepalive 16; }}"
+        f"    upstream taglock_{name} {{ {servers} }}"
         for name, servers in (
-            ("registry", f"server {_find_server(registry)} max_fails=0;"),
-            ("gate", _gate_servers([ports.gate, *more_gates])),
-            ("site", f"server 127.0.0.1:{ports.site} max_fails=0;"),
+            ("registry", f"server {_find_server(registry)} max_fails=0; keepalive 16;"),
+            ("gate", _servers([ports.gate, *more_gates])),
+            ("site", _servers([ports.site, *more_sites])),
         )
     )
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
@@ -182,10 +184,16 @@ def _quote_for_nginx(path: Path) -> str:
     return f'"{escaped}"'
 
 
-def _gate_servers(ports: list[int]) -> str:
-    """List the gates; if there are several, one that does not answer is skipped for a while."""
-    retry = "max_fails=1 fail_timeout=2s" if len(ports) > 1 else "max_fails=0"
-    return " ".join(f"server 127.0.0.1:{port} {retry};" for port in ports)
+def _servers(ports: list[int]) -> str:
+    """List gates or sites; of several, one that does not answer is left alone for a while.
+
+    Each is its own backup, so that they are asked all the same where each is left alone.
+    """
+    if len(ports) == 1:
+        return f"server 127.0.0.1:{ports[0]} max_fails=0;"
+    first = " ".join(f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;" for port in ports)
+    last = " ".join(f"server 127.0.0.1:{port} max_fails=0 backup;" for port in ports)
+    return f"{first} {last}"
 
 
 def _find(program: str) -> str | None:

@@ -6,6 +6,7 @@ from importlib import import_module
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from packages_site import leaving
 from packages_site.data_dir import require_secret_key
 from packages_site.database import be_patient
 from packages_site.restoring import require_usable_database
@@ -14,6 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
 
 require_secret_key()
 require_usable_database()
+leaving.listen()
 application = get_wsgi_application()
 be_patient(settings.DATABASE_PATIENCE_SECONDS)
 if settings.HAS_TRACES:

@@ -35,9 +35,8 @@ INSTALL = f"""
     >"$(echo /opt/taglock/lib/python3*/site-packages)/tests.pth"
 {sys.executable} -m pip --python /opt/taglock/bin/python install --quiet --no-index \\
     --no-build-isolation --no-deps --force-reinstall .
-printf '#!/bin/sh\\nexec /opt/taglock/bin/python -m granian "$@"\\n' >/opt/taglock/bin/granian
 printf '#!/bin/sh\\nexec /opt/taglock/bin/python -m celery "$@"\\n' >/opt/taglock/bin/celery
-chmod 755 /opt/taglock/bin/granian /opt/taglock/bin/celery
+chmod 755 /opt/taglock/bin/celery
 """
 PREPARE = """
 ip link set lo up
@@ -69,8 +68,8 @@ skopeo --insecure-policy copy --quiet oci:/tmp/images/one $to
 
 
 def read_steps() -> dict[int, str]:
-    """Return the commands of each step for one machine."""
-    text = (ROOT / "docs/production.md").read_text()
+    """Return the commands of each step for one machine, and what restarts it."""
+    whole = text = (ROOT / "docs/production.md").read_text()
     text = text[text.index("\n## One machine with systemd\n") : text.index("\n## Compose\n")]
     parts = re.split(r"^(\d+)\. ", text, flags=re.MULTILINE)[1:]
     steps = {}
@@ -83,6 +82,9 @@ def read_steps() -> dict[int, str]:
     steps[6] = steps[6].replace("curl ", "curl --retry 30 --retry-delay 1 --retry-connrefused ")
     steps[10] = steps[10].replace("read -rs PASSWORD", f"PASSWORD={PASSWORD}")
     steps[11] = f"PASSWORD={PASSWORD}\n{PUSH}"
+    upgrade = whole[whole.index("\n### With systemd\n") :]
+    (restart, *_) = re.findall(r"^    (for part .*)$", upgrade, re.MULTILINE)
+    steps[max(steps) + 1] = f"{restart}\ncurl -fsS https://tags.example.org/readyz"
     return steps
 
 

@@ -33,7 +33,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 OWN = ("site", "gate", "worker", "scheduler", "migrate")
 # Which of Granian's own variables our files set, and the only ones of others.
 NOT_TAGLOCKS = re.compile(
-    r"GRANIAN_(BLOCKING_THREADS|HOST|INTERFACE|PORT|WEBSOCKETS)|DJANGO_SETTINGS_MODULE|PATH|PYTHON\w+"
+    r"GRANIAN_(BLOCKING_THREADS|HOST|PORT)|DJANGO_SETTINGS_MODULE|PATH|PYTHON\w+"
 )
 SETTINGS = {field.name.upper() for field in fields(Environment)}
 
@@ -86,8 +86,10 @@ def test_every_part_runs_as_its_unit_says() -> None:
         unit = (UNITS / f"taglock-{service}.service").read_text()
         environment = environment_of(service)
         assert environment["GRANIAN_BLOCKING_THREADS"] == str(threads)
-        for name in ("DJANGO_SETTINGS_MODULE", "GRANIAN_PORT", "GRANIAN_INTERFACE"):
+        for name in ("DJANGO_SETTINGS_MODULE", "GRANIAN_PORT"):
             assert f"{name}={environment[name]}" in unit
+        (command,) = read_options(UNITS / f"taglock-{service}.service", "ExecStart")
+        assert f'CMD ["{command.removeprefix("/opt/taglock/bin/")}"]' in DOCKERFILE
     for service in ("worker", "scheduler"):
         (command,) = read_options(UNITS / f"taglock-{service}.service", "ExecStart")
         words = re.sub(

@@ -33,7 +33,11 @@ def units(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("root") / "systemd"
     shutil.copytree(FOLDER, folder)
     for unit in folder.glob("*.service"):
-        text = unit.read_text().replace("/opt/taglock/bin/taglock", str(ROOT / "manage.py"))
+        text = unit.read_text()
+        text = text.replace(
+            "/opt/taglock/bin/taglock-serve", f"{BIN}/python -m packages_site.serve"
+        )
+        text = text.replace("/opt/taglock/bin/taglock ", f"{ROOT}/manage.py ")
         unit.write_text(text.replace("/opt/taglock/bin", str(BIN)))
     return folder
 
@@ -86,6 +90,7 @@ def test_site_and_gate_start_as_their_units_say(units: Path, tmp_path: Path) -> 
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
         "SECRET_KEY": "k" * 50,
+        "STOP_DELAY_SECONDS": "0",
     }
     processes, probes = [], []
     try:

@@ -24,7 +24,8 @@ class Asked:
 class Upstream(ThreadingHTTPServer):
     """A registry, gate or site.
 
-    What a path ends in says how it answers: `/slow` late, `/lost` not at all, `/teapot` 418.
+    What a path ends in says how it answers: `/slow` late, `/lost` not at all, `/teapot` 418. One
+    that `is_leaving` answers 502, as Taglock does where it begins nothing any more.
     """
 
     daemon_threads = True
@@ -34,6 +35,7 @@ class Upstream(ThreadingHTTPServer):
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.asked: list[Asked] = []
+        self.is_leaving = False
         self.port: int = self.server_address[1]
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -75,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         # A query may say how much of what is answered.
         query = dict(parse_qsl(urlsplit(self.path).query))
         body = b"ok" * int(query.get("times", "1"))
-        self.send_response(418 if self.path.endswith("/teapot") else 200)
+        self.send_response(self._choose_status())
         for key, name in _HEADERS.items():
             if key in query:
                 self.send_header(name, query[key])
@@ -83,6 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _choose_status(self) -> int:
+        if self.server.is_leaving:
+            return 502
+        return 418 if self.path.endswith("/teapot") else 200
 
     def _read_body(self) -> int:
         """Return how long the body is. Raises ConnectionError if it ends before it should."""

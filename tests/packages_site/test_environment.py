@@ -89,6 +89,7 @@ def test_everything_has_a_default(variables: Set, tmp_path: Path) -> None:
         metrics_token="",
         metrics_token_file=None,
         otel_exporter_otlp_endpoint="",
+        stop_delay_seconds=5,
     )
 
 
@@ -137,6 +138,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         LOG_FORMAT="JSON",
         METRICS_TOKEN="m" * 32,
         OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318",
+        STOP_DELAY_SECONDS="20",
     )
     assert read_environment() == Environment(
         secret_key=KEY,
@@ -189,6 +191,7 @@ def test_everything_can_be_set(variables: Set, tmp_path: Path) -> None:
         metrics_token="m" * 32,
         metrics_token_file=None,
         otel_exporter_otlp_endpoint="http://collector:4318",
+        stop_delay_seconds=20,
     )
 
 
@@ -433,6 +436,7 @@ BAD = {
     "LOG_FORMAT": {"xml": "text or json"},
     "METRICS_TOKEN": {"hunter2": "at least 20 characters", "a b" * 10: "letters, digits and"},
     "OTEL_EXPORTER_OTLP_ENDPOINT": {"collector:4318": "an address", "http://": "an address"},
+    "STOP_DELAY_SECONDS": {"301": "from 0 to 300", "long": "whole number"},
     "METRICS_TOKEN_FILE": {"/nowhere": "/nowhere cannot be read, or isn't one line"},
 }
 

@@ -1,12 +1,16 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from socket import gethostname
 from typing import Any, NoReturn
 
 import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 
+from packages_site import leaving
+from packages_site.health import answer_probes
 from packages_site.key_files import make_log_key_file
 from tests.problems import read_problem
 from workspaces.access import SYSTEM, Scope
@@ -24,6 +28,16 @@ def broken_database(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(connection.execute_wrapper(fail))
         yield
+
+
+TOKEN = "m" * 32
+
+
+@pytest.fixture
+def operator(settings: Any) -> dict[str, str]:
+    """The head of a request by someone who may know everything."""
+    settings.METRICS_TOKEN = TOKEN
+    return {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
@@ -61,24 +75,55 @@ def test_a_database_that_cannot_be_reached_is_not_ready(
 
 
 def test_a_node_with_another_secret_key_is_not_ready(
-    client: Client, db: None, settings: Any
+    client: Client, db: None, settings: Any, operator: dict[str, str]
 ) -> None:
     settings.SECRET_KEY = 50 * "x"
     response = client.get("/readyz")
     assert response.status_code == 503
-    assert b"has another SECRET_KEY than the other nodes" in response.content
+    assert response.content == b"SECRET_KEY is not that of the other nodes\n"
+    told = client.get("/readyz", headers=operator)
+    assert told.status_code == 503
+    assert f"node {gethostname()} has another SECRET_KEY".encode() in told.content
     assert client.get("/healthz").status_code == 200
 
 
 def test_a_node_with_another_lock_log_key_is_ready_and_says_so(
-    client: Client, db: None, settings: Any, tmp_path: Path
+    client: Client, db: None, settings: Any, tmp_path: Path, operator: dict[str, str]
 ) -> None:
     settings.LOG_KEY_FILE = tmp_path / "lock-log-key"
     assert client.get("/readyz").content == b"ok\n"
     make_log_key_file(settings.LOG_KEY_FILE, "https://tags.example.org")
     response = client.get("/readyz")
     assert response.status_code == 200
-    assert b"has another lock log key than the other nodes, and signs nothing" in response.content
+    assert response.content == b"ok, but the lock log key is not that of the other nodes\n"
+    told = client.get("/readyz", headers=operator).content
+    assert b"has another lock log key than the other nodes, and signs nothing" in told
+
+
+def test_a_process_that_leaves_answers_and_is_not_ready(
+    client: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "stage", lambda: leaving.Stage.LEAVING)
+    response = client.get("/readyz")
+    assert (response.status_code, response.content) == (503, b"this process is stopping\n")
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/static/missing").status_code == 404
+
+
+def test_at_the_end_a_process_begins_nothing_and_says_so(
+    client: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "stage", lambda: leaving.Stage.REFUSING)
+    for method, path in (("get", "/"), ("put", "/v2/acme/api/manifests/v1"), ("post", "/")):
+        assert getattr(client, method)(path).status_code == leaving.NOT_BEGUN
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/healthz").status_code == 200
+
+
+def test_nothing_else_says_that_it_was_not_begun() -> None:
+    """What a registry may have answered would be sent to another gate."""
+    answer = answer_probes(lambda request: HttpResponse(status=leaving.NOT_BEGUN))
+    assert answer(RequestFactory().put("/v2/acme/api/manifests/v1")).status_code == 503
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/readyz"])

@@ -43,6 +43,11 @@ class Part:
 
     def start(self) -> None:
         """Start it, and wait until it is ready. Raises RuntimeError with its output otherwise."""
+        self.begin()
+        self.wait_until_ready()
+
+    def begin(self) -> None:
+        """Start it, without waiting."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S602  (the tests' own commands)
                 self._command,
@@ -53,7 +58,6 @@ class Part:
                 stderr=log,
                 start_new_session=True,
             )
-        self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
         """Wait until it does its work. Raises RuntimeError with its output otherwise."""
@@ -74,6 +78,15 @@ class Part:
         """End it as a service manager does."""
         self._signal(signal.SIGTERM)
         self._wait()
+
+    def ask_to_stop(self) -> None:
+        """Tell its first process alone to end, as systemd does with KillMode=mixed."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def wait_until_ended(self) -> None:
+        """Wait for its end, and end what it has left behind."""
+        self._wait()
+        self.kill()
 
     def hang(self) -> None:
         """Let it stand still: its connections stay open, and nobody answers."""

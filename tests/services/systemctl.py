@@ -1,16 +1,21 @@
 """Stands in for systemctl where no systemd runs: starts units by what their files say, unconfined.
 
 `python -m tests.services.systemctl start taglock-site` knows start, restart and enable of services.
+It waits for those that notify, and stops those that it has started.
 """
 
 import os
 import pwd
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+PIDS = Path("/run/units")
 FOLDERS = (Path("/etc/systemd/system"), Path("/lib/systemd/system"))
 
 
@@ -50,12 +55,45 @@ def start(name: str) -> None:
             shlex.split(command), cwd=folder, env=env, check=True,
             user=user.pw_uid, group=user.pw_gid, extra_groups=[],
         )  # fmt: skip
-    if not is_once:
-        subprocess.Popen(
-            shlex.split(options["ExecStart"][0]), cwd=folder, env=env, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    if is_once:
+        return
+    PIDS.mkdir(exist_ok=True)
+    PIDS.chmod(0o755)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        address = PIDS / f"{name}.socket"
+        address.unlink(missing_ok=True)
+        ready.bind(str(address))
+        address.chmod(0o666)
+        process = subprocess.Popen(
+            shlex.split(options["ExecStart"][0]), cwd=folder, start_new_session=True,
+            env={**env, "NOTIFY_SOCKET": str(address)},
+            stdin=subprocess.DEVNULL,
             user=user.pw_uid, group=user.pw_gid, extra_groups=[],
         )  # fmt: skip
+        (PIDS / name).write_text(str(process.pid))
+        if options.get("Type") == ["notify"]:
+            ready.settimeout(60)
+            assert ready.recv(100) == b"READY=1"
+
+
+def stop(name: str) -> None:
+    """Stop a service that was started here, and wait for its end."""
+    if not (PIDS / name).exists():
+        return
+    process = int((PIDS / name).read_text())
+    if _is_running(process):
+        os.kill(process, signal.SIGTERM)
+    while _is_running(process):
+        time.sleep(0.1)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process has not ended; nobody here asks for the status of those that have."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return not stat.rpartition(")")[2].lstrip().startswith("Z")
 
 
 def main(arguments: list[str]) -> None:
@@ -67,6 +105,8 @@ def main(arguments: list[str]) -> None:
         if name == "nginx":  # Debian's unit forks.
             subprocess.run(["nginx"], check=True)
         elif not name.endswith(".target"):
+            if verb == "restart":
+                stop(name)
             start(name)
 
 
