@@ -40,6 +40,7 @@ ONLY_ON = {
     "database": "postgresql",
     "pooled": "postgresql",
     "two_gates": "postgresql",
+    "pairs": "postgresql",
     "file": "sqlite",
 }
 METRICS_TOKEN = "m" * 32
@@ -189,17 +190,22 @@ def file(cluster: Cluster) -> Path:
 @pytest.fixture
 def database(cluster: Cluster) -> Iterator[Server]:
     """The PostgreSQL server that the tests are using."""
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW data_directory")
-        data = Path(cursor.fetchone()[0])
-    bin_dir = find_bin()
-    assert bin_dir is not None
-    server = Server(bin_dir, data)
+    server = find_server()
     yield server
     server.resume()
     if not server.is_running:
         server.start()
     reconnect()
+
+
+def find_server() -> Server:
+    """Return the PostgreSQL server that the tests are using."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW data_directory")
+        data = Path(cursor.fetchone()[0])
+    bin_dir = find_bin()
+    assert bin_dir is not None
+    return Server(bin_dir, data)
 
 
 def end_leases() -> None:
