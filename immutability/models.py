@@ -342,6 +342,21 @@ class Job(models.Model):
         return self.done_at is None and not is_waiting
 
 
+class Pruning(models.Model):
+    """How far the background has come in deleting what is old. There is one row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    # Every push up to here was looked at.
+    last_push_id = models.PositiveBigIntegerField(default=0, db_default=0)
+    rests_until = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="pruning_once")]
+
+    def __str__(self) -> str:
+        return f"up to push {self.last_push_id}"
+
+
 class Hint(models.Model):
     """A registry's word that a tag may have changed: it is looked at, and the hint is forgotten.
 

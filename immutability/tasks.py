@@ -1,6 +1,7 @@
 """Celery tasks. A message only starts the work: the database says what there is to do."""
 
 from celery import shared_task
+from django.conf import settings
 
 from containers.connection import find_registries
 from containers.registry_seen import look_at_registries
@@ -8,6 +9,7 @@ from immutability.reconcile.comparison import run_comparisons
 from immutability.reconcile.counts import run_counts
 from immutability.reconcile.due import RECONCILE_SECONDS, reconcile_due
 from immutability.reconcile.hints import follow_hints
+from immutability.reconcile.prune import prune
 from immutability.reconcile.repair import repair_due
 from immutability.reconcile.work import run_jobs
 
@@ -20,6 +22,12 @@ def reconcile() -> None:
         if registry is not None:
             follow_hints(registry, RECONCILE_SECONDS, registry_id=registry_id)
             repair_due(registry, RECONCILE_SECONDS, registry_id=registry_id)
+
+
+@shared_task(name="immutability.prune")
+def prune_old() -> None:
+    """Delete pushes older than PUSH_RETENTION_DAYS, and what only they needed, for some seconds."""
+    prune(settings.PUSH_RETENTION_DAYS)
 
 
 @shared_task(name="immutability.run_jobs")

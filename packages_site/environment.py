@@ -87,6 +87,7 @@ class Environment:
     log_key_file: Path
     checkpoint_dir: Path
     origin_retention_days: int
+    push_retention_days: int
     log_level: str
     log_format: str
     metrics_token: str
@@ -180,6 +181,7 @@ def read_environment() -> Environment:
         log_key_file=_path(env, "LOG_KEY_FILE", data_dir / "lock-log-key"),
         checkpoint_dir=_path(env, "CHECKPOINT_DIR", data_dir / "checkpoints"),
         origin_retention_days=_number(env, "ORIGIN_RETENTION_DAYS", 0, 0, 36_500),
+        push_retention_days=_number(env, "PUSH_RETENTION_DAYS", 0, 0, 36_500),
         log_level=_choice(env, "LOG_LEVEL", LOG_LEVELS).upper(),
         log_format=_choice(env, "LOG_FORMAT", LOG_FORMATS).lower(),
         metrics_token=_secret(env, "METRICS_TOKEN"),

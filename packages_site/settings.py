@@ -47,6 +47,7 @@ TOKENS_PER_MINUTE = ENVIRONMENT.tokens_per_minute
 LOG_KEY_FILE = ENVIRONMENT.log_key_file
 CHECKPOINT_DIR = ENVIRONMENT.checkpoint_dir
 ORIGIN_RETENTION_DAYS = ENVIRONMENT.origin_retention_days
+PUSH_RETENTION_DAYS = ENVIRONMENT.push_retention_days
 METRICS_TOKEN = ENVIRONMENT.metrics_token
 HAS_TRACES = bool(ENVIRONMENT.otel_exporter_otlp_endpoint)
 LOCAL_PASSWORDS = ENVIRONMENT.local_passwords
@@ -327,6 +328,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-jobs": {
         "task": "immutability.run_jobs",
         "schedule": 10.0,
+        "options": _message_life,
+    },
+    # A few seconds each time, and nothing for a day once it has come to the end.
+    "prune": {
+        "task": "immutability.prune",
+        "schedule": 60.0,
         "options": _message_life,
     },
     "forget-log-exports": {
