@@ -48,6 +48,16 @@ def require_unarchived(workspace: Workspace, *, is_archived: bool) -> None:
         raise ArchivedError(workspace)
 
 
+def require_still_allowed(workspace: Workspace, rights: NeededRights | None) -> None:
+    """Raise PermissionRevokedError where a caller may not change anything in the workspace now.
+
+    For what is decided without a hold, in a statement of its own.
+    """
+    rows = sql.read_held(workspace.pk, (), rights_column(rights))
+    require_rights(rights, rows.right)
+    require_unarchived(workspace, is_archived=rows.is_archived)
+
+
 def record_facts(record: TagRecord | None) -> RecordFacts:
     """Return what a decision needs to know of a record."""
     if record is None:

@@ -20,12 +20,12 @@ from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.registry.manifest import ManifestFacts
 from containers.writes import RecordMovedError, Result, Sent, Write
 from immutability.answers import Refusal
-from immutability.errors import PermissionRevokedError, TryAgainError
+from immutability.errors import TryAgainError
 from immutability.look import TakenLook, asking_registry, head_manifest, learn_lists, look_at_tag
 from immutability.patience import NotYet, WaitSlots, wait_for
 from immutability.policy.decisions import Step
 from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
-from immutability.reading import read_policy_and_time
+from immutability.reading import read_policy_and_time, require_still_allowed
 from immutability.refuse import relay_missing_manifest, relay_wait
 from immutability.settle import settle_push
 from workspaces.access import Actor
@@ -417,8 +417,7 @@ def _push_by_digest(
     if (not_yet := _find_open_delete(push, known)) is not None:
         return not_yet
     stored = _Stored({digest: row.revision for digest, row in known.items()})
-    if push.rights is not None and not push.rights.are_there():
-        raise PermissionRevokedError
+    require_still_allowed(push.workspace, push.rights)
     answer = _put_by_digest(push, registry)
     if answer.is_success:
         try:

@@ -71,7 +71,7 @@ def test_pushes_and_deletes_are_refused_and_locks_stay(
     assert gate.push("v2", TWO).status_code == 201
 
 
-@pytest.mark.parametrize("change", ["push", "delete"])
+@pytest.mark.parametrize("change", ["push", "push by digest", "delete"])
 def test_what_is_archived_meanwhile_counts_where_it_is_decided(core: Core, change: str) -> None:
     core.push("v1", image=ONE)
     core.registry.calls.clear()
@@ -80,6 +80,7 @@ def test_what_is_archived_meanwhile_counts_where_it_is_decided(core: Core, chang
     assert not core.workspace.is_archived
     calls = {
         "push": lambda: core.push("v2", image=ONE),
+        "push by digest": lambda: core.push(image=TWO),
         "delete": lambda: core.delete("v1", is_admin=True),
     }
     with nothing_written(), pytest.raises(ArchivedError, match=SAID):
