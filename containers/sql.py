@@ -26,6 +26,8 @@ from workspaces.database import (
     marks,
     now,
     read_time,
+    together,
+    write,
 )
 from workspaces.models import Workspace
 from workspaces.sql import WORKSPACES
@@ -283,26 +285,18 @@ def lock_tags_of_write(
 
 def update_tag(record: TagRecord) -> None:
     """Write what has changed of a held record."""
-    change(_UPDATE_TAG, [*TAGS.values(record, _TAG_CHANGES), record.workspace_id, record.id])
+    write(_UPDATE_TAG, [*TAGS.values(record, _TAG_CHANGES), record.workspace_id, record.id])
 
 
 def update_pushed_tag(record: TagRecord, actor: str, actor_kind: str) -> None:
-    """Write what has changed of a held record, and the push that it shows, which has landed.
-
-    One statement on PostgreSQL.
-    """
+    """Write what has changed of a held record, and the push that it shows, which has landed."""
     pushed = (record.workspace_id, record.repository, record.name, record.digest, actor, actor_kind)
     insert = (
         f"INSERT INTO {_PUSHES.name} (workspace_id, repository, tag, digest, actor, actor_kind) "
         f"VALUES {marks(len(pushed))}"
     )
-    if connection.vendor == "postgresql":
-        change(
-            f"WITH pushed AS ({insert}) {_UPDATE_TAG}",
-            [*pushed, *TAGS.values(record, _TAG_CHANGES), record.workspace_id, record.id],
-        )
-    else:
-        change(insert, pushed)
+    with together():
+        write(insert, pushed)
         update_tag(record)
 
 

@@ -39,6 +39,17 @@ _KEPT = (
     "deleted_by_kind",
     "deleted_at",
 )
+# What changes of a claim, or of a reserved name, whose image is there.
+_CONFIRMED = (
+    "state",
+    "replaced",
+    "refused_at",
+    "locked_at",
+    "deleted_by",
+    "deleted_by_kind",
+    "deleted_at",
+    "delete_reason",
+)
 
 
 def adopt(
@@ -107,7 +118,7 @@ def confirm(row: LockedTag, now: datetime, *, origin: Origin = Origin(), reason:
     row.locked_at = now
     row.deleted_by = row.deleted_by_kind = row.delete_reason = ""
     row.deleted_at = None
-    sql.update_lock(row)
+    sql.update_lock(row, _CONFIRMED)
     actor = Actor(row.pushed_by, ActorKind(row.pushed_by_kind), origin)
     if was_reserved and not reason:
         reason = CAME_BACK
@@ -136,7 +147,7 @@ def come_to_nothing(
 def take_back(row: LockedTag) -> LockedTag | None:
     """A claim, or a delete, failed: go back to the lock it replaced; return that."""
     if row.replaced is None:
-        row.delete()
+        LockedTag.objects.filter(workspace=row.workspace_id, record=row.record_id).delete()
         return None
     for name, value in row.replaced.items():
         is_time = name in ("locked_at", "deleted_at") and value is not None

@@ -1,6 +1,7 @@
 """Settle writes by the registry's answers: only the write that a record names settles anything."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
@@ -16,7 +17,16 @@ from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time
 from immutability.sql import find_locks
 from workspaces.access import SYSTEM, Actor, ActorKind
+from workspaces.database import together
 from workspaces.models import Workspace
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a tag's write began with: the revision of the record, and the lock, if there is one."""
+
+    revision: int
+    lock: LockedTag | None
 
 
 @transaction.atomic
@@ -27,6 +37,7 @@ def settle_push(
     results: Mapping[TagName, Sent],
     *,
     actor: Actor = SYSTEM,
+    begun: Mapping[TagName, Begun] = {},
     is_known_there: bool = False,
     is_repair: bool = False,
 ) -> bool:
@@ -34,7 +45,8 @@ def settle_push(
 
     Landed: the claim, or the reserved name of this image, is locked. Refused or not sent: the claim
     goes back to what it replaced, unless a stray may still land: then what was not sent is sent
-    again. No answer: the write is a stray. With `is_known_there` the manifest was recorded as there
+    again. No answer: the write is a stray. `begun` is what is remembered of when the write began.
+    With `is_known_there` the manifest was recorded as there
     when the write began, and no delete of it has begun since. With `is_repair` it is no one's push:
     Taglock points a locked tag at its image again.
     """
@@ -46,22 +58,39 @@ def settle_push(
     records = [each for each in records if TagName(each.name) in results]
     if now is None or not records:
         return False
-    rows = {
-        row.record_id: row for row in find_locks(workspace.pk, [record.id for record in records])
-    }
-    for record in records:
-        row, sent, before = rows.get(record.id), results[TagName(record.name)], record.digest
-        pusher = None if is_repair else _find_pusher(row, digest, actor)
-        writes.end_write(record, sent, now, shown=digest, pusher=pusher)
-        is_its_own = row is not None and row.digest == digest.value
-        if row is not None:
-            row.workspace = workspace
-        if sent.result is Result.LANDED and row and is_its_own:
-            _settle_landed(record, row, now, actor, has_changed=before != digest.value)
-        elif sent.result in (Result.REFUSED, Result.NOT_SENT) and row and is_its_own:
-            is_refused = sent.result is Result.REFUSED
-            locks.come_to_nothing(row, record, now, is_refused=is_refused)
+    rows = _find_locks(workspace, records, begun)
+    with together():
+        for record in records:
+            row, sent, before = rows.get(record.id), results[TagName(record.name)], record.digest
+            pusher = None if is_repair else _find_pusher(row, digest, actor)
+            writes.end_write(record, sent, now, shown=digest, pusher=pusher)
+            is_its_own = row is not None and row.digest == digest.value
+            if row is not None:
+                row.workspace = workspace
+            if sent.result is Result.LANDED and row and is_its_own:
+                _settle_landed(record, row, now, actor, has_changed=before != digest.value)
+            elif sent.result in (Result.REFUSED, Result.NOT_SENT) and row and is_its_own:
+                is_refused = sent.result is Result.REFUSED
+                locks.come_to_nothing(row, record, now, is_refused=is_refused)
     return len(records) == len(results)
+
+
+def _find_locks(
+    workspace: Workspace, records: Sequence[TagRecord], begun: Mapping[TagName, Begun]
+) -> dict[int, LockedTag]:
+    """Return the locks of these records, which are held, by their ids.
+
+    While a record has not changed since its write began, neither has the lock: what changes the
+    lock of a tag with a write in flight ends the write first.
+    """
+    same: dict[int, LockedTag | None] = {}
+    for record in records:
+        before = begun.get(TagName(record.name))
+        if before is not None and before.revision == record.revision:
+            same[record.id] = before.lock
+    changed = find_locks(workspace.pk, [record.id for record in records if record.id not in same])
+    rows = {record_id: row for record_id, row in same.items() if row is not None}
+    return rows | {row.record_id: row for row in changed}
 
 
 def _settle_landed(

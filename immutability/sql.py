@@ -16,7 +16,7 @@ from containers.models import Tag as TagRecord
 from containers.sql import MANIFESTS, TAGS
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
-from workspaces.database import Column, Table, change, fetch, in_parts, marks, now, read_time
+from workspaces.database import Column, Table, fetch, in_parts, marks, now, read_time, write
 from workspaces.sql import WORKSPACES
 
 LOCKS = Table(LockedTag)
@@ -207,21 +207,21 @@ def find_locks(workspace_id: int, record_ids: Sequence[int]) -> list[LockedTag]:
 
 
 def insert_lock(row: LockedTag) -> None:
-    """Insert a new lock, and note its id."""
+    """Insert a new lock, which gets an id."""
     names = (*_PLACE, *_CHANGES)
-    [(row.pk,)] = fetch(
-        f"INSERT INTO {LOCKS.name} ({', '.join(names)}) VALUES {marks(len(names))} RETURNING id",
+    write(
+        f"INSERT INTO {LOCKS.name} ({', '.join(names)}) VALUES {marks(len(names))}",
         LOCKS.values(row, names),
     )
     row._state.adding = False
 
 
-def update_lock(row: LockedTag) -> None:
+def update_lock(row: LockedTag, names: Sequence[str] = _CHANGES) -> None:
     """Write what has changed of a lock."""
-    assigned = ", ".join(f"{name} = %s" for name in _CHANGES)
-    change(
-        f"UPDATE {LOCKS.name} SET {assigned} WHERE workspace_id = %s AND id = %s",
-        [*LOCKS.values(row, _CHANGES), row.workspace_id, row.pk],
+    assigned = ", ".join(f"{name} = %s" for name in names)
+    write(
+        f"UPDATE {LOCKS.name} SET {assigned} WHERE workspace_id = %s AND record_id = %s",
+        [*LOCKS.values(row, names), row.workspace_id, row.record_id],
     )
 
 

@@ -5,10 +5,12 @@ answer it. Only the modules named `sql.py` use this; everything else stays with 
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections
@@ -25,6 +27,8 @@ Values = Sequence[Any]
 MAX_PREPARED_VALUES = 100
 # PostgreSQL takes 65,535 values in one statement, SQLite 32,766 at least; a row has eight at most.
 _MAX_NAMED = 4_000
+# A longer statement takes as long to parse, each time, as two take to send.
+_MAX_VALUES_TOGETHER = 64
 _CURSOR = "taglock_cursor"
 
 
@@ -36,6 +40,78 @@ def fetch(statement: str, values: Values = ()) -> list[tuple[Any, ...]]:
 def change(statement: str, values: Values = ()) -> int:
     """Run a statement, and return how many rows it has changed."""
     return _run(statement, values, lambda cursor: int(cursor.rowcount))
+
+
+def write(statement: str, values: Values = (), *, first: str = "") -> None:
+    """Run a statement on whose outcome nothing depends; within `together`, at its end.
+
+    `first` is a common table expression that it reads from, and has the first of the values.
+    """
+    waiting = _waiting.get()
+    if waiting is not None:
+        waiting.append(_Waiting(first, statement, values))
+    else:
+        change(f"WITH {first} {statement}" if first else statement, values)
+
+
+def is_together() -> bool:
+    """Whether what is written waits for the end of a `together`."""
+    return _waiting.get() is not None
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Send what is written within at its end, in few statements, where the database can do that.
+
+    For changes of different rows, in a transaction: none of them sees what another one does, nor
+    does what is read within. Where it fails, nothing is sent.
+    """
+    if connection.vendor != "postgresql" or is_together():
+        yield
+        return
+    waiting: list[_Waiting] = []
+    token = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+    for part in _pack(waiting):
+        *steps, last = part
+        tables = [text for n, each in enumerate(steps) for text in each.as_tables(n)]
+        before = ", ".join([*tables, *filter(None, [last.first])])
+        change(
+            f"WITH {before} {last.statement}" if before else last.statement,
+            [value for each in part for value in each.values],
+        )
+
+
+class _Waiting(NamedTuple):
+    """A statement that waits to be sent together with others."""
+
+    first: str
+    statement: str
+    values: Values
+
+    def as_tables(self, number: int) -> list[str]:
+        """Return it as common table expressions."""
+        return [*filter(None, [self.first]), f"step_{number} AS ({self.statement})"]
+
+
+def _pack(waiting: Sequence[_Waiting]) -> list[list[_Waiting]]:
+    """Return the statements in parts that are sent as one: with few values, and one `first`."""
+    parts: list[list[_Waiting]] = []
+    for each in waiting:
+        last = parts[-1] if parts else []
+        count = sum(len(other.values) for other in (*last, each))
+        is_ambiguous = bool(each.first) and any(other.first for other in last)
+        if last and count <= _MAX_VALUES_TOGETHER and not is_ambiguous:
+            last.append(each)
+        else:
+            parts.append([each])
+    return parts
+
+
+_waiting: ContextVar[list[_Waiting] | None] = ContextVar("waiting", default=None)
 
 
 def _run(statement: str, values: Values, read: Callable[[Any], Value]) -> Value:

@@ -29,6 +29,7 @@ from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
 from immutability.reconcile.tag import reconcile_record
 from immutability.refuse import relay_refused_push
 from workspaces.access import Actor
+from workspaces.database import together
 
 # A caller that is allowed to write in one call begins to write within this time.
 SENT_WITHIN = timedelta(minutes=1)
@@ -258,9 +259,10 @@ def _decide(
     held.record_unchanged(actor=actor)
     if check.is_two_phase and held.tags_with(Step.CLAIM, Step.POINT):
         return _begin(check, held, registry, actor, caller)
-    _lock(held, actor)
-    held.end_locks(actor=actor)
-    _leave_strays(held, list(held.records), held.now + SENT_WITHIN, registry)
+    with together():
+        _lock(held, actor)
+        held.end_locks(actor=actor)
+        _leave_strays(held, list(held.records), held.now + SENT_WITHIN, registry)
     return _answer(held, reached=Outcome.LOCKED_NOW)
 
 

@@ -27,8 +27,9 @@ from immutability.policy.decisions import Step
 from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
 from immutability.reading import read_policy_and_time, require_still_allowed
 from immutability.refuse import relay_missing_manifest, relay_wait
-from immutability.settle import settle_push
+from immutability.settle import Begun, settle_push
 from workspaces.access import Actor
+from workspaces.database import together
 from workspaces.models import Workspace
 from workspaces.rights import NeededRights
 
@@ -100,7 +101,7 @@ class _Claimed:
     """The tags are claimed, and the write is in flight on their records: it may be sent."""
 
     write: Write
-    tags: tuple[TagName, ...]
+    tags: Mapping[TagName, Begun]
 
 
 def push_manifest(
@@ -155,6 +156,7 @@ def _push(
         push.repository,
         results,
         actor=actor,
+        begun=claimed.tags,
         is_known_there=stored is not None,
     )
     return _answer(push, results, is_ours=is_ours, is_stored=stored is not None)
@@ -320,11 +322,13 @@ def _claim(
             to_send = held.tags_with(Step.SEND, Step.CLAIM, Step.POINT)
             if not to_send:
                 return _unchanged(push, stored)
-            held.claim(actor=actor)
-            writes.begin_write(write, [held.records[tag] for tag in to_send], held.now)
+            with together():
+                held.claim(actor=actor)
+                writes.begin_write(write, [held.records[tag] for tag in to_send], held.now)
     except RecordMovedError:
         return NotYet()
-    return _Claimed(write, tuple(to_send))
+    begun = {tag: Begun(held.records[tag].revision, held.locks.get(tag)) for tag in to_send}
+    return _Claimed(write, begun)
 
 
 def _find_known(plan: PushPlan, stored: _Stored | None) -> Collection[Digest]:

@@ -145,6 +145,7 @@ def test_everything_of_a_lock_is_written(acme: Workspace) -> None:
         locked_at=NOW,
     )
     sql.insert_lock(row)
+    row.pk = LockedTag.objects.get().pk
     assert values_of(LockedTag.objects.get()) == values_of(row)
     changed = {
         "state": "deleting",

@@ -7,7 +7,16 @@ from typing import Any
 
 from django.db import connection
 
-from workspaces.database import Table, Values, change, fetch, marks, read_time
+from workspaces.database import (
+    Table,
+    Values,
+    change,
+    fetch,
+    is_together,
+    marks,
+    read_time,
+    write,
+)
 from workspaces.log.models import EventOrigin, EventRepeat, LockEvent
 
 _EVENTS = Table(LockEvent)
@@ -38,7 +47,7 @@ _REPEAT_FIELDS = ("event_id", "workspace", "fingerprint", "hour", "count")
 def insert_event(
     event: LockEvent, origin: EventOrigin | None, repeat: EventRepeat | None = None
 ) -> None:
-    """Insert an event, and what belongs to it; note its id and time.
+    """Insert an event, and what belongs to it; note its id and time, unless it is sent later.
 
     One statement on PostgreSQL. Raises IntegrityError if the repeat is counted already.
     """
@@ -53,6 +62,9 @@ def insert_event(
             row.event_id = event.id
             _insert(table, [row], fields)
         return
+    if repeat is None and is_together():
+        _write_event(event, origin)
+        return
     parts = [f"event AS ({_insert_into(_EVENTS, _EVENT_FIELDS)} {_NOTED})"]
     values = _EVENTS.values(event, _EVENT_FIELDS)
     for table, row, fields in more:
@@ -63,6 +75,21 @@ def insert_event(
         values += table.values(row, fields[1:])
     rows = fetch(f"WITH {', '.join(parts)} SELECT id, at FROM event", values)
     _note([event], rows)
+
+
+def _write_event(event: LockEvent, origin: EventOrigin | None) -> None:
+    """Insert an event together with what it records."""
+    insert, values = _insert_into(_EVENTS, _EVENT_FIELDS), _EVENTS.values(event, _EVENT_FIELDS)
+    if origin is None:
+        write(insert, values)
+        return
+    fields = _ORIGIN_FIELDS[1:]
+    write(
+        f"INSERT INTO {_ORIGINS.name} ({', '.join(_ORIGIN_FIELDS)}) "
+        f"SELECT id{', %s' * len(fields)} FROM event",
+        [*values, *_ORIGINS.values(origin, fields)],
+        first=f"event AS ({insert} RETURNING id)",
+    )
 
 
 def insert_events(events: Sequence[LockEvent]) -> None:

@@ -1,11 +1,14 @@
 """Pushes through the gate: read, look, store, claim, point, settle."""
 
 import pytest
+from django.db.models import F
 
 from containers.models import Manifest, Push
+from containers.models import Tag as TagRecord
 from containers.names import Digest
 from containers.registry.client import RegistryAnswer
 from immutability.look import MAX_LISTS_READ
+from immutability.models import LockedTag
 from immutability.policy.protection import PolicyRule, Protection
 from tests.conftest import LATEST
 from tests.immutability.core import Core, named
@@ -22,6 +25,8 @@ from tests.immutability.registry_double import (
     index,
     lands_without_answer,
 )
+from workspaces.log.kinds import EventKind
+from workspaces.log.models import LockEvent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -418,3 +423,14 @@ def test_exceptions_are_no_part_of_some(core: Core) -> None:
     core.protect(Protection.SOME, PolicyRule("Latest", "^latest$"), exceptions=(LATEST,))
     core.push("latest", image=ONE)
     assert core.push("latest", image=TWO) == "403 locked"
+
+
+def test_a_lock_is_read_again_where_its_record_has_changed_since_the_claim(core: Core) -> None:
+    def change(carry: Carry) -> RegistryAnswer:
+        TagRecord.objects.update(revision=F("revision") + 1)
+        LockedTag.objects.update(pushed_by="erin")
+        return carry()
+
+    core.registry.script("PUT v1", change)
+    assert core.push("v1", image=ONE) == "201"
+    assert LockEvent.objects.get(kind=EventKind.TAG_LOCKED).actor == "erin"
