@@ -315,8 +315,11 @@ class Job(models.Model):
     lease = models.UUIDField(null=True)
     expires_at = models.DateTimeField(db_default=Now())
     done_at = models.DateTimeField(null=True)
-    # Of a comparison: when all locks had been compared the last time, and the last repository of
-    # which the registry could not show all.
+    # Of a comparison: when it had been ordered, as it began with the first lock. A later order
+    # wants another comparison.
+    begun_for = models.DateTimeField(null=True)
+    # And when all locks had been compared the last time, and the last repository of which the
+    # registry could not show all.
     compared_at = models.DateTimeField(null=True)
     left_out_repository = models.CharField(
         max_length=MAX_REPOSITORY_LENGTH, blank=True, default="", db_default=""

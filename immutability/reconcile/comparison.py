@@ -131,12 +131,13 @@ def _count(
 
 
 def _finish(job: Job) -> bool:
-    """End the job; if it was ordered again meanwhile, it begins again after a pause.
+    """End the job; if it was ordered again since it began, it begins again after a pause.
 
     Returns whether it is done.
     """
-    # No later one: SQLite's own times and those of Python are never equal, as they are written.
-    same = Job.objects.filter(id=job.id, lease=job.lease, asked_at__lte=job.asked_at)
+    # No later one, and both as the database wrote them: SQLite's own times and those of Python are
+    # never equal.
+    same = Job.objects.filter(id=job.id, lease=job.lease, asked_at__lte=F("begun_for"))
     if same.update(lease=None, done_at=Now(), compared_at=Now()):
         return True
     write_progress(

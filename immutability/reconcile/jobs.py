@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Case, Exists, F, OuterRef, When
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from containers.names import RepositoryName
@@ -140,10 +140,14 @@ def _from_beginning() -> dict[str, Any]:
 
 
 def take_lease(job: Job) -> bool:
-    """Take the job's lease; return whether it was won. What it reads afterwards is current."""
+    """Take the job's lease; return whether it was won. What it reads afterwards is current.
+
+    A comparison that begins now answers what was ordered until now; one that goes on does not.
+    """
+    begun_for = Case(When(lock_id=0, then=F("asked_at")), default=F("begun_for"))
     lease = uuid.uuid4()
     is_mine = Job.objects.filter(id=job.id, done_at__isnull=True, expires_at__lte=Now()).update(
-        lease=lease, expires_at=Now() + JOB_LEASE
+        lease=lease, expires_at=Now() + JOB_LEASE, begun_for=begun_for
     )
     if is_mine:
         job.refresh_from_db()

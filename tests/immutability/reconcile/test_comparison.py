@@ -168,6 +168,25 @@ def test_one_that_is_ordered_while_it_runs_begins_again_later(
 
 
 @pytest.mark.django_db
+@pytest.mark.both_databases
+@pytest.mark.usefixtures("_small_parts")
+def test_one_that_is_ordered_between_its_pieces_begins_again_later(
+    moved: Core, client: RegistryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_for_comparison(moved.workspace)
+    # Each look at the clock takes a second.
+    seconds = count()
+    monkeypatch.setattr(comparison, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    assert run_comparisons(client, 1.5) == 0
+    assert job().looked_at_count == 2
+    ask_for_comparison(moved.workspace)
+    assert run_comparisons(client, 100) == 0
+    assert (job().done_at, job().lock_id, job().looked_at_count) == (None, 0, 5)
+    ask_for_comparison(moved.workspace)
+    assert run_comparisons(client, 100) == 1
+
+
+@pytest.mark.django_db
 def test_what_only_reports_order_again_and_again_leaves_the_registry_alone_between(
     moved: Core, client: RegistryClient, one_by_one: None
 ) -> None:
