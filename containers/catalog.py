@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from django.conf import settings
 
-from containers.connection import release_database
 from containers.models import Repository, RepositoryPrefix
 from containers.names import (
     InvalidReferenceError,
@@ -19,6 +18,7 @@ from containers.names import (
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.sql import find_owned
 from workspaces.models import Workspace
+from workspaces.pool import release_database
 
 # A registry that never stops returning pages is not followed forever.
 MAX_PAGES = 100_000

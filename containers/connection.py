@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
-from django.db import connection as database
 
 from containers.registries import (
     MAX_REGISTRIES,
@@ -27,6 +26,7 @@ from containers.tokens.keys import SigningKey, TokenKeyError
 from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import MAX_TOKENS_KEPT, TAGLOCK, TOKEN_SECONDS, sign_token
 from workspaces.models import Workspace
+from workspaces.pool import release_database
 from workspaces.transport import Deadline
 
 # One that is used at the end of it is valid for as long again.
@@ -137,15 +137,6 @@ def describe_unusable_keys() -> str:
     except TokenKeyError as error:
         return str(error)
     return ""
-
-
-def release_database() -> None:
-    """Give the database connection back to its pool, before something else is waited for.
-
-    Within a transaction it stays, and if there is no pool there is nothing to give back.
-    """
-    if database.vendor == "postgresql" and not database.in_atomic_block:
-        database.close()
 
 
 @lru_cache(maxsize=MAX_REGISTRIES)

@@ -7,10 +7,11 @@ from datetime import timedelta
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from containers.connection import connect, release_database
+from containers.connection import connect
 from containers.registries import connect_row
 from containers.registry.client import CallerRefusedError, RegistryUnavailableError
 from workspaces.models import Registry
+from workspaces.pool import release_database
 from workspaces.transport import Deadline
 
 SEEN_AGAIN_AFTER = timedelta(minutes=1)

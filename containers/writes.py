@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from containers import sql
-from containers.connection import release_database
 from containers.models import Manifest, WriteKind
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
@@ -25,6 +24,7 @@ from containers.registry.client import (
 from workspaces.access import Actor
 from workspaces.current_request import current_request
 from workspaces.models import Workspace
+from workspaces.pool import release_database
 
 # Longer than a sender can work on a write. After it, anyone may send it again.
 WRITE_LEASE = timedelta(seconds=1.5 * UPSTREAM_DEADLINE_SECONDS)

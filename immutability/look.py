@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from containers.connection import release_database
 from containers.inventory import find_unknown, record_manifest
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import (
@@ -20,6 +19,7 @@ from immutability.errors import TryAgainError
 from immutability.policy.decisions import Look
 from workspaces.current_request import current_request
 from workspaces.models import Workspace
+from workspaces.pool import release_database
 
 # More lists than this are not read within one request.
 MAX_LISTS_READ = 200

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from containers.connection import release_database
 from containers.registry.client import RegistryClient
 from immutability.answers import Refusal
 from immutability.errors import TryAgainError
 from immutability.reconcile.tag import reconcile_record
+from workspaces.pool import release_database
 
 Answer = TypeVar("Answer")
 

@@ -10,13 +10,14 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.utils import timezone
 
-from containers.connection import connect, describe_unusable_keys, release_database
+from containers.connection import connect, describe_unusable_keys
 from containers.registries import first_connection
 from containers.registry.checkup import Finding, Outcome
 from containers.registry.client import RegistryUnavailableError
 from packages_site.shared_keys import describe_other_keys
 from packages_site.state import MAX_COUNTED, State, Waiting, read_state
 from workspaces.models import Registry
+from workspaces.pool import release_database
 from workspaces.transport import Deadline
 
 # Of a person who waits for the page.

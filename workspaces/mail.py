@@ -20,6 +20,7 @@ from django.utils.http import urlsafe_base64_encode
 from workspaces.access import SYSTEM, Actor, Origin
 from workspaces.actions.passwords import make_mailed_link
 from workspaces.models import PasswordLinkRequest, User, Workspace
+from workspaces.pool import release_database
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def mail_requested_links() -> None:
 
 def _send(address: str, subject: str, template: str, context: dict[str, Any]) -> bool:
     body = render_to_string(template, {**context, "site": settings.PUBLIC_URL})
+    release_database()
     try:
         EmailMessage(subject, body, settings.DEFAULT_FROM_EMAIL, [address]).send()
     # A mail server can fail in more ways than one class of errors covers: timeouts, names that do

@@ -11,7 +11,7 @@ from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from containers.connection import find_authorization, release_database
+from containers.connection import find_authorization
 from containers.names import InvalidReferenceError, RepositoryName, parse_repository
 from containers.registries import Connection, find_connection_at
 from containers.registry.account import Accounts
@@ -25,6 +25,7 @@ from containers.tokens.stored_keys import token_keys
 from containers.tokens.tokens import Claims, InvalidTokenError, read_token
 from workspaces.access import Origin
 from workspaces.metrics import LOGIN_FAILURES
+from workspaces.pool import release_database
 
 # How long the edge may repeat an answer. A token of the registry is good for longer than this when
 # it is given out, and someone whose access is taken away is out after it.

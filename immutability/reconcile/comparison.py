@@ -14,7 +14,6 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Now
 
-from containers.connection import release_database
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.models import Job, LockedTag
 from immutability.policy.patterns import PatternError, PatternEvaluationError
@@ -28,6 +27,7 @@ from immutability.reconcile.jobs import (
     write_progress,
 )
 from workspaces.models import Workspace
+from workspaces.pool import release_database
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from containers.connection import release_database
 from containers.inventory import find_all_ancestors
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
@@ -27,6 +26,7 @@ from immutability.reconcile.drift import TagLook, check_lock
 from immutability.reconcile.inventory import read_tags
 from immutability.reconcile.jobs import ask_for_comparison
 from workspaces.models import Workspace
+from workspaces.pool import release_database
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from django.db.models.functions import Now
 
 from containers import writes
 from containers.catalog import parse_tags, split
-from containers.connection import release_database
 from containers.inventory import find_all_ancestors, find_unknown
 from containers.models import Manifest, ManifestReference
 from containers.models import Repository as RepositoryRow
@@ -33,6 +32,7 @@ from immutability.policy.protection import LockState, Policy, cover
 from immutability.reading import read_policy, read_policy_and_time, record_facts
 from immutability.reconcile.jobs import ask_to_list
 from workspaces.models import Workspace
+from workspaces.pool import release_database
 
 # A request reads no more tags than this, and no longer.
 MAX_TAGS_PER_REQUEST = 100

@@ -8,7 +8,6 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from containers.catalog import iterate_owned, iterate_tags, split
-from containers.connection import release_database
 from containers.names import RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.models import Job
@@ -22,6 +21,7 @@ from immutability.reconcile.jobs import (
     write_progress,
 )
 from workspaces.models import Workspace
+from workspaces.pool import release_database
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ import urllib3
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
+from workspaces.pool import release_database
 from workspaces.single_sign_on.claims import find_claim
 from workspaces.single_sign_on.settings import Provider
 from workspaces.single_sign_on.tokens import (
@@ -278,6 +279,7 @@ class ProviderClient:
         parts = urlsplit(address)
         target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
         pool = make_pool(parts, self.provider.ca_file)
+        release_database()
         try:
             with Deadline(CALL_SECONDS):
                 response = pool.urlopen(
