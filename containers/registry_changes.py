@@ -84,10 +84,11 @@ def choose_registry(workspace: Workspace, registry: Registry | None, *, actor: A
     None is the one of REGISTRY_URL. Raises ValidationError if something of the workspace is known
     already, and PermissionDenied if the actor is no site administrator.
     """
-    # From here on no repository becomes known, and what is inserted afterwards reads the change.
+    # One after the other. From here on no repository becomes known, and what is inserted afterwards
+    # reads the change. The workspace's row is not locked: a push may hold it, and wait for this.
     keep_repositories()
-    held = Workspace.objects.select_for_update().get(pk=workspace.pk)
     require_site_admin(actor)
+    held = Workspace.objects.get(pk=workspace.pk)
     if held.registry_id == (registry.pk if registry else None):
         return False
     if held.is_archived:

@@ -38,6 +38,7 @@ from immutability.gate.answers import (
 from immutability.gate.auth import GateCaller, authorize
 from immutability.gate.registry_accounts import identify
 from immutability.gate.route import ManifestRoute, parse_route, parse_tags
+from immutability.gate.turns import find_slots
 from immutability.gate.unassigned import may_pass, pass_delete, pass_push
 from immutability.patience import WaitSlots
 from immutability.policy.patterns import PatternError, PatternEvaluationError
@@ -94,10 +95,17 @@ def _let_through(request: HttpRequest, path: str, connection: Connection) -> Htt
     if isinstance(caller, HttpResponse):
         _drain_body(request)
         return caller
+    slots = find_slots(connection)
+    if slots is not None and not slots.try_take():
+        _drain_body(request)
+        return undecided_answer("too many requests wait for this registry")
     try:
         return work.carry_out(request, caller, route, place)
     except CallerRefusedError as error:
         return refused_look_answer(error.answer)
+    finally:
+        if slots is not None:
+            slots.give_back()
 
 
 def _identify(

@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Now
 
+from containers.registries import filter_at
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.models import Job, LockedTag
 from immutability.policy.patterns import PatternError, PatternEvaluationError
@@ -51,10 +52,7 @@ def run_comparisons(
     """
     ends_at = time.monotonic() + seconds
     due = Job.objects.filter(kind=Job.Kind.DRIFT, done_at__isnull=True, expires_at__lte=Now())
-    if workspace is not None:
-        due = due.filter(workspace=workspace)
-    else:
-        due = due.filter(workspace__registry=registry_id)
+    due = filter_at(due, registry_id) if workspace is None else due.filter(workspace=workspace)
     done = 0
     with _asking(registry) as asker:
         for job in due.select_related("workspace").order_by("expires_at")[:_MAX_JOBS_PER_RUN]:

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from containers.models import Tag as TagRecord
+from containers.registries import filter_at
 from containers.registry.client import RegistryClient
 from immutability.models import LockedTag
 from immutability.policy.protection import LockState
@@ -48,21 +49,18 @@ def find_due(registry: RegistryClient | None, registry_id: int | None = None) ->
     An expired write, a stray that is over, a claim or a delete that no one is working on. Only of
     the workspaces that are at this registry.
     """
-    here = Q(workspace__registry=registry_id)
-    records: list[QuerySet[TagRecord, int]] = [
+    records = [
         TagRecord.objects.filter(
-            here,
-            write_id__isnull=False,
-            write_is_external=False,
-            write_expires_at__lte=Now(),
-        ).values_list("id", flat=True),
-        TagRecord.objects.filter(here, write_id__isnull=True, stray_until__lte=Now()).values_list(
-            "id", flat=True
+            write_id__isnull=False, write_is_external=False, write_expires_at__lte=Now()
         ),
+        TagRecord.objects.filter(write_id__isnull=True, stray_until__lte=Now()),
     ]
-    due = {record_id for rows in records for record_id in rows[:MAX_RECORDS_PER_RUN]}
+    due: set[int] = set()
+    for rows in records:
+        here = filter_at(rows, registry_id)
+        due.update(here.values_list("id", flat=True)[:MAX_RECORDS_PER_RUN])
     if registry is not None:
-        unfinished = _unfinished_locks().filter(here)
+        unfinished = filter_at(_unfinished_locks(), registry_id)
         due.update(unfinished.values_list("record_id", flat=True)[:MAX_RECORDS_PER_RUN])
     return list(due)
 

@@ -15,6 +15,7 @@ from containers.inventory import find_all_ancestors
 from containers.models import Tag as TagRecord
 from containers.models import WriteKind
 from containers.names import Digest, RepositoryName, TagName
+from containers.registries import filter_at
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from containers.registry.notifications import Report
 from immutability.errors import TryAgainError, explain
@@ -122,7 +123,7 @@ def follow_hints(
     registry that gives no answer at all ends the run.
     """
     ends_at = time.monotonic() + seconds
-    due = Hint.objects.filter(look_at__lte=Now(), workspace__registry=registry_id)
+    due = filter_at(Hint.objects.filter(look_at__lte=Now()), registry_id)
     due = due.select_related("workspace").order_by("look_at")
     looked_at = 0
     for hint in due[:_MAX_HINTS_PER_RUN]:

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from containers import writes
 from containers.models import WriteKind
 from containers.names import Digest, RepositoryName, TagName
+from containers.registries import filter_at
 from containers.registry.client import RegistryClient
 from containers.writes import RecordMovedError, Result
 from immutability import drift
@@ -51,10 +52,7 @@ def repair_due(
     due = Drift.objects.filter(
         repair_at__lte=Now(), workspace__container_settings__repair_drift=True
     )
-    if workspace is not None:
-        due = due.filter(workspace=workspace)
-    else:
-        due = due.filter(workspace__registry=registry_id)
+    due = filter_at(due, registry_id) if workspace is None else due.filter(workspace=workspace)
     repaired = 0
     for each in due.order_by("repair_at")[:_MAX_REPAIRS_PER_RUN]:
         if time.monotonic() >= ends_at:

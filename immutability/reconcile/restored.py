@@ -12,6 +12,7 @@ from containers import writes
 from containers.models import Repository as RepositoryRow
 from containers.models import Tag as TagRecord
 from containers.names import RepositoryName, TagName
+from containers.registries import filter_at
 from containers.registry.client import RegistryClient
 from immutability import locks
 from immutability.errors import TryAgainError
@@ -50,10 +51,9 @@ def settle_restored(registry: RegistryClient, registry_id: int | None = None) ->
     due = TagRecord.objects.filter(
         Q(write_id__isnull=False, write_is_external=False)
         | Q(stray_until__isnull=False)
-        | Q(lock__state__in=_UNFINISHED, write_id__isnull=True),
-        workspace__registry=registry_id,
+        | Q(lock__state__in=_UNFINISHED, write_id__isnull=True)
     )
-    ids = list(due.order_by("id").values_list("id", flat=True))
+    ids = list(filter_at(due, registry_id).order_by("id").values_list("id", flat=True))
     return sum(_settle(record_id, registry) for record_id in ids)
 
 

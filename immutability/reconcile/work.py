@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from containers.catalog import iterate_owned, iterate_tags, split
 from containers.names import RepositoryName, TagName
+from containers.registries import filter_at
 from containers.registry.client import RegistryClient, RegistryUnavailableError
 from immutability.models import Job
 from immutability.reconcile.inventory import TAGS_PER_BATCH, finish_repository, read_tags
@@ -46,10 +47,7 @@ def run_jobs(
     ends_at = time.monotonic() + seconds
     begin_missing(registry_id)
     due = Job.objects.filter(kind=Job.Kind.INVENTORY, done_at__isnull=True, expires_at__lte=Now())
-    if workspace is not None:
-        due = due.filter(workspace=workspace)
-    else:
-        due = due.filter(workspace__registry=registry_id)
+    due = filter_at(due, registry_id) if workspace is None else due.filter(workspace=workspace)
     done = 0
     for job in due.select_related("workspace").order_by("expires_at", "id")[:MAX_JOBS_PER_RUN]:
         if time.monotonic() >= ends_at:

@@ -11,7 +11,7 @@ from django.urls import clear_url_caches
 
 from containers.names import RepositoryName
 from containers.prefixes import add_prefix
-from containers.registries import stored_registries
+from containers.registries import connect_row, stored_registries
 from containers.registry.client import RegistryUnavailableError
 from containers.registry_changes import add_registry, choose_registry
 from containers.tokens import edge
@@ -21,9 +21,10 @@ from containers.tokens.tokens import Caller, CallerKind, read_token, sign_token
 from containers.visibility import set_public
 from immutability import tasks
 from immutability.gate import registry_accounts, views
+from immutability.gate.turns import MAX_AT_ONE_REGISTRY, find_slots
 from packages_site import gate_settings
 from tests.immutability.core import Core
-from tests.immutability.gate.client import error_of
+from tests.immutability.gate.client import error_of, is_undecided
 from tests.immutability.registry_double import IMAGE_TYPE, RegistryDouble, digest_of, image
 from workspaces.access import SYSTEM, Role, Scope
 from workspaces.actions.access_tokens import create_access_token
@@ -167,6 +168,27 @@ def test_only_the_first_registry_takes_what_belongs_to_nobody(
     # It is globex's, which is at the other one.
     assert push("globex/api", pat, host=FIRST).status_code == 403
     assert list(core.registry.tags) == ["v1"]
+
+
+def test_a_registry_that_hangs_leaves_threads_to_the_others(
+    second: RegistryDouble, harbor: Registry, bob: User
+) -> None:
+    slots = find_slots(connect_row(harbor))
+    assert slots is not None
+    for _ in range(MAX_AT_ONE_REGISTRY):
+        assert slots.try_take()
+    theirs = token_of(bob, "globex/api", harbor.service)
+    assert is_undecided(push("globex/api", theirs, host=THERE))
+    ours = token_of(bob, "acme/api", "taglock")
+    assert push("acme/api", ours, host=FIRST).status_code == 201
+    for _ in range(MAX_AT_ONE_REGISTRY):
+        slots.give_back()
+    # A request gives its own back, whatever comes of it.
+    for _ in range(MAX_AT_ONE_REGISTRY + 1):
+        second.script("PUT v1", RegistryUnavailableError("gone"))
+        assert is_undecided(push("globex/api", theirs, host=THERE))
+    assert slots.try_take()
+    slots.give_back()
 
 
 # Tokens.
