@@ -343,7 +343,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "check-sign-ons": {
         "task": "workspaces.check_sign_ons",
-        "schedule": 30.0,
+        "schedule": 15.0,
         "options": _message_life,
     },
     "mail-password-links": {

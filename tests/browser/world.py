@@ -49,6 +49,7 @@ from workspaces.models import (
     MAX_USERNAME_LENGTH,
     AccessToken,
     GroupRole,
+    Identity,
     Membership,
     Registry,
     User,
@@ -106,6 +107,10 @@ def make_world() -> dict[str, object]:
     User.objects.create_user("nina", "nina@example.org")
     User.objects.create_user("sam", is_superuser=True)
     carol = User.objects.create_user("carol")
+    zoe = User.objects.create_user("zoe", is_active=False)
+    Identity.objects.create(
+        user=zoe, issuer="https://login.example.org", subject="1", is_paused=True
+    )
     _fill_acme(acme)
     crowd = create_workspace("crowd", _stretch("Crowd", MAX_NAME_LENGTH), actor=SYSTEM)
     add_member(crowd, alice, Role.ADMIN, actor=SYSTEM)

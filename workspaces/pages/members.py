@@ -251,7 +251,8 @@ def _list(
 ) -> HttpResponse:
     query = MembersQueryForm(request.GET)
     after = query.cleaned_data["after"] if query.is_valid() else ""
-    found = access.workspace.memberships.select_related("user").order_by("user__username")
+    found = access.workspace.memberships.select_related("user__identity")
+    found = found.order_by("user__username")
     if after:
         found = found.filter(user__username__gt=after)
     page = list(found[: MEMBERS_PER_PAGE + 1])

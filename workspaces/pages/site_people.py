@@ -49,7 +49,8 @@ def people_page(request: HtmxRequest, actor: Actor) -> HttpResponse:
     """List everyone who has an account, by user name."""
     form = PeopleQueryForm(request.GET)
     asked = form.cleaned_data if form.is_valid() else {"q": "", "after": ""}
-    found = User.objects.annotate(workspace_count=Count("memberships")).order_by("username")
+    found = User.objects.select_related("identity").order_by("username")
+    found = found.annotate(workspace_count=Count("memberships"))
     if text := asked["q"]:
         found = found.filter(Q(username__icontains=text) | Q(email__icontains=text))
     page = list(found.filter(username__gt=asked["after"])[: PEOPLE_PER_PAGE + 1])

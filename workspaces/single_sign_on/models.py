@@ -53,6 +53,10 @@ class SignOn(models.Model):
     sid = models.CharField(max_length=MAX_SUBJECT_LENGTH, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        # The provider may name its session alone.
+        indexes = [models.Index(fields=["sid"], name="sign_on_sid")]
+
     def __str__(self) -> str:
         return str(self.id)
 

@@ -189,6 +189,7 @@ _STATES = {
     "public": ("warning", ""),
     "archived": ("warning", "lock"),
     "deactivated": ("danger", "ban"),
+    "paused": ("warning", "clock"),
     "ok": ("ok", "check"),
     "warning": ("warning", "triangle-alert"),
     "failed": ("danger", "ban"),

@@ -159,3 +159,12 @@ def test_a_key_that_is_withdrawn_is_not_trusted_for_long(double: ProviderDouble)
     assert double.client.find_keys(token)
     double.client._keys_until = 0
     assert double.client.find_keys(token) == []
+
+
+def test_the_check_of_a_deployment_says_what_is_wrong(provider_double: ProviderDouble) -> None:
+    assert provider.check_provider(None) == []
+    provider_double.client._metadata_until = 0
+    provider_double.metadata["issuer"] = f"{ISSUER}/"
+    (message,) = provider.check_provider(None)
+    assert (message.id, message.is_serious()) == ("taglock.E003", True)
+    assert "OIDC_ISSUER must be just that" in message.msg

@@ -19,6 +19,7 @@ from tests.workspaces.single_sign_on.double import (
     sign,
 )
 from workspaces.access import SYSTEM
+from workspaces.actions.people import deactivate_person, reactivate_person
 from workspaces.models import Identity, LockEvent, SignOn, User, Workspace
 from workspaces.single_sign_on.claims import Person
 from workspaces.single_sign_on.people import begin_sign_on, link_identity, pause_account
@@ -342,6 +343,23 @@ def test_a_paused_account_is_resumed_by_signing_in(
     assert is_signed_in(browser)
     kinds = LockEvent.objects.filter(kind__startswith="account.").order_by("id")
     assert [each.kind for each in kinds] == ["account.paused", "account.resumed"]
+
+
+def test_an_operator_ends_what_signing_in_would_resume(
+    provider_double: ProviderDouble, bob: User
+) -> None:
+    identity = link_identity(bob, ISSUER, "id|dana", actor=SYSTEM)
+    sam = User.objects.create_user("sam", is_superuser=True)
+    provider_double.sign_in(Client())
+    identity.refresh_from_db()
+    pause_account(identity.pk, used=identity.refresh_token)
+    people = sign_in_as(sam).get("/admin/people/")
+    assert has_text(people, "Paused")
+    assert has_text(people, f"/admin/people/{bob.pk}/deactivate/")
+    assert deactivate_person(bob, actor=SYSTEM, even_last_admin=True)
+    assert provider_double.sign_in(Client()).status_code == 403
+    assert reactivate_person(bob, actor=SYSTEM)
+    assert provider_double.sign_in(Client()).status_code == 302
 
 
 def test_an_answer_without_a_refresh_token_counts_for_minutes(
