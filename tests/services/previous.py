@@ -4,8 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.services.site import ROOT
-
+ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = "*/migrations/*.py"
 # The first version that goes on beside a newer one has this file.
 FIRST = "tests/services/previous.py"
@@ -21,12 +20,14 @@ def find_previous() -> str | None:
         if _git("status", "--porcelain", "--", MIGRATIONS):
             return _git("rev-parse", "HEAD")
         release = _try_git("describe", "--tags", "--abbrev=0", "--match", "v*")
-        commit = release or f"{_git('rev-list', '--max-count=1', 'HEAD', '--', MIGRATIONS)}^"
+        migrated = _git("rev-list", "--max-count=1", "HEAD", "--", MIGRATIONS)
+        # Fails where the history is cut off before it.
+        commit = _git("rev-parse", "--verify", f"{release or f'{migrated}^'}^{{commit}}")
         first = _git("log", "--diff-filter=A", "--format=%H", "--", FIRST).splitlines()
         if not first:
             return _git("rev-parse", "HEAD")
         is_later = _try_git("merge-base", "--is-ancestor", first[-1], commit) is not None
-        return _git("rev-parse", "--verify", f"{commit if is_later else first[-1]}^{{commit}}")
+        return commit if is_later else first[-1]
     except (OSError, subprocess.CalledProcessError):
         return None
 
