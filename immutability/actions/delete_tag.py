@@ -62,7 +62,7 @@ def delete_locked_tag(
     change.require_expected(row)
     if row.record.write_is_external and row.state != LockState.CLAIMED:
         # A two-phase check of the locked image whose caller never said how it ended.
-        drop_claim(change.workspace, change.lock_id, change.reason, actor=change.actor)
+        _drop(change)
     match LockState(row.state):
         case LockState.CLAIMED if row.record.write_is_external:
             return _drop(change)

@@ -160,8 +160,8 @@ def _save(
     workspace: Workspace, before: Policy, after: Policy, move: _Move, *, actor: Actor
 ) -> Policy:
     """Write settings, event and what is to be done: a few statements, however many locks."""
-    require_admin(workspace, actor)
     settings = ContainerSettings.objects.select_for_update().filter(workspace=workspace).first()
+    require_admin(workspace, actor)
     if (settings.version if settings else 0) != before.version:
         raise StaleSettingsError(read_policy(workspace))
     _write(settings or ContainerSettings(workspace=workspace), after, actor)

@@ -222,10 +222,11 @@ def test_the_claim_of_a_push_through_the_gate_is_waited_for(
         act(what, row)
 
 
+@pytest.mark.parametrize("state", ["claimed", "locked"])
 def test_a_demoted_admin_drops_no_claim(
-    acme: Workspace, act: Act, monkeypatch: pytest.MonkeyPatch
+    acme: Workspace, act: Act, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    row = make_lock(acme, "v1", "claimed")
+    row = make_lock(acme, "v1", state)
     put_in_flight(row, write_is_external=True)
     Membership.objects.update(role="member")
     monkeypatch.setattr(delete_tag, "drop_claim", lambda *_, **__: row.delete())

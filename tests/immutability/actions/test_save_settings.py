@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, IntegrityError, connection
+from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -34,7 +35,7 @@ from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Actor, ActorKind, Role
 from workspaces.actions.members import add_member
 from workspaces.log.models import LockEvent
-from workspaces.models import User, Workspace
+from workspaces.models import Membership, User, Workspace
 
 ALICE = Actor("alice", ActorKind.PERSON)
 PROD = PolicyRule("Prod", "^prod$")
@@ -167,6 +168,21 @@ def test_settings_of_another_workspace_stay_as_they_are(
     save(acme, EVERYTHING)
     save(acme, Draft(Protection.SOME, (PROD,)))
     assert read_policy(globex) == RELEASES.to_policy(1)
+
+
+def test_an_admin_who_is_demoted_while_another_saves_saves_nothing(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(acme, RELEASES)
+    lock = QuerySet.select_for_update
+
+    def demote_and_lock(rows: Any, **options: Any) -> Any:
+        Membership.objects.update(role="member")
+        return lock(rows, **options)
+
+    monkeypatch.setattr(QuerySet, "select_for_update", demote_and_lock)
+    with pytest.raises(PermissionDenied):
+        save(acme, EVERYTHING)
 
 
 def test_an_admin_who_was_demoted_meanwhile_saves_nothing(acme: Workspace, alice: User) -> None:
