@@ -12,8 +12,9 @@ Otherwise it belongs to none. `containers/sql.py` has the statement, and `contai
 keeps the first two from contradicting each other.
 """
 
+from typing import TYPE_CHECKING
+
 from django.http import HttpRequest
-from rest_framework.request import Request
 
 from containers.names import RepositoryName
 from containers.sql import owner_of
@@ -21,6 +22,9 @@ from workspaces.caller_access import Access, find_access_where
 from workspaces.models import Workspace
 from workspaces.sql import find_workspace
 from workspaces.text import quote
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
 
 
 def find_owner(repository: RepositoryName) -> Workspace | None:
@@ -33,7 +37,7 @@ def is_owner(workspace: Workspace, repository: RepositoryName) -> bool:
     return repository.is_under(workspace.slug) or find_owner(repository) == workspace
 
 
-def find_repository_access(request: HttpRequest | Request, repository: RepositoryName) -> Access:
+def find_repository_access(request: "HttpRequest | Request", repository: RepositoryName) -> Access:
     """Return what the caller may do in the workspace that a repository belongs to.
 
     Raises UnknownWorkspaceError if it belongs to none, or the caller isn't in it.

@@ -15,7 +15,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiJsonRenderer2
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from workspaces.problems import status_titles
+from workspaces.problem_details import STATUS_TITLES
 
 Operation = dict[str, Any]
 
@@ -297,7 +297,7 @@ def _add_problem(responses: dict[str, Any], code: str) -> None:
     response = responses.setdefault(str(problem.status), {"description": ""})
     known = response.get("content", {}).get(PROBLEM_TYPE, {}).get("examples", {})
     value = {
-        "title": status_titles[problem.status],
+        "title": STATUS_TITLES[problem.status],
         "status": problem.status,
         "code": code,
         "detail": problem.detail,

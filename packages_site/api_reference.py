@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from packages_site.api_examples import EXAMPLES, PROBLEM_TYPE, PROBLEMS, read_schema
-from workspaces.problems import status_titles
+from workspaces.problem_details import STATUS_TITLES
 
 Schema = dict[str, Any]
 
@@ -221,7 +221,7 @@ def _list_errors(operation: Schema) -> Iterator[ErrorRow]:
         examples = response.get("content", {}).get(PROBLEM_TYPE, {}).get("examples", {})
         for code, example in examples.items():
             number = int(status)
-            yield ErrorRow(number, status_titles.get(number, ""), code, example["summary"])
+            yield ErrorRow(number, STATUS_TITLES.get(number, ""), code, example["summary"])
 
 
 def _write_command(path: str, method: str, example: Schema) -> str:
@@ -248,7 +248,7 @@ def _example_problem() -> Schema:
     problem = PROBLEMS["NAME_INVALID"]
     errors = [{"detail": problem.detail, "pointer": "#/repository", "code": "NAME_INVALID"}]
     return {
-        "title": status_titles[problem.status],
+        "title": STATUS_TITLES[problem.status],
         "status": problem.status,
         "code": "NAME_INVALID",
         "detail": problem.detail,

@@ -1,6 +1,7 @@
 """The Celery application. A message only says "look": the database knows what there is to do.
 
 With REDIS_URL, a scheduler sends messages to workers. Without, the scheduler runs the tasks itself.
+Only they import this module: Celery is large, and gate, site and commands start no task.
 """
 
 import os
@@ -14,12 +15,14 @@ from django.db import close_old_connections
 from packages_site.data_dir import require_secret_key
 from packages_site.database import be_patient
 from packages_site.restoring import require_usable_database
+from packages_site.schedule import SCHEDULE
 from workspaces.task_runs import note_task_run
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "packages_site.settings")
 
 app = Celery("taglock")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.add_defaults(lambda: {"beat_schedule": SCHEDULE})
 app.autodiscover_tasks()
 
 

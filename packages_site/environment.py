@@ -6,11 +6,10 @@ docs/settings.md documents each one; a test holds the two against each other.
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
-
-from environs import Env, EnvError
 
 from containers.registry.account import Accounts, RegistryLogin, Unassigned
 from containers.registry.passwords import PasswordError, read_password_file
@@ -34,6 +33,10 @@ from workspaces.single_sign_on.settings import Provider
 
 # Of each, the first is the default.
 HSTS_CHOICES = ("host", "subdomains", "preload")
+SWITCHES = {
+    **dict.fromkeys(("true", "on", "yes", "t", "y", "1"), True),
+    **dict.fromkeys(("false", "off", "no", "f", "n", "0"), False),
+}
 LOG_LEVELS = ("info", "debug", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
@@ -126,7 +129,7 @@ def read_environment() -> Environment:
 
     A variable that is empty counts as not set.
     """
-    env = Env()
+    env = os.environ
     port = _number(env, "PORT", 8000, 1, 65535)
     data_dir = _path(env, "DATA_DIR", Path("var"))
     public_url = parse_site_url(
@@ -193,11 +196,11 @@ def read_environment() -> Environment:
     return environment
 
 
-def _text(env: Env, name: str, default: str = "") -> str:
-    return env.str(name, "") or default
+def _text(env: Mapping[str, str], name: str, default: str = "") -> str:
+    return env.get(name, "") or default
 
 
-def _secret(env: Env, name: str) -> str:
+def _secret(env: Mapping[str, str], name: str) -> str:
     """Return a variable, or the only line of the file that its sister `…_FILE` names."""
     text, path = _text(env, name), _optional_path(env, f"{name}_FILE")
     if path is None:
@@ -210,16 +213,14 @@ def _secret(env: Env, name: str) -> str:
         raise BadSettingError(f"{name}_FILE: {path} cannot be read, or isn't one line") from error
 
 
-def _switch(env: Env, name: str, *, default: bool = False) -> bool:
-    if not _text(env, name):
-        return default
-    try:
-        return env.bool(name)
-    except EnvError as error:
-        raise BadSettingError(f"{name} must be true or false") from error
+def _switch(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+    text = _text(env, name).lower()
+    if text and text not in SWITCHES:
+        raise BadSettingError(f"{name} must be true or false")
+    return SWITCHES.get(text, default)
 
 
-def _number(env: Env, name: str, default: int, least: int, most: int) -> int:
+def _number(env: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     text = _text(env, name, str(default))
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise BadSettingError(
@@ -232,7 +233,7 @@ def _number(env: Env, name: str, default: int, least: int, most: int) -> int:
     return int(text)
 
 
-def _choice(env: Env, name: str, choices: tuple[str, ...]) -> str:
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
     """Return one of `choices`, the first of them where none is set, in upper or lower case."""
     text = _text(env, name, choices[0])
     if text.lower() not in choices:
@@ -240,7 +241,7 @@ def _choice(env: Env, name: str, choices: tuple[str, ...]) -> str:
     return text
 
 
-def _names(env: Env, name: str) -> list[str]:
+def _names(env: Mapping[str, str], name: str) -> list[str]:
     text = _text(env, name)
     names = [each.strip().lower() for each in text.split(",")] if text else []
     for each in names:
@@ -248,17 +249,17 @@ def _names(env: Env, name: str) -> list[str]:
     return names
 
 
-def _redis_url(env: Env) -> str:
+def _redis_url(env: Mapping[str, str]) -> str:
     value = _secret(env, "REDIS_URL")
     return parse_redis_url(value) if value else ""
 
 
-def _registry_url(env: Env) -> str:
+def _registry_url(env: Mapping[str, str]) -> str:
     value = _text(env, "REGISTRY_URL")
     return parse_registry_url(value) if value else ""
 
 
-def _traces_url(env: Env) -> str:
+def _traces_url(env: Mapping[str, str]) -> str:
     value = _text(env, "OTEL_EXPORTER_OTLP_ENDPOINT")
     if value and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
         raise BadSettingError(
@@ -267,7 +268,7 @@ def _traces_url(env: Env) -> str:
     return value
 
 
-def _command(env: Env, name: str) -> list[str]:
+def _command(env: Mapping[str, str], name: str) -> list[str]:
     """Return the words of a command, as a shell would split them."""
     try:
         return shlex.split(_text(env, name))
@@ -275,12 +276,12 @@ def _command(env: Env, name: str) -> list[str]:
         raise BadSettingError(f"{name} has a quotation that does not end") from error
 
 
-def _optional_path(env: Env, name: str) -> Path | None:
+def _optional_path(env: Mapping[str, str], name: str) -> Path | None:
     text = _text(env, name)
     return Path(text).absolute() if text else None
 
 
-def _path(env: Env, name: str, default: Path) -> Path:
+def _path(env: Mapping[str, str], name: str, default: Path) -> Path:
     return Path(_text(env, name) or default).absolute()
 
 

@@ -1,11 +1,8 @@
 """Django's settings. What an operator may set is read in environment.py."""
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from psycopg import IsolationLevel
 
@@ -248,7 +245,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["workspaces.problems.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["workspaces.json_response.UTF8JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["workspaces.json_renderer.UTF8JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "workspaces.problems.AlwaysJSON",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "workspaces.problems.problem_response",
@@ -287,82 +284,6 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # In memory: a kill may break the file of Celery's default scheduler, which then never starts again.
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
-# A message only says "look": one that has waited for an hour is worth nothing. Not less than that,
-# since a worker goes by its own clock, and those of two nodes may be minutes apart.
-_message_life = {"expires": 3600.0}
-# So what runs at a time of day also runs at each start: a machine may be off at that time.
-_long_ago = datetime(2000, 1, 1, tzinfo=UTC)
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    "close-log-repeats": {
-        "task": "workspaces.close_log_repeats",
-        "schedule": 60.0,
-        "options": _message_life,
-    },
-    "seal-lock-log": {
-        "task": "workspaces.seal_lock_log",
-        "schedule": 1.0,
-        "options": _message_life,
-    },
-    "seal-late-events": {
-        "task": "workspaces.seal_late_events",
-        "schedule": 60.0,
-        "options": _message_life,
-    },
-    # More often than a checkpoint is due: what could not be made or written is tried again.
-    "make-checkpoints": {
-        "task": "workspaces.make_checkpoints",
-        "schedule": crontab(minute="11"),
-        "last_run_at": _long_ago,
-        "options": _message_life,
-    },
-    "erase-old-origins": {
-        "task": "workspaces.erase_old_origins",
-        "schedule": crontab(hour="3", minute="27"),
-        "last_run_at": _long_ago,
-    },
-    "reconcile": {
-        "task": "immutability.reconcile",
-        "schedule": 5.0,
-        "options": _message_life,
-    },
-    "run-jobs": {
-        "task": "immutability.run_jobs",
-        "schedule": 10.0,
-        "options": _message_life,
-    },
-    # A few seconds each time, and nothing for a day once it has come to the end.
-    "prune": {
-        "task": "immutability.prune",
-        "schedule": 60.0,
-        "options": _message_life,
-    },
-    "forget-log-exports": {
-        "task": "workspaces.forget_log_exports",
-        "schedule": crontab(hour="3", minute="27"),
-        "last_run_at": _long_ago,
-    },
-    "check-sign-ons": {
-        "task": "workspaces.check_sign_ons",
-        "schedule": 15.0,
-        "options": _message_life,
-    },
-    "mail-password-links": {
-        "task": "workspaces.mail_requested_links",
-        "schedule": 5.0,
-        "options": _message_life,
-    },
-    "clear-sessions": {
-        "task": "workspaces.clear_sessions",
-        "schedule": crontab(hour="3", minute="7"),
-        "last_run_at": _long_ago,
-    },
-    "forget-old-counts": {
-        "task": "workspaces.forget_old_counts",
-        "schedule": crontab(minute="27"),
-        "last_run_at": _long_ago,
-        "options": _message_life,
-    },
-}
 if ENVIRONMENT.redis_url:
     CELERY_BROKER_URL = ENVIRONMENT.redis_url
     # A Redis that accepts and then hangs must not hold anyone for longer than this. A worker that

@@ -12,9 +12,10 @@ from immutability.answers import Refusal
 from immutability.gate.answers import error_answer, refusal_answer, undecided_answer
 from immutability.policy.protection import Policy, Protection
 from tests.conftest import AA, BB
-from workspaces.json_response import UTF8JSONRenderer, UTF8JsonResponse, encode_json
+from workspaces.json_renderer import UTF8JSONRenderer
+from workspaces.json_response import UTF8JsonResponse, encode_json
 from workspaces.models import Workspace
-from workspaces.problems import plain_problem_response
+from workspaces.problem_details import plain_problem_response
 
 TEXT = "“é” … 標籤 🐳 \u2028"
 EDGE = Path(__file__).parents[1] / "deploy" / "nginx" / "taglock.conf"

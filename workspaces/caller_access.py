@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
-from rest_framework.request import Request
 
 from workspaces import sql
 from workspaces.access import (
@@ -23,6 +23,9 @@ from workspaces.database import Condition
 from workspaces.models import AccessToken, Membership, Workspace
 from workspaces.slugs import MAX_SLUG_LENGTH
 from workspaces.text import find_bad_character
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
 
 _MAX_USER_AGENT_LENGTH = 512
 _MAX_ADDRESS_LENGTH = 64
@@ -121,7 +124,7 @@ def describe_archived(workspace: Workspace) -> str:
     )
 
 
-def find_access(request: HttpRequest | Request, slug: str) -> Access:
+def find_access(request: "HttpRequest | Request", slug: str) -> Access:
     """Return what the signed-in person or the access token may do in the workspace `slug`.
 
     Raises UnknownWorkspaceError if the workspace doesn't exist or the caller isn't in it.
@@ -137,7 +140,7 @@ def find_access(request: HttpRequest | Request, slug: str) -> Access:
 
 
 def find_access_where(
-    request: HttpRequest | Request,
+    request: "HttpRequest | Request",
     which: Condition,
     *,
     is_surely: Callable[[Workspace], bool],
@@ -207,7 +210,7 @@ def is_admin_name(workspace: Workspace, username: str) -> bool:
     ).exists()
 
 
-def identify_caller(request: HttpRequest | Request) -> str:
+def identify_caller(request: "HttpRequest | Request") -> str:
     """Return what tells a signed-in person or an access token from all others, for counting."""
     token = getattr(request, "auth", None)
     return f"token {token.pk}" if isinstance(token, AccessToken) else f"person {request.user.pk}"
@@ -219,7 +222,7 @@ def note_caller(access: Access) -> None:
     noted.workspace, noted.actor = access.workspace.slug, access.actor.shown_name
 
 
-def read_origin(request: HttpRequest | Request) -> Origin:
+def read_origin(request: "HttpRequest | Request") -> Origin:
     """Return the address and user agent of a request, safe to keep as text."""
     user_agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_USER_AGENT_LENGTH]
     if find_bad_character(user_agent):

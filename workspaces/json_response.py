@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpResponse
-from rest_framework.renderers import JSONRenderer
 
 CONTENT_TYPE = "application/json"
 
@@ -38,16 +37,3 @@ class UTF8JsonResponse(HttpResponse):
             status=status,
             headers={"Content-Type": content_type, **(headers or {})},
         )
-
-
-class UTF8JSONRenderer(JSONRenderer):
-    """Renders what the API's views answer."""
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        """Return the body; nothing if there is none."""
-        return b"" if data is None else encode_json(data, self.encoder_class)

@@ -8,7 +8,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import Error as AnyDatabaseError
-from django.http import Http404, HttpResponse
+from django.http import Http404
 from rest_framework import exceptions, status
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -26,11 +26,10 @@ from rest_framework.serializers import (
 
 from workspaces.caller_access import UnknownWorkspaceError
 from workspaces.current_request import current_request
-from workspaces.json_response import UTF8JsonResponse
+from workspaces.problem_details import CONTENT_TYPE, make_sendable, problem_body
 from workspaces.text import describe_bad_character
 from workspaces.throttles import TooManyCallsError
 
-CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 10
 
 # Of a body: the deepest good one is a list of objects within an object.
@@ -274,50 +273,6 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response |
     return response
 
 
-def problem_body(
-    status_code: int, code: str, detail: str, members: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return a problem details object. The type says no more than the code, so it is left out."""
-    title = status_titles.get(status_code, "Error")
-    return {
-        "title": title,
-        "status": status_code,
-        "code": code,
-        "detail": _sendable(detail),
-    } | dict(members or {})
-
-
-def _sendable(text: str) -> str:
-    """Return `text` with lone surrogates written out: what a caller sent may be echoed."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def plain_problem_response(status_code: int, code: str, detail: str) -> HttpResponse:
-    """Answer outside of the API's views: an address that is not there, or a bug."""
-    return UTF8JsonResponse(
-        problem_body(status_code, code, detail), status=status_code, content_type=CONTENT_TYPE
-    )
-
-
-status_titles = {
-    400: "Bad request",
-    401: "Not signed in",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Conflict",
-    412: "Precondition failed",
-    413: "Too large",
-    414: "Too large",
-    415: "Unsupported media type",
-    428: "Precondition required",
-    429: "Too many requests",
-    431: "Too large",
-    500: "Error",
-    503: "Unavailable",
-}
-
-
 def _to_problem(error: Exception) -> Problem | None:
     match error:
         case Problem():
@@ -374,7 +329,7 @@ def _flatten(detail: Any, pointer: str) -> Any:
             yield from _flatten(inner, pointer if is_message else f"{pointer}/{number}")
     else:
         yield {
-            "detail": _sendable(str(detail)),
-            "pointer": _sendable(f"#{pointer}"),
+            "detail": make_sendable(str(detail)),
+            "pointer": make_sendable(f"#{pointer}"),
             "code": getattr(detail, "code", "invalid"),
         }

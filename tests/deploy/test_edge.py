@@ -26,7 +26,7 @@ from tests.deploy.wire import Answer, ask, is_open, to_request
 from tests.services.accounts import OwnKeys, bundle_of
 from tests.services.certificates import make_certificate, make_certificates
 from tests.services.parts import Part, is_answering, wait_until
-from workspaces import json_response, problems
+from workspaces import json_response, problem_details
 from workspaces.log.rows import ExportFormat
 
 pytestmark = pytest.mark.process
@@ -203,7 +203,7 @@ def test_the_pages_of_errors_are_no_addresses(edge: Edge, code: str) -> None:
 COMPRESSED = [
     "text/html; charset=utf-8",
     json_response.CONTENT_TYPE,
-    problems.CONTENT_TYPE,
+    problem_details.CONTENT_TYPE,
     *(each.content_type for each in ExportFormat),
     "text/css",
     "text/javascript",

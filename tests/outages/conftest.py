@@ -276,7 +276,7 @@ def background(cluster: Cluster, redis_server: RedisServer) -> Iterator[Callable
 
     def start(command: str, **env: str) -> Part:
         name = f"{command.split()[0]}-{len(started)}-{os.urandom(3).hex()}"
-        celery = f"exec {BIN}/celery --app packages_site {command} --loglevel info"
+        celery = f"exec {BIN}/celery --app tests.services.fast_background {command} --loglevel info"
         part = Part(celery, cluster.folder / f"{name}.out", {**cluster.env, **env})
         part.start()
         started.append(part)

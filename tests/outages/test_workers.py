@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from django.conf import settings
 
 from containers.models import Tag as TagRecord
 from immutability.models import LockedTag
+from packages_site.schedule import SCHEDULE
 from tests.outages.conftest import SCHEDULER, WORKER, count_unfinished, end_leases
 from tests.services.cluster import Cluster
 from tests.services.faulty_registry import POINT, Fault, FaultyRegistry, Hold
@@ -185,7 +185,7 @@ def test_a_worker_does_what_a_scheduler_says_whose_clock_is_half_an_hour_behind(
     background(WORKER)
     expected = _leave_claims(repository, "v1.0.0")
     end_leases()
-    entry: dict[str, Any] = settings.CELERY_BEAT_SCHEDULE["reconcile"]
+    entry: dict[str, Any] = SCHEDULE["reconcile"]
     lasts = timedelta(seconds=entry["options"]["expires"])
     their_now = datetime.now(UTC) - timedelta(minutes=30)
     with Celery(broker=redis_server.url) as scheduler:

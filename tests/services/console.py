@@ -23,7 +23,6 @@ WITHOUT_SETTINGS = (
     "django.core.management",
     "django.db.backends.postgresql.psycopg_any",
     "django.test",
-    "environs",
     "psycopg_pool",
     "rest_framework.settings",
 )

@@ -6,7 +6,6 @@ from types import ModuleType
 import pytest
 from celery.beat import Scheduler
 from celery.schedules import crontab, schedule
-from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
@@ -152,14 +151,14 @@ def test_counts_of_windows_that_are_over_are_forgotten(db: None) -> None:
 
 def test_everything_that_the_scheduler_starts_is_a_task() -> None:
     app.loader.import_default_modules()
-    assert settings.CELERY_BEAT_SCHEDULE
-    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+    assert app.conf.beat_schedule
+    for entry in app.conf.beat_schedule.values():
         assert entry["task"] in app.tasks
 
 
 @pytest.mark.parametrize("module", [tasks, immutability.tasks])
 def test_every_task_is_started_by_the_scheduler(module: ModuleType) -> None:
-    started = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    started = {entry["task"] for entry in app.conf.beat_schedule.values()}
     written = {
         task.name
         for task in vars(module).values()
@@ -205,6 +204,6 @@ def test_what_is_done_once_a_day_is_done_at_each_start_too() -> None:
 
 def test_a_message_that_is_sent_often_is_worth_nothing_after_an_hour() -> None:
     """A worker that was away for a day must not work through a day of them."""
-    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+    for entry in app.conf.beat_schedule.values():
         if isinstance(entry["schedule"], float):
             assert entry["options"] == {"expires": 3600.0}

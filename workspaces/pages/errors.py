@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from workspaces.caller_access import Access, UnknownWorkspaceError, find_access
-from workspaces.problems import plain_problem_response
+from workspaces.problem_details import plain_problem_response
 from workspaces.throttles import BusyError
 
 RETRY_AFTER_SECONDS = 10
