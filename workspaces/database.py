@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
@@ -173,6 +173,7 @@ def in_parts(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
         yield values[start : start + _MAX_NAMED]
 
 
+@cache
 def lock_rows() -> str:
     """Return what ends a SELECT that locks its rows for a change that leaves their keys alone.
 
@@ -181,6 +182,7 @@ def lock_rows() -> str:
     return " FOR NO KEY UPDATE" if connection.vendor == "postgresql" else ""
 
 
+@cache
 def now() -> str:
     """Return the expression for the database's time at the beginning of the statement."""
     if connection.vendor == "postgresql":
