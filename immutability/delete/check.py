@@ -31,7 +31,8 @@ from immutability.policy.decisions import (
     Look,
 )
 from immutability.policy.protection import DeleteOutcome, LockState, Protection, cover
-from immutability.push.check import SENT_WITHIN, end_strays
+from immutability.push.check import end_strays
+from immutability.push.strays import SENT_WITHIN
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import find_unread_digests, require_listed
 from immutability.refuse import relay_in_use, relay_refused_delete

@@ -22,17 +22,16 @@ from immutability.errors import ConflictError, TryAgainError
 from immutability.look import TakenLook, look_at_tag
 from immutability.models import Claim
 from immutability.patience import MAX_WAIT_SECONDS
-from immutability.policy.decisions import Look, PushDecision, Step, ends_lock
+from immutability.policy.decisions import Look, PushDecision, Step
 from immutability.policy.messages import LockFacts
 from immutability.policy.protection import Outcome
 from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
+from immutability.push.strays import SENT_WITHIN, is_written_down, leave_strays
 from immutability.reconcile.tag import reconcile_record
 from immutability.refuse import relay_refused_push
 from workspaces.access import Actor
 from workspaces.database import together
 
-# A caller that is allowed to write in one call begins to write within this time.
-SENT_WITHIN = timedelta(minutes=1)
 # What a caller read of its own registry is no older than this when it asks.
 MAX_CURRENT_AGE = timedelta(minutes=1)
 # A caller of two phases must not begin to write later than this.
@@ -80,7 +79,7 @@ def check_push(
         if plan.is_refused and not plan.has_news and not check.idempotency_key:
             # That changes nothing: what was read in one statement is enough for it.
             return _answer(plan, refusal=plan.refuse(actor=actor))
-        if _is_written_down(plan, registry) and not check.idempotency_key:
+        if is_written_down(plan, registry) and not check.idempotency_key:
             plan.record_unchanged(actor=actor)
             return _answer(plan)
         known = [plan.question.digest] if plan.manifest is not None else ()
@@ -207,34 +206,6 @@ def _stale() -> TryAgainError:
     )
 
 
-def _is_written_down(plan: PushPlan, registry: RegistryClient | None) -> bool:
-    """Whether the same was allowed moments ago, so that this check has nothing to write.
-
-    What was read in one statement is enough then: all that the push may still do stands in the
-    records already.
-    """
-    manifest = plan.manifest
-    if manifest is None or not plan.needs_no_other or plan.has_news:
-        return False
-    if writes.open_delete_ends(manifest, plan.now) is not None:
-        return False
-    digest, over_at = plan.question.digest.value, plan.now + SENT_WITHIN + writes.STRAY_LIFE
-    return all(
-        _changes_no_lock(plan, tag)
-        and (record := plan.records.get(tag)) is not None
-        and (record.digest == digest or registry is not None)
-        and (record.stray_until is not None and record.stray_until >= over_at)
-        and record.stray_digest == digest
-        for tag in plan.question.tags
-    )
-
-
-def _changes_no_lock(plan: PushPlan, tag: TagName) -> bool:
-    step, row = plan.decisions[tag].step, plan.locks.get(tag)
-    ends = row is not None and ends_lock(row.to_lock(), plan.question.digest)
-    return step is Step.UNCHANGED or (step is Step.SEND and not ends)
-
-
 # ---- decide, within the hold -------------------------------------------------------------------
 
 
@@ -262,7 +233,7 @@ def _decide(
     with together():
         _lock(held, actor)
         held.end_locks(actor=actor)
-        _leave_strays(held, list(held.records), held.now + SENT_WITHIN, registry)
+        leave_strays(held, list(held.records), held.now + SENT_WITHIN, registry)
     return _answer(held, reached=Outcome.LOCKED_NOW)
 
 
@@ -296,7 +267,7 @@ def _begin(
     )
     expires_at = held.now + CLAIM_LIFE
     # The caller writes the other tags of the push together with these.
-    _leave_strays(held, rest, expires_at, registry)
+    leave_strays(held, rest, expires_at, registry)
     answer = _answer(held, reached=Outcome.CLAIMED, claim=ClaimAnswer(write.id, expires_at))
     Claim.objects.create(
         id=write.id,
@@ -310,30 +281,6 @@ def _begin(
         expires_at=expires_at,
     )
     return answer
-
-
-def _leave_strays(
-    held: PushPlan, tags: list[TagName], sent_by: datetime, registry: RegistryClient | None
-) -> None:
-    """The caller may write these tags until `sent_by`, and Taglock doesn't see it.
-
-    Without a registry to look at, it counts as done.
-    """
-    digest = held.question.digest.value
-    for tag in tags:
-        record = held.records[tag]
-        writes.add_stray(record, digest, _over_at(sent_by))
-        if registry is None:
-            record.digest, record.shown_at = digest, held.now
-        writes.save_record(record, held.now)
-
-
-def _over_at(sent_by: datetime) -> datetime:
-    """Return when a write that was sent by then is over: the end of that minute.
-
-    Until then the same check has nothing to write.
-    """
-    return (sent_by + writes.STRAY_LIFE).replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def _find_claim(check: PushCheck, caller: Actor) -> Claim | None:

@@ -21,8 +21,9 @@ from immutability.answers import PushAnswer
 from immutability.errors import ConflictError, TryAgainError
 from immutability.models import Claim, LockedTag
 from immutability.policy.protection import DeleteOutcome, LockState, Outcome
-from immutability.push.check import CLAIM_LIFE, MAX_CURRENT_AGE, NOT_TOLD, SENT_WITHIN
+from immutability.push.check import CLAIM_LIFE, MAX_CURRENT_AGE, NOT_TOLD
 from immutability.push.claims import abandon_claim, confirm_claim
+from immutability.push.strays import SENT_WITHIN
 from tests.immutability.checks import MIRROR, Checks
 from tests.immutability.core import ALICE
 from tests.immutability.registry_double import IMAGE_TYPE, INDEX_TYPE, Call

@@ -9,7 +9,7 @@ from containers.names import Digest
 from containers.writes import STRAY_LIFE
 from immutability.delete import check
 from immutability.policy.protection import Protection
-from immutability.push.check import SENT_WITHIN
+from immutability.push.strays import SENT_WITHIN
 from tests.immutability.checks import Checks, every_row
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import INDEX_TYPE, NO_ANSWER, digest_of, image, index

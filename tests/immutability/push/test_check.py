@@ -17,8 +17,9 @@ from containers.writes import STRAY_LIFE
 from immutability.models import Claim, LockedTag
 from immutability.policy.protection import PolicyRule, Protection
 from immutability.push import check as check_module
-from immutability.push.check import CLAIM_LIFE, SENT_WITHIN
+from immutability.push.check import CLAIM_LIFE
 from immutability.push.plan import PushPlan, hold_plan
+from immutability.push.strays import SENT_WITHIN
 from tests.immutability.checks import Checks, every_row
 from tests.immutability.core import Core, assert_policy_is_read_after_locks, named
 from tests.immutability.registry_double import NO_ANSWER, Carry, Late, digest_of, image, index
