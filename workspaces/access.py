@@ -36,6 +36,11 @@ class Scope(StrEnum):
     def hint(self) -> str:
         return _SCOPE_HINTS[self]
 
+    @property
+    def hint_at_registry(self) -> str:
+        """What it is for where the registry decides who pulls and pushes."""
+        return _HINTS_AT_REGISTRY.get(self, self.hint)
+
 
 _SCOPE_HINTS = {
     Scope.PULL: "pull images",
@@ -44,6 +49,13 @@ _SCOPE_HINTS = {
     Scope.REGISTRY: "ask before pushes and deletes, and lock tags; for registries",
     Scope.AUDIT: "read settings, locked tags and the lock log",
     Scope.ADMIN: "change settings, locks and access tokens; delete locked tags",
+}
+
+
+_HINTS_AT_REGISTRY = {
+    Scope.PULL: "nothing here: the registry decides who pulls",
+    Scope.PUSH: "ask whether a push would be accepted",
+    Scope.PUSH_ONLY: "ask whether a push would be accepted",
 }
 
 

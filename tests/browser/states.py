@@ -155,6 +155,7 @@ _CHOOSE_MORE = then(
 _REASON = "Reason (recorded in the lock log) required"
 # Nobody answers there, and no page above waits for it.
 _REGISTRY = {"REGISTRY_URL": "http://127.0.0.1:1"}
+_REGISTRY_ACCOUNTS = {**_REGISTRY, "REGISTRY_ACCOUNTS": "registry"}
 _MAIL = {"HAS_MAIL": True}
 _PROVIDER = {
     "PROVIDER_SECRET": Provider("https://login.example.org/main", "taglock", name="Example ID")
@@ -276,6 +277,8 @@ STATES = (
         do=then(_CHOOSE_MORE, _change_seen, press("Delete 2 tags", {_REASON: "Built by mistake"})),
     ),
     State("tag-menu", "/orchard/repositories/orchard/api/", do=click("td .icon-button")),
+    State("general-registry-accounts", "/acme/settings/", settings=_REGISTRY_ACCOUNTS),
+    State("tokens-registry-accounts", "/acme/settings/access-tokens/", settings=_REGISTRY_ACCOUNTS),
     State("drift", "/acme/drift/", settings={"REGISTRY_URL": "http://registry:5000"}),
     State("drift-auditor", "/acme/drift/", OLGA),
     State("drift-none", "/fresh/drift/"),

@@ -15,7 +15,7 @@ from containers.prefixes import add_prefix, create_workspace
 from containers.registry.checkup import Finding, Outcome
 from containers.registry_changes import add_registry, keep_findings
 from immutability.actions.save_settings import save_container_settings
-from immutability.models import Drift, LockedTag
+from immutability.models import Drift, Job, LockedTag
 from immutability.policy.drafts import Draft
 from immutability.policy.patterns import MAX_PATTERN_LENGTH
 from immutability.policy.protection import (
@@ -202,6 +202,9 @@ def _fill_acme(acme: Workspace) -> None:
         held = "reserved" if kind == Drift.Kind.RESERVED else "locked"
         lock = make_lock(acme, f"v3.{number}.0", held, repository="acme/tools/build")
         make_drift(lock, kind, is_gone=kind == Drift.Kind.MISSING, missing=CC, missing_count=3)
+    counts = {"looked_at_count": 12, "left_out_count": 2, "left_out_repository": "acme/web"}
+    now = timezone.now()
+    Job.objects.create(workspace=acme, kind="drift", done_at=now, compared_at=now, **counts)
     create_access_token(acme, "ci", [Scope.PULL, Scope.PUSH], actor=_ALICE)
     create_access_token(acme, "registry", [Scope.REGISTRY], actor=_ALICE)
     create_access_token(acme, "auditors", [Scope.AUDIT], actor=_ALICE)

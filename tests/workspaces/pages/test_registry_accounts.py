@@ -17,6 +17,8 @@ FOREIGN = (
     "pull from all of them",
     "acme+",
     "Can pull",
+    "Pull, push",
+    "pull, push",
     "--username",
     "pull for",
 )
