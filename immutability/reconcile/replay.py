@@ -13,6 +13,7 @@ from django.utils.dateparse import parse_datetime
 from containers import writes
 from containers.models import Tag as TagRecord
 from containers.names import RepositoryName, TagName
+from containers.writes import RecordMovedError
 from immutability.models import Drift, LockedTag
 from immutability.policy.protection import LockState
 from immutability.reading import read_policy_and_time
@@ -36,6 +37,7 @@ _STATE_AFTER: dict[str, LockState | None] = {
 Document = dict[str, Any]
 
 
+@transaction.atomic
 def replay_export(path: Path, keys: Collection[VerifierKey]) -> tuple[str, int]:
     """Bring the locks of a workspace to what an export of its log says last of each tag.
 
@@ -48,7 +50,10 @@ def replay_export(path: Path, keys: Collection[VerifierKey]) -> tuple[str, int]:
     if workspace is None:
         raise BadExportError(f"{path} is of the workspace {slug}, which the backup does not have")
     last = find_last(read_later_events(path, slug, keys))
-    return slug, sum(_apply(workspace, event) for event in last)
+    try:
+        return slug, sum(_apply(workspace, event) for event in last)
+    except RecordMovedError as error:
+        raise BadExportError(f"{path}: {error}, by what the backup knows") from error
 
 
 def find_last(events: Iterable[Document]) -> list[Document]:
@@ -61,7 +66,6 @@ def find_last(events: Iterable[Document]) -> list[Document]:
     return sorted(last.values(), key=lambda event: int(event["sequence"]))
 
 
-@transaction.atomic
 def _apply(workspace: Workspace, event: Document) -> bool:
     """Bring one lock to what an event says; return whether it differed."""
     repository, tag = RepositoryName(event["repository"]), TagName(event["tag"])

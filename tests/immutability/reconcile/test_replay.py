@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from django.db import transaction
 
+from containers.models import RepositoryPrefix
+from containers.names import RepositoryName
 from immutability.policy.protection import Protection
 from immutability.reconcile.replay import replay_export
 from tests.immutability.core import Core, named
@@ -110,3 +112,16 @@ def test_an_export_that_is_not_whole_or_not_of_this_log_changes_nothing(
     with nothing_written(), pytest.raises(BadExportError, match="no known key"):
         replay_export(path, [])
     assert replay(path) == 2
+
+
+def test_a_repository_that_is_another_workspaces_by_now_changes_nothing(
+    core: Core, globex: Workspace, tmp_path: Path
+) -> None:
+    core.repository = RepositoryName("library/app")
+    path = tmp_path / "log.jsonl"
+    prefix = RepositoryPrefix.objects.create(workspace=core.workspace, prefix="library")
+    with forgotten(core, path):
+        core.push("v1", image=ONE)
+    RepositoryPrefix.objects.filter(pk=prefix.pk).update(workspace=globex)
+    with nothing_written(), pytest.raises(BadExportError, match="by what the backup knows"):
+        replay(path)
