@@ -29,6 +29,9 @@ SEEN_LATE_SECONDS = 600.0
 OVERDUE_LATE_SECONDS = 600.0
 UNSEALED_LATE_SECONDS = 60.0
 CHECKPOINT_LATE_SECONDS = 25 * 3600.0
+BACKUP_LATE_SECONDS = 26 * 3600.0
+# Noted by the command `backup`.
+BACKUP_TASK = "backup"
 # What a worker does all the time, in words, and how often.
 TASKS = {
     "workspaces.seal_lock_log": ("Sealing the lock log", "every second"),
@@ -56,6 +59,7 @@ def read_status() -> list[Finding]:
         _judge_drifts(state),
         _judge_sealing(state.unsealed),
         _judge_checkpoints(state.checkpoint_seconds),
+        *_judge_backup(state.task_seconds.get(BACKUP_TASK)),
     ]
 
 
@@ -171,6 +175,19 @@ def _judge_checkpoints(seconds: float | None) -> Finding:
         f"The newest was made {_say(seconds)} ago. One is due each day.",
         "Look at the worker's log." if is_late else "",
         step="Checkpoints",
+    )
+
+
+def _judge_backup(seconds: float | None) -> Iterator[Finding]:
+    """Yield whether the last backup is of today; nothing where backups are taken in another way."""
+    if seconds is None:
+        return
+    is_late = seconds > BACKUP_LATE_SECONDS
+    yield Finding(
+        Outcome.WARNING if is_late else Outcome.OK,
+        f"The last one was taken {_say(seconds)} ago.",
+        "Look why the timer took none since: manage.py backup" if is_late else "",
+        step="Backup",
     )
 
 

@@ -29,11 +29,21 @@ django.setup()
 from workspaces.restore_note import connection
 connection.cursor().execute("UPDATE taglock_restore SET loaded = 0")
 """
+STATUS = """
+import django
+django.setup()
+from packages_site.status import read_status
+print(*(each.what for each in read_status()))
+"""
 SETTINGS = {
     "SECRET_KEY": "a secret key of fifty characters, and a few more than that",
     "PUBLIC_URL": "http://tags.example",
     "REGISTRY_URL": "",
 }
+
+
+def of_django(settings: Mapping[str, str]) -> dict[str, str]:
+    return {**settings, "DJANGO_SETTINGS_MODULE": "packages_site.settings"}
 
 
 @pytest.fixture
@@ -73,6 +83,7 @@ def test_a_backup_is_restored_and_used_only_once_it_is_up_to_now(
     done = python.run("manage.py", "backup", str(tmp_path), env=before)
     bundle = Path(done.stdout.strip())
     assert "SECRET_KEY is not in the backup" in done.stderr
+    assert "The last one was taken" in python.run("-c", STATUS, env=of_django(before)).stdout
     assert json.loads((bundle / "manifest.json").read_text())["heads"]["acme"]["sequence"] == 1
     assert bundle.stat().st_mode & 0o777 == 0o700
     files = {path.name: path.stat().st_mode & 0o777 for path in bundle.rglob("*.*")}
@@ -105,7 +116,7 @@ def test_a_backup_is_restored_and_used_only_once_it_is_up_to_now(
     done = python.run("-c", start, env=beside)
     assert (done.returncode, "reconcile --after-restore" in done.stderr) == (1, True)
     # As if it had been cut off: nothing but the restore goes on.
-    python.run("-c", CUT_OFF, env={**after, "DJANGO_SETTINGS_MODULE": "packages_site.settings"})
+    python.run("-c", CUT_OFF, env=of_django(after))
     assert "was cut off: run it again" in manage(after, "check_drift")[1]
     assert "was cut off: run it again" in python.run("-c", start, env=after).stderr
     status, said = manage(beside, "restore", str(bundle), "--export", str(tmp_path / "no.jsonl"))

@@ -156,3 +156,12 @@ def test_without_token_keys_a_process_is_not_ready_where_it_needs_them(
     response = client.get("/readyz")
     assert response.status_code == status
     assert (response.content == b"no token can be used\n") is (status == 503)
+
+
+def test_a_backup_is_judged_once_one_was_taken() -> None:
+    assert _find("Backup") == []
+    run = TaskRun.objects.create(task="backup")
+    assert _find("Backup") == [Outcome.OK]
+    run.ended_at -= timedelta(hours=27)
+    run.save()
+    assert _find("Backup") == [Outcome.WARNING]

@@ -24,6 +24,7 @@ from packages_site.bundle import (
     write_manifest,
 )
 from packages_site.dump import DumpError, copy_sqlite, dump_postgresql
+from packages_site.status import BACKUP_TASK
 from packages_site.version import VERSION
 from workspaces.log.checkpoints import latest_checkpoint, make_checkpoint
 from workspaces.log.files import write_once
@@ -32,6 +33,7 @@ from workspaces.log.models import EventSeal
 from workspaces.models import Workspace
 from workspaces.secret_key import fingerprint_secret_key
 from workspaces.sql import read_now
+from workspaces.task_runs import note_task_run
 
 
 class Command(BaseCommand):
@@ -63,6 +65,7 @@ class Command(BaseCommand):
                 sync_folder(partial)
         except (OSError, DumpError) as error:
             raise CommandError(f"There is no backup: {error}") from error
+        note_task_run(BACKUP_TASK)
         self.stderr.write(
             "SECRET_KEY is not in the backup: keep it with your other secrets, and not beside it."
         )
