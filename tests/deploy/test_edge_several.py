@@ -28,6 +28,8 @@ REQUESTS = [
     ("PUT", "/api/v1/workspaces/acme/container-settings"),
     ("POST", "/invitations/secret"),
 ]
+# The gate is asked about them first.
+READS = [("GET", f"{MANIFEST}/v1"), ("POST", "/v2/acme/api/blobs/uploads/")]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Edge:
 
 
 @pytest.fixture(scope="module", params=["closed", "leaving"])
-def edge(
+def _running_edge(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Edge]:
     if "nginx" in find_missing():
@@ -67,6 +69,7 @@ def edge(
         f"http://127.0.0.1:{stays.port}",
         more_gates=[stays.port],
         more_sites=[stays.port],
+        asks_gate=True,
     )
     # Otherwise it would be left alone after the first request.
     config = folder / "edge" / "nginx.conf"
@@ -81,12 +84,28 @@ def edge(
         leaves.close()
 
 
+@pytest.fixture
+def edge(_running_edge: Edge) -> Edge:
+    """It, with nothing asked yet."""
+    _running_edge.read_asked()
+    return _running_edge
+
+
 @pytest.mark.parametrize(("method", "path"), REQUESTS)
 def test_what_one_has_not_begun_the_other_does(edge: Edge, method: str, path: str) -> None:
     edge.leaves.is_leaving = True
     assert {edge.send(method, path).status for _ in range(4)} == {200}
     assert len(edge.stays.asked) == 4
-    edge.read_asked()
+
+
+@pytest.mark.parametrize(("method", "path"), READS)
+def test_another_gate_is_asked_what_the_registry_is_sent(
+    edge: Edge, method: str, path: str
+) -> None:
+    edge.leaves.is_leaving = True
+    assert {edge.send(method, path).status for _ in range(4)} == {200}
+    asked = [each.line for each in edge.stays.asked]
+    assert asked.count("GET /edge-access HTTP/1.1") == 4
 
 
 @pytest.mark.parametrize(("method", "path"), REQUESTS)
