@@ -42,6 +42,13 @@ OLDEST_JOB = _Figure("taglock_oldest_job_seconds", "Age of the oldest of them.")
 INVENTORIES = _Figure("taglock_inventories_open", "Inventories of the registry that are not done.")
 INVENTORY_TAGS = _Figure("taglock_inventory_tags", "How far these are, in tags.", "result")
 DRIFTS = _Figure("taglock_drifts", "Locked tags that differ from the registry.", "kind")
+UNVOUCHED = _Figure(
+    "taglock_unvouched_people",
+    "People whom the identity provider has not vouched for since two checks.",
+)
+OLDEST_VOUCHING = _Figure(
+    "taglock_oldest_vouching_seconds", "Time since it vouched for the first of them."
+)
 UNSEALED = _Figure("taglock_unsealed_events", "Events of the lock log without a seal.")
 OLDEST_UNSEALED = _Figure("taglock_oldest_unsealed_event_seconds", "Age of the oldest of them.")
 CHECKPOINT = _Figure("taglock_checkpoint_age_seconds", "Age of the newest checkpoint.")
@@ -133,6 +140,7 @@ def _show(state: State) -> Iterator[Metric]:
         {"looked_at": found.looked_at, "adopted": found.adopted, "left_out": found.left_out},
     )
     yield _gauges(DRIFTS, state.drifts)
+    yield from _pair(UNVOUCHED, OLDEST_VOUCHING, state.unvouched)
     yield from _pair(UNSEALED, OLDEST_UNSEALED, state.unsealed)
     if state.checkpoint_seconds is not None:
         yield _gauge(CHECKPOINT, state.checkpoint_seconds)

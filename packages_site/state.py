@@ -6,9 +6,10 @@ Everything is found by an index and counted up to a limit, so it costs the same 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count, Min, QuerySet, Sum
 
 from containers.models import Tag as TagRecord
@@ -16,11 +17,14 @@ from immutability.models import Drift, Job, LockedTag
 from immutability.policy.protection import LockState
 from workspaces.log.models import Checkpoint
 from workspaces.log.seal import count_unsealed
-from workspaces.models import TaskRun
+from workspaces.models import Identity, TaskRun
+from workspaces.single_sign_on.people import AWAY_HOURS, CHECK_MINUTES
 from workspaces.sql import read_now
 
 # More are as many.
 MAX_COUNTED = 1_000
+# Two checks that were missed.
+UNVOUCHED_LATE = timedelta(minutes=3 * CHECK_MINUTES)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class State:
 
     `writes` are those of the gate that are in flight, `checks` those of two-phase checks. `overdue`
     are expired writes and ended strays that no worker has looked at. `pending` are locks that
-    the registry has not shown yet, or whose delete is not done.
+    the registry has not shown yet, or whose delete is not done. `unvouched` are people whom the
+    identity provider was not asked about for a while, or gave no answer.
     """
 
     writes: Waiting
@@ -58,6 +63,7 @@ class State:
     jobs: Waiting
     inventories: Inventories
     drifts: Mapping[str, int]
+    unvouched: Waiting
     unsealed: Waiting
     checkpoint_seconds: float | None
     task_seconds: Mapping[str, float]
@@ -87,6 +93,7 @@ def read_state() -> State:
         jobs=_measure(jobs, "asked_at", now),
         inventories=_read_inventories(jobs),
         drifts=_count_drifts(),
+        unvouched=_measure_unvouched(now),
         unsealed=Waiting(unsealed.count, _seconds_since(unsealed.oldest_at, now)),
         checkpoint_seconds=_read_checkpoint_age(now),
         task_seconds={
@@ -121,6 +128,21 @@ def _count_drifts() -> Mapping[str, int]:
     """Count the differences between locks and registry by kind; a kind without any is there."""
     found = Counter(Drift.objects.order_by().values_list("kind", flat=True)[:MAX_COUNTED])
     return {kind: found[kind] for kind in Drift.Kind.values}
+
+
+def _measure_unvouched(now: datetime) -> Waiting:
+    """Count those who are vouched for by the provider, and were not for longer than a check takes.
+
+    Measured from the last time that they were.
+    """
+    provider, life = settings.PROVIDER_SECRET, timedelta(hours=AWAY_HOURS)
+    if provider is None:
+        return Waiting(0)
+    late = Identity.objects.filter(
+        issuer=provider.issuer, vouched_until__lte=now + life - UNVOUCHED_LATE
+    )
+    found = _measure(late.exclude(refresh_token=""), "vouched_until", now + life)
+    return found if found.count else Waiting(0)
 
 
 def _read_checkpoint_age(now: datetime) -> float | None:

@@ -40,11 +40,6 @@ LOGIN_FAILURES = Counter(
     "Passwords, access tokens and registry tokens that were not accepted.",
     ["at"],
 )
-SIGN_ON_CHECKS = Counter(
-    "taglock_sign_on_checks",
-    "Checks whether the identity provider still vouches for someone, by what came of them.",
-    ["outcome"],
-)
 
 _named: set[str] = set()
 

@@ -93,6 +93,10 @@ SERIES = {
         {"taglock_database_waiting": "2x60"},
         {"taglock_database_waiting": "0x60"},
     ),
+    "TaglockSignOnUnchecked": (
+        {"taglock_oldest_vouching_seconds": "2000x60"},
+        {"taglock_oldest_vouching_seconds": "1000x60"},
+    ),
     "TaglockLoginsFail": (
         {'taglock_login_failures_total{at="api"}': "0+120x60"},
         {'taglock_login_failures_total{at="gate"}': "0+120x60"},

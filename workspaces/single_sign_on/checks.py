@@ -12,7 +12,6 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from workspaces.metrics import SIGN_ON_CHECKS
 from workspaces.secret_key import OtherSecretKeyError, decrypt
 from workspaces.single_sign_on.claims import BadClaimsError, read_groups
 from workspaces.single_sign_on.groups import apply_groups
@@ -53,14 +52,12 @@ def check_due_identities(run_seconds: float = RUN_SECONDS) -> int:
         return 0
     while time.monotonic() < ends_at and (identity := _take_due(client.provider.issuer)):
         try:
-            outcome = _check(client, identity)
+            _check(client, identity)
         except _UNDECIDED as error:
-            SIGN_ON_CHECKS.labels("undecided").inc()
             _logger.warning("Whether %s is still vouched for is not known: %s", identity, error)
             if isinstance(error, ProviderAwayError):
                 break
         else:
-            SIGN_ON_CHECKS.labels(outcome).inc()
             count += 1
     return count
 
@@ -83,8 +80,8 @@ def _take_due(issuer: str) -> Identity | None:
     return due
 
 
-def _check(client: ProviderClient, identity: Identity) -> str:
-    """Ask the provider about one person; return what came of it.
+def _check(client: ProviderClient, identity: Identity) -> None:
+    """Ask the provider about one person, and do what it says.
 
     Raises one of _UNDECIDED where that says nothing.
     """
@@ -96,15 +93,15 @@ def _check(client: ProviderClient, identity: Identity) -> str:
     except ProviderRefusedError as error:
         if error.code != _GONE:
             raise
-        return "gone" if pause_account(identity.pk, used=used) else "outdated"
+        pause_account(identity.pk, used=used)
+        return
     # First, since the old one may not work again.
     if not _keep(identity.pk, used, tokens.refresh_token or refresh_token):
-        return "outdated"
+        return
     claims = client.read_claims(tokens)
     if claims.get("sub") != identity.subject:
         raise BadTokenError("the provider's answer is about someone else (sub)")
     apply_groups(identity.user, read_groups(claims, client.provider.groups_claim))
-    return "vouched"
 
 
 @transaction.atomic

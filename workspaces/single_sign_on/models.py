@@ -36,7 +36,10 @@ class Identity(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["issuer", "subject"], name="identity_once"),
         ]
-        indexes = [models.Index(fields=["next_check_at"], name="identity_next_check")]
+        indexes = [
+            models.Index(fields=["next_check_at"], name="identity_next_check"),
+            models.Index(fields=["vouched_until"], name="identity_vouched_until"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.subject} at {self.issuer}"

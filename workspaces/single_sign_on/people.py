@@ -162,14 +162,14 @@ def _resume(identity: Identity, user: User) -> None:
 def _make_account(issuer: str, person: Person) -> Identity:
     """Make an account for someone new. Raises NameTakenError.
 
-    The name of another one whom the provider vouches for cannot be theirs: theirs gets a number.
+    The name of another one whom this provider vouches for cannot be theirs: theirs gets a number.
     Any other account may well be theirs, or someone else's: that is not for the provider to say.
     """
     for number in range(1, _MAX_NUMBERED):
         name = person.suggested_name + (f"-{number}" if number > 1 else "")
         taken = User.objects.filter(username=name).select_related("identity").first()
         if taken is not None:
-            if not hasattr(taken, "identity"):
+            if not hasattr(taken, "identity") or taken.identity.issuer != issuer:
                 raise NameTakenError(name)
             continue
         user = User(username=name)

@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from containers.tokens.clients import BadCredentialsError, log_in
+from packages_site.state import read_state
 from tests.workspaces.single_sign_on.double import ProviderDouble
 from workspaces.access import SYSTEM, Origin, Role
 from workspaces.actions.personal_tokens import create_personal_token
@@ -16,7 +17,7 @@ from workspaces.models import Identity, LockEvent, SignOn, User, Workspace
 from workspaces.single_sign_on import checks
 from workspaces.single_sign_on.checks import check_due_identities
 from workspaces.single_sign_on.groups import save_group_role
-from workspaces.single_sign_on.people import encrypt_tokens_again
+from workspaces.single_sign_on.people import AWAY_HOURS, encrypt_tokens_again
 
 pytestmark = pytest.mark.django_db
 
@@ -123,6 +124,16 @@ def test_what_another_key_has_encrypted_says_nothing_until_it_is_encrypted_again
     encrypt_tokens_again(old_key)
     let_checks_be_due()
     assert check_due_identities() == 1
+
+
+def test_those_who_watch_see_who_is_not_asked_about(dana: User, settings: Any) -> None:
+    assert read_state().unvouched.count == 0
+    an_hour_ago = timezone.now() + timedelta(hours=AWAY_HOURS - 1)
+    Identity.objects.update(vouched_until=an_hour_ago)
+    found = read_state().unvouched
+    assert (found.count, round(found.seconds, -2)) == (1, 3600)
+    settings.PROVIDER_SECRET = None
+    assert read_state().unvouched.count == 0
 
 
 def test_a_run_ends_in_time(dana: User, monkeypatch: pytest.MonkeyPatch) -> None:

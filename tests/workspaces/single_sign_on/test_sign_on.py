@@ -73,6 +73,23 @@ def test_no_one_is_sent_elsewhere(provider_double: ProviderDouble, wanted: str) 
     assert provider_double.sign_in(Client(), wanted)["Location"] == "/"
 
 
+def test_any_process_finishes_what_another_has_begun(provider_double: ProviderDouble) -> None:
+    browser = Client()
+    asked = provider_double.go(browser)
+    provider_double.expect(asked["nonce"])
+    provider_double.client._metadata, provider_double.client._keys = None, []
+    assert browser.get(CALLBACK, {"code": "abc", "state": asked["state"]}).status_code == 302
+    assert is_signed_in(browser)
+
+
+def test_a_name_at_another_provider_takes_no_account_over(
+    provider_double: ProviderDouble, bob: User
+) -> None:
+    link_identity(bob, "https://old.example.org", "id|bob", actor=SYSTEM)
+    provider_double.says["preferred_username"] = "bob"
+    assert provider_double.sign_in(Client()).status_code == 409
+
+
 def test_the_same_person_comes_back_under_another_name(provider_double: ProviderDouble) -> None:
     provider_double.sign_in(Client())
     provider_double.says |= {"preferred_username": "alice", "email": "alice@example.org"}
