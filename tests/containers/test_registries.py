@@ -1,7 +1,9 @@
 """Several registries on one site: which one is whose, and how one is added, changed and removed."""
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from containers.connection import check_connection, connect, find_authorization, find_registries
-from containers.models import Repository
+from containers.models import Push, Repository
 from containers.names import RepositoryName
 from containers.prefixes import create_workspace
 from containers.registries import (
@@ -27,7 +30,8 @@ from containers.registry_seen import look_at_registries
 from containers.sql import insert_repository
 from immutability.actions.move_workspace import move_workspace
 from immutability.models import Job
-from tests.conftest import ROOT
+from tests.at_once import at_once
+from tests.conftest import AA, ROOT
 from tests.containers.registry.servers import Server
 from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.actions.archive import archive_workspace
@@ -134,6 +138,30 @@ def test_a_workspace_moves_only_while_nothing_of_it_is_known(
     with pytest.raises(ValidationError, match="only while it is empty"):
         move_workspace(acme, None, actor=SYSTEM)
     assert Workspace.objects.get(pk=acme.pk).registry == harbor
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+def test_a_workspace_moves_or_gets_its_first_repository_and_never_both(
+    harbor: Registry, acme: Workspace
+) -> None:
+    def push(number: int) -> str:
+        workspace = Workspace.objects.get(pk=acme.pk)
+        with transaction.atomic():
+            # As a push does, which then holds the workspace's row, and waits for the move.
+            Push.objects.create(workspace=workspace, repository="acme/api", tag="v1", digest=AA)
+            is_known = insert_repository(workspace, RepositoryName(f"acme/api{number}"))
+        return "known" if is_known and workspace.registry_id is None else ""
+
+    def move() -> str:
+        try:
+            return "moved" if choose_registry(acme, harbor, actor=SYSTEM) else ""
+        except ValidationError:
+            return ""
+
+    calls: list[Callable[[], str]] = [move, *(partial(push, number) for number in range(8))]
+    done = at_once(calls)
+    assert {*done} - {""} in ({"known"}, {"moved"})
 
 
 def test_an_archived_workspace_stays_where_it_is(harbor: Registry, acme: Workspace) -> None:
