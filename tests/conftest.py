@@ -25,6 +25,7 @@ from django.template import Template
 from django.test import Client, TransactionTestCase, override_settings
 from django.utils import timezone
 from django.utils.crypto import get_random_string
+from hypothesis import HealthCheck, settings
 from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -49,6 +50,10 @@ from workspaces.verified_passwords import forget_verified
 
 # As `migrate` does before anything else starts.
 make_missing_files()
+
+# How long an example takes is the machine's to say.
+settings.register_profile("taglock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("taglock")
 
 pytest_plugins = [
     "tests.services.browser",
