@@ -106,22 +106,22 @@ def _change(
     if verified is None:
         return None
     actor = Actor(user.username, ActorKind.PERSON, origin)
-    if isinstance(form, ChangePasswordForm):
-        password = form.cleaned_data["password"]
-        with transaction.atomic():
-            lock_active_person(verified)
+    with transaction.atomic():
+        if lock_active_person(verified).password != verified.password:
+            # Another one was set since it was verified.
+            return None
+        if isinstance(form, ChangePasswordForm):
+            password = form.cleaned_data["password"]
             change_password(verified, password, actor=actor, how="by its owner")
-        done = "Your password is changed. You are signed out everywhere else."
-    else:
-        email = form.cleaned_data["email"]
-        with transaction.atomic():
-            lock_active_person(verified)
+            done = "Your password is changed. You are signed out everywhere else."
+        else:
+            email = form.cleaned_data["email"]
             change_email(verified, email, actor=actor)
-        done = (
-            f"Your e-mail address is now {email}."
-            if email
-            else "You no longer have an e-mail address."
-        )
+            done = (
+                f"Your e-mail address is now {email}."
+                if email
+                else "You no longer have an e-mail address."
+            )
     # Verifying may have rehashed the password, too: this session continues.
     update_session_auth_hash(request, verified)
     return done

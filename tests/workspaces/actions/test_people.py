@@ -5,12 +5,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.test import Client
 
 from containers.names import RepositoryName
-from containers.registry_changes import choose_registry
 from containers.tokens.clients import find_access_now
 from containers.tokens.tokens import Caller, CallerKind
 from tests.at_once import at_once
@@ -201,7 +201,6 @@ def test_only_site_administrators_decide_and_none_over_themselves(
         lambda acme, bob: deactivate_person(bob, actor=SAM),
         lambda acme, bob: reactivate_person(bob, actor=SAM),
         lambda acme, bob: set_site_admin(bob, is_one=True, actor=SAM),
-        lambda acme, bob: choose_registry(acme, None, actor=SAM),
     ],
 )
 def test_a_site_administrator_who_is_put_out_while_they_wait_changes_nothing(
@@ -255,6 +254,17 @@ def test_who_is_put_out_while_they_wait_neither_joins_nor_gets_a_token_nor_a_pas
     assert browser.post("/accounts/", form).status_code == 403
     dana.refresh_from_db()
     assert dana.check_password("demo")
+
+
+def test_who_knows_a_password_that_is_over_does_not_change_the_new_one(
+    bob: User, meanwhile: Any
+) -> None:
+    browser = sign_in_as(bob)
+    form = {"current_password": "demo", "password": "a new long one", "repeated": "a new long one"}
+    meanwhile(lambda: User.objects.filter(pk=bob.pk).update(password=make_password("his own")))
+    assert browser.post("/accounts/", form).status_code == 422
+    bob.refresh_from_db()
+    assert bob.check_password("his own")
 
 
 def test_who_joins_meanwhile_is_out_there_too(
