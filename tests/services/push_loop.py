@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tests.services.registry_user import Repository, digest_of, log_in
 
 # Between two pushes of a client: what is restarted beside it needs the processor more.
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1
 
 
 @dataclass
