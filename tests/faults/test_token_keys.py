@@ -1,7 +1,5 @@
 """The keys of registry tokens are changed while pushes go on, as `token_keys` says it."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,9 +9,9 @@ from containers.models import TokenKey
 from containers.tokens.stored_keys import token_keys
 from packages_site.local import BUNDLE_FILE
 from tests.faults.scene import Scene, assert_refused, assert_undecided, locked_to
+from tests.services.nursery import nursery
 from tests.services.parts import wait_until
 from tests.services.registry_user import Repository, digest_of, send
-from tests.services.site import ROOT
 
 pytestmark = pytest.mark.cluster
 
@@ -33,14 +31,9 @@ def _same_keys_afterwards(scene: Scene) -> Iterator[None]:
 
 def _take_step(scene: Scene, step: str, *arguments: str) -> None:
     """Run `token_keys` beside the cluster's processes, none of which is started again for it."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "token_keys", step, *arguments],
-        cwd=ROOT,
-        env=scene.cluster.whole_env,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    log = scene.cluster.folder / "token_keys.out"
+    command = ("manage.py", "token_keys", step, *arguments)
+    assert nursery().start(command, scene.cluster.whole_env, log).wait(60) == 0, log.read_text()
     token_keys().forget()
 
 

@@ -18,8 +18,8 @@ from immutability.policy.protection import Policy, Protection
 from tests.conftest import SEMVER, is_postgresql
 from tests.outages.asking import SIGN_IN_COOKIE, Person
 from tests.services.accounts import Account, make_pusher
-from tests.services.cluster import BIN, Cluster, require_programs, test_database_url
-from tests.services.parts import Part, is_answering, wait_until
+from tests.services.cluster import Cluster, require_programs, test_database_url
+from tests.services.parts import Part, PythonPart, is_answering, wait_until
 from tests.services.postgresql import Server, find_bin
 from tests.services.redis import RedisServer
 from tests.services.registry_user import Repository
@@ -276,8 +276,8 @@ def background(cluster: Cluster, redis_server: RedisServer) -> Iterator[Callable
 
     def start(command: str, **env: str) -> Part:
         name = f"{command.split()[0]}-{len(started)}-{os.urandom(3).hex()}"
-        celery = f"exec {BIN}/celery --app tests.services.fast_background {command} --loglevel info"
-        part = Part(celery, cluster.folder / f"{name}.out", {**cluster.env, **env})
+        celery = f"-m celery --app tests.services.fast_background {command} --loglevel info"
+        part = PythonPart(celery, cluster.folder / f"{name}.out", {**cluster.env, **env})
         part.start()
         started.append(part)
         return part

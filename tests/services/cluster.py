@@ -27,7 +27,7 @@ from packages_site.local import (
 from packages_site.run import GATE_SETTINGS
 from tests.conftest import is_postgresql, skip_or_fail
 from tests.services.accounts import Account, account_of, bundle_of
-from tests.services.parts import Part, is_answering, wait_until
+from tests.services.parts import Part, PythonPart, is_answering, wait_until
 from tests.services.site import ROOT
 from workspaces.log.files import replace_file
 from workspaces.models import User
@@ -170,10 +170,10 @@ class Cluster:
         env: Mapping[str, str] | None = None,
     ) -> Part:
         command = (
-            f"exec {BIN}/granian --interface wsgi --host 127.0.0.1 --port {port} "
+            f"-m granian --interface wsgi --host 127.0.0.1 --port {port} "
             f"--blocking-threads {threads} --no-ws --log-level error {application}"
         )
-        return Part(
+        return PythonPart(
             command,
             self.folder / f"{name}.out",
             {**self.env, **(env or {})},

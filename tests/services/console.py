@@ -75,12 +75,12 @@ def _run(arguments: Sequence[str], stdin: str, env: Mapping[str, str]) -> tuple[
             for number, stream in enumerate((given, said, failed)):
                 os.dup2(stream.fileno(), number)
             os.environ.update(env)
-            os._exit(_be_python(list(arguments)))
+            os._exit(be_python(list(arguments)))
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return status, _read(said), _read(failed)
 
 
-def _be_python(arguments: list[str]) -> int:
+def be_python(arguments: list[str]) -> int:
     """Do what `python` does with these arguments in this process; return its status."""
     status: object = 0
     try:

@@ -1,6 +1,7 @@
 """Real processes that tests start, kill, hang and start again."""
 
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -9,6 +10,8 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from tests.services.nursery import Fork, nursery
 
 READY_SECONDS = 30.0
 
@@ -28,7 +31,7 @@ class Part:
         self._command = command
         self._env = {**os.environ, **(env or {})}
         self._is_ready = is_ready
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Fork | None = None
         self.log = log
 
     @property
@@ -129,6 +132,17 @@ class Part:
     def _wait(self) -> None:
         if self._process is not None:
             self._process.wait(READY_SECONDS)
+
+
+class PythonPart(Part):
+    """The same for `python` with these arguments, which starts in a fraction of the time.
+
+    For tests of what it does once it runs: its command line is not its own.
+    """
+
+    def begin(self) -> None:
+        """Start it, without waiting."""
+        self._process = nursery().start(shlex.split(self._command), self._env, self.log)
 
 
 def _read_stat(folder: Path) -> tuple[str, int]:
