@@ -1,8 +1,9 @@
 """An older backup is restored: what docs/operations.md says is done as it is written there."""
 
 import re
+import shlex
 import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from textwrap import dedent
 
@@ -13,6 +14,7 @@ from containers.models import Tag as TagRecord
 from immutability.models import LockedTag
 from tests.outages.conftest import count_unfinished
 from tests.services.cluster import Cluster
+from tests.services.console import Console
 from tests.services.registry_user import Repository, digest_of
 from tests.services.site import ROOT
 from workspaces.models import LockEvent
@@ -20,6 +22,7 @@ from workspaces.models import LockEvent
 pytestmark = pytest.mark.cluster
 
 PYTHON = ".venv/bin/python"
+Done = subprocess.CompletedProcess[str]
 
 
 def _read_commands() -> list[str]:
@@ -31,18 +34,26 @@ def _read_commands() -> list[str]:
     for block in blocks:
         written = dedent(block)
         for command in re.findall(rf'^{PYTHON} manage\.py (?:[^"\n]*"[^"]*"|.*)$', written, re.M):
-            commands.append(command.replace(PYTHON, sys.executable))
+            commands.append(command)
     return commands
 
 
-def _run(command: str, cluster: Cluster) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, env=cluster.whole_env, capture_output=True, text=True
-    )
+@pytest.fixture
+def run(cluster: Cluster) -> Iterator[Callable[[str], Done]]:
+    """Return a function that runs a printed command beside the cluster."""
+    console = Console(cluster.whole_env)
+
+    def run(command: str) -> Done:
+        python, *arguments = shlex.split(command)
+        assert python == PYTHON
+        return console.run(*arguments)
+
+    yield run
+    console.close()
 
 
 def test_the_printed_commands_lock_what_the_backup_does_not_know_and_overwrite_nothing(
-    cluster: Cluster, repository: Repository, behind: Repository
+    run: Callable[[str], Done], repository: Repository, behind: Repository
 ) -> None:
     old, new = repository.make_image("old"), repository.make_image("new")
     # In flight when the backup was made …
@@ -57,15 +68,15 @@ def test_the_printed_commands_lock_what_the_backup_does_not_know_and_overwrite_n
     TagRecord.objects.update(write_expires_at=F("write_expires_at") - age)
 
     _, reconcile, check, sync = _read_commands()
-    done = _run(reconcile, cluster)
+    done = run(reconcile)
     assert (done.returncode, done.stdout) == (0, "1 tag reconciled, 0 not finished.\n"), done
-    done = _run(check, cluster)
+    done = run(check)
     assert done.returncode == 1, done
     assert f"{repository.name}:v1.0.0: protected, and not locked yet" in done.stdout
     assert f"{repository.name}:v1.1.0: protected, and not locked yet" in done.stdout
     assert LockEvent.objects.filter(kind="drift.found", repository=repository.name).count() == 2
-    assert _run(sync, cluster).returncode == 0
-    done = _run(check, cluster)
+    assert run(sync).returncode == 0
+    done = run(check)
     assert done.returncode == 0, done
 
     assert count_unfinished() == 0
