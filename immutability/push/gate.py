@@ -425,21 +425,22 @@ def _push_by_digest(
     answer = _put_by_digest(push, registry)
     if answer.is_success:
         try:
-            _record_stored(push, stored)
+            _record_stored(push, stored, known.get(push.digest))
         except RecordMovedError:
             return NotYet()
     return answer
 
 
 @transaction.atomic
-def _record_stored(push: ManifestPush, stored: _Stored) -> None:
-    """Record a manifest that was stored under no tag.
+def _record_stored(push: ManifestPush, stored: _Stored, known: Manifest | None) -> None:
+    """Record a manifest that was stored under no tag; `known` is its row from before that.
 
-    Raises RecordMovedError if the repository does not belong to the workspace at this moment.
+    The row of one that was not there may be of a push that came to nothing. Raises RecordMovedError
+    if the repository does not belong to the workspace at this moment.
     """
     needed = push.question.find_needed()
     inserted = writes.insert_missing(push.workspace, push.repository, (), needed)
-    if push.digest in inserted.manifests:
+    if known is None or not known.is_there:
         writes.make_known(push.workspace, push.repository)
     manifests = writes.lock_manifests(push.workspace, push.repository, needed, inserted)
     is_there = stored.still_counts(manifests)

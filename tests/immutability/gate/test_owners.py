@@ -93,10 +93,15 @@ def test_a_name_given_away_during_a_push_ends_it(
     assert not LockedTag.objects.exists()
 
 
+@pytest.mark.parametrize("has_row", [False, True], ids=["new", "listed by a refused index"])
 @pytest.mark.usefixtures("mapped")
 def test_a_push_by_digest_alone_keeps_its_repository_in_the_workspace(
-    core: Core, gate: GateClient, globex: Workspace
+    core: Core, gate: GateClient, globex: Workspace, *, has_row: bool
 ) -> None:
+    if has_row:
+        Manifest.objects.create(
+            workspace=core.workspace, repository="lib/app", digest=digest_of(ONE)
+        )
     assert gate.push(digest_of(ONE), ONE, repository="lib/app").status_code == 201
     assert Repository.objects.get().workspace == core.workspace
     with pytest.raises(ValidationError, match="lib/app"):
