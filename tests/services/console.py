@@ -4,6 +4,7 @@
 line of its status and what it has said.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -16,15 +17,30 @@ from pathlib import Path
 from typing import BinaryIO
 
 ROOT = Path(__file__).resolve().parents[2]
-# What most commands import before they read any setting.
-WITHOUT_SETTINGS = (
+# What gates, sites, workers and commands import, and nothing that reads a setting.
+LOADED = (
+    "celery.apps.beat",
+    "celery.apps.worker",
     "celery.bin.celery",
+    "celery.concurrency.solo",
+    "cryptography.x509",
+    "csp.constants",
     "django.contrib.auth.hashers",
+    "django.core.handlers.wsgi",
     "django.core.management",
-    "django.db.backends.postgresql.psycopg_any",
+    "django.db.backends.postgresql.base",
+    "django.db.backends.sqlite3.base",
     "django.test",
+    "django.views.debug",
+    "jwt",
+    "kombu.transport.redis",
+    "markdown_it",
+    "prometheus_client",
     "psycopg_pool",
+    "re2",
+    "requests",
     "rest_framework.settings",
+    "urllib3",
 )
 SETTINGS = "DJANGO_SETTINGS_MODULE"
 
@@ -113,12 +129,15 @@ def _read(file: BinaryIO) -> str:
 
 def main() -> None:
     """Answer until there is nobody to ask."""
-    for name in WITHOUT_SETTINGS:
+    for name in LOADED:
         importlib.import_module(name)
     if SETTINGS in os.environ:
         import django  # noqa: PLC0415  (reads the settings)
 
         django.setup()
+    # The garbage collector of a fork passes over all of it.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         print(json.dumps(_run(*json.loads(line))), flush=True)
 

@@ -19,35 +19,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.services.console import ROOT, SETTINGS, be_python
+from tests.services.console import LOADED, ROOT, SETTINGS, be_python
 
-# What gates, sites, workers and schedulers import, and nothing that reads a setting.
-LOADED = (
-    "celery.apps.beat",
-    "celery.apps.worker",
-    "celery.bin.celery",
-    "celery.concurrency.solo",
-    "cryptography.x509",
-    "csp.constants",
-    "django.contrib.auth.hashers",
-    "django.core.handlers.wsgi",
-    "django.core.management",
-    "django.db.backends.postgresql.base",
-    "django.db.backends.sqlite3.base",
-    "django.test",
-    "django.views.debug",
-    "granian.cli",
-    "granian.server",
-    "jwt",
-    "kombu.transport.redis",
-    "markdown_it",
-    "prometheus_client",
-    "psycopg_pool",
-    "re2",
-    "requests",
-    "rest_framework.settings",
-    "urllib3",
-)
+# Of gates and sites alone.
+SERVERS = ("granian.cli", "granian.server")
 
 
 class Fork:
@@ -142,7 +117,7 @@ def _find_end(pid: int) -> int:
 
 def main() -> None:
     """Answer until there is nobody to ask."""
-    for name in LOADED:
+    for name in (*LOADED, *SERVERS):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
