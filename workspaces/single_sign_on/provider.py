@@ -84,6 +84,8 @@ class ProviderClient:
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
         self._lock = threading.Lock()
+        # Who reads the keys: others wait, and go on with what was read.
+        self._reads_keys = threading.Lock()
         self._metadata: Metadata | None = None
         self._metadata_until = 0.0
         self._keys: list[SigningKey] = []
@@ -108,23 +110,34 @@ class ProviderClient:
         Raises ProviderAwayError and BadTokenError.
         """
         key_id = read_key_id(token)
+        keys, is_enough = self._find_known_keys(key_id)
+        if is_enough:
+            return keys
+        # The call of someone else may be about to bring it.
+        release_database()
+        if not self._reads_keys.acquire(timeout=CALL_SECONDS):
+            raise ProviderAwayError("the identity provider takes its time for its keys")
+        try:
+            keys, is_enough = self._find_known_keys(key_id)
+            return keys if is_enough else self._read_keys()
+        finally:
+            self._reads_keys.release()
+
+    def _find_known_keys(self, key_id: str | None) -> tuple[Sequence[SigningKey], bool]:
+        """Return the keys as they were read, and whether they are not to be read again."""
         with self._lock:
             now = time.monotonic()
             # A key that the provider has withdrawn is not trusted for longer.
             keys = self._keys if now < self._keys_until else []
             is_known = any(key_id in (None, key.id) for key in keys)
-            if is_known or now < self._keys_again_at:
-                return keys
-            self._keys_again_at = now + KEYS_AGAIN_SECONDS
-        try:
-            keys = parse_keys(self._read_json("GET", self.read_metadata().jwks_uri))
-        except ProviderAwayError:
-            with self._lock:
-                self._keys_again_at = 0.0
-            raise
+            return keys, is_known or now < self._keys_again_at
+
+    def _read_keys(self) -> Sequence[SigningKey]:
+        keys = parse_keys(self._read_json("GET", self.read_metadata().jwks_uri))
         with self._lock:
-            self._keys = keys
-            self._keys_until = time.monotonic() + METADATA_SECONDS
+            now = time.monotonic()
+            self._keys, self._keys_until = keys, now + METADATA_SECONDS
+            self._keys_again_at = now + KEYS_AGAIN_SECONDS
         return keys
 
     def make_authorization_url(

@@ -48,6 +48,28 @@ def test_the_provider_is_read_once_and_its_keys_when_one_is_new(double: Provider
     assert double.sent[5:] == ["openid-configuration", "token", "keys"]
 
 
+def test_who_signs_in_while_the_keys_are_read_waits_for_them(
+    double: ProviderDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = double.client.exchange_code("c", redirect_uri="r", verifier="v")
+    answer, found = double.client._send, list[Any]()
+    second = threading.Thread(target=lambda: found.append(double.client.read_claims(tokens)))
+
+    def send(method: str, address: str, *others: Any) -> tuple[int, bytes]:
+        if address.endswith("/keys"):
+            second.start()
+            # Without an end before this one's.
+            second.join(0.2)
+            assert second.is_alive()
+        return answer(method, address, *others)
+
+    monkeypatch.setattr(double.client, "_send", send)
+    assert double.client.read_claims(tokens)["sub"] == "id|dana"
+    second.join(10)
+    assert [each["sub"] for each in found] == ["id|dana"]
+    assert double.sent.count("keys") == 1
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
