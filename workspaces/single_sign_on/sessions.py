@@ -58,7 +58,8 @@ def close_sign_on(session: SessionBase) -> None:
 def end_sessions(issuer: str, claims: Claims) -> bool:
     """End the sessions that a verified logout token names; return False where it was used before.
 
-    That are those of the provider's session `sid`, or else all of the person `sub`.
+    That are those of the provider's session `sid`, or else all of the person `sub`. Where both are
+    named, also those of the person of which the provider did not say which session it was.
     """
     expires_at = datetime.now(UTC) + timedelta(seconds=MAX_LOGOUT_AGE_SECONDS + 2 * LEEWAY_SECONDS)
     jti_hash = hashlib.sha256(str(claims["jti"]).encode("utf-8", "surrogatepass")).hexdigest()
@@ -71,7 +72,7 @@ def end_sessions(issuer: str, claims: Claims) -> bool:
     if "sub" in claims:
         ended = ended.filter(identity__subject=claims["sub"])
     if "sid" in claims:
-        ended = ended.filter(sid=claims["sid"])
+        ended = ended.filter(sid__in=[claims["sid"], *([""] if "sub" in claims else [])])
     ended.delete()
     return True
 
