@@ -94,9 +94,13 @@ def group_roles(request: HtmxRequest, actor: Actor) -> HttpResponse:
     provider = settings.PROVIDER_SECRET
     form = GroupRoleForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
-        row = form.save(actor)
-        messages.success(request, f"People in {row.group} get it within minutes.")
-        return redirect("site-single-sign-on")
+        try:
+            row = form.save(actor)
+        except ValidationError as error:
+            form.add_error(None, error.messages[0])
+        else:
+            messages.success(request, f"People in {row.group} get it within minutes.")
+            return redirect("site-single-sign-on")
     context = {
         "here": "single-sign-on",
         "form": form,

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Collection
 
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from workspaces.access import SYSTEM, Actor, Role
@@ -67,7 +68,15 @@ def save_group_role(
     )
     row.role = role.value if role else ""
     row.full_clean(exclude=["created_at"])
-    row.save()
+    if row._state.adding and GroupRole.objects.count() >= MAX_GROUP_ROLES:
+        raise ValidationError(
+            f"Groups give {MAX_GROUP_ROLES} roles, the maximum. Remove one first."
+        )
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError as error:
+        raise ValidationError("Someone else has just set what this group gives there.") from error
     return row
 
 

@@ -12,6 +12,7 @@ from workspaces.access import SYSTEM, Actor, ActorKind, Role
 from workspaces.actions.members import add_member, change_role
 from workspaces.log.sentences import tell
 from workspaces.models import GroupRole, LockEvent, User, Workspace
+from workspaces.single_sign_on import groups
 from workspaces.single_sign_on.groups import apply_groups, save_group_role
 from workspaces.single_sign_on.people import link_identity
 
@@ -125,6 +126,26 @@ def test_only_site_administrators_say_what_groups_give(acme: Workspace, alice: U
     assert GroupRole.objects.get().role == "member"
     with pytest.raises(ValidationError):
         save_group_role("a" * 256, acme, Role.ADMIN, actor=actor)
+
+
+def test_there_are_so_many_roles_at_most_and_each_is_set_by_one_at_a_time(
+    acme: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_group_role("eng", acme, Role.ADMIN, actor=SYSTEM)
+    sam = User.objects.create_user("sam", is_superuser=True)
+    page, browser = "/admin/single-sign-on/", sign_in_as(sam)
+    form = {"group": "ops", "role": "site-admin", "workspace": ""}
+    # As if someone else had set it between the look and the insert.
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupRole, "full_clean", lambda *_, **__: GroupRole(group="ops").save())
+        answer = browser.post(page, form)
+        assert (answer.status_code, "Someone else has just" in answer.text) == (422, True)
+    monkeypatch.setattr(groups, "MAX_GROUP_ROLES", 1)
+    answer = browser.post(page, {**form, "group": "leads"})
+    assert (answer.status_code, "the maximum. Remove one" in answer.text) == (422, True)
+    # What a group gives there can be replaced.
+    save_group_role("eng", acme, Role.MEMBER, actor=SYSTEM)
+    assert GroupRole.objects.filter(group__in=["leads", "ops"]).count() == 0
 
 
 @pytest.mark.both_databases
