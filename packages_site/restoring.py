@@ -1,5 +1,7 @@
 """Whether a database was restored, and may be used already."""
 
+import shlex
+
 from packages_site.data_dir import ask_apart, make_command_line
 from workspaces.restore_note import READ_NOTE
 
@@ -11,8 +13,14 @@ def describe_cut_off_restore() -> str:
         return ""
     return (
         f"a restore of {row[0]} into this database was cut off: run it again: "
-        f"{make_command_line('restore')} {row[0]}"
+        f"{make_command_line('restore')} {shlex.quote(row[0])}"
     )
+
+
+def find_cut_off_bundle() -> str:
+    """Return the backup whose restore into this database was cut off; nothing where none was."""
+    row = ask_apart(READ_NOTE)
+    return "" if row is None or row[1] else str(row[0])
 
 
 def require_usable_database() -> None:

@@ -18,6 +18,7 @@ from packages_site.bundle import (
     read_bundle,
     write_manifest,
 )
+from packages_site.management.commands import restore
 from tests.conftest import is_postgresql
 from tests.services.console import Console
 
@@ -150,3 +151,24 @@ def test_a_backup_that_is_cut_off_or_damaged_is_told(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(BadBundleError, match="another version"):
         read_bundle(tmp_path / "two")
+
+
+def test_a_restore_takes_nothing_of_another_one_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Manifest("now", "0.1.0", "x", {}, {})
+    has_tables = [True]
+    monkeypatch.setattr(restore, "has_tables", lambda: has_tables[-1])
+    monkeypatch.setattr(restore, "find_cut_off_bundle", lambda: str(tmp_path / "first"))
+    # What is in the database already is of the backup whose restore was cut off.
+    assert restore._is_loaded(tmp_path / "first")
+    with pytest.raises(BadBundleError, match="or empty the database first"):
+        restore._is_loaded(tmp_path / "second")
+    has_tables.append(False)
+    assert not restore._is_loaded(tmp_path / "second")
+    # SQLite would write it into the restored file.
+    monkeypatch.setattr(restore, "find_sqlite_file", lambda: tmp_path / "database")
+    (tmp_path / "database-wal").write_text("of another one")
+    with pytest.raises(BadBundleError, match=r"database-wal is left of another database"):
+        restore._load(tmp_path, whole)
+    assert not (tmp_path / "database").exists()

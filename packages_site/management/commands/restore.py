@@ -1,5 +1,6 @@
 """manage.py restore BUNDLE"""
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from packages_site.bundle import (
 )
 from packages_site.data_dir import find_sqlite_file, has_secret_key, make_command_line
 from packages_site.dump import DumpError, has_tables, load_postgresql
-from packages_site.restoring import describe_cut_off_restore
+from packages_site.restoring import describe_cut_off_restore, find_cut_off_bundle
 from workspaces.log.exported import BadExportError
 from workspaces.log.files import write_once
 from workspaces.log.keys import KeyFileError, read_known_keys
@@ -66,8 +67,7 @@ class Command(BaseCommand):
         try:
             manifest = read_bundle(bundle)
             self._require_keys(bundle, manifest, is_lost=options["secret_key_is_lost"])
-            is_again = bool(describe_cut_off_restore())
-            if not (is_again and has_tables()):
+            if not _is_loaded(bundle):
                 _load(bundle, manifest)
             _write_keys(bundle)
             if options["secret_key_is_lost"]:
@@ -119,7 +119,8 @@ class Command(BaseCommand):
             steps += ["reconcile --after-restore", "check_drift", "sync_registry"]
         for slug in manifest.heads:
             note = bundle / CHECKPOINTS / f"{slug}.note"
-            steps.append(f"verify_lock_log {slug}" + (f" --checkpoint {note}" * note.exists()))
+            checkpoint = ["--checkpoint", str(note)] if note.exists() else []
+            steps.append(shlex.join(["verify_lock_log", slug, *checkpoint]))
         self.stdout.write("Next, before you start anything:")
         for step in steps:
             self.stdout.write(f"  {make_command_line(step)}")
@@ -129,6 +130,19 @@ class Command(BaseCommand):
 def _has_registry() -> bool:
     """Whether a registry is connected, whose word is to be taken: it is newer than the backup."""
     return any(client is not None for _, client in find_registries())
+
+
+def _is_loaded(bundle: Path) -> bool:
+    """Whether a restore that was cut off has filled the database already.
+
+    Raises BadBundleError where that was one of another backup: it would pass for this one.
+    """
+    begun = find_cut_off_bundle()
+    if not (begun and has_tables()):
+        return False
+    if begun != str(bundle):
+        raise BadBundleError(f"{describe_cut_off_restore()}; or empty the database first")
+    return True
 
 
 def _load(bundle: Path, manifest: Manifest) -> None:
@@ -145,6 +159,10 @@ def _load(bundle: Path, manifest: Manifest) -> None:
     path = find_sqlite_file()
     if path is None:
         raise BadBundleError("DATABASE_URL names no file")
+    for name in (f"{path}-wal", f"{path}-journal"):
+        # SQLite would write what it says into the restored file.
+        if Path(name).exists() and Path(name).stat().st_size > 0:
+            raise BadBundleError(f"{name} is left of another database: move it to another place")
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}-restoring")
     draft.unlink(missing_ok=True)
