@@ -34,8 +34,9 @@ def create_workspace(
     And if another workspace has a prefix or a repository that begins with the slug.
     """
     workspace = Workspace(slug=slug, name=name, registry=registry)
-    workspace.full_clean(exclude=["created_at"])
+    # Before it is looked for what is taken: of two at once, the second one is told.
     keep_repositories()
+    workspace.full_clean(exclude=["created_at"])
     taken = _filter_under(RepositoryPrefix.objects.all(), "prefix", slug).first()
     if taken is not None:
         raise ValidationError(

@@ -6,7 +6,8 @@ operator changes an address.
 """
 
 import secrets
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import inet_aton
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import ProtectedError
 from django.db.models.functions import Now
+from django.http.request import validate_host
 
 from containers.models import Manifest, Repository, Tag
 from containers.registries import MAX_REGISTRIES, stored_registries
@@ -40,6 +42,8 @@ def add_registry(
 
     And PermissionDenied if the actor is no site administrator.
     """
+    # One after the other: the second one sees what the first one took.
+    keep_repositories()
     require_site_admin(actor)
     if Registry.objects.count() >= MAX_REGISTRIES:
         raise ValidationError({"name": f"There are {MAX_REGISTRIES} registries: no more fit."})
@@ -59,6 +63,7 @@ def change_registry(
     """
     if actor.kind is not ActorKind.SYSTEM:
         raise ValidationError("Only an operator changes a registry: add_registry.")
+    keep_repositories()
     _fill(row, url, host, accounts, username, actor)
     stored_registries().forget()
 
@@ -69,6 +74,8 @@ def remove_registry(row: Registry, *, actor: Actor) -> None:
 
     And PermissionDenied if the actor is no site administrator.
     """
+    # No workspace gets there meanwhile.
+    keep_repositories()
     require_site_admin(actor)
     try:
         row.delete()
@@ -93,6 +100,8 @@ def choose_registry(workspace: Workspace, registry: Registry | None, *, actor: A
         return False
     if held.is_archived:
         raise ValidationError(f"{held} is archived.")
+    if registry is not None and not Registry.objects.filter(pk=registry.pk).exists():
+        raise ValidationError(f"The registry {registry.name} was removed.")
     if any(model.objects.filter(workspace=held).exists() for model in (Repository, Tag, Manifest)):
         raise ValidationError(
             f"{held} has images already: a workspace can be moved only while it is empty."
@@ -150,14 +159,24 @@ def _parse_url(text: str) -> str:
         url = parse_registry_url(text, "The address")
     except BadSettingError as error:
         raise ValidationError({"url": f"{error}."}) from error
-    try:
-        address = ip_address(urlsplit(url).hostname or "")
-    except ValueError:
-        return url
+    address = _read_address(urlsplit(url).hostname or "")
     # There a cloud's machines find their own credentials, and no one else's registry.
-    if address.is_link_local or address.is_multicast or address.is_unspecified:
+    if address and (address.is_link_local or address.is_multicast or address.is_unspecified):
         raise ValidationError({"url": "No registry is at such an address."})
     return url
+
+
+def _read_address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a host is, in any way that systems read one; None for a name."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            # 2852039166, 0xa9fea9fe and 169.254.43518 are 169.254.169.254.
+            return IPv4Address(inet_aton(host.rstrip(".")))
+        except OSError:
+            return None
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def _parse_host(text: str, actor: Actor) -> str:
@@ -167,8 +186,10 @@ def _parse_host(text: str, actor: Actor) -> str:
             {"host": "Enter a host name alone, such as images.example.org, without a port."}
         )
     site = urlsplit(settings.PUBLIC_URL).hostname
-    # Where clients reach another registry, their credentials would come to this one.
-    is_taken = actor.kind is not ActorKind.SYSTEM and host in settings.ALLOWED_HOSTS
+    # Where clients reach another registry, their credentials would come to this one. Any name that
+    # the operator has set may be one; "*" names none.
+    names = [name for name in settings.ALLOWED_HOSTS if name != "*"]
+    is_taken = actor.kind is not ActorKind.SYSTEM and validate_host(host, names)
     if host == site or is_taken:
         raise ValidationError({"host": "This name already leads to the site or a registry."})
     return host

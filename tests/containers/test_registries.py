@@ -205,6 +205,9 @@ def test_only_site_administrators_add_move_and_remove(harbor: Registry, acme: Wo
         ("url", {"url": "https://robot:secret@harbor.internal"}),
         ("url", {"url": "http://169.254.169.254/latest"}),
         ("url", {"url": "http://0.0.0.0:5000"}),
+        ("url", {"url": "http://[::ffff:169.254.169.254]"}),
+        ("url", {"url": "http://2852039166"}),
+        ("url", {"url": "http://0xa9.254.43518."}),
         ("host", {"host": ""}),
         ("host", {"host": "harbor.example.org:8443"}),
         ("host", {"host": "127.0.0.1"}),
@@ -229,10 +232,55 @@ def test_name_and_host_are_of_one_registry(harbor: Registry) -> None:
 
 @pytest.mark.usefixtures("sam")
 def test_a_site_administrator_cannot_take_a_name_that_clients_use(settings: Any) -> None:
-    settings.ALLOWED_HOSTS = ["registry.example.org"]
-    with pytest.raises(ValidationError, match="already leads"):
-        make(host="registry.example.org", actor=SAM)
+    for names in (["registry.example.org"], ["*", ".example.org"]):
+        settings.ALLOWED_HOSTS = names
+        with pytest.raises(ValidationError, match="already leads"):
+            make(host="registry.example.org", actor=SAM)
+    settings.ALLOWED_HOSTS = ["*"]
+    assert make("zot", actor=SAM).pk
     assert make(host="registry.example.org").pk
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_take_a_name_at_once_the_second_is_told() -> None:
+    def add(call: Callable[[], object]) -> str:
+        try:
+            return "added" if call() else ""
+        except ValidationError as error:
+            return ", ".join(error.message_dict)
+
+    # Of the lists of more than one field, only one is the other's.
+    registries = [partial(add, partial(make, host="harbor.example.org")) for _ in range(4)]
+    workspaces = [
+        partial(add, partial(create_workspace, "initech", "Initech", actor=SYSTEM))
+        for _ in range(4)
+    ]
+    assert sorted(at_once(registries + workspaces)) == sorted(
+        ["added", "added", *["name, host"] * 3, *["slug"] * 3]
+    )
+
+
+@pytest.mark.both_databases
+@pytest.mark.django_db(transaction=True)
+def test_no_workspace_gets_to_a_registry_while_it_is_removed(acme: Workspace) -> None:
+    harbor = make()
+
+    def carry_out(call: Callable[[], object]) -> bool:
+        try:
+            call()
+        except ValidationError:
+            return False
+        return True
+
+    calls: list[Callable[[], object]] = [
+        partial(remove_registry, Registry.objects.get(pk=harbor.pk), actor=SYSTEM),
+        partial(create_workspace, "initech", "Initech", harbor, actor=SYSTEM),
+        partial(choose_registry, acme, harbor, actor=SYSTEM),
+    ]
+    is_removed, *are_there = at_once([partial(carry_out, call) for call in calls])
+    assert is_removed is not any(are_there)
+    assert Registry.objects.exists() is any(are_there)
 
 
 # Secrets.
