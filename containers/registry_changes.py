@@ -25,6 +25,7 @@ from containers.registry.addresses import HOST_NAME, BadSettingError, parse_regi
 from containers.registry.checkup import Finding, Outcome
 from containers.sql import keep_repositories
 from workspaces.access import Actor, ActorKind
+from workspaces.actions.registry_accounts import unlink_accounts_of
 from workspaces.authorization import require_site_admin
 from workspaces.log.append import Event, append_event
 from workspaces.log.kinds import EventKind
@@ -77,6 +78,7 @@ def remove_registry(row: Registry, *, actor: Actor) -> None:
     # No workspace gets there meanwhile.
     keep_repositories()
     require_site_admin(actor)
+    unlink_accounts_of(row, actor=actor)
     try:
         row.delete()
     except ProtectedError as error:

@@ -35,6 +35,7 @@ from tests.conftest import AA, ROOT
 from tests.containers.registry.servers import Server
 from workspaces.access import SYSTEM, Actor, ActorKind
 from workspaces.actions.archive import archive_workspace
+from workspaces.actions.registry_accounts import link_registry_account
 from workspaces.log.models import LockEvent
 from workspaces.models import Registry, User, Workspace
 
@@ -221,6 +222,18 @@ def test_what_cannot_be_a_registry_is_refused_by_field(field: str, changes: dict
     with pytest.raises(ValidationError) as refused:
         make(changes.pop("name", "harbor"), **changes)
     assert list(refused.value.message_dict) == [field]
+
+
+def test_a_registry_takes_the_links_of_its_accounts_along(
+    harbor: Registry, acme: Workspace, alice: User
+) -> None:
+    link_registry_account("ada", alice, harbor, actor=SYSTEM)
+    remove_registry(harbor, actor=SYSTEM)
+    events = LockEvent.objects.filter(workspace="acme", kind__startswith="account.")
+    assert list(events.order_by("id").values_list("kind", flat=True)) == [
+        "account.linked",
+        "account.unlinked",
+    ]
 
 
 def test_name_and_host_are_of_one_registry(harbor: Registry) -> None:

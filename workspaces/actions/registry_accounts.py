@@ -36,6 +36,14 @@ def unlink_registry_account(name: str, registry: Registry | None = None, *, acto
     return row is not None
 
 
+@transaction.atomic
+def unlink_accounts_of(registry: Registry, *, actor: Actor) -> None:
+    """Take back the links of a registry's accounts, which is about to be removed."""
+    rows = RegistryAccount.objects.select_for_update().filter(registry=registry)
+    for row in rows.order_by("id"):
+        _unlink(row, actor=actor)
+
+
 def is_admins_account(name: str, workspace: Workspace) -> bool:
     """Whether an account is linked to someone who is an admin of the workspace at this moment.
 
