@@ -51,6 +51,8 @@ def connect(connection: Connection) -> RegistryClient | None:
         connection.ca_file,
         service=connection.service if connection.trusts_tokens else "",
         problem=connection.problem,
+        # Where the operator has set a password, they have set its address, too.
+        is_typed=connection.id is not None and not connection.login.username,
     )
 
 
@@ -141,19 +143,29 @@ def describe_unusable_keys() -> str:
 
 @lru_cache(maxsize=MAX_REGISTRIES)
 def _client(
-    url: str, login: RegistryLogin, ca_file: Path | None, *, service: str, problem: str
+    url: str,
+    login: RegistryLogin,
+    ca_file: Path | None,
+    *,
+    service: str,
+    problem: str,
+    is_typed: bool,
 ) -> RegistryClient:
     """One client an address, so that connections are used again.
 
-    With a service it sends tokens for that. With a problem it sends nothing as Taglock.
+    With a service it sends tokens for that. With a problem it sends nothing as Taglock. An address
+    that was typed on a page may be anyone's.
     """
-    if problem:
-        return RegistryClient(url, authorize=partial(_refuse, problem), ca_file=ca_file)
-    if login.username:
+    if login.username and not problem:
         own = _account(url, login, ca_file)
         return RegistryClient(url, authorize=own.authorize, renew=own.renew, ca_file=ca_file)
     authorize = partial(_authorize, service) if service else None
-    return RegistryClient(url, authorize=authorize, ca_file=ca_file)
+    return RegistryClient(
+        url,
+        authorize=partial(_refuse, problem) if problem else authorize,
+        ca_file=ca_file,
+        refuses_link_local=is_typed,
+    )
 
 
 @lru_cache(maxsize=MAX_REGISTRIES)

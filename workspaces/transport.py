@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -100,6 +101,7 @@ class _SecureSocket(_Socket, ssl.SSLSocket):
 class _Connection(urllib3.connection.HTTPConnection):
     """A connection over such a socket. Whole answers come by `ask`, at a third of the cost."""
 
+    refuses_link_local = False
     _used_at = 0.0
 
     def ask(self, method: str, request: bytes, max_bytes: int) -> WholeAnswer:
@@ -127,6 +129,9 @@ class _Connection(urllib3.connection.HTTPConnection):
         for family, kind, protocol, _, address in socket.getaddrinfo(
             self._dns_host, self.port, type=socket.SOCK_STREAM
         ):
+            if self.refuses_link_local and is_link_local(str(address[0])):
+                error = OSError("its address is link-local: no registry is there")
+                continue
             sock = _Socket(family, kind, protocol)
             try:
                 for option in self.socket_options or ():
@@ -159,6 +164,13 @@ class Pool(urllib3.HTTPConnectionPool):
     """The connections to a server, for many threads."""
 
     ConnectionCls = _Connection
+    # Looked at with each connection: a name may have another address each time.
+    refuses_link_local = False
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.refuses_link_local = self.refuses_link_local
+        return connection
 
     def ask(
         self,
@@ -213,6 +225,13 @@ class _SecurePool(Pool, urllib3.HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+def is_link_local(address: str) -> bool:
+    """Whether an address is of a link, where the machines of clouds find their credentials."""
+    parsed = ip_address(address.partition("%")[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_link_local
+
+
 def make_context(ca_file: Path | None) -> ssl.SSLContext:
     """Return the machine's authorities, and those of `ca_file`, to verify certificates by."""
     context = ssl.create_default_context()
@@ -221,17 +240,21 @@ def make_context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def make_pool(address: SplitResult, ca_file: Path | None = None) -> Pool:
+def make_pool(
+    address: SplitResult, ca_file: Path | None = None, *, refuses_link_local: bool = False
+) -> Pool:
     """Return the connections to a server, for many threads.
 
     They are only used within a Deadline. `ca_file` has certificates of authorities to trust besides
     the machine's.
     """
     host, port = address.hostname or "", address.port
-    if address.scheme != "https":
-        return Pool(host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False)
-    context = make_context(ca_file)
-    context.sslsocket_class = _SecureSocket
-    return _SecurePool(
-        host, port, maxsize=_MAX_CONNECTIONS_KEPT, retries=False, ssl_context=context
-    )
+    options: dict[str, Any] = {"maxsize": _MAX_CONNECTIONS_KEPT, "retries": False}
+    if address.scheme == "https":
+        context = make_context(ca_file)
+        context.sslsocket_class = _SecureSocket
+        pool: Pool = _SecurePool(host, port, ssl_context=context, **options)
+    else:
+        pool = Pool(host, port, **options)
+    pool.refuses_link_local = refuses_link_local
+    return pool

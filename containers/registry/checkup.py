@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -27,7 +26,7 @@ from containers.registry.challenges import BEARER, find_challenge
 from containers.registry.client import CallerRefusedError, RegistryClient
 from containers.registry.exchange import RegistryAnswer, RegistryUnavailableError, exchange
 from workspaces.text import quote
-from workspaces.transport import Deadline, make_context, make_pool
+from workspaces.transport import Deadline, is_link_local, make_context, make_pool
 
 # Of all steps together.
 MAX_SECONDS = 30.0
@@ -143,7 +142,7 @@ class Checkup:
                 f"Start the registry, correct host and port of {self.words.url}, or let this "
                 "machine through its firewall.",
             )
-        if ip_address(peer.partition("%")[0]).is_link_local:
+        if is_link_local(peer):
             return _failed(
                 f"The address of {host} is link-local: no registry is there.",
                 f"Correct the host of {self.words.url}.",

@@ -88,7 +88,9 @@ class RegistryClient:
     `authorize` gives the header `Authorization` that the registry wants for a call; without it, or
     where it is empty, none is sent. A call that is answered 401 is sent once more with what `renew`
     gives for that answer and the header that was sent, unless that is empty.
-    `ca_file` has certificates of authorities to trust besides the machine's.
+    `ca_file` has certificates of authorities to trust besides the machine's. With
+    `refuses_link_local` no connection is made to such an address, whatever the registry's name
+    leads to.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class RegistryClient:
         authorize: Authorize | None = None,
         renew: Renew | None = None,
         ca_file: Path | None = None,
+        refuses_link_local: bool = False,
     ) -> None:
         parts = urlsplit(url)
         self._authorize = authorize
@@ -106,7 +109,7 @@ class RegistryClient:
         self._is_for_caller = False
         self._prefix = parts.path.rstrip("/")
         self._deadline_seconds = deadline_seconds
-        self._pool = make_pool(parts, ca_file)
+        self._pool = make_pool(parts, ca_file, refuses_link_local=refuses_link_local)
 
     def acting_for(self, authorization: str) -> "RegistryClient":
         """Return the same registry for one caller, with the header `Authorization` that they sent.

@@ -1,5 +1,6 @@
 """Several registries on one site: which one is whose, and how one is added, changed and removed."""
 
+import socket
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -24,7 +25,7 @@ from containers.registries import (
     find_connection_with,
     stored_registries,
 )
-from containers.registry.exchange import NoLoginError
+from containers.registry.exchange import NoLoginError, RegistryUnavailableError
 from containers.registry_changes import add_registry, choose_registry, remove_registry
 from containers.registry_seen import look_at_registries
 from containers.sql import insert_repository
@@ -222,6 +223,19 @@ def test_what_cannot_be_a_registry_is_refused_by_field(field: str, changes: dict
     with pytest.raises(ValidationError) as refused:
         make(changes.pop("name", "harbor"), **changes)
     assert list(refused.value.message_dict) == [field]
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1%1"])
+def test_no_name_leads_to_a_link_local_address(
+    harbor: Registry, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("it connects"))
+    client = connect(connect_row(harbor))
+    assert client is not None
+    with pytest.raises(RegistryUnavailableError, match="link-local"):
+        client.acting_for("").ask_version()
 
 
 def test_a_registry_takes_the_links_of_its_accounts_along(
