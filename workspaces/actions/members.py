@@ -44,6 +44,10 @@ def add_member(
     if membership is not None:
         if membership.is_by_group or not group:
             _set_role(membership, role, actor=actor, group=group)
+        if membership.is_by_group and not group:
+            # It was theirs already, and stays theirs by hand.
+            membership.is_by_group = False
+            membership.save(update_fields=["is_by_group"])
         return membership
     membership = Membership.objects.create(
         workspace=workspace, user=user, role=role.value, is_by_group=bool(group)

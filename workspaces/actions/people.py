@@ -130,10 +130,12 @@ def reactivate_person(user: User, *, actor: Actor, reason: str = "") -> bool:
 def set_site_admin(user: User, *, is_one: bool, actor: Actor) -> bool:
     """Make a person a site administrator, or no longer one; return whether that changed anything.
 
-    Recorded in the log of every workspace: such a person can hand each of them over. Raises
-    PermissionDenied if the actor is not a site administrator.
+    It is by hand from then on, whatever their groups are. Recorded in the log of every workspace:
+    such a person can hand each of them over. Raises PermissionDenied if the actor is not a site
+    administrator.
     """
     user = _lock_with_actor(user, actor)
+    Identity.objects.filter(user=user).update(is_site_admin_by_group=False)
     if user.is_superuser == is_one:
         return False
     user.is_superuser = is_one

@@ -94,6 +94,16 @@ def test_what_was_given_by_hand_stays(
     assert roles_of(dana) == {"acme": "auditor", "globex": "member"}
 
 
+def test_what_a_group_gave_stays_once_it_is_given_by_hand_too(
+    rows: None, acme: Workspace, alice: User, dana: User
+) -> None:
+    apply_groups(dana, {"eng", "ops"})
+    add_member(acme, dana, Role.MEMBER, actor=SYSTEM)
+    call_command("add_site_admin", "dana")
+    apply_groups(dana, set())
+    assert (roles_of(dana), is_site_admin(dana)) == ({"acme": "member"}, True)
+
+
 def test_the_last_admin_stays_one(rows: None, dana: User, caplog: pytest.LogCaptureFixture) -> None:
     apply_groups(dana, {"leads"})
     with caplog.at_level(logging.WARNING):
