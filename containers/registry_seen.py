@@ -41,5 +41,5 @@ def _answers(row: Registry) -> bool:
             return registry is not None and bool(registry.acting_for("").ask_version())
     except RegistryUnavailableError:
         return False
-    # Whoever refuses answers.
+    # A refusal is an answer, too.
     return True

@@ -8,7 +8,7 @@ class PackagesSiteConfig(AppConfig):
     name = "packages_site"
 
     def ready(self) -> None:
-        """Add to the checks what needs the models, which are loaded by now."""
+        """Add the checks that need the models."""
         shared_keys = import_module("packages_site.shared_keys")
         register(shared_keys.check_shared_keys, Tags.security, deploy=True)
         provider = import_module("workspaces.single_sign_on.provider")

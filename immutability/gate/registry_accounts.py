@@ -152,7 +152,7 @@ def read_account_name(authorization: str) -> str:
 
 
 def _read_subject(token: str) -> str:
-    """Return the claim `sub` of a token (RFC 7519); whoever accepts it has verified it."""
+    """Return the claim `sub` of a token (RFC 7519). The registry verifies it, not Taglock."""
     _, payload, _ = token.split(".")
     subject = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"]
     return subject if isinstance(subject, str) else ""

@@ -79,7 +79,7 @@ def prune_manifests(place: Place, digests: Collection[str]) -> None:
     rows = Manifest.objects.filter(
         **of_place, digest__in=digests, revision=0, delete_id=None, stray_until=None
     )
-    # Whoever comes to name one of them holds it first.
+    # A push that names one of them holds it first.
     held = rows.order_by("digest").select_for_update(skip_locked=_skips_locked())
     names = {row.digest for row in held}
     doomed = names - _find_named(place, names)
