@@ -1,8 +1,8 @@
 """Add and remove registries besides the one of REGISTRY_URL, and say which workspaces are there.
 
-Anyone who can say where a registry is decides where passwords and images go. So what is at a registry
-stays there, a registry that is removed and added again takes none of its former tokens, and only an
-operator changes an address.
+Anyone who can say where a registry is decides where passwords and images go. So what is at a
+registry stays there, a registry that is removed and added again takes none of its former tokens,
+and only an operator changes an address.
 """
 
 import secrets
