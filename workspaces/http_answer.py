@@ -16,6 +16,10 @@ class BadAnswerError(ValueError):
     """What came is no whole answer."""
 
 
+class ClosedEarlyError(BadAnswerError):
+    """The connection was closed before the whole answer came."""
+
+
 @dataclass(frozen=True)
 class WholeAnswer:
     """An answer as it came; the body is None for one that is larger than was wanted.
@@ -42,7 +46,7 @@ def read_answer(sock: socket.socket, method: str, max_bytes: int) -> WholeAnswer
     while not reader.is_whole:
         count = sock.recv_into(buffer)
         if not count:
-            raise BadAnswerError("the connection was closed before the whole answer came")
+            raise ClosedEarlyError("the connection was closed before the whole answer came")
         reader.feed(view[:count])
     return reader.answer()
 

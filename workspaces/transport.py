@@ -21,7 +21,7 @@ from urllib.parse import SplitResult
 import urllib3
 from urllib3.connection import port_by_scheme
 
-from workspaces.http_answer import WholeAnswer, read_answer
+from workspaces.http_answer import ClosedEarlyError, WholeAnswer, read_answer
 
 # Of one address of a server: another one may answer within the deadline.
 MAX_CONNECT_SECONDS = 5.0
@@ -180,16 +180,26 @@ class Pool(urllib3.HTTPConnectionPool):
         body: bytes | None = None,
         *,
         max_bytes: int,
+        may_repeat: bool = False,
     ) -> WholeAnswer:
         """Send a request, once, and return the whole answer; see `read_answer`.
 
+        A server may close a kept connection at the moment at which it is used. With `may_repeat`
+        the request is sent once more then: it makes no difference whether it was carried out.
         Raises HTTPError, of which NewConnectionError says that nothing was sent, OSError, and
         ValueError for what cannot be sent and for what is no answer.
         """
         request = self._make_request_bytes(method, target, headers, body)
         connection: Any = self._get_conn()
+        was_kept = connection.sock is not None
         try:
-            answer: WholeAnswer = connection.ask(method, request, max_bytes)
+            try:
+                answer: WholeAnswer = connection.ask(method, request, max_bytes)
+            except (ConnectionError, ClosedEarlyError):
+                if not (may_repeat and was_kept):
+                    raise
+                connection.close()
+                answer = connection.ask(method, request, max_bytes)
             if answer.is_last:
                 connection.close()
         except BaseException:

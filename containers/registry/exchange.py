@@ -153,15 +153,19 @@ def exchange(
     target: str,
     headers: Mapping[str, str],
     body: bytes | None = None,
+    *,
+    may_repeat: bool = False,
 ) -> RegistryAnswer:
     """Send one request, within a Deadline, and return the whole answer.
 
+    With `may_repeat` it may reach the registry twice: a read, or what is stored by its digest.
     Raises RegistryUnavailableError.
     """
     began_at, status = time.monotonic(), "none"
     with tracing().call(f"registry {method}") as span:
         try:
-            answer = _exchange(pool, method, target, {**span.headers, **headers}, body)
+            sent = {**span.headers, **headers}
+            answer = _exchange(pool, method, target, sent, body, may_repeat=may_repeat)
             status = str(answer.status)
             return answer
         finally:
@@ -176,11 +180,20 @@ def _exchange(
     target: str,
     headers: Mapping[str, str],
     body: bytes | None,
+    *,
+    may_repeat: bool,
 ) -> RegistryAnswer:
     request_id = current_request().id
     own = {"User-Agent": "taglock", **({"X-Request-Id": request_id} if request_id else {})}
     try:
-        answer = pool.ask(method, target, {**own, **headers}, body, max_bytes=_MAX_ANSWER_BYTES)
+        answer = pool.ask(
+            method,
+            target,
+            {**own, **headers},
+            body,
+            max_bytes=_MAX_ANSWER_BYTES,
+            may_repeat=may_repeat,
+        )
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise RegistryUnavailableError(
             f"{method}: {error}",

@@ -1,12 +1,13 @@
 """Whole answers are read from a socket as they came, and everything else is refused."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
 
-from workspaces.http_answer import BadAnswerError, WholeAnswer, read_answer
+from workspaces.http_answer import BadAnswerError, ClosedEarlyError, WholeAnswer, read_answer
 from workspaces.transport import Deadline, make_pool
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -108,6 +109,38 @@ def test_an_answer_counts_that_comes_before_all_was_read() -> None:
         pool = make_pool(urlsplit(f"http://127.0.0.1:{server.getsockname()[1]}"))
         with Deadline(10):
             assert pool.ask("PUT", "/", {}, bytes(8_000_000), max_bytes=10).status == 413
+
+
+def serve_then_close(listener: socket.socket, received: list[bytes]) -> None:
+    """Answer one request of each connection; close it when another one comes, as one that stops."""
+    with listener:
+        while len(received) < 3:
+            connection, _ = listener.accept()
+            with connection:
+                received.append(connection.recv(1000))
+                connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
+                if len(received) == 1:
+                    received.append(connection.recv(1000))
+
+
+@pytest.mark.parametrize("may_repeat", [True, False])
+def test_only_what_may_be_repeated_is_sent_again_where_a_kept_connection_is_closed(
+    *, may_repeat: bool
+) -> None:
+    listener, received = socket.create_server(("127.0.0.1", 0)), list[bytes]()
+    pool = make_pool(urlsplit(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+    with ThreadPoolExecutor(1) as threads, Deadline(5):
+        serving = threads.submit(serve_then_close, listener, received)
+        assert pool.ask("GET", "/one", {}, max_bytes=10).status == 200
+        if may_repeat:
+            assert pool.ask("PUT", "/two", {}, b"", max_bytes=10, may_repeat=True).status == 200
+        else:
+            with pytest.raises(ClosedEarlyError):
+                pool.ask("PUT", "/two", {}, b"", max_bytes=10)
+            assert len(received) == 2
+            assert pool.ask("PUT", "/two", {}, b"", max_bytes=10).status == 200
+        serving.result()
+    assert [each.split()[1] for each in received] == [b"/one", b"/two", b"/two"]
 
 
 def test_a_line_break_is_never_sent() -> None:

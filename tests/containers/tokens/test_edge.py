@@ -321,6 +321,8 @@ def test_the_site_does_not_have_the_address(acme: Workspace, bob: User, settings
 def test_an_open_registry_is_sent_no_token_of_taglocks(gate: Client) -> None:
     none = RegistryLogin("")
     for service in ("taglock", ""):
-        client = _client("http://registry.internal", none, None, service=service, problem="")
+        client = _client(
+            "http://registry.internal", none, None, service=service, problem="", is_typed=False
+        )
         assert (client._authorize is not None) == bool(service)
     assert _account("http://a", none, None) is _account("http://a", none, None)
