@@ -276,8 +276,6 @@ class RegistryClient:
             repository_access(repository.name, PULL, PUSH),
             {"Content-Type": media_type},
             body,
-            # It is the same image, however often it is stored, and moves no tag.
-            may_repeat=isinstance(reference, Digest) and not tags,
         )
 
     def delete_manifest(
@@ -294,16 +292,11 @@ class RegistryClient:
         access: ResourceAccess,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        *,
-        may_repeat: bool = False,
     ) -> RegistryAnswer:
-        may_repeat = may_repeat or method in ("GET", "HEAD")
-
         def send(authorization: str) -> RegistryAnswer:
             own = {"Authorization": authorization} if authorization else {}
             sent = {**own, **(headers or {})}
-            target = self._prefix + path
-            return exchange(self._pool, method, target, sent, body, may_repeat=may_repeat)
+            return exchange(self._pool, method, self._prefix + path, sent, body)
 
         with Deadline(self._deadline_seconds):
             authorization = self._authorize(access) if self._authorize else ""

@@ -24,6 +24,7 @@ from workspaces.transport import Pool
 # Of what a registry says, in one line of ours.
 MAX_REASON_LENGTH = 300
 _MAX_REASONS = 3
+_READS = ("GET", "HEAD")
 _MAX_ANSWER_BYTES = MAX_MANIFEST_BYTES + 64 * 1024
 # 401 to Taglock means that the registry does not trust its own account. That is for an operator to
 # mend, and says nothing of an earlier sending of the same write.
@@ -153,19 +154,15 @@ def exchange(
     target: str,
     headers: Mapping[str, str],
     body: bytes | None = None,
-    *,
-    may_repeat: bool = False,
 ) -> RegistryAnswer:
     """Send one request, within a Deadline, and return the whole answer.
 
-    With `may_repeat` it may reach the registry twice: a read, or what is stored by its digest.
     Raises RegistryUnavailableError.
     """
     began_at, status = time.monotonic(), "none"
     with tracing().call(f"registry {method}") as span:
         try:
-            sent = {**span.headers, **headers}
-            answer = _exchange(pool, method, target, sent, body, may_repeat=may_repeat)
+            answer = _exchange(pool, method, target, {**span.headers, **headers}, body)
             status = str(answer.status)
             return answer
         finally:
@@ -180,8 +177,6 @@ def _exchange(
     target: str,
     headers: Mapping[str, str],
     body: bytes | None,
-    *,
-    may_repeat: bool,
 ) -> RegistryAnswer:
     request_id = current_request().id
     own = {"User-Agent": "taglock", **({"X-Request-Id": request_id} if request_id else {})}
@@ -192,7 +187,7 @@ def _exchange(
             {**own, **headers},
             body,
             max_bytes=_MAX_ANSWER_BYTES,
-            may_repeat=may_repeat,
+            may_repeat=method in _READS,
         )
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise RegistryUnavailableError(

@@ -18,7 +18,7 @@ from tests.services.site import Site
 pytestmark = pytest.mark.process
 
 # The worker looks every five seconds, a second after the report.
-FOUND_SECONDS = 20
+FOUND_SECONDS = 60
 
 
 @pytest.fixture
