@@ -133,8 +133,11 @@ def main() -> None:
         importlib.import_module(name)
     if SETTINGS in os.environ:
         import django  # noqa: PLC0415  (reads the settings)
+        from django.db.migrations.loader import MigrationLoader  # noqa: PLC0415
 
         django.setup()
+        # Every command looks whether the database lacks a migration.
+        MigrationLoader(None)
     # The garbage collector of a fork passes over all of it.
     gc.collect()
     gc.freeze()

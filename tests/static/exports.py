@@ -75,8 +75,7 @@ def run(*arguments: str) -> Result:
         try:
             status = _read_main()(list(arguments))
         except SystemExit as end:
-            assert isinstance(end.code, int)
-            status = end.code
+            status = int(end.code or 0)
     return _read_result(status, out.getvalue(), error.getvalue())
 
 

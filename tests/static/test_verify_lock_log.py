@@ -1,4 +1,4 @@
-"""The verifier that anyone can download: it needs nothing of Taglock, and finds what was changed."""
+"""The verifier that anyone can download: it needs no Taglock, and finds what was changed."""
 
 import json
 import sys
