@@ -75,13 +75,13 @@ def site(
     registry_kind: str,
 ) -> Iterator[Site]:
     """A whole Taglock before either registry, started once for all tests of this folder."""
-    hashing = "tests.services.quick_hashing"
+    settings = "tests.services.shared_site"
     if registry_kind == "docker-registry":
-        site = Site(tmp_path_factory.mktemp("site") / "data", settings=hashing)
+        site = Site(tmp_path_factory.mktemp("site") / "data", settings=settings)
     else:
         registry = request.getfixturevalue("distribution_3")
         site = Site(
-            registry.data_dir, registry.edge_port, registry_url=registry.url, settings=hashing
+            registry.data_dir, registry.edge_port, registry_url=registry.url, settings=settings
         )
         registry.trust(site)
     try:

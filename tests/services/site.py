@@ -141,15 +141,18 @@ class Site:
 
         It does not check the application first, which takes ten times as long as most commands.
         """
-        if self._console is None:
-            self._console = Console(self._env)
-        done = self._console.run("manage.py", command, "--skip-checks", *arguments, stdin=stdin)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        return self._run_command(command, "--skip-checks", *arguments, stdin=stdin)
 
     def run_python(self, code: str) -> str:
         """Run Python within its application; return what it prints."""
-        return self.manage("shell", "--no-imports", "-c", code)
+        return self._run_command("shell", "--no-imports", "-c", code)
+
+    def _run_command(self, *arguments: str, stdin: str = "") -> str:
+        if self._console is None:
+            self._console = Console(self._env)
+        done = self._console.run("manage.py", *arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal as a terminal or a service manager does; return make's exit status."""
