@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.test_access import client_with
+from tests.access.site import client_with
 from workspaces.access import SYSTEM, Scope
 from workspaces.actions.access_tokens import create_access_token
 from workspaces.models import User, Workspace

@@ -10,7 +10,7 @@ from drf_spectacular.validation import validate_schema
 from rest_framework.test import APIClient
 
 from packages_site.urls import api_urlpatterns
-from tests.test_access import list_addresses
+from tests.access.matrix import list_addresses
 from workspaces.access import Scope
 from workspaces.models import Workspace
 
