@@ -27,6 +27,8 @@ class EventKind(StrEnum):
     WORKSPACE_ARCHIVED = "workspace.archived"
     WORKSPACE_UNARCHIVED = "workspace.unarchived"
     WORKSPACE_HANDED_OVER = "workspace.handed_over"
+    GROUP_ROLE_SET = "group_role.set"
+    GROUP_ROLE_REMOVED = "group_role.removed"
     MEMBER_ADDED = "member.added"
     MEMBER_CHANGED = "member.changed"
     MEMBER_REMOVED = "member.removed"
@@ -80,6 +82,8 @@ _LABELS = {
     EventKind.WORKSPACE_ARCHIVED: "Workspace archived",
     EventKind.WORKSPACE_UNARCHIVED: "Workspace unarchived",
     EventKind.WORKSPACE_HANDED_OVER: "Workspace handed over",
+    EventKind.GROUP_ROLE_SET: "Group’s role set",
+    EventKind.GROUP_ROLE_REMOVED: "Group’s role removed",
     EventKind.MEMBER_ADDED: "Member added",
     EventKind.MEMBER_CHANGED: "Member changed",
     EventKind.MEMBER_REMOVED: "Member removed",
@@ -168,7 +172,7 @@ KIND_GROUPS = {
         for kind in EventKind
         if kind.split(".")[0]
         in (
-            *("workspace", "member", "person", "site_admin", "invitation"),
+            *("workspace", "member", "person", "site_admin", "group_role", "invitation"),
             *("password", "email", "account", "sign_on", "token"),
         )
     ),

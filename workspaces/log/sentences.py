@@ -300,6 +300,21 @@ def _site_admin_removed(event: Happened) -> Sentence:
     return Sentence((_member(event), after), _by_actor(event))
 
 
+def _group_role_set(event: Happened) -> Sentence:
+    return _group_gives(event, "gives")
+
+
+def _group_role_removed(event: Happened) -> Sentence:
+    return _group_gives(event, "no longer gives")
+
+
+def _group_gives(event: Happened, gives: str) -> Sentence:
+    role = _text(event, "role")
+    what = f"the role {role}" if role else "the administration of the site"
+    does = Part(f" at the identity provider {gives} {what}")
+    return Sentence((Part("The group"), *_named(event, "group"), does), _by_actor(event))
+
+
 def _member_added(event: Happened) -> Sentence:
     role = _as_role(_text(event, "after"))
     if _is_about_actor(event):
@@ -457,6 +472,8 @@ _TELLERS: Mapping[EventKind, Callable[[Happened], Sentence]] = {
     EventKind.PERSON_REACTIVATED: _person_reactivated,
     EventKind.SITE_ADMIN_ADDED: _site_admin_added,
     EventKind.SITE_ADMIN_REMOVED: _site_admin_removed,
+    EventKind.GROUP_ROLE_SET: _group_role_set,
+    EventKind.GROUP_ROLE_REMOVED: _group_role_removed,
     EventKind.MEMBER_ADDED: _member_added,
     EventKind.MEMBER_CHANGED: _member_changed,
     EventKind.MEMBER_REMOVED: _member_removed,

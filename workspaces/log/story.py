@@ -93,6 +93,8 @@ _LOOKS = {
     EventKind.PERSON_REACTIVATED: ("circle-user", "warning"),
     EventKind.SITE_ADMIN_ADDED: ("circle-user", "warning"),
     EventKind.SITE_ADMIN_REMOVED: ("circle-user", "quiet"),
+    EventKind.GROUP_ROLE_SET: ("users", "warning"),
+    EventKind.GROUP_ROLE_REMOVED: ("users", "quiet"),
     EventKind.MEMBER_ADDED: ("users", "quiet"),
     EventKind.MEMBER_CHANGED: ("users", "quiet"),
     EventKind.MEMBER_REMOVED: ("users", "quiet"),

@@ -11,6 +11,8 @@ from workspaces.access import SYSTEM, Actor, Role
 from workspaces.actions.members import LastAdminError, add_member, lock_person, remove_by_group
 from workspaces.actions.people import set_site_admin
 from workspaces.authorization import require_site_admin
+from workspaces.log.append import Event, append_events
+from workspaces.log.kinds import EventKind
 from workspaces.models import Membership, User, Workspace
 from workspaces.single_sign_on.models import GroupRole, Identity
 
@@ -63,10 +65,12 @@ def save_group_role(
     PermissionDenied unless the actor is a site administrator, and ValidationError.
     """
     require_site_admin(actor)
-    row = GroupRole.objects.filter(group=group, workspace=workspace).first() or GroupRole(
-        group=group, workspace=workspace
-    )
-    row.role = role.value if role else ""
+    row = _locked().filter(group=group, workspace=workspace).first()
+    given = role.value if role else ""
+    if row is not None and row.role == given:
+        return row
+    row = row or GroupRole(group=group, workspace=workspace)
+    row.role = given
     row.full_clean(exclude=["created_at"])
     if row._state.adding and GroupRole.objects.count() >= MAX_GROUP_ROLES:
         raise ValidationError(
@@ -77,6 +81,7 @@ def save_group_role(
             row.save()
     except IntegrityError as error:
         raise ValidationError("Someone else has just set what this group gives there.") from error
+    _record(EventKind.GROUP_ROLE_SET, row, actor)
     return row
 
 
@@ -84,7 +89,26 @@ def save_group_role(
 def delete_group_role(row: GroupRole, *, actor: Actor) -> None:
     """Let a group no longer give what a row says. Raises PermissionDenied."""
     require_site_admin(actor)
-    row.delete()
+    there = _locked().filter(pk=row.pk).first()
+    if there is not None:
+        _record(EventKind.GROUP_ROLE_REMOVED, there, actor)
+        there.delete()
+
+
+def _locked() -> QuerySet[GroupRole]:
+    """Return the rows as they are now: changes of one follow each other."""
+    return GroupRole.objects.select_for_update()
+
+
+def _record(kind: EventKind, row: GroupRole, actor: Actor) -> None:
+    """Record it in the workspace's log; in every workspace's where it is about all of the site."""
+    slugs = (
+        [row.workspace.slug]
+        if row.workspace
+        else Workspace.objects.order_by("id").values_list("slug", flat=True)
+    )
+    details = {"group": row.group, "role": row.role}
+    append_events([Event(kind, slug, details=details) for slug in slugs], actor=actor)
 
 
 def _choose_roles(rows: Collection[GroupRole]) -> dict[int, GroupRole]:

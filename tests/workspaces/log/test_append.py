@@ -472,5 +472,6 @@ def test_members_read_what_happened_to_tags() -> None:
         "account",
         "person",
         "site_admin",
+        "group_role",
         "sign_on",
     }

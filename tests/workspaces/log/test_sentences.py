@@ -330,6 +330,20 @@ TABLE: list[tuple[EventKind, dict[str, Any], str, str, str]] = [
         "",
     ),
     (
+        EventKind.GROUP_ROLE_SET,
+        {"details": {"group": "/eng", "role": "member"}},
+        "The group /eng at the identity provider gives the role member",
+        "By bob",
+        "",
+    ),
+    (
+        EventKind.GROUP_ROLE_REMOVED,
+        {"details": {"group": "/ops", "role": ""}},
+        "The group /ops at the identity provider no longer gives the administration of the site",
+        "By bob",
+        "",
+    ),
+    (
         EventKind.MEMBER_ADDED,
         {"details": {**MEMBER, "after": "auditor"}},
         "bob added dana as auditor",

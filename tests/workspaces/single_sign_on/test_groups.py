@@ -13,7 +13,7 @@ from workspaces.actions.members import add_member, change_role
 from workspaces.log.sentences import tell
 from workspaces.models import GroupRole, LockEvent, User, Workspace
 from workspaces.single_sign_on import groups
-from workspaces.single_sign_on.groups import apply_groups, save_group_role
+from workspaces.single_sign_on.groups import apply_groups, delete_group_role, save_group_role
 from workspaces.single_sign_on.people import link_identity
 
 pytestmark = pytest.mark.django_db
@@ -136,6 +136,30 @@ def test_only_site_administrators_say_what_groups_give(acme: Workspace, alice: U
     assert GroupRole.objects.get().role == "member"
     with pytest.raises(ValidationError):
         save_group_role("a" * 256, acme, Role.ADMIN, actor=actor)
+
+
+def test_what_groups_give_is_recorded_where_it_counts(acme: Workspace, globex: Workspace) -> None:
+    row = save_group_role("eng", acme, Role.ADMIN, actor=SYSTEM)
+    save_group_role("eng", acme, Role.ADMIN, actor=SYSTEM)
+    save_group_role("eng", acme, Role.MEMBER, actor=SYSTEM)
+    delete_group_role(row, actor=SYSTEM)
+    delete_group_role(save_group_role("ops", None, None, actor=SYSTEM), actor=SYSTEM)
+    events = LockEvent.objects.filter(kind__startswith="group_role").order_by("id")
+    recorded: dict[str, list[tuple[str, str, str]]] = {}
+    for event in events:
+        details = event.details or {}
+        what = (event.kind, details["group"], details["role"])
+        recorded.setdefault(event.workspace, []).append(what)
+    of_the_site = [("group_role.set", "ops", ""), ("group_role.removed", "ops", "")]
+    assert recorded == {
+        "acme": [
+            ("group_role.set", "eng", "admin"),
+            ("group_role.set", "eng", "member"),
+            ("group_role.removed", "eng", "member"),
+            *of_the_site,
+        ],
+        "globex": of_the_site,
+    }
 
 
 def test_there_are_so_many_roles_at_most_and_each_is_set_by_one_at_a_time(
