@@ -138,13 +138,15 @@ def link_identity(user: User, issuer: str, subject: str, *, actor: Actor) -> Ide
 def unlink_identity(user: User, *, actor: Actor) -> bool:
     """Let no provider vouch for an account any more; return whether one did.
 
-    Every session that began there ends. The account has no password, until someone sets one.
+    Every session that began there ends. The account has no password, until someone sets one. One
+    that was paused is resumed, without the personal access tokens that it had.
     """
     user = lock_person(user)
     identity = Identity.objects.select_for_update().filter(user=user).first()
     if identity is None:
         return False
     if identity.is_paused:
+        user.personal_tokens.all().delete()
         _resume(identity, user)
     identity.delete()
     record_of_person(user, EventKind.SIGN_ON_UNLINKED, actor=actor)

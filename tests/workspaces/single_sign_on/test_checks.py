@@ -17,7 +17,7 @@ from workspaces.models import Identity, LockEvent, SignOn, User, Workspace
 from workspaces.single_sign_on import checks
 from workspaces.single_sign_on.checks import check_due_identities
 from workspaces.single_sign_on.groups import save_group_role
-from workspaces.single_sign_on.people import AWAY_HOURS, encrypt_tokens_again
+from workspaces.single_sign_on.people import AWAY_HOURS, encrypt_tokens_again, unlink_identity
 
 pytestmark = pytest.mark.django_db
 
@@ -51,6 +51,19 @@ def test_who_is_gone_is_out(provider_double: ProviderDouble, dana: User) -> None
     assert check_due_identities() == 0
     provider_double.sign_in(Client())
     assert log_in("dana", secret, Origin()).person_id == dana.pk
+
+
+def test_who_is_gone_and_is_let_in_without_the_provider_has_no_tokens_from_before(
+    provider_double: ProviderDouble, dana: User
+) -> None:
+    secret = create_personal_token(dana, "laptop", 30, actor=SYSTEM)
+    provider_double.refuses_refresh = "invalid_grant"
+    assert check_due_identities() == 1
+    unlink_identity(dana, actor=SYSTEM)
+    dana.refresh_from_db()
+    assert dana.is_active
+    with pytest.raises(BadCredentialsError):
+        log_in("dana", secret, Origin())
 
 
 @pytest.mark.parametrize("code", ["invalid_client", "temporarily_unavailable", None])
