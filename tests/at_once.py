@@ -6,8 +6,6 @@ from typing import TypeVar
 
 from django.db import connection
 
-from tests.conftest import is_postgresql
-
 Result = TypeVar("Result")
 
 # How many calls a race has.
@@ -38,8 +36,6 @@ def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
 
     # So that the pool has as many connections as there are threads.
     connection.close()
-    if is_postgresql():
-        connection.close_pool()  # type: ignore[attr-defined]
     threads = [
         threading.Thread(target=run, args=(number, call), daemon=True)
         for number, call in enumerate(calls)
