@@ -25,7 +25,7 @@ from packages_site.local import (
 )
 from packages_site.run import GATE_SETTINGS
 from tests.services.accounts import bundle_of
-from tests.services.parts import Part, is_answering
+from tests.services.parts import Part, PythonPart, is_answering
 from tests.services.site import ROOT
 
 # Half of it as ever, and half of it in which nothing is begun.
@@ -90,21 +90,28 @@ class Pairs:
         """Let nginx read its configuration again, in new processes."""
         os.kill(self.edge.pid, signal.SIGHUP)
 
-    def make_part(self, name: str, port: int, root: Path = ROOT) -> Part:
-        """Return a site or a gate, of the code in `root`, not started yet."""
-        env = {**self.env, "GRANIAN_PORT": str(port), "PYTHONPATH": f"{root}:{self.folder}"}
+    def make_part(self, name: str, port: int, root: Path | None = None) -> Part:
+        """Return a site or a gate, of this version or of the code in `root`, not started yet."""
         threads = {"site": "4", "gate": "16"}
-        return Part(
-            f"cd {root} && exec {sys.executable} -m packages_site.serve two_registries:application",
-            self.folder / f"{name}-{port}.out",
-            {
-                **env,
-                **(GATE_SETTINGS if name == "gate" else {}),
-                "GRANIAN_BLOCKING_THREADS": threads[name],
-                "GRANIAN_LOG_LEVEL": "error",
-            },
-            is_ready=lambda: is_answering(f"http://127.0.0.1:{port}/healthz"),
-        )
+        env = {
+            **self.env,
+            **(GATE_SETTINGS if name == "gate" else {}),
+            "GRANIAN_PORT": str(port),
+            "GRANIAN_BLOCKING_THREADS": threads[name],
+            "GRANIAN_LOG_LEVEL": "error",
+        }
+        log = self.folder / f"{name}-{port}.out"
+
+        def is_ready() -> bool:
+            return is_answering(f"http://127.0.0.1:{port}/healthz")
+
+        serve = "-m packages_site.serve"
+        if root is None:
+            command = f"{serve} tests.services.two_registries:application"
+            return PythonPart(command, log, env, is_ready=is_ready)
+        env["PYTHONPATH"] = f"{root}:{self.folder}"
+        command = f"cd {root} && exec {sys.executable} {serve} two_registries:application"
+        return Part(command, log, env, is_ready=is_ready)
 
     def run(self, root: Path, *command: str) -> None:
         """Run a command of manage.py, of the code in `root`, to its end."""
@@ -114,10 +121,10 @@ class Pairs:
     def make_background(self, command: str) -> Part:
         """Return a process of Celery, not started yet."""
         log = self.folder / f"{command.split()[0]}.out"
-        return Part(
-            f"exec {sys.executable} -m celery --app packages_site {command} --loglevel info",
+        return PythonPart(
+            f"-m celery --skip-checks --app packages_site {command} --loglevel info",
             log,
-            {**self.env, "PYTHONPATH": str(ROOT)},
+            self.env,
             is_ready=lambda: bool(re.search(r" ready\.|beat: Starting", log.read_text())),
         )
 
