@@ -3,6 +3,10 @@
 Starts it in a folder of its own on a free loopback port, with a migrated database to copy
 (`TEMPLATE`), and runs the command with DATABASE_URL set. Stops it, and exits with the command's
 status. Says so and exits 69 where PostgreSQL is missing.
+
+Several servers need not migrate each: `--make` alone makes the data of such a server and prints
+their folder, and one that finds it in TEST_POSTGRESQL_DATA begins with a copy of it. DATA_DIR has
+the keys that go with the data, and is to be copied, too.
 """
 
 import os
@@ -73,6 +77,10 @@ class Server:
         self.resume()
         _run([*self._control, "-m", "immediate", "stop"])
 
+    def shut_down(self) -> None:
+        """End it as a service manager does, with nothing left to recover."""
+        _run([*self._control, "-m", "fast", "stop"])
+
     def restart(self) -> None:
         """End it as a service manager does, and start it again."""
         _run([*self._control, "-m", "fast", "restart"])
@@ -120,33 +128,68 @@ def _find_parent(process: Path) -> int | None:
 
 
 @contextmanager
-def postgresql(bin_dir: Path, options: str = "", parent: Path | None = None) -> Iterator[str]:
+def postgresql(
+    bin_dir: Path, options: str = "", parent: Path | None = None, made: Path | None = None
+) -> Iterator[str]:
     """Run a server; yield its address for DATABASE_URL. The data goes with it.
 
-    `options` are lines of postgresql.conf; the data are kept in a new folder in `parent`.
+    `options` are lines of postgresql.conf; the data are kept in a new folder in `parent`, and are
+    those in the folder `made` to begin with, where there is one.
     """
     folder = make_folder("taglock-postgresql-", parent)
-    port = find_free_port()
-    data = folder / "data"
     try:
-        initdb = bin_dir / "initdb"
-        _run([*as_postgres(), initdb, "-D", data, "-U", "taglock", "--auth=trust", "-N"])
-        # In the folder, and not on the command line: a test that starts it again knows no options.
-        with (data / "postgresql.conf").open("a") as file:
-            file.write(
-                f"listen_addresses = '127.0.0.1'\nport = {port}\n"
-                f"unix_socket_directories = '{folder}'\nfsync = off\nmax_connections = 500\n"
-                f"log_min_messages = fatal\n{options}"
-            )
-        server = Server(bin_dir, data)
-        server.start()
+        if made is None:
+            _make_data(bin_dir, folder)
+        else:
+            _run([*as_postgres(), "cp", "-a", made / "data", folder])
+        server, address = _start(bin_dir, folder, options)
         try:
-            yield f"postgresql://taglock@127.0.0.1:{port}/postgres"
+            yield address
         finally:
             if server.is_running:
                 server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_migrated(bin_dir: Path, parent: Path | None) -> Path:
+    """Return a new folder with the data of a server that has a migrated database to copy."""
+    folder = make_folder("taglock-postgresql-", parent)
+    try:
+        _make_data(bin_dir, folder)
+        settings = (folder / "data/postgresql.conf").read_bytes()
+        server, address = _start(bin_dir, folder, FOR_TESTS)
+        try:
+            make_template(address)
+        finally:
+            server.shut_down()
+        # Each copy has an address of its own.
+        (folder / "data/postgresql.conf").write_bytes(settings)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def _make_data(bin_dir: Path, folder: Path) -> None:
+    initdb = bin_dir / "initdb"
+    _run([*as_postgres(), initdb, "-D", folder / "data", "-U", "taglock", "--auth=trust", "-N"])
+
+
+def _start(bin_dir: Path, folder: Path, options: str) -> tuple[Server, str]:
+    """Start the server of a folder; return it, and its address."""
+    port = find_free_port()
+    data = folder / "data"
+    # In the folder, and not on the command line: a test that starts it again knows no options.
+    with (data / "postgresql.conf").open("a") as file:
+        file.write(
+            f"listen_addresses = '127.0.0.1'\nport = {port}\n"
+            f"unix_socket_directories = '{folder}'\nfsync = off\nmax_connections = 500\n"
+            f"log_min_messages = fatal\n{options}"
+        )
+    server = Server(bin_dir, data)
+    server.start()
+    return server, f"postgresql://taglock@127.0.0.1:{port}/postgres"
 
 
 def find_memory() -> Path | None:
@@ -193,15 +236,20 @@ def _run(command: Sequence[str | Path]) -> None:
 
 
 def main() -> int:
-    """Run the command line's command beside a server; return its status."""
+    """Make data to copy, or run the command line's command beside a server; return the status."""
     bin_dir = find_bin()
     if bin_dir is None:
         print("taglock: MISSING: PostgreSQL's server (Debian: postgresql)", file=sys.stderr)
         return MISSING
+    if sys.argv[1:] == ["--make"]:
+        print(make_migrated(bin_dir, find_memory()))
+        return 0
     # A shell makes what it starts in the background ignore this; the command must not.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with postgresql(bin_dir, FOR_TESTS, find_memory()) as address:
-        make_template(address)
+    made = os.environ.get("TEST_POSTGRESQL_DATA")
+    with postgresql(bin_dir, FOR_TESTS, find_memory(), Path(made) if made else None) as address:
+        if not made:
+            make_template(address)
         environment = {**os.environ, "DATABASE_URL": address, "TEST_DATABASE_TEMPLATE": TEMPLATE}
         command = subprocess.Popen(sys.argv[1:], env=environment)
         # It is interrupted, and not killed: it has servers of its own to stop.
