@@ -25,6 +25,7 @@ from workspaces.access import Permission
 from workspaces.caller_access import Access
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
+from workspaces.pages.forms import render_form
 from workspaces.queries import FilterForm
 from workspaces.registry_host import find_registry_host
 
@@ -114,12 +115,8 @@ def visibility(request: HtmxRequest, access: Access, repository: str) -> HttpRes
         )
         messages.success(request, f"{found.name} {_DONE[is_public, has_changed]}")
         return redirect(back)
-    return render(
-        request,
-        "containers/visibility.html",
-        {"access": access, "form": form, "repository": found, "next": back},
-        status=422 if form.is_bound else 200,
-    )
+    context = {"access": access, "form": form, "repository": found, "next": back}
+    return render_form(request, "containers/visibility.html", context)
 
 
 _DONE = {

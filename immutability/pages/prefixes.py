@@ -15,8 +15,7 @@ from immutability.actions.map_repositories import map_repositories, unmap_reposi
 from workspaces.access import Actor
 from workspaces.models import Workspace
 from workspaces.pages.access import HtmxRequest, site_page
-from workspaces.slugs import MAX_SLUG_LENGTH
-from workspaces.text import quote
+from workspaces.pages.forms import WorkspaceField, render_form
 
 
 class PrefixForm(forms.Form):
@@ -28,19 +27,7 @@ class PrefixForm(forms.Form):
         help_text="Whole parts of names: team is a prefix of team/app, but not of teams/app.",
         error_messages={"required": "Enter what the names begin with."},
     )
-    workspace = forms.CharField(
-        max_length=MAX_SLUG_LENGTH,
-        help_text="Its slug.",
-        error_messages={"required": "Enter the slug of a workspace."},
-    )
-
-    def clean_workspace(self) -> Workspace:
-        """Return the workspace of this slug."""
-        slug: str = self.cleaned_data["workspace"]
-        workspace = Workspace.objects.filter(slug=slug).first()
-        if workspace is None:
-            raise ValidationError(f"There is no workspace {quote(slug)}.")
-        return workspace
+    workspace = WorkspaceField(help_text="Its slug.")
 
 
 @site_page("GET", "HEAD", "POST")
@@ -57,9 +44,7 @@ def prefixes_page(request: HtmxRequest, actor: Actor) -> HttpResponse:
         "others": others,
         "missing": settings.REGISTRY_WORKSPACE if others is None else "",
     }
-    return render(
-        request, "immutability/prefixes.html", context, status=422 if form.is_bound else 200
-    )
+    return render_form(request, "immutability/prefixes.html", context)
 
 
 @site_page("GET", "HEAD", "POST")

@@ -28,11 +28,9 @@ from workspaces.models import (
     MAX_REGISTRY_NAME_LENGTH,
     MAX_REGISTRY_URL_LENGTH,
     Registry,
-    Workspace,
 )
 from workspaces.pages.access import HtmxRequest, site_page
-from workspaces.slugs import MAX_SLUG_LENGTH
-from workspaces.text import quote
+from workspaces.pages.forms import WorkspaceField, render_form
 
 MAX_WORKSPACES_SHOWN = 100
 _FIRST = "The registry of REGISTRY_URL"
@@ -98,22 +96,10 @@ class ConnectForm(forms.Form):
 class MoveForm(forms.Form):
     """A workspace, and the registry that it is to be at."""
 
-    workspace = forms.CharField(
-        max_length=MAX_SLUG_LENGTH,
-        help_text="Its slug. It can have no images yet.",
-        error_messages={"required": "Enter the slug of a workspace."},
-    )
+    workspace = WorkspaceField(help_text="Its slug. It can have no images yet.")
     registry = forms.ModelChoiceField(
         Registry.objects.order_by("name").defer("findings"), required=False, empty_label=_FIRST
     )
-
-    def clean_workspace(self) -> Workspace:
-        """Return the workspace of this slug."""
-        slug: str = self.cleaned_data["workspace"]
-        workspace = Workspace.objects.filter(slug=slug).first()
-        if workspace is None:
-            raise ValidationError(f"There is no workspace {quote(slug)}.")
-        return workspace
 
 
 @site_page("GET", "HEAD", "POST")
@@ -130,12 +116,7 @@ def connect_registry_page(request: HtmxRequest, actor: Actor) -> HttpResponse:
             messages.success(request, f"The registry {row.name} is connected.")
             return redirect("registry", row.pk)
     context = {"here": "registry", "form": form}
-    return render(
-        request,
-        "immutability/connect_registry.html",
-        context,
-        status=422 if form.is_bound else 200,
-    )
+    return render_form(request, "immutability/connect_registry.html", context)
 
 
 @site_page("GET", "HEAD", "POST")
@@ -189,12 +170,7 @@ def move_workspace_page(request: HtmxRequest, actor: Actor) -> HttpResponse:
         row = form.cleaned_data["registry"]
         return redirect("registry", row.pk) if row else redirect("site-registry")
     context = {"here": "registry", "form": form}
-    return render(
-        request,
-        "immutability/move_workspace.html",
-        context,
-        status=422 if form.is_bound else 200,
-    )
+    return render_form(request, "immutability/move_workspace.html", context)
 
 
 def _find(registry_id: int) -> Registry:

@@ -26,6 +26,7 @@ from workspaces.caller_access import Access
 from workspaces.models import MAX_NAME_LENGTH, AccessToken, validate_plain_text
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.pages.back import read_next
+from workspaces.pages.forms import render_form
 from workspaces.pages.snippets import list_snippets
 from workspaces.queries import FilterForm, IdField
 from workspaces.repository_globs import MAX_GLOB_LENGTH, MAX_GLOBS_PER_TOKEN
@@ -214,9 +215,7 @@ def _list(request: HtmxRequest, access: Access, form: AccessTokenForm) -> HttpRe
         "next_before": page.next_before,
         "max_name_length": MAX_NAME_LENGTH,
     }
-    return render(
-        request, "workspaces/access_tokens.html", context, status=422 if form.is_bound else 200
-    )
+    return render_form(request, "workspaces/access_tokens.html", context)
 
 
 def _to_row(token: AccessToken) -> Row:

@@ -8,7 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from workspaces.log.models import MAX_REASON_LENGTH
-from workspaces.models import MAX_USERNAME_LENGTH, User
+from workspaces.models import MAX_USERNAME_LENGTH, User, Workspace
+from workspaces.slugs import MAX_SLUG_LENGTH
 from workspaces.text import describe_bad_character, quote
 from workspaces.throttles import TooManyCallsError
 
@@ -49,6 +50,25 @@ class PersonField(forms.CharField):
         if user is None:
             raise ValidationError(f"There is no user {quote(username)}.")
         return user
+
+
+class WorkspaceField(forms.CharField):
+    """The slug of a workspace; its value is the workspace. None where it is empty and may be."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            max_length=MAX_SLUG_LENGTH,
+            error_messages={"required": "Enter the slug of a workspace."},
+            **options,
+        )
+
+    def clean(self, value: Any) -> Any:
+        """Return the workspace of this slug."""
+        slug: str = super().clean(value)
+        workspace = Workspace.objects.filter(slug=slug).first() if slug else None
+        if slug and workspace is None:
+            raise ValidationError(f"There is no workspace {quote(slug)}.")
+        return workspace
 
 
 def render_form(

@@ -11,17 +11,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from workspaces.access import Actor, Role
-from workspaces.models import GroupRole, Workspace
+from workspaces.models import GroupRole
 from workspaces.pages.access import HtmxRequest, site_page
-from workspaces.pages.forms import render_form
+from workspaces.pages.forms import WorkspaceField, render_form
 from workspaces.single_sign_on.groups import (
     delete_group_role,
     list_group_roles,
     save_group_role,
 )
 from workspaces.single_sign_on.models import MAX_GROUP_LENGTH
-from workspaces.slugs import MAX_SLUG_LENGTH
-from workspaces.text import describe_bad_character, quote
+from workspaces.text import describe_bad_character
 
 _SITE_ADMIN = "site-admin"
 
@@ -47,11 +46,7 @@ class GroupRoleForm(forms.Form):
             "invalid_choice": "Choose what it gives.",
         },
     )
-    workspace = forms.CharField(
-        required=False,
-        max_length=MAX_SLUG_LENGTH,
-        help_text="Its slug. Not for site administration.",
-    )
+    workspace = WorkspaceField(required=False, help_text="Its slug. Not for site administration.")
 
     def list_roles(self) -> list[tuple[Any, str]]:
         """Return the radio buttons, as a template wants them."""
@@ -66,19 +61,13 @@ class GroupRoleForm(forms.Form):
 
     def clean(self) -> None:
         """Require a workspace for a role, and only there."""
-        slug, role = self.cleaned_data.get("workspace"), self.cleaned_data.get("role")
-        if role is None or slug is None:
+        role, workspace = self.cleaned_data.get("role"), self.cleaned_data.get("workspace")
+        if role is None or "workspace" in self.errors:
             return
-        if role == _SITE_ADMIN:
-            if slug:
-                self.add_error("workspace", "Remove the workspace: the site is administered whole.")
-        elif not slug:
+        if role == _SITE_ADMIN and workspace:
+            self.add_error("workspace", "Remove the workspace: the site is administered whole.")
+        elif role != _SITE_ADMIN and not workspace:
             self.add_error("workspace", "Enter the slug of a workspace.")
-        else:
-            found = Workspace.objects.filter(slug=slug).first()
-            if found is None:
-                self.add_error("workspace", f"There is no workspace {quote(slug)}.")
-            self.cleaned_data["workspace"] = found
 
     def save(self, actor: Actor) -> GroupRole:
         """Save what a valid form says."""
