@@ -12,6 +12,8 @@ from tests.services.site import Site
 
 pytestmark = pytest.mark.process
 
+# Those of production, with passwords that cost next to nothing.
+SETTINGS = "tests.services.quick_hashing"
 NAMES = {"registry", "gate", "edge", "site", "worker"}
 CLIENTS = 2
 # What is killed needs the processor to come back.
@@ -26,15 +28,18 @@ def push_on(load: Load) -> None:
     wait_until(lambda: load.pushes.total() >= enough, PATIENCE_SECONDS)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A data folder whose name a shell could take apart, were it not quoted."""
-    return tmp_path / "a folder"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose name a shell could take apart, were it not quoted.
+
+    It is the one of both tests: a site that starts with the data of another has less to make.
+    """
+    return tmp_path_factory.mktemp("newcomer") / "a folder"
 
 
 @pytest.fixture
 def site(folder: Path) -> Iterator[Site]:
-    site = Site(folder)
+    site = Site(folder, settings=SETTINGS)
     yield site
     site.stop()
 
@@ -90,7 +95,7 @@ def test_killed_worker_scheduler_and_redis_fail_no_push(folder: Path, tmp_path: 
     redis.start()
     site = None
     try:
-        site = Site(folder, redis_url=redis.url)
+        site = Site(folder, redis_url=redis.url, settings=SETTINGS)
         before = site.find_processes()
         assert set(before) == {"registry", "gate", "edge", "site", "worker", "scheduler"}
         with pushing(site, CLIENTS, PAUSE_SECONDS) as load:
