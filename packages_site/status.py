@@ -57,6 +57,7 @@ def read_status() -> list[Finding]:
         *find_late_tasks(state),
         _judge_overdue(state),
         _judge_drifts(state),
+        *_judge_sign_on(state.unvouched),
         _judge_sealing(state.unsealed),
         _judge_checkpoints(state.checkpoint_seconds),
         *_judge_backup(state.task_seconds.get(BACKUP_TASK)),
@@ -149,6 +150,19 @@ def _judge_drifts(state: State) -> Finding:
         f"{_count(Waiting(count))} locked tags differ from the registry.",
         "Each workspace's start page says which.",
         step="Drift",
+    )
+
+
+def _judge_sign_on(unvouched: Waiting) -> Iterator[Finding]:
+    """Yield whether the identity provider answers about people; nothing without one."""
+    if settings.PROVIDER_SECRET is None:
+        return
+    late = f"{_count(unvouched)} wait for a check, the first for {_say(unvouched.seconds)}."
+    yield Finding(
+        Outcome.FAILED if unvouched.count else Outcome.OK,
+        late if unvouched.count else "Everyone was checked lately.",
+        "Look whether worker and identity provider answer." if unvouched.count else "",
+        step="Single sign-on",
     )
 
 

@@ -97,6 +97,10 @@ SERIES = {
         {"taglock_oldest_vouching_seconds": "2000x60"},
         {"taglock_oldest_vouching_seconds": "1000x60"},
     ),
+    "TaglockBackupOld": (
+        {'taglock_task_age_seconds{task="backup"}': "94000x60"},
+        {'taglock_task_age_seconds{task="backup"}': "90000x60"},
+    ),
     "TaglockLoginsFail": (
         {'taglock_login_failures_total{at="api"}': "0+120x60"},
         {'taglock_login_failures_total{at="gate"}': "0+120x60"},

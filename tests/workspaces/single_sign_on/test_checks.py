@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from containers.tokens.clients import BadCredentialsError, log_in
 from packages_site.state import read_state
+from packages_site.status import read_status
 from tests.workspaces.single_sign_on.double import ProviderDouble
 from workspaces.access import SYSTEM, Origin, Role
 from workspaces.actions.personal_tokens import create_personal_token
@@ -139,14 +140,21 @@ def test_what_another_key_has_encrypted_says_nothing_until_it_is_encrypted_again
     assert check_due_identities() == 1
 
 
+def told() -> list[str]:
+    return [each.what for each in read_status() if each.step == "Single sign-on"]
+
+
 def test_those_who_watch_see_who_is_not_asked_about(dana: User, settings: Any) -> None:
     assert read_state().unvouched.count == 0
+    assert told() == ["Everyone was checked lately."]
     an_hour_ago = timezone.now() + timedelta(hours=AWAY_HOURS - 1)
     Identity.objects.update(vouched_until=an_hour_ago)
     found = read_state().unvouched
     assert (found.count, round(found.seconds, -2)) == (1, 3600)
+    assert told() == ["1 wait for a check, the first for 60 minutes."]
     settings.PROVIDER_SECRET = None
     assert read_state().unvouched.count == 0
+    assert told() == []
 
 
 def test_a_run_ends_in_time(dana: User, monkeypatch: pytest.MonkeyPatch) -> None:
