@@ -684,13 +684,13 @@ def test_a_method_that_is_not_there_is_a_problem_too(caller: Client, address: st
 
 # Pages take what anyone types.
 
-PAGE_FILTERS = [
-    ("", "x"),
-    ("settings/packages/containers/", "x"),
-    *(("locked-tags/", name) for name in ("q", "state", "before", "x")),
-    *(("repositories/", name) for name in ("q", "visibility", "after", "x")),
-    *(("lock-log/", name) for address, name in LIST_FILTERS if address == "lock-log"),
-]
+PAGE_FILTERS = {
+    "": ["x"],
+    "settings/packages/containers/": ["x"],
+    "locked-tags/": ["q", "state", "before", "x"],
+    "repositories/": ["q", "visibility", "after", "x"],
+    "lock-log/": [name for address, name in LIST_FILTERS if address == "lock-log"],
+}
 
 
 # One of each kind: pages read their queries as the API does, which has met all of them.
@@ -698,6 +698,8 @@ BAD_VALUES_OF_PAGES = [
     "a%00b", "%FF%FE", "%E2%80%AE", "9223372036854775808", "9" * 5000, "٣", "10000-01-01",
     "x" * 5000, "%", "'; --",
 ]  # fmt: skip
+# What one filter is tried with by itself.
+BAD_VALUES_ALONE = [each for each in BAD_VALUES_OF_PAGES if each == "a%00b" or len(each) > 100]
 
 
 @pytest.mark.parametrize("name", ["push", "event", "x"])
@@ -720,17 +722,22 @@ def test_the_page_of_what_moved_shows_itself_whatever_its_query_says(
     assert not complaints
 
 
-@pytest.mark.parametrize(("page", "name"), PAGE_FILTERS)
+@pytest.mark.parametrize("page", PAGE_FILTERS)
 def test_a_page_shows_itself_whatever_its_query_says(
-    acme: Workspace, alice: User, sign_in: Callable[[User], Client], page: str, name: str
+    acme: Workspace, alice: User, sign_in: Callable[[User], Client], page: str
 ) -> None:
     client = sign_in(alice)
     client.raise_request_exception = False
+    names = PAGE_FILTERS[page]
+    alone = [f"{name}={value}" for name in names for value in BAD_VALUES_ALONE]
+    # An address has a limit of its own.
+    short = [value for value in BAD_VALUES_OF_PAGES if len(value) < 100]
+    together = ["&".join(f"{name}={value}" for name in names) for value in short]
     complaints = Complaints()
     with nothing_written():
-        for value in BAD_VALUES_OF_PAGES:
-            with complaints.about(value):
-                assert client.get(f"/acme/{page}?{name}={value}").status_code == 200
+        for query in [*alone, *together]:
+            with complaints.about(query):
+                assert client.get(f"/acme/{page}?{query}").status_code == 200
     assert not complaints
 
 
@@ -805,7 +812,7 @@ def like(request_name: str) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("request_name", FIELDS)
 @hypothesis_settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
