@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models.lookups import IContains, IEndsWith
 
 from containers.names import RepositoryName, TagName
+from containers.prefixes import create_workspace
 from immutability import locked_tags
 from immutability.locked_tags import (
     LOCK_STATUSES,
@@ -24,10 +25,11 @@ from immutability.locked_tags import (
     to_digest_range,
 )
 from immutability.models import LockedTag
-from immutability.policy.protection import LockState, Policy, PolicyRule, Protection
+from immutability.policy.protection import LockState, PolicyRule, Protection
 from immutability.reading import read_policy
-from tests.conftest import AA, BB, LATEST, is_postgresql
+from tests.conftest import AA, BB, LATEST, is_postgresql, protect_workspace
 from tests.immutability.making import make_lock, make_locks
+from workspaces.access import SYSTEM
 from workspaces.models import Workspace
 from workspaces.search import parse_search
 
@@ -59,21 +61,22 @@ QUERIES = [
 ]
 
 
-def test_a_lock_that_an_exception_leaves_mutable_is_suspended(
-    acme: Workspace, protect: Callable[..., Policy]
-) -> None:
-    policy = protect(acme, Protection.ALL, exceptions=(LATEST,))
-    rows = {tag: make_lock(acme, tag) for tag in ("latest", "v1")}
+def test_a_lock_that_an_exception_leaves_mutable_is_suspended() -> None:
+    initech = create_workspace("initech", "Initech", actor=SYSTEM)
+    policy = protect_workspace(initech, Protection.ALL, exceptions=(LATEST,))
+    rows = {tag: make_lock(initech, tag) for tag in ("latest", "v1")}
     found = {tag: get_lock_status(row, policy) for tag, row in rows.items()}
     assert found == {"latest": SUSPENDED, "v1": "locked"}
-    page = find_locked_tags(acme, policy, LockedTagQuery(status=SUSPENDED))
+    page = find_locked_tags(initech, policy, LockedTagQuery(status=SUSPENDED))
     assert [row.tag for row, _ in page.locks] == ["latest"]
 
 
-@pytest.fixture
-def many(acme: Workspace, globex: Workspace, protect: Callable[..., Policy]) -> Workspace:
+@pytest.fixture(scope="module")
+def kept_many(kept_rows: None) -> Workspace:
     """A workspace with locks of every status, and one lock of another workspace."""
-    protect(acme, Protection.SOME, COVERS_MOST)
+    acme = create_workspace("acme", "Acme", actor=SYSTEM)
+    globex = create_workspace("globex", "Globex", actor=SYSTEM)
+    protect_workspace(acme, Protection.SOME, COVERS_MOST)
     for number in range(44):
         repository = ("acme/api", "acme/web")[number % 2]
         name = ("v1.{}", "rc{}", "other{}", "v1.0-{}")[number % 4].format(number)
@@ -83,6 +86,12 @@ def many(acme: Workspace, globex: Workspace, protect: Callable[..., Policy]) -> 
     make_lock(acme, "v1.0", "reserved", repository="acme/web")
     make_lock(globex, "v1.0", repository="globex/web")
     return acme
+
+
+@pytest.fixture
+def many(db: None, kept_many: Workspace) -> Workspace:
+    """The workspace with many locks, as it was made."""
+    return Workspace.objects.get(id=kept_many.id)
 
 
 def expect(workspace: Workspace, query: LockedTagQuery) -> list[int]:
@@ -144,9 +153,9 @@ def test_pages_miss_none_wherever_the_search_stops(
 @pytest.mark.both_databases
 @pytest.mark.parametrize("protection", list(Protection))
 def test_each_protection_has_the_statuses_that_it_can_have(
-    many: Workspace, protect: Callable[..., Policy], protection: Protection
+    many: Workspace, protection: Protection
 ) -> None:
-    protect(many, protection, COVERS_MOST)
+    protect_workspace(many, protection, COVERS_MOST)
     for status in ("", "locked", "released", SUSPENDED):
         query = LockedTagQuery(status=status)
         assert find_all(many, query, 50) == expect(many, query), status
@@ -211,18 +220,14 @@ def test_a_digest_is_found_by_its_index(planned: Workspace) -> None:
 
 
 @pytest.mark.skipif("not is_postgresql()")
-@pytest.mark.parametrize(
-    "lookup",
-    [
+def test_text_is_found_by_its_index(planned: Workspace) -> None:
+    for lookup in (
         IContains(LockedName(), "other"),
         IContains(LockedName(), "v1.0-3"),
         IEndsWith(LockedName(), ":v1"),
-    ],
-    ids=["word", "parts", "end"],
-)
-def test_text_is_found_by_its_index(planned: Workspace, lookup: Any) -> None:
-    # With a condition of another index the planner would take that one: there are too few locks.
-    assert "locked_tag_text" in LockedTag.objects.filter(lookup).explain()
+    ):
+        # With a condition of another index the planner would take that one: there are too few.
+        assert "locked_tag_text" in LockedTag.objects.filter(lookup).explain(), lookup
 
 
 @pytest.mark.both_databases
@@ -274,7 +279,7 @@ def test_an_estimate_has_no_digits_that_say_nothing(number: int, shown: int) -> 
 
 
 @pytest.mark.skipif("not is_postgresql()")
-def test_a_role_that_may_not_create_the_extension_is_told_what_to_do(acme: Workspace) -> None:
+def test_a_role_that_may_not_create_the_extension_is_told_what_to_do() -> None:
     migration = import_module("immutability.migrations.0003_search_locked_tags")
     with connection.cursor() as cursor:
         cursor.execute("DROP EXTENSION pg_trgm CASCADE")
