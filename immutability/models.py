@@ -390,7 +390,7 @@ class Hint(models.Model):
 class Drift(models.Model):
     """What the registry has instead of what a tag's lock says. A tag has one at most.
 
-    It is over where the lock is another one by now, or the record shows its image: `find_drifts`
+    It is over where the lock is now another one, or the record shows its image: `find_drifts`
     leaves those out, and the next look removes them.
     """
 

@@ -26,7 +26,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 60.0,
         "options": _MESSAGE_LIFE,
     },
-    # More often than a checkpoint is due: what could not be made or written is tried again.
+    # More often than checkpoints are made: what could not be made or written is tried again.
     "make-checkpoints": {
         "task": "workspaces.make_checkpoints",
         "schedule": crontab(minute="11"),

@@ -72,7 +72,7 @@ def find_late_tasks(state: State) -> Iterator[Finding]:
         done = "was never done" if seconds is None else f"was done {_say(seconds)} ago"
         yield Finding(
             Outcome.FAILED if is_late else Outcome.OK,
-            f"{name} {done}. It is due {how_often}.",
+            f"{name} {done}. It runs {how_often}.",
             _ADVICE if is_late else "",
             step="Worker and scheduler",
         )
@@ -186,7 +186,7 @@ def _judge_checkpoints(seconds: float | None) -> Finding:
     is_late = seconds > CHECKPOINT_LATE_SECONDS
     return Finding(
         Outcome.WARNING if is_late else Outcome.OK,
-        f"The newest was made {_say(seconds)} ago. One is due each day.",
+        f"The newest was made {_say(seconds)} ago. One is made each day.",
         "Look at the worker's log." if is_late else "",
         step="Checkpoints",
     )

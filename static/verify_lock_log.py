@@ -403,8 +403,8 @@ def main(arguments: list[str] | None = None) -> int:
         name, key_id, public = keys[0]
         shown = f"{name}+{key_id.hex()}+{base64.b64encode(bytes([1]) + public).decode()}"
         out.write(
-            "The signature is that of the key which the export itself names. Whoever could forge "
-            f"the one could name the other: compare it, and give it with --key:\n{shown}\n"
+            "The signature is that of the key which the export itself names. Anyone who could "
+            f"forge the one could name the other: compare it, and give it with --key:\n{shown}\n"
         )
     if options.filtered:
         out.write(

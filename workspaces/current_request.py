@@ -26,7 +26,7 @@ class RequestOutcome(StrEnum):
     REFUSED = "refused"
     # Nothing was decided: the caller tries again.
     UNDECIDED = "undecided"
-    # Whoever asks may not do this, or has to log in.
+    # The caller may not do this, or has to log in.
     DENIED = "denied"
     # The request, or the manifest in it, is not right.
     INVALID = "invalid"

@@ -73,7 +73,7 @@ def clear_sessions() -> None:
 
 @shared_task(name="workspaces.check_sign_ons")
 def check_sign_ons() -> None:
-    """Ask the identity provider about those whose check is due, for some seconds at most."""
+    """Ask the identity provider about those who wait for a check, for some seconds at most."""
     check_due_identities()
 
 

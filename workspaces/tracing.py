@@ -18,7 +18,7 @@ class Span(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What tells whoever is called that their part belongs to it."""
+        """What tells the one that is called that their part belongs to it."""
 
 
 class Tracing(Protocol):

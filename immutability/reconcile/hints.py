@@ -67,7 +67,7 @@ def take_hints(workspace: Workspace, repository: RepositoryName, reports: Iterab
         unique_fields=["workspace", "repository", "tag"],
         update_fields=["digest", "received_at", "look_count"],
     )
-    # One that waits longer does not any more. None that is due waits longer than it did.
+    # One that waits longer does not any more. None whose time has come waits longer than it did.
     place = {"workspace": workspace, "repository": repository.name}
     Hint.objects.filter(
         **place, tag__in=[row.tag for row in rows], look_at__gt=now + LOOK_AFTER[0]
@@ -159,7 +159,7 @@ def _is_answering(registry: RegistryClient) -> bool:
 
 
 def _take(hint: Hint) -> bool:
-    """Take a hint that is due; return False if another process took it first."""
+    """Take a hint whose time has come; return False if another process took it first."""
     due = Hint.objects.filter(id=hint.id, look_at__lte=Now(), received_at=hint.received_at)
     return bool(due.update(look_at=Now() + _LEASE))
 

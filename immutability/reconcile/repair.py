@@ -83,7 +83,7 @@ def repair(
     rows = LockedTag.objects.select_related("record", "workspace")
     row = rows.filter(record=found.record_id, state=LockState.LOCKED, digest=found.digest).first()
     if row is None or row.record.digest == row.digest:
-        # The lock is another one by now, or its image is there again.
+        # The lock is now another one, or its image is there again.
         Drift.objects.filter(id=found.id).delete()
         return ""
     repository, tag = RepositoryName(row.repository), TagName(row.tag)

@@ -75,13 +75,13 @@ PERSONS_PAGE = page(*EVERY_PERSON)
 AT_THE_GATE = public(403) | {"anonymous": 401}
 SIGNED_IN = dict.fromkeys((*EVERY_PERSON, "mallory", "sam"), 302)
 
-# Of whoever is signed in.
+# Of anyone who is signed in.
 OF_ONES_OWN = page(*EVERY_PERSON) | {"mallory": 200, "sam": 200}
 NOT_THERE = page(*EVERY_PERSON, status=404) | {"mallory": 404, "sam": 404}
 
 # Address, then method, then what each caller is answered. What is not here is not allowed: 405.
 MATRIX: dict[str, dict[str, Expected]] = {
-    # With tokens that grant more than their owners may do by now: the database decides.
+    # With tokens that grant more than their owners may do now: the database decides.
     GATE: {
         "PUT": AT_THE_GATE
         | dict.fromkeys((ALICE, BOB, PUSH, PUSH_ONLY, "push here", "push-only here"), 201),
@@ -127,7 +127,7 @@ MATRIX: dict[str, dict[str, Expected]] = {
     f"{IN_WORKSPACE}lock-log/checkpoint": {"GET": VIEW_ALL_EVENTS},
     f"{IN_WORKSPACE}lock-log/export": {"GET": VIEW_ALL_EVENTS},
     f"{IN_WORKSPACE}lock-log/<str:ref>": {"GET": VIEW_EVENTS},
-    # Whoever is in one workspace alone is led straight to it.
+    # Someone who is in one workspace alone is led straight to it.
     "": {"GET": public(302) | {"sam": 200}},
     "admin/workspaces/": {"GET": site_admins_page(), "POST": site_admins_page(302)},
     **{
@@ -166,7 +166,7 @@ MATRIX: dict[str, dict[str, Expected]] = {
         "GET": site_admins_page(),
         "POST": site_admins_page(302),
     },
-    # Whoever is signed in is led on before anything else is looked at.
+    # Someone who is signed in is led on before anything else is looked at.
     "accounts/login/": {
         "GET": public() | SIGNED_IN,
         "POST": public() | SIGNED_IN,

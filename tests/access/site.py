@@ -190,7 +190,7 @@ class Site:
 
 
 def take(response: Any) -> Any:
-    """Read a file to its end, as whoever asks for one does."""
+    """Read a file to its end, as a client does."""
     if response.streaming:
         b"".join(response.streaming_content)
     return response

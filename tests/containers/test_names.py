@@ -208,7 +208,7 @@ def test_a_reference_is_never_both_a_tag_and_a_digest(text: str) -> None:
         "acme/team/api",
         "acme/a.b_c__d-e---f",
         "a--b/c",
-        # Legal, and a trap for whoever splits a path at the wrong place.
+        # Legal, and a trap for code that splits a path at the wrong place.
         "a/blobs/uploads",
         "a/manifests/b",
         "a/tags/list",

@@ -134,7 +134,7 @@ def test_a_workspace_moves_only_while_nothing_of_it_is_known(
     assert Job.objects.get().done_at is None
     event = LockEvent.objects.get(kind="registry.chosen")
     assert (event.workspace, event.details) == ("acme", {"registry": "harbor"})
-    # Whoever read the workspace before it moved makes nothing known of it.
+    # What has read the workspace before it moved makes nothing known of it.
     assert insert_repository(before, RepositoryName("acme/api")) is False
     assert insert_repository(acme, RepositoryName("acme/api")) is True
     with pytest.raises(ValidationError, match="only while it is empty"):

@@ -195,14 +195,14 @@ def let_time_pass(passed: timedelta) -> None:
 
 
 def assert_undecided(answer: Answer) -> None:
-    """Whoever asked is told to try again, in the registry's words."""
+    """The client is told to try again, in the registry's words."""
     assert answer.status == 503, answer
     assert answer.code == "UNAVAILABLE"
     assert answer.headers["retry-after"].isdigit()
 
 
 def assert_refused(answer: Answer, locked: bytes) -> None:
-    """Whoever pushed is told which image the tag is locked to."""
+    """The client is told which image the tag is locked to."""
     assert answer.status == 403, answer
     error = answer.error
     assert error["code"] == "DENIED"

@@ -56,7 +56,7 @@ def _settle(scene: Scene, point: str, answer: Answer, one: bytes, two: bytes) ->
     if answer.status == 503:
         assert_undecided(answer)
     if answer.status == 201 or point not in (UNCLAIMED, "after the store"):
-        # A lost claim is finished by whoever comes next, within seconds.
+        # A lost claim is finished by the one that comes next, within seconds.
         assert_refused(scene.push_until_decided("v1", two), one)
         assert scene.push_until_decided("v1", one).status == 201
         assert scene.locks == {"v1": locked_to(one)}

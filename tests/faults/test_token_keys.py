@@ -67,7 +67,7 @@ def _assert_everything_works(scene: Scene, tag: str) -> None:
 
 
 def _try_with(scene: Scene, token: str, image: bytes) -> tuple[set[int], set[int]]:
-    """Return what gates and registry answer to whoever has only this token."""
+    """Return what gates and registry answer to someone who has only this token."""
     login = f"Authorization: Bearer {token}\r\n"
     gates = {
         Repository(port, scene.name).put("latest", image, headers=login).status

@@ -174,7 +174,7 @@ def test_anybody_without_an_account_does_nothing(
 
 
 def _assert_challenged(answer: Answer, repository: Repository) -> None:
-    """Assert that whoever asked is told where to get a token, and nothing else."""
+    """Assert that the client is told where to get a token, and nothing else."""
     assert (answer.status, answer.code) == (401, "UNAUTHORIZED"), answer
     challenge = answer.headers["www-authenticate"]
     assert challenge.startswith(f'Bearer realm="http://127.0.0.1:{repository.port}/auth/token"')

@@ -121,7 +121,7 @@ def test_without_the_database_the_token_service_says_so(
     one = repository.make_image("one")
     break_database(database)
     _assert_nobody_gets_in(ask)
-    # Nor whoever says nothing of themselves: what is public stands in the database.
+    # Nor one who says nothing of themselves: what is public stands in the database.
     assert_try_again(ask.anonymously())
     # With a token that was good a moment ago, and that nobody can look up now.
     assert_try_again(repository.put("v1.0.0", one))

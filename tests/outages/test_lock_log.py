@@ -72,7 +72,7 @@ def test_without_the_log_no_push_is_allowed_and_none_is_refused_for_good(
         assert repository.read("v1.0.0") == digest_of(one)
         assert person.open("/acme/lock-log/").status == 200
     assert LockEvent.objects.count() == events
-    # What had landed is settled by whoever comes next.
+    # What had landed is settled by the one that comes next.
     assert repository.put("v1.1.0", two).status == 201
     assert repository.put("v1.0.0", two).status == 403
     assert repository.tags == {"v1.0.0": digest_of(one), "v1.1.0": digest_of(two)}

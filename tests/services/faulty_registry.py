@@ -191,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def handle_one_request(self) -> None:
-        """Answer one request. Whoever has asked may have given up meanwhile."""
+        """Answer one request. The client may have given up meanwhile."""
         try:
             super().handle_one_request()
         except OSError:

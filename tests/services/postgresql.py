@@ -61,7 +61,7 @@ def find_free_port() -> int:
 
 
 class Server:
-    """The server of a data folder, whoever has started it: to be stopped, hung and started."""
+    """The server of a data folder, however it was started: to be stopped, hung and started."""
 
     def __init__(self, bin_dir: Path, data: Path) -> None:
         self._data = data

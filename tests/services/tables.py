@@ -34,7 +34,7 @@ def empty_tables() -> None:
                 with without_guards(cursor, is_postgresql=True):
                     cursor.execute("; ".join(f'DELETE FROM "{name}"' for name in filled))  # noqa: S608
         else:
-            # It waits for whoever is still at work.
+            # It waits for those that are still at work.
             listed = ", ".join(f'"{name}"' for name in names)
             with without_guards(cursor, is_postgresql=True):
                 cursor.execute(f"TRUNCATE {listed}")

@@ -184,7 +184,7 @@ def test_odd_and_huge_secrets_are_challenged(secret: str, odd: str) -> None:
     assert_challenged(client.get(URL, HTTP_AUTHORIZATION=f"Bearer {odd}"))
 
 
-# Whoever else looks for tokens: the registry's token service, and the gate.
+# What else looks for tokens: the registry's token service, and the gate.
 
 
 def make_token(workspace: Workspace | None, *scopes: Scope) -> tuple[AccessToken, str]:

@@ -346,7 +346,7 @@ def _is_verified(password: str, username: str, address: str) -> bool:
     return True
 
 
-# Whoever signed in a short time ago, from the same address.
+# Someone who signed in a short time ago, from the same address.
 
 
 @pytest.mark.parametrize("limit", [SIGN_IN_PER_NAME, SIGN_IN_PER_ADDRESS])

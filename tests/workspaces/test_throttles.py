@@ -342,7 +342,7 @@ def test_threads_that_share_leases_are_let_through_exactly_as_often_as_allowed()
     let_through = sum(at_once([partial(_call_often, limit, 40)] * THREADS))
     assert let_through <= 501
     # A thread may be refused while another is fetching the last lease. What that one has not spent
-    # is there for whoever comes next.
+    # is there for the one who comes next.
     assert let_through + _call_often(limit, 20) == 501
     assert CallCount.objects.get().count == 501
 

@@ -94,7 +94,7 @@ def revoke_access_token(workspace: Workspace | None, token_id: int, *, actor: Ac
 def find_tokens_made_by(username: str) -> list[AccessToken]:
     """Return the access tokens that a person made, revoked or not, and those made with these.
 
-    Oldest first. Whoever made a token may know its secret.
+    Oldest first. The person who made a token may know its secret.
     """
     makers, found = {username} - {SYSTEM.name}, dict[int, AccessToken]()
     while makers:

@@ -109,7 +109,7 @@ def make_checkpoint(slug: str) -> Checkpoint | None:
             return None
         sequence, digest, now = head
         # What is never sealed, because it cannot be, puts the time back that is signed, and not
-        # the moment that says when the next one is due.
+        # the moment that says when the next one is made.
         statement = Statement(origin, sequence, digest, min(now, unsealed_at or now))
         checkpoint = Checkpoint.objects.create(
             workspace=slug,

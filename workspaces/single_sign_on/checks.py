@@ -43,7 +43,7 @@ _logger = logging.getLogger(__name__)
 
 
 def check_due_identities(run_seconds: float = RUN_SECONDS) -> int:
-    """Check those whose check is due, one after the other; return how many were checked.
+    """Check those whose time has come, one after the other; return how many were checked.
 
     Ends at the first to whom the provider gives no answer: the next run goes on.
     """
@@ -64,7 +64,7 @@ def check_due_identities(run_seconds: float = RUN_SECONDS) -> int:
 
 @transaction.atomic
 def _take_due(issuer: str) -> Identity | None:
-    """Return the one whose check is due for the longest time, for a while no one else's."""
+    """Return the one who has waited longest for a check, for a while no one else's."""
     due = (
         Identity.objects.select_for_update(
             skip_locked=connection.features.has_select_for_update_skip_locked

@@ -72,7 +72,7 @@ class Command(BaseCommand):
         self.stdout.write(str(folder))
 
     def _write_log(self, folder: Path) -> dict[str, Head]:
-        """Write keys and newest checkpoints; return where the log of each workspace is by now."""
+        """Write keys and newest checkpoints; return how far the log of each workspace is."""
         key = Path(settings.LOG_KEY_FILE)
         for path, name in ((key, LOG_KEY), (Path(f"{key}.former"), FORMER_LOG_KEYS)):
             if path.exists():

@@ -29,7 +29,7 @@ class Server:
 
     def close(self) -> None:
         """Stop, and close what is open."""
-        # To close a socket does not wake whoever waits in accept.
+        # To close a socket does not wake the thread that waits in accept.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(5)

@@ -48,7 +48,7 @@ RELEASES = Draft(Protection.SOME, (SEMVER,))
 
 @pytest.fixture(autouse=True)
 def _alice(alice: User) -> None:
-    """Whoever saves is an admin."""
+    """The one who saves is an admin."""
 
 
 def save(

@@ -117,7 +117,7 @@ def story(acme: Workspace) -> Workspace:
         ("2020-02-28", "", "not known. The first record of the tag is from 2020-03-01 12:30", ""),
         ("2020-03-01", "", "was the last one pushed, 2020-03-01 12:30 UTC", AA),
         ("2020-03-01", "12:29", "not known.", ""),
-        # The page shows minutes: whoever types one means all of it.
+        # The page shows minutes: someone who types one means all of it.
         ("2020-03-01", "12:30", "was the last one pushed", AA),
         ("2020-03-01", "12:30:09", "not known.", ""),
         ("2020-03-01", "12:30:10", "was the last one pushed", AA),

@@ -46,7 +46,7 @@ def deleted(tag: str = "", body: bytes | None = None) -> Report:
 
 
 def wait() -> None:
-    """Let the time pass after which the next look is due."""
+    """Let the time pass after which the next look may begin."""
     Hint.objects.update(look_at=Now())
 
 

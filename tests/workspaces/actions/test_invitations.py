@@ -1,4 +1,4 @@
-"""Invitations: made once, taken once, and worth nothing when whoever made them has gone."""
+"""Invitations: made once, taken once, and worth nothing when the person who made them has gone."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Whoever made an account may have planted an address in it, to set a new password by later."""
+"""Someone who made an account may have planted an address in it, to set a new password by later."""
 
 import pytest
 

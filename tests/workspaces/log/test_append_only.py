@@ -1,4 +1,4 @@
-"""The database itself refuses to change or delete what is in the log, whoever asks."""
+"""The database itself refuses to change or delete what is in the log, no matter who asks."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,7 +1,7 @@
-"""Whoever can write to the database and is found out: what verifying finds, and what it does not.
+"""What verifying finds of someone who can write to the database, and what it does not.
 
-The tamperer has every right on the database, and not the key; who has both is found by whoever kept
-a checkpoint.
+The tamperer has every right on the database, and not the key; who has both is found by anyone
+who kept a checkpoint.
 """
 
 import re

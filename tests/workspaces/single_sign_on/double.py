@@ -50,7 +50,7 @@ class ProviderDouble:
     def __init__(self) -> None:
         self.client = ProviderClient(PROVIDER)
         self.client._send = self._answer  # type: ignore[method-assign]
-        # What it says of whoever comes next, in the ID token and in userinfo.
+        # What it says of the person who comes next, in the ID token and in userinfo.
         self.says: dict[str, Any] = {"preferred_username": "dana", "groups": [], "sid": "theirs"}
         self.tells: dict[str, Any] = {}
         self.is_away = False

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def dana(provider_double: ProviderDouble, acme: Workspace, alice: User) -> User:
-    """A member of acme by their group, whose check is due."""
+    """A member of acme by their group, who waits for a check."""
     save_group_role("eng", acme, Role.MEMBER, actor=SYSTEM)
     provider_double.says["groups"] = ["eng"]
     provider_double.sign_in(Client())
