@@ -11,8 +11,7 @@ import pytest
 from packages_site.local import BUNDLE_FILE, find_free_ports, token_auth
 from tests.services.accounts import OwnKeys, bundle_of
 from tests.services.go_programs import build_with_go
-from tests.services.parts import Part, is_answering
-from tests.services.registries import COLLECT_RARELY
+from tests.services.parts import COLLECT_RARELY, Part, is_answering
 from tests.services.site import Site
 
 

@@ -24,7 +24,7 @@ from packages_site.local import find_free_ports
 from tests.conftest import skip_or_fail
 from tests.services.accounts import OwnKeys, bundle_of
 from tests.services.certificates import make_certificates
-from tests.services.parts import Part, is_answering
+from tests.services.parts import COLLECT_RARELY, Part, is_answering
 
 PASSWORD = "demo"
 # Of "demo", by bcrypt at its least cost.
@@ -32,8 +32,6 @@ _HASH = "$2b$04$abcdefghijklmnopqrstuukpT6/rAWFFcbBfEblfGqmNEecvFUNVy"
 TAGLOCK, PUSHER, PULLER, STRANGER = "taglock-itself", "pat", "pulla", "strange"
 EVERYTHING = ("pull", "push", "delete", "*")
 RIGHTS = {TAGLOCK: EVERYTHING, PUSHER: EVERYTHING, PULLER: ("pull",), STRANGER: ()}
-# A third less processor time where manifests are large.
-COLLECT_RARELY = {"GOGC": "800"}
 OWN_LOGIN = RegistryLogin(TAGLOCK, PASSWORD)
 SERVICE, ISSUER = "another-registry", "another-service"
 

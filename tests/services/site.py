@@ -10,6 +10,7 @@ from pathlib import Path
 from containers.tokens.tokens import Caller, CallerKind
 from tests.services.accounts import Account, SiteKeys
 from tests.services.console import Console
+from tests.services.parts import COLLECT_RARELY
 from tests.services.postgresql import find_free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -52,6 +53,7 @@ class Site:
             cwd=ROOT,
             env={
                 **self._env,
+                **COLLECT_RARELY,
                 "PORT": str(self.port),
                 "REGISTRY_URL": registry_url,
                 "REDIS_URL": redis_url,
