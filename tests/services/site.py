@@ -54,6 +54,8 @@ class Site:
             env={
                 **self._env,
                 **COLLECT_RARELY,
+                # They read every address of the site, which no task needs.
+                "CELERY_SKIP_CHECKS": "true",
                 "PORT": str(self.port),
                 "REGISTRY_URL": registry_url,
                 "REDIS_URL": redis_url,
