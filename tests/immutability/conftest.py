@@ -4,11 +4,40 @@ from collections.abc import Callable
 
 import pytest
 
+from containers.prefixes import create_workspace
 from immutability import patience
-from immutability.policy.protection import Policy
+from immutability.policy.protection import Policy, Protection
+from immutability.reading import read_policy
+from tests.conftest import make_member, protect_workspace
 from tests.immutability.core import Core
 from tests.immutability.registry_double import RegistryDouble
+from workspaces.access import SYSTEM, Role
 from workspaces.models import User, Workspace
+
+
+@pytest.fixture(scope="module")
+def kept_core(kept_rows: None) -> Workspace:
+    """Acme with all tags protected and Alice its admin, made once for a file.
+
+    A file whose tests are about the core says that it uses this, so that each of them finds it.
+    """
+    acme = create_workspace("acme", "Acme", actor=SYSTEM)
+    make_member(acme, "alice", Role.ADMIN)
+    protect_workspace(acme, Protection.ALL)
+    return acme
+
+
+@pytest.fixture
+def acme(db: None) -> Workspace:
+    """Acme, as the file keeps it, or made for this test."""
+    kept = Workspace.objects.filter(slug="acme").first()
+    return kept or create_workspace("acme", "Acme", actor=SYSTEM)
+
+
+@pytest.fixture
+def alice(acme: Workspace) -> User:
+    """Alice, as the file keeps her, or made for this test."""
+    return User.objects.filter(username="alice").first() or make_member(acme, "alice", Role.ADMIN)
 
 
 @pytest.fixture
@@ -22,5 +51,6 @@ def core(
     monkeypatch.setattr(patience, "MAX_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(patience, "_SHORT_TURN_SECONDS", 0.0)
     core = Core(acme, RegistryDouble(), protect)
-    core.protect()
+    if read_policy(acme).protection is not Protection.ALL:
+        core.protect()
     return core

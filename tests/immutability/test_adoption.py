@@ -15,7 +15,7 @@ from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import Late, image
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO = (named(name, image(name)) for name in ("one", "two"))
 WAITS = "503 CLAIM_PENDING"

@@ -29,7 +29,7 @@ from tests.immutability.registry_double import (
     lands_without_answer,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
 LIST = named("list", index(ONE))

@@ -13,7 +13,7 @@ from tests.immutability.core import ALICE, Core, named
 from tests.immutability.registry_double import NO_ANSWER, image
 from workspaces.log.models import LockEvent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO = (named(name, image(name)) for name in ("one", "two"))
 

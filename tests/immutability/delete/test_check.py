@@ -15,7 +15,7 @@ from tests.immutability.core import Core, named
 from tests.immutability.registry_double import INDEX_TYPE, NO_ANSWER, digest_of, image, index
 from workspaces.log.models import LockEvent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
 LIST = named("list", index(ONE))

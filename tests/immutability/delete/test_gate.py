@@ -20,7 +20,7 @@ from tests.immutability.registry_double import (
     placeholder,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO = named("one", image("one")), named("two", image("two"))
 LIST = named("list", index(ONE))

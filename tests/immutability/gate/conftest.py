@@ -8,7 +8,14 @@ from immutability.gate import views
 from tests.immutability.core import Core
 from tests.immutability.gate.client import GateClient
 from tests.services.accounts import make_pusher
-from workspaces.models import User
+from workspaces.models import User, Workspace
+
+
+@pytest.fixture(scope="module")
+def kept_core(kept_core: Workspace) -> Workspace:
+    """Acme with Dana, who pushes, made once for a file."""
+    make_pusher(kept_core)
+    return kept_core
 
 
 @pytest.fixture

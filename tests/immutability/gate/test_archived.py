@@ -25,7 +25,7 @@ from workspaces.actions.archive import archive_workspace, unarchive_workspace
 from workspaces.actions.invitations import invite
 from workspaces.models import User
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 SAID = (
     "The workspace acme is archived: its images can be pulled, but nothing in it can be changed. "

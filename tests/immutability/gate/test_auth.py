@@ -33,7 +33,7 @@ from workspaces.actions.members import add_member
 from workspaces.log.models import LockEvent
 from workspaces.models import AccessToken, Membership, User, Workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO = named("one", image("one")), named("two", image("two"))
 METHODS = ("PUT", "DELETE")

@@ -32,7 +32,7 @@ from workspaces.actions.registry_accounts import link_registry_account
 from workspaces.log.models import LockEvent
 from workspaces.models import User
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO = named("one", image("one")), named("two", image("two"))
 

@@ -11,7 +11,7 @@ from tests.immutability.core import Core, named
 from tests.immutability.gate.client import GateClient, error_of, message_of
 from tests.immutability.registry_double import INDEX_TYPE, answer, digest_of, image
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO = named("one", image("one")), named("two", image("two"))
 MAX_BYTES = 4 * 1024 * 1024

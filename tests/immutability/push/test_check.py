@@ -26,7 +26,7 @@ from tests.immutability.registry_double import NO_ANSWER, Carry, Late, digest_of
 from workspaces.access import Actor, ActorKind
 from workspaces.log.models import LockEvent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
 V_TAGS = PolicyRule("v", "^v")

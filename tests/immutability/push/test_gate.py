@@ -28,7 +28,11 @@ from tests.immutability.registry_double import (
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import LockEvent
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.both_databases,
+    pytest.mark.usefixtures("kept_core"),
+]
 
 ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
 LIST = named("list", index(ONE, TWO))

@@ -12,7 +12,11 @@ from tests.immutability.checks import Checks
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import image, index
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.both_databases,
+    pytest.mark.usefixtures("kept_core"),
+]
 
 ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
 # An event with its counter: in one statement, where the database can do that.

@@ -10,7 +10,8 @@ import pytest
 from containers.names import RepositoryName, TagName
 from containers.registry.client import Descriptor, RegistryClient, RegistryUnavailableError
 from immutability.models import LockedTag
-from immutability.policy.protection import Policy
+from immutability.policy.protection import Policy, Protection
+from immutability.reading import read_policy
 from immutability.reconcile import comparison
 from immutability.reconcile.drift import Asker
 from tests.immutability.core import Core
@@ -87,7 +88,10 @@ def gate(core: Core, library: Library) -> Core:
 @pytest.fixture
 def unprotected(acme: Workspace, protect: Callable[..., Policy], library: Library) -> Core:
     """Acme, with no tags protected, before the library."""
-    return Core(acme, library, protect)
+    core = Core(acme, library, protect)
+    if read_policy(acme).protection is not Protection.NONE:
+        core.protect(Protection.NONE)
+    return core
 
 
 def locked() -> dict[str, str]:

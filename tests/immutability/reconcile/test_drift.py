@@ -28,7 +28,7 @@ from tests.immutability.registry_double import (
 from workspaces.log.models import EventRepeat, LockEvent
 from workspaces.models import Workspace
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO = named("one", image("one")), named("two", image("two"))
 LIST = index(ONE)

@@ -17,7 +17,11 @@ from tests.immutability.core import Core, named
 from tests.immutability.registry_double import digest_of, image, index
 from tests.problems import nothing_written
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.both_databases,
+    pytest.mark.usefixtures("kept_core"),
+]
 
 ONE, TWO, THREE, FOUR = (named(name, image(name)) for name in ("one", "two", "three", "four"))
 CHILD = named("child", image("child"))

@@ -35,7 +35,7 @@ from tests.immutability.registry_double import (
 )
 from workspaces.log.models import LockEvent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 
 ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
 

@@ -24,7 +24,11 @@ from workspaces.log.models import LockEvent
 from workspaces.log.seal import seal_events
 from workspaces.models import Workspace
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.both_databases,
+    pytest.mark.usefixtures("kept_core"),
+]
 
 ONE, TWO = (named(name, image(name)) for name in ("one", "two"))
 
