@@ -30,20 +30,24 @@ from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from containers import registries
-from containers.prefixes import create_workspace
 from containers.registries import stored_registries
 from containers.tokens import stored_keys
 from containers.tokens.stored_keys import token_keys
 from immutability.actions.save_settings import save_container_settings
+from immutability.models import LockedTag
 from immutability.policy.drafts import Draft
 from immutability.policy.protection import Policy, PolicyException, PolicyRule, Protection
 from immutability.reading import read_policy
 from packages_site.data_dir import make_missing_files
+from tests.people import (
+    write_access_token,
+    write_first_settings,
+    write_member,
+    write_workspace,
+)
 from tests.services.chromium import find_chromium
 from tests.services.tables import empty_tables
 from workspaces.access import SYSTEM, Role, Scope
-from workspaces.actions.access_tokens import create_access_token
-from workspaces.actions.members import add_member
 from workspaces.models import User, Workspace
 from workspaces.throttles import forget_leases
 from workspaces.verified_passwords import forget_verified
@@ -306,17 +310,17 @@ def within_one_window() -> None:
 
 @pytest.fixture
 def acme(db: None) -> Workspace:
-    return create_workspace("acme", "Acme", actor=SYSTEM)
+    return write_workspace("acme", "Acme")
 
 
 @pytest.fixture
 def globex(db: None) -> Workspace:
-    return create_workspace("globex", "Globex", actor=SYSTEM)
+    return write_workspace("globex", "Globex")
 
 
 def make_member(workspace: Workspace, username: str, role: Role) -> User:
     user = User.objects.create_user(username, password="demo")
-    add_member(workspace, user, role, actor=SYSTEM)
+    write_member(workspace, user, role)
     return user
 
 
@@ -367,7 +371,7 @@ def sign_in_as(user: User) -> Client:
 def make_api_client(workspace: Workspace, *scopes: Scope) -> APIClient:
     """Return an API client with a new access token of these scopes."""
     name = "token " + "+".join(scopes)
-    secret = create_access_token(workspace, name, list(scopes), actor=SYSTEM)
+    secret = write_access_token(workspace, name, scopes)
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
     return client
@@ -389,10 +393,13 @@ def protect_workspace(
     workspace: Workspace, protection: Protection, *rules: PolicyRule, **others: Any
 ) -> Policy:
     """Save a workspace's settings, whatever they are now."""
+    draft, before = Draft(protection, rules, **others), read_policy(workspace)
+    if before == Policy() and not LockedTag.objects.filter(workspace=workspace).exists():
+        return write_first_settings(workspace, draft)
     return save_container_settings(
         workspace,
-        Draft(protection, rules, **others),
-        expected_version=read_policy(workspace).version,
+        draft,
+        expected_version=before.version,
         may_suspend_locks=True,
         actor=SYSTEM,
     )
