@@ -76,6 +76,8 @@ PARTS = ("outages", "processes", "others")
 STARTS_PROCESSES = ("browser", "process", "cluster")
 # Before which the journeys of tests/flows go.
 REGISTRY_KINDS = ("docker-registry", "distribution-3")
+# Of a file.
+MANY_TESTS = 100
 # Of a parametrized test, where it is to be quick.
 QUICK_CASES = 2
 
@@ -118,11 +120,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin with the slow tests, so that no worker is left with one alone at the end.
+    """Begin with what takes long, so that no worker is left with it alone at the end.
 
     The garbage collector passes over what stays until then, which is much.
     """
-    session.items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    counts = Counter(item.path for item in session.items)
+
+    def rank(item: pytest.Item) -> int:
+        if item.get_closest_marker("slow") is not None:
+            return 0
+        return 1 if counts[item.path] > MANY_TESTS else 2
+
+    session.items.sort(key=rank)
     gc.collect()
     gc.freeze()
 
@@ -162,7 +171,7 @@ def _leave_out_cases(items: list[pytest.Item]) -> list[pytest.Item]:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Give a worker what shares a started service as one piece, and everything else one by one.
+    """Give a worker what shares a started service as one piece, and everything else by files.
 
     Groups of xdist 3.8 are no help: it renames tests in a way that pytest 9.2 passes over.
     """
@@ -173,6 +182,16 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         return find_group(nodeid)
 
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        """Forget what is done, which xdist would count again after each test."""
+        nodeid = self.registered_collections[node][item_index]
+        group = find_group(nodeid)
+        pending = self.assigned_work[node]
+        del pending[group][nodeid]
+        if not pending[group]:
+            del pending[group]
+        self._reschedule(node)
+
 
 def find_part(file: str) -> str:
     """Return which part of tests/run the tests of a file belong to."""
@@ -182,13 +201,13 @@ def find_part(file: str) -> str:
 
 
 def find_group(nodeid: str) -> str:
-    """Return what a test shares services with; the test itself where it starts no process."""
+    """Return what a test shares services with; its file where it starts no process."""
     file, _, name = nodeid.partition("::")
     marks = _read_marks(file)
     if "cluster" in marks:
         return file.rpartition("/")[0]
     if not marks:
-        return nodeid
+        return file
     if file.startswith("tests/flows/"):
         for kind in REGISTRY_KINDS:
             if re.search(rf"[\[-]{kind}[-\]]", name):
