@@ -32,19 +32,16 @@ def test_a_guide_has_its_files_title_and_sections(stranger: Browser, name: str) 
     assert len(page.main.find_all("h2")) == len(re.findall(r"^## ", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", GUIDES)
-def test_every_link_between_guides_leads_somewhere(stranger: Browser, name: str) -> None:
-    page = stranger.open(f"/docs/{name}/")
-    for link in page.main.find_all("a"):
-        path, _, anchor = link["href"].partition("#")
-        if path.startswith("/docs/"):
-            target = stranger.open(path)
-        elif not path:
-            target = page
-        else:
-            assert path.startswith("https://"), link["href"]
-            continue
-        assert not anchor or target.find_all(id=anchor), link["href"]
+def test_every_link_between_guides_leads_somewhere(stranger: Browser) -> None:
+    guides = {path: stranger.open(path) for path in (f"/docs/{name}/" for name in GUIDES)}
+    pages = {**guides, "/docs/": stranger.open("/docs/")}
+    for page in guides.values():
+        for link in page.main.find_all("a"):
+            path, _, anchor = link["href"].partition("#")
+            if path.startswith("https://"):
+                continue
+            target = pages[path] if path else page
+            assert not anchor or target.find_all(id=anchor), (page.path, link["href"])
 
 
 def test_what_is_wide_can_be_scrolled_by_keyboard(stranger: Browser) -> None:

@@ -15,11 +15,12 @@ from django.utils import timezone
 from containers.models import Repository as KnownRepository
 from containers.names import RepositoryName
 from containers.visibility import set_public
+from tests.people import write_access_token, write_member
 from tests.problems import nothing_written
 from workspaces.access import SYSTEM, Actor, ActorKind, Role, Scope
 from workspaces.actions.access_tokens import create_access_token, revoke_access_token
 from workspaces.actions.invitations import invite, withdraw_invitation
-from workspaces.actions.members import add_member, change_role, lock_people, remove_member
+from workspaces.actions.members import change_role, lock_people, remove_member
 from workspaces.actions.passwords import make_password_link
 from workspaces.authorization import NO_ADMIN, NO_ADMIN_TOKEN, require_admin
 from workspaces.models import AccessToken, Invitation, Membership, User, Workspace
@@ -30,14 +31,13 @@ DANA = Actor("dana", ActorKind.PERSON)
 @pytest.fixture
 def dana(acme: Workspace, alice: User) -> Membership:
     """Another admin of acme."""
-    user = User.objects.create_user("dana", password="demo")
-    return add_member(acme, user, Role.ADMIN, actor=SYSTEM)
+    return write_member(acme, User.objects.create_user("dana", password="demo"), Role.ADMIN)
 
 
 @pytest.fixture
 def program(acme: Workspace) -> Actor:
     """An access token of acme with the scope admin."""
-    create_access_token(acme, "deployer", [Scope.ADMIN], actor=SYSTEM)
+    write_access_token(acme, "deployer", [Scope.ADMIN])
     return Actor("deployer", ActorKind.TOKEN, token_id=AccessToken.objects.get().id)
 
 
@@ -93,7 +93,7 @@ ACTS: list[Act] = [
 def act(request: pytest.FixtureRequest, acme: Workspace, alice: User, bob: User) -> Act:
     """Something that admins alone do, with what it needs."""
     invite(acme, "somebody", Role.MEMBER, inviter=alice, actor=SYSTEM)
-    create_access_token(acme, "ci", [Scope.PUSH], actor=SYSTEM)
+    write_access_token(acme, "ci", [Scope.PUSH])
     found: Act = request.param
     return found
 
