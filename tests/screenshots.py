@@ -127,7 +127,6 @@ def draw_state(visitors: "Visitors", state: "State", folder: Path) -> None:
             page.set_viewport_size({"width": width, "height": HEIGHT})
             for theme in THEMES:
                 draw(page, folder / f"{state.name}-{width}-{theme}.png", theme)
-        page.close()
 
 
 def draw_readme(visitors: "Visitors") -> None:
@@ -140,7 +139,6 @@ def draw_readme(visitors: "Visitors") -> None:
             page, _ = visitors.open(states[name])
             page.set_viewport_size(size)
             write_picture(page, IMAGES / f"{picture}.{README_FORMAT}")
-            page.close()
 
 
 def write_picture(page: Page, file: Path) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from immutability.models import Job
 from immutability.policy.protection import Policy, Protection
-from tests.browser.looks import examine
+from tests.browser.looks import examine, prepare
 from tests.conftest import SEMVER
 from tests.immutability.making import make_drift, make_lock, set_record
 from tests.workspaces.log.tampering import write_at
@@ -39,7 +39,9 @@ def test_it_is_free_of_accessibility_faults_in_each_state(
     troubled: Workspace, alice: User, signed_in_page: Callable[..., Page]
 ) -> None:
     page = signed_in_page(alice)
-    examine(page, "/acme/")
+    prepare(page.context)
+    page.goto("/acme/")
+    examine(page)
     expect(page.locator(".attention > li")).to_have_count(5)
 
 

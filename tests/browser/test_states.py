@@ -46,7 +46,6 @@ def test_everybody_can_use_a_page_and_it_is_light(visitors: Visitors, state: Sta
         page, answer = visitors.open(state)
         weights = weigh(page, answer)
         examine(page)
-        page.close()
     assert visitors.complaints == []
     assert sum(weights.values()) <= state.max_bytes, weights
 

@@ -6,50 +6,57 @@ from django.conf import settings
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, Response
 
-from tests.browser.looks import HEIGHT, WIDTHS
+from tests.browser.looks import WIDTHS, prepare, set_width
 from tests.browser.states import PATIENCE_MS, State
 from tests.services.browser import note_errors
 from workspaces.models import User
 
 
 class Visitors:
-    """Opens states. `complaints` is what pages have written as errors."""
+    """Opens states, each in the page that its visitor has open: a new one costs a process.
+
+    `complaints` is what pages have written as errors.
+    """
 
     def __init__(self, browser: Browser, base_url: str, names: Mapping[str, object]) -> None:
         """Let them see the site at `base_url`; `names` is what addresses have in braces."""
         self._browser = browser
         self._base_url = base_url
         self._names = names
-        self._contexts: dict[str, BrowserContext] = {}
+        self._pages: dict[str, Page] = {}
+        self._answers: list[Response] = []
         self.complaints: list[str] = []
 
     def open(self, state: State) -> tuple[Page, Response]:
         """Open a state, wide and light; return the page, and the answer that it is made of."""
-        page = self._find_context(state.who).new_page()
-        page.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
-        answers: list[Response] = []
-        page.on("response", lambda response: _keep_document(response, answers))
-        note_errors(page, self.complaints)
+        page = self._find_page(state.who)
+        set_width(page, WIDTHS[0])
+        page.emulate_media(color_scheme="light")
+        self._answers.clear()
         page.goto(state.path.format(**self._names), wait_until="load")
         state.do(page)
         page.wait_for_load_state("load")
-        assert answers[-1].status == state.status, f"{state.name} is answered {answers[-1].status}"
-        return page, answers[-1]
+        answer = self._answers[-1]
+        assert answer.status == state.status, f"{state.name} is answered {answer.status}"
+        return page, answer
 
     def close(self) -> None:
         """Close every browser."""
-        for context in self._contexts.values():
-            context.close()
+        for page in self._pages.values():
+            page.context.close()
 
-    def _find_context(self, who: str) -> BrowserContext:
-        if who not in self._contexts:
+    def _find_page(self, who: str) -> Page:
+        if who not in self._pages:
             # Moving pictures would be examined, or drawn, halfway.
             context = self._browser.new_context(base_url=self._base_url, reduced_motion="reduce")
             context.set_default_timeout(PATIENCE_MS)
+            prepare(context)
             if who:
                 _sign_in(context, who, self._base_url)
-            self._contexts[who] = context
-        return self._contexts[who]
+            page = self._pages[who] = context.new_page()
+            page.on("response", lambda response: _keep_document(response, self._answers))
+            note_errors(page, self.complaints)
+        return self._pages[who]
 
 
 def _sign_in(context: BrowserContext, who: str, url: str) -> None:

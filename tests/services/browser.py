@@ -20,6 +20,12 @@ ARGUMENTS = [
     "--disable-quic",
     "--no-first-run",
 ]
+# Scripts that run once are not worth compiling, and no one looks at what is drawn.
+THRIFTY = [
+    "--js-flags=--single-threaded --no-opt --no-maglev --min-semi-space-size=32",
+    "--force-gpu-mem-available-mb=4",
+    "--num-raster-threads=1",
+]
 
 
 # What the browser and htmx write of an answer that says no, that does not come, or that is given up
@@ -45,7 +51,8 @@ def _allow_queries_beside_playwright() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def browser(chromium: str, _allow_queries_beside_playwright: None) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        arguments = [*ARGUMENTS, *THRIFTY]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()
 
