@@ -16,15 +16,20 @@ from workspaces.models import User, Workspace
 
 
 @pytest.fixture(scope="module")
-def kept_core(kept_rows: None) -> Workspace:
+def kept_acme(kept_rows: None) -> Workspace:
+    """Acme, made once for a file, all of whose tests depend on this."""
+    return create_workspace("acme", "Acme", actor=SYSTEM)
+
+
+@pytest.fixture(scope="module")
+def kept_core(kept_acme: Workspace) -> Workspace:
     """Acme with all tags protected and Alice its admin, made once for a file.
 
     A file whose tests are about the core says that it uses this, so that each of them finds it.
     """
-    acme = create_workspace("acme", "Acme", actor=SYSTEM)
-    make_member(acme, "alice", Role.ADMIN)
-    protect_workspace(acme, Protection.ALL)
-    return acme
+    make_member(kept_acme, "alice", Role.ADMIN)
+    protect_workspace(kept_acme, Protection.ALL)
+    return kept_acme
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 from immutability.models import LockedTag, Rule
 from immutability.policy.drafts import NO_RULES
 from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import LATEST, SEMVER
+from tests.conftest import LATEST, SEMVER, make_api_client
 from tests.immutability.api.conftest import Ask
 from tests.problems import nothing_written, read_problem
 from workspaces.access import Scope
@@ -20,9 +20,15 @@ Protect = Callable[..., Policy]
 URL = "/api/v1/workspaces/acme/container-settings"
 
 
+@pytest.fixture(scope="module")
+def kept_admin(kept_acme: Workspace) -> APIClient:
+    """A program that may save the settings of acme, which protects nothing yet."""
+    return make_api_client(kept_acme, Scope.ADMIN)
+
+
 @pytest.fixture
-def admin(acme: Workspace, api_as: Callable[..., APIClient]) -> APIClient:
-    return api_as(acme, Scope.ADMIN)
+def admin(db: None, kept_admin: APIClient) -> APIClient:
+    return kept_admin
 
 
 def put(client: APIClient, if_match: str | None = '"0"', **fields: Any) -> Any:
