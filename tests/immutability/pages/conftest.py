@@ -5,8 +5,16 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
+from tests.conftest import make_member
 from tests.page import Browser
-from workspaces.models import User
+from workspaces.access import Role
+from workspaces.models import User, Workspace
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_alice(kept_acme: Workspace) -> User:
+    """The admin of acme, made once for each file about pages."""
+    return make_member(kept_acme, "alice", Role.ADMIN)
 
 
 @pytest.fixture
