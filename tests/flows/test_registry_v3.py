@@ -1,11 +1,15 @@
 """The gate before CNCF Distribution 3, which reads the keys of tokens when it starts."""
 
+import json
+
+import jwt
 import pytest
 
+from packages_site.demo import PASSWORD
 from tests.flows.asking import Api, skopeo_login, skopeo_push
 from tests.services.distribution import Distribution3
 from tests.services.parts import wait_until
-from tests.services.registry_user import Repository, send
+from tests.services.registry_user import Repository, log_in, send
 from tests.services.site import Site
 
 pytestmark = pytest.mark.process
@@ -30,6 +34,8 @@ def test_the_keys_of_tokens_are_changed_step_by_step(
     distribution_3.trust(site)
     push("v1")
     site.manage("token_keys", "use")
+    # Within seconds, and the old one is worth nothing later on.
+    wait_until(lambda: _read_key_id(site) == bob.keys.find_signing_key().id)
     push("v2")
     assert send(site.port, "GET", tags, headers=old).status == 200
     site.manage("token_keys", "retire")
@@ -41,3 +47,9 @@ def test_the_keys_of_tokens_are_changed_step_by_step(
     push("v4")
     assert send(site.port, "GET", tags, headers=old).status == 401
     assert set(api.locks_of("acme/keys")) == {"v1", "v2", "v3", "v4"}
+
+
+def _read_key_id(site: Site) -> object:
+    """Return the id of the key that signs the token of whoever logs in now."""
+    token = json.loads(log_in(site.port, "bob", PASSWORD).body)["token"]
+    return jwt.get_unverified_header(token)["kid"]
