@@ -40,14 +40,18 @@ SCHEMA = (
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[Any]:
-    """A connection to an empty database beside that of the tests."""
+    """A connection to a copy of the migrated database; to an empty one, where none is to copy."""
     values = dict(connection.settings_dict)
     values["OPTIONS"] = {k: v for k, v in values["OPTIONS"].items() if k != "pool"}
-    values["NAME"] = f"{values['NAME']}_empty" if is_postgresql() else str(tmp_path / "db.sqlite3")
+    values["NAME"] = f"{values['NAME']}_other" if is_postgresql() else str(tmp_path / "db.sqlite3")
+    other = ConnectionHandler({"default": values})["default"]
     with connection.cursor() as cursor:
         if is_postgresql():
-            cursor.execute(f'CREATE DATABASE "{values["NAME"]}"')
-        other = ConnectionHandler({"default": values})["default"]
+            template = values["TEST"]["TEMPLATE"] or "template1"
+            cursor.execute(f'CREATE DATABASE "{values["NAME"]}" TEMPLATE "{template}"')
+        else:
+            other.ensure_connection()
+            connection.connection.backup(other.connection)
         yield other
         other.close()
         if is_postgresql():
