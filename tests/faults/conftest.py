@@ -125,7 +125,6 @@ def cluster(
 ) -> Iterator[Cluster]:
     """A running cluster. What a test breaks is mended before the next one."""
     cluster, _ = _faulty_cluster
-    cluster.mend()
     yield cluster
     cluster.mend()
 

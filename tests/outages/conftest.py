@@ -132,7 +132,6 @@ def _short_cluster(
 @pytest.fixture
 def cluster(transactional_db: None, _short_cluster: Cluster) -> Iterator[Cluster]:
     """A running cluster. What a test breaks is mended before the next one."""
-    mend(_short_cluster)
     yield _short_cluster
     mend(_short_cluster)
     if is_postgresql():

@@ -1,13 +1,13 @@
 """Without REDIS_URL the scheduler does the background work itself, and may die at any moment."""
 
-import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from immutability.models import LockedTag
 from tests.outages.conftest import SCHEDULER, WORKER, end_leases
-from tests.services.cluster import BIN, Cluster
+from tests.services.cluster import Cluster
+from tests.services.nursery import nursery
 from tests.services.parts import Part, wait_until
 from tests.services.registry_user import Repository
 
@@ -41,13 +41,11 @@ def test_a_scheduler_that_is_killed_goes_on_when_it_is_started_again(
 
 
 def test_a_worker_says_that_it_is_not_needed(cluster: Cluster) -> None:
-    done = subprocess.run(
-        [f"{BIN}/celery", "--quiet", "--app", "packages_site", *WORKER.split()],
-        env={**cluster.whole_env, "REDIS_URL": ""},
-        capture_output=True,
-        text=True,
-        timeout=30,
+    said = cluster.folder / "not_needed.out"
+    celery = ("-m", "celery", "--quiet", "--skip-checks", "--app", "packages_site")
+    worker = nursery().start(
+        (*celery, *WORKER.split()), {**cluster.whole_env, "REDIS_URL": ""}, said
     )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "REDIS_URL" in done.stderr
+    assert worker.wait(30) == 1
+    assert said.read_text().count("\n") == 1
+    assert "REDIS_URL" in said.read_text()

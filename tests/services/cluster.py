@@ -217,6 +217,5 @@ def _running_cluster(
 @pytest.fixture
 def cluster(transactional_db: None, _running_cluster: Cluster) -> Iterator[Cluster]:
     """A running cluster. What a test breaks is mended before the next one."""
-    _running_cluster.mend()
     yield _running_cluster
     _running_cluster.mend()
