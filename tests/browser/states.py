@@ -5,6 +5,7 @@ here; what it shows may need some data in `world.py`. A state may
 change something, but nothing that another one shows.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,11 +13,18 @@ from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
+from django.conf import settings as django_settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
 from django.test import override_settings
+from django.urls import reverse
+from django.utils.http import urlsafe_base64_encode
 from playwright.sync_api import Page
 
 from packages_site.guides import GUIDES
+from workspaces.actions.sign_in_links import SIGN_IN_TOKENS
+from workspaces.models import User
 from workspaces.single_sign_on.settings import Provider
 
 Do = Callable[[Page], object]
@@ -173,6 +181,31 @@ def _choose_nothing(page: Page) -> None:
     page.locator("input[type=radio]:checked").evaluate("radio => { radio.checked = false; }")
 
 
+def _come_back_to_link(page: Page) -> None:
+    """Be asked what one is asked who comes back from the provider to link an account."""
+    [key] = [
+        cookie["value"]
+        for cookie in page.context.cookies()
+        if cookie["name"] == django_settings.SESSION_COOKIE_NAME
+    ]
+    session = SessionStore(key)
+    session["sign_on_link"] = {
+        "user_id": int(session[SESSION_KEY]),
+        "subject": "1",
+        "name": "nina@login.example.org",
+        "until": math.inf,
+    }
+    session.save()
+    page.goto(reverse("link-account"))
+
+
+def _open_sign_in_link(page: Page) -> None:
+    """Open what an operator sends to a site administrator whom nothing else lets in."""
+    sam = User.objects.get(username=SAM)
+    uid = urlsafe_base64_encode(str(sam.pk).encode())
+    page.goto(reverse("sign-in-link", args=[uid, SIGN_IN_TOKENS.make_token(sam)]))
+
+
 STATES = (
     # Signing in, and one's own account.
     State("sign-in", "/accounts/login/", STRANGER),
@@ -192,6 +225,16 @@ STATES = (
         status=400,
         settings=_PROVIDER,
     ),
+    State("link-account", "/accounts/", NINA, _come_back_to_link, settings=_PROVIDER),
+    State(
+        "link-account-error",
+        "/accounts/",
+        NINA,
+        then(_come_back_to_link, press("Link")),
+        422,
+        _PROVIDER,
+    ),
+    State("sign-in-link", "/", STRANGER, _open_sign_in_link),
     State("forgotten-password", "/accounts/forgot/", STRANGER, settings=_MAIL),
     State(
         "forgotten-password-error",
