@@ -1,6 +1,5 @@
 """What release, free and delete have in common: when they wait, and when they change nothing."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -12,7 +11,7 @@ from immutability import patience
 from immutability.actions.hold import LockChange
 from immutability.errors import ConflictError, PermissionRevokedError, TryAgainError
 from immutability.models import LockedTag
-from immutability.policy.protection import LockState, Policy, Protection
+from immutability.policy.protection import LockState
 from tests.conftest import AA, BB
 from tests.immutability.actions.conftest import ACTIONS, Act
 from tests.immutability.making import break_the_log, make_lock, put_in_flight, put_stray
@@ -27,13 +26,13 @@ STATES = {"release": "locked", "free": "reserved", "reserve": "locked", "delete 
 SOON = timedelta(minutes=12)
 
 
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
+
+
 @pytest.fixture(autouse=True)
-def _nothing_waits(
-    acme: Workspace, protect: Callable[..., Policy], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "MAX_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(patience, "_SHORT_TURN_SECONDS", 0.0)
-    protect(acme, Protection.ALL)
 
 
 @pytest.fixture(params=[False, True], ids=["no registry", "registry"])

@@ -18,7 +18,7 @@ from immutability.delete.plan import DeletePlan, hold_delete
 from immutability.models import LockedTag, Rule
 from immutability.policy.messages import format_time
 from immutability.policy.protection import Policy, PolicyRule, Protection
-from tests.conftest import AA, BB, CC, SEMVER
+from tests.conftest import AA, BB, CC, SEMVER, make_member, protect_workspace
 from tests.immutability.api.conftest import Ask
 from tests.immutability.making import make_lock
 from tests.problems import Complaints, nothing_written, read_problem
@@ -31,9 +31,12 @@ Protect = Callable[..., Policy]
 Lock = Callable[..., LockedTag]
 
 
-@pytest.fixture(autouse=True)
-def _some_tags_are_protected(acme: Workspace, alice: User, bob: User, protect: Protect) -> None:
-    protect(acme, Protection.SOME, SEMVER)
+@pytest.fixture(scope="module", autouse=True)
+def kept_settings(kept_acme: Workspace) -> None:
+    """Some tags of acme are protected, whose admin is Alice, and Bob a member."""
+    make_member(kept_acme, "alice", Role.ADMIN)
+    make_member(kept_acme, "bob", Role.MEMBER)
+    protect_workspace(kept_acme, Protection.SOME, SEMVER)
 
 
 def post(client: APIClient, **fields: Any) -> Any:
