@@ -12,8 +12,8 @@ from tests.services.site import Site
 
 pytestmark = pytest.mark.process
 
-# Those of production, with passwords that cost next to nothing.
-SETTINGS = "tests.services.quick_hashing"
+# Those of production, with passwords and static files that cost next to nothing.
+SETTINGS = "tests.services.client_settings"
 NAMES = {"registry", "gate", "edge", "site", "worker"}
 CLIENTS = 2
 # What is killed needs the processor to come back.
