@@ -18,8 +18,8 @@ from containers.tokens.keys import (
     parse_trusted_key,
 )
 from containers.tokens.tokens import TAGLOCK, Caller, CallerKind, sign_token
-from workspaces.access import SYSTEM, Role
-from workspaces.actions.members import add_member
+from tests.people import write_member
+from workspaces.access import Role
 from workspaces.models import User, Workspace
 from workspaces.secret_key import decrypt
 
@@ -123,5 +123,5 @@ def make_admin(workspace: Workspace) -> User:
 def _make_member(workspace: Workspace, username: str, role: Role) -> User:
     user, is_new = User.objects.get_or_create(username=username)
     if is_new or not workspace.memberships.filter(user=user).exists():
-        add_member(workspace, user, role, actor=SYSTEM)
+        write_member(workspace, user, role)
     return user
