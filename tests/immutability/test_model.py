@@ -174,10 +174,11 @@ class World:
                 continue
             if told == "201" and row.state == LockState.LOCKED and row.digest == DIGESTS[name]:
                 self.announce(tag, row.digest, is_there=True)
-            elif told == "403 locked" and (row.state, row.digest) != (
-                LockState.LOCKED,
-                DIGESTS[name],
-            ):
+                continue
+            # Of several tags, one that is locked to another image is enough for a refusal.
+            is_about_it = len(tags) == 1 or row.state == LockState.LOCKED
+            is_unchanged = (row.state, row.digest) == (LockState.LOCKED, DIGESTS[name])
+            if told == "403 locked" and is_about_it and not is_unchanged:
                 self.announce(tag, row.digest, is_there=False)
 
     def push_by_digest(self, name: str) -> None:
