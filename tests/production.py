@@ -102,7 +102,11 @@ def copy_machine(folder: Path) -> Path:
         ["-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / "tmp"],
         ["-t", "tmpfs", "tmpfs", root / "run"],
     ]
+    here = root / ROOT.relative_to("/")
+    # The checkout may be below one of these.
+    mounts += [["--bind", ROOT, here], ["-o", "remount,ro,bind", here]]
     for mount in mounts:
+        Path(mount[-1]).mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", *mount], check=True)
     (root / "srv/taglock").mkdir(parents=True)
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
