@@ -50,6 +50,6 @@ def test_the_keys_of_tokens_are_changed_step_by_step(
 
 
 def _read_key_id(site: Site) -> object:
-    """Return the id of the key that signs the token of whoever logs in now."""
+    """Return the id of the key that signs the token of someone who logs in now."""
     token = json.loads(log_in(site.port, "bob", PASSWORD).body)["token"]
     return jwt.get_unverified_header(token)["kid"]
