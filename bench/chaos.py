@@ -24,6 +24,9 @@ _BACKENDS = """
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend'
     AND application_name <> %s"""
+_PUSHES = """
+    SELECT repository, name, write_digest FROM containers_tag
+    WHERE write_id IS NOT NULL AND write_kind = 'push'"""
 _TERMINATE = f"SELECT pg_terminate_backend(pid) FROM ({_BACKENDS}) others"  # noqa: S608
 
 
@@ -47,7 +50,8 @@ class Chaos(threading.Thread):
             self._kill_gate: 5,
             self._hang_gate: 3,
             self._hang_registry: 4,
-            self._kill_registry: 3,
+            self._kill_registry: 2,
+            self._kill_registry_while_it_writes: 2,
             self._kill_gate_while_registry_hangs: 3,
             self._kill_site: 1,
             self._hang_site: 1,
@@ -90,6 +94,20 @@ class Chaos(threading.Thread):
     def _kill_registry(self) -> None:
         self._note("registry killed")
         self._kill(self._cluster.registry)
+
+    def _kill_registry_while_it_writes(self) -> None:
+        """Kill it in the middle of pushes: what it has of their tags then, it cannot read."""
+        self._note("registry killed while it wrote")
+        self._cluster.registry.hang()
+        try:
+            (pushes,) = self._records.read((_PUSHES, ()))
+            for repository, tag, digest in pushes:
+                link = self._cluster.find_link(repository, tag)
+                if not (link.exists() and link.read_text() == digest):
+                    self._cluster.break_tag(repository, tag)
+                    self._note(f"{repository}:{tag} half written", "tag half written")
+        finally:
+            self._kill(self._cluster.registry)
 
     def _kill_gate_while_registry_hangs(self) -> None:
         """Let a gate die with writes on their way: they land when nobody waits for them."""
@@ -145,8 +163,8 @@ class Chaos(threading.Thread):
         with suppress(RuntimeError):
             part.start()
 
-    def _note(self, what: str) -> None:
-        self.strikes[what] += 1
+    def _note(self, what: str, kind: str = "") -> None:
+        self.strikes[kind or what] += 1
         self.log.append((datetime.now(UTC), f"chaos: {what}"))
 
 

@@ -81,6 +81,8 @@ class Tag(models.Model):
     # Empty where the registry has no such tag, and where it has never been looked at.
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default="")
     shown_at = models.DateTimeField(null=True)
+    # Since when the registry has answered every look that it cannot read the tag.
+    unreadable_since = models.DateTimeField(null=True)
     revision = models.PositiveBigIntegerField(default=0, db_default=0)
     changed_at = models.DateTimeField(null=True)
     pushed_at = models.DateTimeField(null=True)
@@ -126,6 +128,11 @@ class Tag(models.Model):
                 fields=["stray_until"],
                 name="tag_stray",
                 condition=models.Q(stray_until__isnull=False),
+            ),
+            models.Index(
+                fields=["unreadable_since"],
+                name="tag_unreadable",
+                condition=models.Q(unreadable_since__isnull=False),
             ),
         ]
 

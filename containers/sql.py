@@ -54,6 +54,7 @@ _NEW_MANIFEST = (
 _TAG_CHANGES = (
     "digest",
     "shown_at",
+    "unreadable_since",
     "revision",
     "changed_at",
     "pushed_at",

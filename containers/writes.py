@@ -302,8 +302,7 @@ def end_write(
     there is one. A write without an answer becomes a stray; the caller sent it before `now`.
     """
     if sent.result is Result.LANDED:
-        record.digest = shown.value if shown else ""
-        record.shown_at = now
+        set_shown(record, str(shown or ""), now)
         if record.write_kind == WriteKind.PUSH:
             record.pushed_at = now
     elif sent.result is Result.NO_ANSWER:
@@ -337,11 +336,21 @@ def shown_waits_until(
     return open_delete_ends(manifests[shown], now)
 
 
+def set_shown(
+    record: TagRecord, digest: str, now: datetime, unreadable_since: datetime | None = None
+) -> None:
+    """Set on a held record what the registry shows under its tag (empty: nothing, or it cannot).
+
+    The caller saves.
+    """
+    record.digest, record.shown_at, record.unreadable_since = digest, now, unreadable_since
+
+
 def note_shown(
     record: TagRecord, shown: Digest | None, manifest: Manifest | None, now: datetime
 ) -> None:
     """Note on a held record what a look showed, whose manifest is held, too. The caller saves."""
-    record.digest, record.shown_at = str(shown or ""), now
+    set_shown(record, str(shown or ""), now)
     until = open_delete_ends(manifest, now) if manifest is not None else None
     if until is not None:
         add_stray(record, "", until)

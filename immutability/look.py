@@ -3,9 +3,11 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import transaction
 
+from containers import writes
 from containers.inventory import find_unknown, record_manifest
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import (
@@ -13,16 +15,23 @@ from containers.registry.client import (
     FetchedManifest,
     RegistryClient,
     RegistryUnavailableError,
+    UnreadableError,
 )
 from containers.registry.manifest import UnreadableManifestError, read_manifest
+from containers.writes import RecordMovedError
 from immutability.errors import TryAgainError
 from immutability.policy.decisions import Look
+from immutability.policy.waiting import describe_unreadable, seconds_until
+from immutability.reading import read_policy_and_time
 from workspaces.current_request import current_request
 from workspaces.models import Workspace
 from workspaces.pool import release_database
 
 # More lists than this are not read within one request.
 MAX_LISTS_READ = 200
+# A tag counts as unreadable once no look could read it for so long: a registry whose storage fails
+# for a moment gives the same answer, and every minute the reconciler looks again.
+UNREADABLE_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -33,10 +42,43 @@ class TakenLook:
     revision: int
 
 
-def look_at_tag(repository: RepositoryName, tag: TagName, registry: RegistryClient) -> Look:
-    """Return what the registry has under a tag. Raises TryAgainError if it does not say."""
-    found = head_manifest(repository, tag, registry)
+def look_at_tag(
+    workspace: Workspace, repository: RepositoryName, tag: TagName, registry: RegistryClient
+) -> Look:
+    """Return what the registry has under a tag.
+
+    A registry that was killed while it wrote a tag can answer for good that it cannot read it.
+    After UNREADABLE_AFTER that is an answer, too. Raises TryAgainError before, and if the registry
+    does not say.
+    """
+    try:
+        found = head_manifest(repository, tag, registry)
+    except TryAgainError as error:
+        if not isinstance(error.__cause__, UnreadableError):
+            raise
+        return _note_unreadable(workspace, repository, tag, error)
     return Look(found.digest if found else None)
+
+
+def _note_unreadable(
+    workspace: Workspace, repository: RepositoryName, tag: TagName, why: TryAgainError
+) -> Look:
+    """Note since when a tag is unreadable; return that it is once that is long enough ago."""
+    try:
+        with transaction.atomic():
+            inserted = writes.insert_missing(workspace, repository, [tag])
+            record = writes.lock_records(workspace, repository, [tag], inserted)[tag]
+            _, now = read_policy_and_time(workspace)
+            if record.unreadable_since is None:
+                record.unreadable_since = now
+                writes.save_record(record, now)
+    except RecordMovedError:
+        raise why from None
+    until = record.unreadable_since + UNREADABLE_AFTER
+    if now < until:
+        message = describe_unreadable(tag.name, str(why), until, now)
+        raise TryAgainError(message, seconds_until(until, now))
+    return Look(None, record.unreadable_since)
 
 
 def head_manifest(

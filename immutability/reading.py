@@ -68,7 +68,7 @@ def record_facts(record: TagRecord | None) -> RecordFacts:
         write = WriteInFlight(_digest(record.write_digest) if is_push else None)
     if record.stray_until is not None:
         stray = Stray(_digest(record.stray_digest), record.stray_until)
-    return RecordFacts(_digest(record.digest), record.shown_at is not None, write, stray)
+    return RecordFacts(_digest(record.digest), write, stray)
 
 
 def _digest(value: str) -> Digest | None:

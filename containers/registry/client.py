@@ -18,6 +18,7 @@ from containers.registry.exchange import (
     MAX_REASON_LENGTH,
     RegistryAnswer,
     RegistryUnavailableError,
+    UnreadableError,
     exchange,
     registry_reason,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "RegistryAnswer",
     "RegistryClient",
     "RegistryUnavailableError",
+    "UnreadableError",
     "registry_reason",
 ]
 
@@ -156,7 +158,8 @@ class RegistryClient:
     ) -> Descriptor | None:
         """Return what the registry has under a tag or a digest; None if it says it has nothing.
 
-        Raises RegistryUnavailableError if it does not say.
+        Raises RegistryUnavailableError if it does not say: UnreadableError if it says that it
+        cannot read what it has.
         """
         with Deadline(self._deadline_seconds):
             answer = self.ask_manifest(repository, reference)
@@ -166,7 +169,7 @@ class RegistryClient:
             media_type = answer.headers.get("Content-Type", "")
             if answer.status == 404 and media_type.startswith("application/json"):
                 return None
-            if answer.status not in (200, 404):
+            if answer.status not in (200, 404, 500):
                 raise RegistryUnavailableError(answer.reason, cause=answer.reason)
             # Perhaps of a proxy, and no registry's. The answer to GET has a body that tells.
             fetched = self.fetch_manifest(repository, reference)
@@ -177,14 +180,15 @@ class RegistryClient:
     ) -> FetchedManifest | None:
         """Return a manifest; None if the registry says that it has none.
 
-        Raises RegistryUnavailableError if it does not say, and where it sends other bytes than
+        Raises RegistryUnavailableError as head_manifest does, and where it sends other bytes than
         those of the digest.
         """
         answer = self.get_manifest(repository, reference)
         if answer.is_absent:
             return None
         if answer.status != 200:
-            raise RegistryUnavailableError(answer.reason, cause=answer.reason)
+            kind = UnreadableError if answer.is_unreadable else RegistryUnavailableError
+            raise kind(answer.reason, cause=answer.reason)
         descriptor = _read_descriptor(answer, reference, len(answer.body))
         # Those of schema 1 are signed while they are sent: their digest is of a part.
         is_checked = descriptor.media_type not in SCHEMA_1_MEDIA_TYPES

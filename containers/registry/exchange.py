@@ -59,6 +59,10 @@ class RegistryUnavailableError(Exception):
         self.was_sent = was_sent
 
 
+class UnreadableError(RegistryUnavailableError):
+    """The registry itself says that it cannot read what was asked for."""
+
+
 class NoLoginError(RegistryUnavailableError):
     """Taglock's own account cannot be used, so nothing was sent."""
 
@@ -105,6 +109,15 @@ class RegistryAnswer:
         """Whether the registry says that it has no such manifest. Any other 404 says nothing."""
         codes = self.error_codes
         return self.status == 404 and bool(codes & {"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the registry itself says that it cannot read this: 500 with an OCI error.
+
+        Distribution answers so to a tag whose file a crash has left half written, for as long as no
+        one pushes the tag. What stands in front of a registry sends no OCI error.
+        """
+        return self.status == 500 and bool(self.error_codes)
 
     @property
     def reason(self) -> str:

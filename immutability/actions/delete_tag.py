@@ -167,7 +167,7 @@ def _reserve(held: HeldLock, change: LockChange, name_after: NameAfter) -> Locke
     _require_deletable(row, name_after, is_covered=cover(held.policy, TagName(row.tag)).is_covered)
     locks.begin_deleting(row, change.reason, held.now, actor=change.actor)
     locks.reserve(row, origin=change.actor.origin)
-    record.digest, record.shown_at = "", held.now
+    writes.set_shown(record, "", held.now)
     writes.save_record(record, held.now)
     if name_after is NameAfter.RESERVE:
         return row

@@ -48,7 +48,8 @@ def _look(row: LockedTag, registry: RegistryClient) -> TakenLook:
     """Look at the tag; the look counts while its record keeps the revision from before it."""
     revision = TagRecord.objects.values_list("revision", flat=True).get(id=row.record_id)
     return TakenLook(
-        look_at_tag(RepositoryName(row.repository), TagName(row.tag), registry), revision
+        look_at_tag(row.workspace, RepositoryName(row.repository), TagName(row.tag), registry),
+        revision,
     )
 
 
@@ -61,7 +62,7 @@ def _free(held: HeldLock, change: LockChange, look: TakenLook | None) -> None:
             raise _StaleLookError("the tag changed while Taglock looked at it. Try again.")
         if look.look.digest is not None:
             raise _still_there(row, look.look.digest)
-    record.digest, record.shown_at = "", held.now
+    writes.set_shown(record, "", held.now, look.look.unreadable_since if look else None)
     writes.save_record(record, held.now)
     locks.free(row, change.reason, actor=change.actor)
 

@@ -118,7 +118,8 @@ def _look(
     ).first()
     if record is not None and record.digest:
         return {}
-    look = look_at_tag(question.repository, tag, registry) if registry else Look(None)
+    place = question.workspace, question.repository
+    look = look_at_tag(*place, tag, registry) if registry else Look(None)
     return {tag: TakenLook(look, record.revision if record else 0)}
 
 
@@ -189,9 +190,9 @@ def _leave_stray(
     record: TagRecord, digest: str, until: datetime, now: datetime, *, is_shown: bool
 ) -> None:
     """Note that the tag is gone, or goes until then. Without a registry it counts as gone."""
-    record.digest = digest
     if is_shown:
-        record.shown_at = now
+        writes.set_shown(record, digest, now)
+    record.digest = digest
     writes.add_stray(record, "", until)
     writes.save_record(record, now)
 

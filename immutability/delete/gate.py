@@ -138,7 +138,7 @@ def _take_look(
     delete: ManifestDelete, tag: TagName, record: TagRecord | None, registry: RegistryClient
 ) -> TakenLook:
     """Look at the tag, whose record was read before: the look counts while it does not change."""
-    look = look_at_tag(delete.repository, tag, registry)
+    look = look_at_tag(delete.workspace, delete.repository, tag, registry)
     return TakenLook(look, record.revision if record else 0)
 
 
@@ -239,7 +239,7 @@ def _hold_absent(
             locks.begin_deleting(row, delete.reason, plan.now, actor=actor)
             locks.reserve(row, origin=actor.origin)
             record = plan.records[tag]
-            record.digest, record.shown_at = "", plan.now
+            writes.set_shown(record, "", plan.now)
             writes.save_record(record, plan.now)
             return RegistryAnswer(202)
     return relay_absent_tag(delete.repository, tag)

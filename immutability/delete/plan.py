@@ -120,7 +120,7 @@ class DeletePlan:
             if decision.adopt is None:
                 continue
             record = self.records[tag]
-            record.digest, record.shown_at = decision.adopt.value, self.now
+            writes.set_shown(record, decision.adopt.value, self.now)
             writes.save_record(record, self.now)
             self.locks[tag] = locks.adopt(
                 record, decision.adopt, decision.coverage, self.policy, self.now

@@ -34,22 +34,22 @@ class Stray:
 
 @dataclass(frozen=True)
 class RecordFacts:
-    """What a tag's record says: the digest that the registry showed last, and open writes.
-
-    `is_known` is false where the registry was never looked at: then no digest says nothing.
-    """
+    """What a tag's record says: the digest that the registry showed last, and open writes."""
 
     digest: Digest | None = None
-    is_known: bool = False
     write: WriteInFlight | None = None
     stray: Stray | None = None
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the registry showed under a tag since its record last changed: a digest, or nothing."""
+    """What the registry showed under a tag since its record last changed: a digest, or nothing.
+
+    With `unreadable_since` it has the tag, and has not been able to read it for minutes.
+    """
 
     digest: Digest | None
+    unreadable_since: datetime | None = None
 
 
 class Step(StrEnum):
@@ -173,7 +173,8 @@ def _decide_not_shown(
         return PushDecision(Step.LOOK, coverage)
     if look.digest == digest:
         return PushDecision(Step.UNCHANGED, coverage, shown=True)
-    step = Step.POINT if look.digest == record.digest else Step.WAIT
+    is_as_before = look.digest == record.digest or look.unreadable_since is not None
+    step = Step.POINT if is_as_before else Step.WAIT
     return PushDecision(step, coverage, stray=record.stray if step is Step.WAIT else None)
 
 
@@ -188,7 +189,7 @@ def ends_lock(lock: Lock | None, digest: Digest | None) -> bool:
 class DeleteStep(StrEnum):
     """What the delete of a tag has to do next."""
 
-    # No setting covers it: send it. A lock that it has ends.
+    # No setting covers it, or it cannot be read: send it. A lock that it has ends.
     SEND = "send"
     # There is nothing to protect: the name is reserved already, or the tag is not there.
     PASS = "pass"
@@ -237,7 +238,8 @@ def decide_delete(
                 return step(DeleteStep.LOOK)
             present = look.digest
         if present is None:
-            return step(DeleteStep.PASS)
+            is_unreadable = look is not None and look.unreadable_since is not None
+            return step(DeleteStep.SEND if is_unreadable else DeleteStep.PASS)
         return DeleteDecision(allowed, coverage, adopt=present)
     if lock.state in (LockState.CLAIMED, LockState.DELETING):
         return step(DeleteStep.WAIT)
@@ -260,9 +262,9 @@ class AfterStray(StrEnum):
 def decide_after_stray(record: RecordFacts, lock: Lock | None, look: Look) -> AfterStray:
     """Decide what the look after a stray means for the lock: what the registry shows is the truth.
 
-    A claim that stands is pointed again.
+    A claim that stands is pointed again. One that it cannot read says nothing against a lock.
     """
-    if lock is None:
+    if lock is None or look.unreadable_since is not None:
         return AfterStray.STANDS
     shown, state = look.digest, lock.state
     if shown == lock.digest:

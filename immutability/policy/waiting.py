@@ -46,10 +46,22 @@ def describe_open_delete(repository: str, until: datetime | None, now: datetime)
     )
 
 
+def describe_unreadable(tag: str, why: str, until: datetime, now: datetime) -> str:
+    """Return why nothing is decided about a tag that the registry cannot read; no full stop."""
+    return (
+        f'{why}, since it cannot read tag "{tag}". If that stays so, the tag counts as not there '
+        f"{_describe_wait(until, now)}, and a push can replace it"
+    )
+
+
 def _try_again(until: datetime | None, now: datetime) -> str:
+    return f"Try again {_describe_wait(until, now)}."
+
+
+def _describe_wait(until: datetime | None, now: datetime) -> str:
     seconds = seconds_until(until, now)
     if until is None or seconds <= RETRY_AFTER_SECONDS:
-        return f"Try again in {seconds} seconds."
+        return f"in {seconds} seconds"
     minutes = math.ceil(seconds / 60)
     unit = "minute" if minutes == 1 else "minutes"
-    return f"Try again in {minutes} {unit}, at {until.astimezone(UTC):%H:%M:%S} UTC."
+    return f"in {minutes} {unit}, at {until.astimezone(UTC):%H:%M:%S} UTC"

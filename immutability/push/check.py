@@ -193,7 +193,7 @@ def _look_at(
         is_fresh = changed_at is None or changed_at + MAX_CURRENT_AGE <= now
         return Look(check.current) if is_fresh else None
     if registry is not None:
-        return look_at_tag(check.push.repository, tag, registry)
+        return look_at_tag(check.push.workspace, check.push.repository, tag, registry)
     return Look(Digest(record.digest) if record and record.digest else None)
 
 

@@ -166,10 +166,10 @@ def _look(
     plan: PushPlan, tags: Collection[TagName], registry: RegistryClient
 ) -> dict[TagName, TakenLook]:
     """Look at these tags. A look counts while the record keeps the revision from before it."""
-    looks = {}
+    looks, place = {}, (plan.question.workspace, plan.question.repository)
     for tag in tags:
         record = plan.records.get(tag)
-        look = look_at_tag(plan.question.repository, tag, registry)
+        look = look_at_tag(*place, tag, registry)
         looks[tag] = TakenLook(look, record.revision if record else 0)
     return looks
 
@@ -191,7 +191,8 @@ def _store(
     if not push.has_references:
         row = known.get(push.digest)
         is_claimed = bool(plan.tags_with(Step.CLAIM, Step.POINT))
-        if is_claimed and row is not None and row.is_there:
+        # Where it cannot read a tag, storing shows that it is not the whole registry that fails.
+        if is_claimed and row is not None and row.is_there and not plan.has_unreadable:
             return _Stored(revisions)
         if not is_claimed and head_manifest(push.repository, push.digest, registry) is not None:
             return _Stored(revisions)

@@ -144,6 +144,11 @@ class PushPlan:
         return any(each.adopt is not None or each.shown for each in self.decisions.values())
 
     @property
+    def has_unreadable(self) -> bool:
+        """Whether the registry could not read one of the tags."""
+        return any(taken.look.unreadable_since is not None for taken in self.looks.values())
+
+    @property
     def changes_nothing(self) -> bool:
         """Whether every tag is at this image already, which is there and lists nothing."""
         row = self.manifest
@@ -205,13 +210,13 @@ class PushPlan:
         for tag, decision in self.decisions.items():
             record = self.records[tag]
             if decision.adopt is not None:
-                record.digest, record.shown_at = decision.adopt.value, self.now
+                writes.set_shown(record, decision.adopt.value, self.now)
                 writes.save_record(record, self.now)
                 self.locks[tag] = locks.adopt(
                     record, decision.adopt, decision.coverage, self.policy, self.now
                 )
             elif decision.shown:
-                record.digest, record.shown_at = self.question.digest.value, self.now
+                writes.set_shown(record, self.question.digest.value, self.now)
                 writes.save_record(record, self.now)
 
     def refuse(self, *, actor: Actor) -> Refusal:

@@ -24,7 +24,7 @@ def leave_strays(
         record = held.records[tag]
         writes.add_stray(record, digest, over_at(sent_by))
         if registry is None:
-            record.digest, record.shown_at = digest, held.now
+            writes.set_shown(record, digest, held.now)
         writes.save_record(record, held.now)
 
 

@@ -272,7 +272,7 @@ def _record(row: LockedTag, shown: Digest | None, finding: Finding | None) -> Ta
         return TagLook(record.digest, is_done=False)
     digest = str(shown or "")
     if row.state == LockState.LOCKED and record.digest != digest:
-        record.digest, record.shown_at = digest, now
+        writes.set_shown(record, digest, now)
         writes.save_record(record, now)
     if finding is None:
         is_there = row.state == LockState.LOCKED

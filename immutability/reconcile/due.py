@@ -20,6 +20,7 @@ from immutability.reconcile.tag import reconcile_record
 RECONCILE_SECONDS = 5.0
 # So many of each kind are read at once.
 MAX_RECORDS_PER_RUN = 1000
+MAX_UNREADABLE_PER_RUN = 5
 
 Reconcile = Callable[[int, RegistryClient | None], bool]
 
@@ -46,8 +47,9 @@ def reconcile_due(
 def find_due(registry: RegistryClient | None, registry_id: int | None = None) -> list[int]:
     """Return records with something that can be done now: some of each kind, at most.
 
-    An expired write, a stray that is over, a claim or a delete that no one is working on. Only of
-    the workspaces that are at this registry.
+    An expired write, a stray that is over, a claim or a delete that no one is working on, a tag
+    that the registry could not read when it was last looked at. Only of the workspaces that are at
+    this registry.
     """
     records = [
         TagRecord.objects.filter(
@@ -62,6 +64,10 @@ def find_due(registry: RegistryClient | None, registry_id: int | None = None) ->
     if registry is not None:
         unfinished = filter_at(_unfinished_locks(), registry_id)
         due.update(unfinished.values_list("record_id", flat=True)[:MAX_RECORDS_PER_RUN])
+        # These may stay so for good. Any of them: each has its turn.
+        unreadable = TagRecord.objects.filter(unreadable_since__isnull=False, write_id__isnull=True)
+        here = filter_at(unreadable, registry_id).order_by("?")
+        due.update(here.values_list("id", flat=True)[:MAX_UNREADABLE_PER_RUN])
     return list(due)
 
 

@@ -28,6 +28,7 @@ from immutability import drift, locks
 from immutability.errors import TryAgainError
 from immutability.look import TakenLook, asking_registry, learn_lists, look_at_tag
 from immutability.models import Drift, LockedTag
+from immutability.policy.decisions import Look
 from immutability.policy.protection import LockState, Policy, cover
 from immutability.reading import read_policy, read_policy_and_time, record_facts
 from immutability.reconcile.jobs import ask_to_list
@@ -66,7 +67,7 @@ def read_tags(
     PatternEvaluationError.
     """
     known = _read_records(workspace, repository, tags)
-    looks = _look(repository, tags, known, registry)
+    looks = _look(workspace, repository, tags, known, registry)
     missing = [tag for tag in tags if tag not in known]
     try:
         recorded = _record(workspace, repository, missing, looks)
@@ -87,6 +88,7 @@ def _read_records(
 
 
 def _look(
+    workspace: Workspace,
     repository: RepositoryName,
     tags: Collection[TagName],
     known: Mapping[TagName, TagRecord],
@@ -99,7 +101,7 @@ def _look(
         if record is not None and record.write_id is not None:
             continue
         try:
-            look = look_at_tag(repository, tag, registry)
+            look = look_at_tag(workspace, repository, tag, registry)
         except TryAgainError:
             release_database()
             registry.page_tags(repository)  # Whether it answers at all.
@@ -153,7 +155,7 @@ def _record(
             count += _record_locked(record, row, manifest, policy, now)
         else:
             count += 1
-            adopted += _record_other(record, row, shown, manifest, policy, now)
+            adopted += _record_other(record, row, taken.look, manifest, policy, now)
         if shown is not None and cover(policy, tag).is_covered:
             covered.add(shown)
     return _Recorded(count, adopted, frozenset(covered))
@@ -162,15 +164,21 @@ def _record(
 def _record_other(
     record: TagRecord,
     row: LockedTag | None,
-    shown: Digest | None,
+    look: Look,
     manifest: Manifest | None,
     policy: Policy,
     now: datetime,
 ) -> bool:
     """Record what a tag shows; lock a covered one that nothing holds, and return whether it was."""
-    has_changed = record.digest != str(shown or "") or record.shown_at is None
+    shown = look.digest
+    has_changed = (
+        record.digest != str(shown or "")
+        or record.shown_at is None
+        or record.unreadable_since != look.unreadable_since
+    )
     if has_changed:
         writes.note_shown(record, shown, manifest, now)
+        record.unreadable_since = look.unreadable_since
     coverage = cover(policy, TagName(record.name))
     stray = record_facts(record).stray
     is_adopted = (

@@ -84,7 +84,7 @@ def _apply(workspace: Workspace, event: Document) -> bool:
         _write(workspace, record, row, state, digest, event)
     Drift.objects.filter(record=record).delete()
     # What the backup saw under the tag is older than this.
-    record.digest, record.shown_at = "", None
+    record.digest, record.shown_at, record.unreadable_since = "", None, None
     _, now = read_policy_and_time(workspace)
     writes.save_record(record, now)
     _record(event)

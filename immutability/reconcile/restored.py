@@ -35,8 +35,9 @@ def distrust_records() -> None:
     Tags without a lock are looked at before their next push is decided; deletes by digest wait
     until their repository was read.
     """
-    TagRecord.objects.filter(lock__isnull=True).exclude(digest="", shown_at=None).update(
-        digest="", shown_at=None, revision=F("revision") + 1, changed_at=Now()
+    unknown = {"digest": "", "shown_at": None, "unreadable_since": None}
+    TagRecord.objects.filter(lock__isnull=True).exclude(**unknown).update(
+        **unknown, revision=F("revision") + 1, changed_at=Now()
     )
     RepositoryRow.objects.update(listed_at=None)
     for workspace in Workspace.objects.all():
@@ -66,7 +67,8 @@ def _settle(record_id: int, registry: RegistryClient) -> bool:
     record = _end_write(record_id)
     if record is None:
         return False
-    look = look_at_tag(RepositoryName(record.repository), TagName(record.name), registry)
+    place = record.workspace, RepositoryName(record.repository), TagName(record.name)
+    look = look_at_tag(*place, registry)
     with transaction.atomic():
         held = writes.lock_record(record_id)
         if held.revision != record.revision:

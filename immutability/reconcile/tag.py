@@ -42,12 +42,14 @@ def reconcile_record(record_id: int, registry: RegistryClient | None) -> bool:
     try:
         if record.stray_until is not None and record.stray_until <= now:
             return _end_stray(record, registry) or has_changed
-        if registry is None or row is None or (row.refused_at and record.stray_until):
+        if registry is None or (row is not None and row.refused_at and record.stray_until):
             return has_changed
-        if row.state == LockState.CLAIMED:
+        if row is not None and row.state == LockState.CLAIMED:
             return _point(record, row, registry) or has_changed
-        if row.state == LockState.DELETING:
+        if row is not None and row.state == LockState.DELETING:
             return _delete_again(record, row, registry) or has_changed
+        if record.unreadable_since is not None:
+            return _look_again(record, registry) or has_changed
     except (TryAgainError, RecordMovedError):
         return has_changed
     return has_changed
@@ -57,7 +59,8 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
     """Look once the stray can no longer land: what the registry shows is the truth."""
     look = None
     if registry is not None:
-        look = look_at_tag(RepositoryName(record.repository), TagName(record.name), registry)
+        place = record.workspace, RepositoryName(record.repository), TagName(record.name)
+        look = look_at_tag(*place, registry)
     shown = look.digest if look is not None else None
     with transaction.atomic():
         manifests = writes.hold_shown(
@@ -89,6 +92,21 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
     return True
 
 
+def _look_again(record: TagRecord, registry: RegistryClient) -> bool:
+    """Look at a tag that could not be read; note if it can be read now."""
+    place = record.workspace, RepositoryName(record.repository), TagName(record.name)
+    if look_at_tag(*place, registry).unreadable_since is not None:
+        return False
+    with transaction.atomic():
+        held = writes.lock_record(record.id)
+        if held.revision != record.revision:
+            return False
+        _, now = read_policy_and_time(held.workspace)
+        held.unreadable_since = None
+        writes.save_record(held, now)
+    return True
+
+
 def apply_look(
     record: TagRecord,
     row: LockedTag | None,
@@ -98,8 +116,8 @@ def apply_look(
     now: datetime,
 ) -> None:
     """Write what a look decided about a held record and its lock. The caller saves the record."""
-    before, record.digest = record.digest, look.digest.value if look.digest else ""
-    record.shown_at = now
+    before = record.digest
+    writes.set_shown(record, str(look.digest or ""), now, look.unreadable_since)
     if row is None:
         return
     if decided is AfterStray.STANDS and row.state == LockState.LOCKED:
@@ -162,7 +180,7 @@ def _give_up(record: TagRecord, row: LockedTag, registry: RegistryClient) -> boo
         TagName(record.name),
         Digest(row.digest),
     )
-    if look_at_tag(repository, tag, registry).digest == digest:
+    if look_at_tag(record.workspace, repository, tag, registry).digest == digest:
         return False
     with transaction.atomic():
         writes.insert_missing(record.workspace, repository, (), [digest])

@@ -22,6 +22,7 @@ from workspaces.log.kinds import EventKind
 from workspaces.models import Workspace
 
 _CHUNK = 500
+_UNREADABLE = "protected, and the registry cannot read it: push it, or delete it there"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def forget_gone(found: Difference) -> bool:
     is_locked = LockedTag.objects.filter(record=record).exists()
     if record.revision != found.gone.revision or is_locked:
         return False
-    record.digest, record.shown_at = "", now
+    writes.set_shown(record, "", now)
     writes.save_record(record, now)
     return True
 
@@ -109,9 +110,11 @@ def _find_not_locked_in(
     what = "protected, and not locked yet: sync_registry locks it"
     for tags in split(iterate_tags(registry, repository), _CHUNK):
         for tag in _filter_without_lock(workspace, policy, repository, tags):
-            shown = look_at_tag(repository, tag, registry).digest
-            if shown is not None:
-                yield Difference(repository.name, tag.name, what, shown.value)
+            look = look_at_tag(workspace, repository, tag, registry)
+            if look.digest is not None:
+                yield Difference(repository.name, tag.name, what, look.digest.value)
+            elif look.unreadable_since is not None:
+                yield Difference(repository.name, tag.name, _UNREADABLE)
 
 
 def _filter_without_lock(
@@ -141,7 +144,8 @@ def _find_gone(
             last = row.id
             if not cover(policy, TagName(row.name)).is_covered:
                 continue
-            shown = look_at_tag(RepositoryName(row.repository), TagName(row.name), registry).digest
+            place = workspace, RepositoryName(row.repository), TagName(row.name)
+            shown = look_at_tag(*place, registry).digest
             if shown is None and _is_unchanged(row):
                 what = (
                     f"was seen there with {Digest(row.digest).short}, and is gone: another image "

@@ -112,7 +112,8 @@ class Core:
     def let_pass(self, **time: float) -> None:
         """Let this much time pass for every write and stray."""
         passed = timedelta(**time)
-        for name in ("write_begun_at", "write_expires_at", "stray_until", "changed_at"):
+        names = ("write_begun_at", "write_expires_at", "stray_until", "changed_at")
+        for name in (*names, "unreadable_since"):
             TagRecord.objects.update(**{name: F(name) - passed})
         for name in ("delete_expires_at", "stray_until"):
             Manifest.objects.update(**{name: F(name) - passed})

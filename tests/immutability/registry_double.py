@@ -15,6 +15,7 @@ from containers.registry.client import (
     FetchedManifest,
     RegistryAnswer,
     RegistryUnavailableError,
+    UnreadableError,
 )
 
 REPOSITORY = RepositoryName("acme/api")
@@ -117,6 +118,8 @@ class RegistryDouble:
 
     manifests: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    # Tags that it cannot read, since it was killed while it wrote them.
+    unreadable: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     scripts: dict[str, list[Reply]] = field(default_factory=dict)
     deletes_tags: bool = True
@@ -160,6 +163,11 @@ class RegistryDouble:
             for call in self.calls
             if call.method == "PUT" and ":" not in call.reference
         ]
+
+    def break_tag(self, tag: str) -> None:
+        """Leave a tag half written: the registry cannot say any more what it points at."""
+        self.tags.pop(tag, None)
+        self.unreadable.add(tag)
 
     # ---- what the client has ------------------------------------------------------------------
 
@@ -223,6 +231,8 @@ class RegistryDouble:
         return reply if isinstance(reply, RegistryAnswer) else reply(carry)
 
     def _get(self, reference: str) -> RegistryAnswer:
+        if reference in self.unreadable:
+            return answer(500, "UNKNOWN")
         digest = self.tags.get(reference, reference)
         if digest not in self.manifests:
             return ABSENT
@@ -238,12 +248,16 @@ class RegistryDouble:
         self.store(call.body, media_type=call.media_type)
         if ":" not in call.reference:
             self.tags[call.reference] = digest
+            self.unreadable.discard(call.reference)
         return answer(201, headers={"Location": "x", "Docker-Content-Digest": digest})
 
     def _delete(self, reference: str) -> RegistryAnswer:
         if ":" not in reference:
             if not self.deletes_tags:
                 return answer(405, "UNSUPPORTED")
+            if reference in self.unreadable:
+                self.unreadable.remove(reference)
+                return answer(202)
             return answer(202) if self.tags.pop(reference, None) else ABSENT
         if self.manifests.pop(reference, None) is None:
             return ABSENT
@@ -324,5 +338,6 @@ def _descriptor(found: RegistryAnswer) -> Descriptor | None:
     if found.is_absent:
         return None
     if not found.is_success:
-        raise RegistryUnavailableError(found.reason)
+        kind = UnreadableError if found.is_unreadable else RegistryUnavailableError
+        raise kind(found.reason, cause=found.reason)
     return Descriptor(Digest(found.digest), found.headers["Content-Type"], len(found.body))

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from immutability.reconcile.inventory import read_tags
 from tests.conftest import is_postgresql
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
+    ABSENT,
     NO_ANSWER,
     NOT_REACHED,
     REFUSED,
@@ -70,6 +72,8 @@ NEEDS = {DIGESTS[name]: {DIGESTS[name]} for name in IMAGES}
 NEEDS[DIGESTS["list"]].add(DIGESTS["one"])
 NEEDS[DIGESTS["top"]] |= NEEDS[DIGESTS["list"]]
 TAGS = ("v1", "v2")
+# The registry ends while it writes a tag, and cannot read that from then on.
+HALF_WRITTEN = ("half written", "killed, half written")
 ONLY_V1 = PolicyRule("v1", "^v1$")
 BUT_V2 = PolicyException("v2", "^v2$")
 SETTINGS = {
@@ -124,6 +128,13 @@ class WatchedRegistry(RegistryDouble):
         if answered.is_success and ":" not in call.reference:
             self.world.has_moved(call.reference, digest_of(call.body))
         return answered
+
+    def put_half(self, call: Call) -> RegistryAnswer:
+        """End in the middle of writing a tag."""
+        self.store(call.body, media_type=call.media_type)
+        self.break_tag(call.reference)
+        self.world.is_lost(call.reference, digest_of(call.body))
+        return ABSENT
 
     def _delete(self, reference: str) -> RegistryAnswer:
         before = dict(self.tags)
@@ -248,6 +259,8 @@ class World:
         reply = replies.pop(0) if is_write and replies else "ok"
         if reply != "ok":
             note(f"{'  ' * len(self.running)}{call.method} {call.reference[:12]}: {reply}")
+        if reply in HALF_WRITTEN and call.method == "PUT" and ":" not in call.reference:
+            carry = partial(self.registry.put_half, call)
         return self._answer(reply, carry)
 
     def _answer(self, reply: str, carry: Carry) -> RegistryAnswer:
@@ -265,9 +278,9 @@ class World:
                 self.late.append((self.now, carry))
                 raise KilledError
         answered = carry()
-        if reply == "lost":
+        if reply in ("lost", "half written"):
             raise NO_ANSWER
-        if reply == "killed after":
+        if reply in ("killed after", "killed, half written"):
             raise KilledError
         return answered
 
@@ -288,6 +301,13 @@ class World:
         told = self.promise.announced.get(tag)
         assert told is None or told[0] == digest, f"{tag} moved, announced as locked"
         reserved = self.promise.reserved.pop(tag, digest)
+        assert reserved == digest, f"{tag} was reserved, and takes another image"
+
+    def is_lost(self, tag: str, digest: str) -> None:
+        """The registry cannot read the tag any more, after a write of this image."""
+        told = self.promise.announced.get(tag)
+        assert told is None or told[0] == digest, f"{tag} was overwritten, announced as locked"
+        reserved = self.promise.reserved.get(tag, digest)
         assert reserved == digest, f"{tag} was reserved, and takes another image"
 
     def has_gone(self, tag: str) -> None:
@@ -314,6 +334,7 @@ class World:
             self.wait(16 * 60)
             for record in TagRecord.objects.all():
                 self.core.reconcile(record.name)
+        self.heal()
         for record in TagRecord.objects.all():
             shown = self.registry.tags.get(record.name, "")
             row = LockedTag.objects.filter(tag=record.name).first()
@@ -333,6 +354,15 @@ class World:
             kept = self.promise.reserved.get(record.name)
             if kept and self.is_covered(record.name) and not shown:
                 assert state is LockState.RESERVED, f"{record.name} was reserved, and is free"
+
+    def heal(self) -> None:
+        """Push what the registry cannot read, as any client would."""
+        for tag in sorted(self.registry.unreadable):
+            row = LockedTag.objects.filter(tag=tag).first()
+            name = next(each for each in IMAGES if row is None or DIGESTS[each] == row.digest)
+            for needed in IMAGES:
+                self.core.push(image=IMAGES[needed])
+            assert self.core.push(tag, image=IMAGES[name]) == "201", f"{tag} is unreadable for ever"
 
     def is_excused(self, record: TagRecord, row: LockedTag | None, shown: str) -> bool:
         """Whether a tag may end so all the same: nothing is excused here."""
@@ -368,6 +398,7 @@ replies = st.lists(
             "killed before",
             "killed after",
             "killed, late",
+            *HALF_WRITTEN,
         ]
     ),
     max_size=3,

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db.models import F
 
+from containers.models import Tag as TagRecord
+from immutability.look import UNREADABLE_AFTER
 from immutability.models import LockedTag
 from tests.conftest import AA
 from tests.outages.asking import Person, assert_try_again, assert_undecided, waiting
@@ -89,6 +92,23 @@ def test_what_was_claimed_when_the_registry_hung_is_pointed_when_it_answers(
     lock = LockedTag.objects.get(repository=repository.name)
     assert (lock.state, lock.digest) == ("locked", digest_of(one))
     assert behind.tags == {"v1.0.0": digest_of(one)}
+
+
+def test_a_tag_that_the_registry_left_half_written_can_be_pushed_again(
+    cluster: Cluster, repository: Repository, behind: Repository
+) -> None:
+    one, two = repository.make_image("one"), repository.make_image("two")
+    behind.put("v1.0.0", one)
+    cluster.break_tag(repository.name, "v1.0.0")
+    answer = repository.put("v1.0.0", two)
+    assert (answer.status, answer.code) == (503, "UNAVAILABLE")
+    assert 'since it cannot read tag "v1.0.0"' in answer.error["message"]
+    assert 200 < int(answer.headers["retry-after"]) <= 300
+
+    TagRecord.objects.update(unreadable_since=F("unreadable_since") - UNREADABLE_AFTER)
+    assert repository.put("v1.0.0", two).status == 201
+    assert behind.tags == {"v1.0.0": digest_of(two)}
+    assert repository.put("v1.0.0", one).status == 403
 
 
 def _break_before_point(

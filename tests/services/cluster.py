@@ -134,6 +134,17 @@ class Cluster:
         with psycopg.connect(address) as session:
             return session.execute(asked, [self.name]).fetchone() is not None
 
+    def find_link(self, repository: str, tag: str) -> Path:
+        """Return the file in which the registry has what a tag points at; it may not be there."""
+        tags = self.folder / "registry/docker/registry/v2/repositories" / repository
+        return tags / "_manifests" / "tags" / tag / "current" / "link"
+
+    def break_tag(self, repository: str, tag: str) -> None:
+        """Leave a tag as the registry does that is killed while it writes it: without a word."""
+        link = self.find_link(repository, tag)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.write_bytes(b"")
+
     def mend(self) -> None:
         """Let everything run again, whatever a test has done to it."""
         for part in (self.registry, *self.gates, self.site, self.edge):

@@ -17,6 +17,7 @@ from containers.registry.client import (
     RegistryAnswer,
     RegistryClient,
     RegistryUnavailableError,
+    UnreadableError,
     registry_reason,
 )
 from containers.registry.manifest import MAX_MANIFEST_BYTES
@@ -263,6 +264,35 @@ def test_a_404_without_a_sign_of_a_registry_is_asked_again_by_get(
         with pytest.raises(RegistryUnavailableError, match="the registry answered"):
             client.head_manifest(API, V1)
     assert scripted.methods == ["HEAD", "GET"]
+
+
+def test_a_registry_says_itself_what_it_cannot_read(serve: Callable[..., Server]) -> None:
+    broken = _answer(500, b'{"errors":[{"code":"UNKNOWN","message":"unknown error"}]}', JSON)
+    scripted = Scripted(serve, head=_answer(500, b"", JSON), get=broken)
+    client = _client(scripted.server)
+    for call in (client.head_manifest, client.fetch_manifest):
+        for reference in (V1, Digest(DIGEST)):
+            with pytest.raises(UnreadableError, match="the registry answered 500"):
+                call(API, reference)
+
+
+@pytest.mark.parametrize(
+    "get",
+    [
+        _answer(500, b"<html>", "Content-Type: text/html"),
+        _answer(500, b"", JSON),
+        _answer(500, b'{"errors":[]}', JSON),
+        _answer(502, b'{"errors":[{"code":"UNKNOWN"}]}', JSON),
+        _answer(503, b'{"errors":[{"code":"UNKNOWN"}]}', JSON),
+    ],
+)
+def test_what_another_says_in_its_place_is_no_answer(
+    serve: Callable[..., Server], get: bytes
+) -> None:
+    client = _client(Scripted(serve, head=_answer(500, b"", JSON), get=get).server)
+    with pytest.raises(RegistryUnavailableError) as raised:
+        client.head_manifest(API, V1)
+    assert not isinstance(raised.value, UnreadableError)
 
 
 @pytest.mark.parametrize("status", [201, 204, 301, 307, 400, 401, 403, 429, 500, 503])

@@ -60,7 +60,6 @@ def record(shown: int, write: int | None, stray: int | None) -> RecordFacts:
     """Return the facts of a record. None: no write, no stray."""
     return RecordFacts(
         digest(shown),
-        is_known=bool(shown),
         write=WriteInFlight(digest(write)) if write is not None else None,
         stray=Stray(digest(stray), SOME_TIME) if stray is not None else None,
     )

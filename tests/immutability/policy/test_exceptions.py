@@ -109,8 +109,8 @@ def test_how_many_there_may_be() -> None:
 
 COVERED, EXCEPTED = (cover(ALL, TagName(tag)) for tag in ("v1.2.0", "latest"))
 HELD = Digest(AA)
-SHOWN = RecordFacts(digest=HELD, is_known=True)
-NOTHING = RecordFacts(is_known=True)
+SHOWN = RecordFacts(digest=HELD)
+NOTHING = RecordFacts()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from containers.management import find
 from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryAnswer, RegistryClient
+from immutability.look import UNREADABLE_AFTER
 from immutability.models import LockedTag
 from immutability.policy.protection import Protection
 from immutability.reconcile.unlocked import find_without_lock, forget_gone
@@ -220,6 +221,20 @@ def test_a_tag_that_the_registry_cannot_show_does_not_stop_the_others(
         1,
         ["1 tag could not be looked at.", "1 difference found."],
     )
+
+
+def test_a_tag_that_the_registry_cannot_read_is_named_once_that_is_sure(
+    gate: Core, library: Library, check: Check
+) -> None:
+    library.store(ONE, "v1")
+    library.unreadable.add("v1")
+    status, printed = check()
+    assert (status, printed[1]) == (1, "Repositories that could not be read: 1.")
+    assert printed[0].startswith("acme/api: it cannot be looked at: the registry answered 500")
+    gate.let_pass(seconds=UNREADABLE_AFTER.total_seconds())
+    line = "acme/api:v1: protected, and the registry cannot read it: push it, or delete it there"
+    assert check() == (1, [line, "1 difference found."])
+    assert LockEvent.objects.get(kind="drift.found").tag == "v1"
 
 
 def test_a_registry_that_does_not_answer_is_no_drift(

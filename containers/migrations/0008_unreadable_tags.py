@@ -1,0 +1,15 @@
+"""Note since when the registry cannot read a tag."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("containers", "0007_token_keys")]
+
+    operations = [
+        migrations.AddField(
+            model_name="tag",
+            name="unreadable_since",
+            field=models.DateTimeField(null=True),
+        ),
+    ]
