@@ -51,7 +51,7 @@ class Chaos(threading.Thread):
             self._hang_gate: 3,
             self._hang_registry: 4,
             self._kill_registry: 2,
-            self._kill_registry_while_it_writes: 2,
+            self._kill_registry_while_it_writes: 3,
             self._kill_gate_while_registry_hangs: 3,
             self._kill_site: 1,
             self._hang_site: 1,
@@ -100,6 +100,8 @@ class Chaos(threading.Thread):
         self._note("registry killed while it wrote")
         self._cluster.registry.hang()
         try:
+            # Meanwhile pushes come to it, and none of them gets on.
+            self._stopped.wait(self._chance.uniform(0.1, 1.0))
             (pushes,) = self._records.read((_PUSHES, ()))
             for repository, tag, digest in pushes:
                 link = self._cluster.find_link(repository, tag)
