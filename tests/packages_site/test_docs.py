@@ -70,6 +70,15 @@ def test_every_command_that_is_named_is_there(document: Path) -> None:
     assert set(named) <= set(get_commands())
 
 
+def test_every_module_of_the_architecture_is_there() -> None:
+    there = [f"/{path.relative_to(ROOT)}" for app in APPS for path in (ROOT / app).rglob("*.py")]
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", text))
+    assert "immutability/push/gate.py" in named
+    missing = [name for name in named if not any(path.endswith(f"/{name}") for path in there)]
+    assert missing == []
+
+
 def test_the_names_in_the_habits_are_there() -> None:
     habits = (ROOT / "CONTRIBUTING.md").read_text().partition("## Habits")[2].partition("\n## ")[0]
     names = re.findall(r"`([a-z]+(?:_[a-z]+)+|[A-Z]+(?:_[A-Z]+)+)`", habits)
