@@ -58,7 +58,7 @@ class Sort(StrEnum):
     DELETED = "deleted"
     MISSING = "missing"
     # A push or a delete was allowed, and nothing says whether it landed.
-    DOUBTFUL = "doubtful"
+    UNDECIDED = "undecided"
     UNKNOWN = "unknown"
 
 
@@ -199,7 +199,7 @@ def _read(event: LockEvent) -> Pointed:
         case EventKind.LOCK_ENDED:
             sort, digest = _ENDS.get(event.reason, Sort.UNKNOWN), event.other_digest
         case EventKind.CLAIM_DROPPED:
-            sort, digest = Sort.DOUBTFUL, event.digest
+            sort, digest = Sort.UNDECIDED, event.digest
         case EventKind.DRIFT_FOUND | EventKind.LOCK_RELEASED if event.other_digest:
             sort, digest = Sort.SEEN, event.other_digest
         case EventKind.DRIFT_FOUND:
@@ -210,8 +210,8 @@ def _read(event: LockEvent) -> Pointed:
 
 
 _ENDS = {
-    ANOTHER_IMAGE: Sort.DOUBTFUL,
-    DELETED_UNPROTECTED: Sort.DOUBTFUL,
+    ANOTHER_IMAGE: Sort.UNDECIDED,
+    DELETED_UNPROTECTED: Sort.UNDECIDED,
     SHOWS_ANOTHER: Sort.SEEN,
     NOT_THERE: Sort.MISSING,
 }

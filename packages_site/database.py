@@ -40,7 +40,7 @@ class PatientConnection(psycopg.Connection[Any]):
     patience_seconds: float | None = None
 
     def execute(self, query: Query, *arguments: Any, **options: Any) -> psycopg.Cursor[Any]:
-        """Execute a statement. The pool's check, an empty one, asks the server only in doubt.
+        """Execute a statement. The pool's check, an empty one, seldom asks the server.
 
         The pool checks each connection that it hands out. What the server closed has something to
         read: its last words, or their end.

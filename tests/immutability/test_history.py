@@ -71,15 +71,15 @@ def write_days(workspace: Workspace, *steps: Step) -> None:
         (["tag.locked", ("drift.found", "")], Sort.MISSING, ""),
         (["tag.locked", ("drift.found", BB), "lock.released"], Sort.SEEN, BB),
         # A lock ends before the push or delete that ends it is sent.
-        (["tag.locked", ("lock.ended", BB, locks.ANOTHER_IMAGE)], Sort.DOUBTFUL, BB),
+        (["tag.locked", ("lock.ended", BB, locks.ANOTHER_IMAGE)], Sort.UNDECIDED, BB),
         (["tag.locked", ("lock.ended", BB, locks.ANOTHER_IMAGE), BB], Sort.PUSHED, BB),
-        (["tag.locked", ("lock.ended", "", locks.DELETED_UNPROTECTED)], Sort.DOUBTFUL, ""),
+        (["tag.locked", ("lock.ended", "", locks.DELETED_UNPROTECTED)], Sort.UNDECIDED, ""),
         (["tag.locked", ("lock.ended", "", locks.DELETED_UNPROTECTED), CC], Sort.PUSHED, CC),
         (["tag.locked", ("lock.ended", BB, locks.SHOWS_ANOTHER)], Sort.SEEN, BB),
         (["tag.locked", ("lock.ended", "", locks.NOT_THERE)], Sort.MISSING, ""),
-        (["claim.dropped"], Sort.DOUBTFUL, AA),
+        (["claim.dropped"], Sort.UNDECIDED, AA),
         (["claim.dropped", "push.identical"], Sort.HELD, AA),
-        (["claim.dropped", "lock.released"], Sort.DOUBTFUL, AA),
+        (["claim.dropped", "lock.released"], Sort.UNDECIDED, AA),
     ],
 )
 def test_the_latest_record_that_tells_says_where_the_tag_points(
