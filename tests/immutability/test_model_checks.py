@@ -1,7 +1,7 @@
 """The promise at random where a registry asks before it writes, beside pushes through the gate.
 
 As in `test_model.py`. What a check allowed is written by its caller later, late, or never; a lock
-whose image never came may stand beside what was there before.
+whose image never came stands beside what was there when the check was answered, and nothing else.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryAnswer
 from immutability.actions.drop import drop_claim
 from immutability.answers import PushAnswer
@@ -60,6 +59,8 @@ class AskingWorld(World):
         # What the caller read of its registry, and when.
         self.readings: dict[str, tuple[float, bytes | None]] = {}
         self.claims: list[tuple[Claim, float]] = []
+        # Tags that a check has locked and its caller has not written: to what, and what was there.
+        self.unwritten: dict[str, tuple[str, str]] = {}
 
     # ---- what happens -------------------------------------------------------------------------
 
@@ -178,6 +179,7 @@ class AskingWorld(World):
             if is_told and (answer.is_allowed or each.outcome is Outcome.LOCKED):
                 if each.outcome is Outcome.LOCKED_NOW:
                     self.promise.reserved.pop(tag, None)
+                    self.unwritten[tag] = (row.digest, self.registry.tags.get(tag, ""))
                 self.announce(tag, row.digest, is_there=False)
         return answer
 
@@ -198,11 +200,15 @@ class AskingWorld(World):
             self.drop(tag)
         super().settle()
 
-    def is_excused(self, record: TagRecord, row: LockedTag | None, shown: str) -> bool:
-        """Whether a check locked the tag to what never came: then what was there before stays."""
-        if row is None or row.state != LockState.LOCKED:
-            return False
-        return record.digest != row.digest and record.digest == shown
+    def has_moved(self, tag: str, digest: str) -> None:
+        super().has_moved(tag, digest)
+        self.unwritten.pop(tag, None)
+
+    def may_show(self, row: LockedTag) -> set[str]:
+        """A check locked the tag to what never came: what was there before stays."""
+        promised, before = self.unwritten.get(row.tag, ("", ""))
+        is_unwritten = row.state == LockState.LOCKED and row.digest == promised
+        return super().may_show(row) | ({before} if is_unwritten else set())
 
 
 pushed = st.tuples(
@@ -232,6 +238,23 @@ def asking(meanwhile: st.SearchStrategy[tuple[Operation, ...]]) -> st.SearchStra
         ("wait", st.sampled_from([30, 61, 16 * 60])),
     ]
     return st.one_of([some(kind, what, meanwhile) for kind, what in kinds])
+
+
+@pytest.mark.parametrize("kind", [World, AskingWorld])
+def test_a_lock_that_is_broken_does_not_pass(
+    clock: Callable[[World], None], monkeypatch: pytest.MonkeyPatch, kind: type[World]
+) -> None:
+    settle = kind.settle
+
+    def tamper_and_settle(world: World) -> None:
+        world.registry.store(IMAGES["two"], "v1")
+        world.look("v1")
+        settle(world)
+
+    monkeypatch.setattr("tests.immutability.test_model.note", str)
+    monkeypatch.setattr(kind, "settle", tamper_and_settle)
+    with pytest.raises(AssertionError, match="a look showed a lock broken"):
+        play([Operation("push", (("v1",), "one"))], "all", clock, kind)
 
 
 steps = st.one_of(
