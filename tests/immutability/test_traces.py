@@ -162,12 +162,30 @@ def test_9_a_store_from_before_a_delete_does_not_count(core: Core) -> None:
     core.push(image=ONE)
     core.registry.script(f"PUT {digest_of(LIST)}", meanwhile(lambda: core.delete(ONE), first=False))
     assert core.push("v1", image=LIST) == "400"
-    assert core.lock() == "none"
+    assert (core.lock(), core.registry.sent_by_tag) == ("none", [])
     core.push(image=ONE)
     assert core.push("v1", image=LIST) == "201"
 
 
-def test_10_a_delete_by_digest_waits_for_a_push_of_that_digest(core: Core) -> None:
+def test_9_a_store_that_was_skipped_before_a_delete_does_not_count(core: Core) -> None:
+    core.push(image=ONE)
+    stored = f"PUT {digest_of(ONE)}"
+    core.registry.script("HEAD v1", meanwhile(lambda: core.delete(ONE)))
+    core.registry.script("PUT v1", die)
+    with pytest.raises(KilledError):
+        core.push("v1", image=ONE)
+    assert [str(call) for call in core.registry.calls if call.method == "PUT"].count(stored) == 2
+    # There is something to point to.
+    core.let_pass(seconds=60)
+    core.reconcile()
+    assert (core.lock(), core.shown()) == ("locked one", "one")
+
+
+@pytest.mark.parametrize("protection", [Protection.ALL, Protection.NONE])
+def test_10_a_delete_by_digest_waits_for_a_push_of_that_digest(
+    core: Core, protection: Protection
+) -> None:
+    core.protect(protection)
     said = []
     core.registry.script("PUT v1", meanwhile(lambda: said.append(core.delete(ONE))))
     assert core.push("v1", image=ONE) == "201"
@@ -228,13 +246,30 @@ def test_14_nobody_is_refused_for_good_because_of_a_claim(core: Core) -> None:
     assert core.push("v1", image=TWO) == "201"
 
 
+def test_14_nor_because_of_one_that_cannot_be_pointed(core: Core) -> None:
+    core.registry.script("PUT v1", NO_ANSWER)
+    core.push("v1", image=ONE)
+    core.registry.is_down = True
+    assert core.push("v1", image=TWO) == "503 CLAIM_PENDING"
+    core.registry.is_down = False
+    core.registry.script("PUT v1", REFUSED)
+    core.reconcile()
+    core.let_pass(minutes=16)
+    core.registry.script("PUT v1", REFUSED)
+    while core.reconcile():
+        pass
+    assert core.lock() == "none"
+    assert core.push("v1", image=TWO) == "201"
+
+
 def test_16_a_release_is_not_used_up_by_a_push_that_never_landed(core: Core) -> None:
     core.push("v1", image=ONE)
     core.release()
     crash(core, "v1", image=TWO)
-    core.let_pass(seconds=60)
+    core.let_pass(minutes=17)
+    # A look after its end shows what the tag was released from.
     core.reconcile()
-    core.let_pass(minutes=16)
+    assert (core.lock(), core.shown()) == ("claimed two", "one")
     while core.reconcile():
         pass
     assert (core.lock(), core.shown()) == ("locked two", "two")
@@ -277,6 +312,15 @@ def test_26_the_leaf_of_an_index_of_indexes_is_held_too(core: Core) -> None:
     assert core.push("v1", image=TOP) == "201"
     assert said == ["503 CLAIM_PENDING"]
     assert [core.delete(ONE), core.delete(LIST)] == ["403 locked", "403 locked"]
+
+
+def test_26_a_push_waits_for_the_delete_of_such_a_leaf(core: Core) -> None:
+    core.push(image=ONE)
+    core.push(image=LIST)
+    said = []
+    core.registry.script("DELETE", meanwhile(lambda: said.append(core.push("v1", image=TOP))))
+    assert core.delete(ONE) == "202"
+    assert said == ["503 CLAIM_PENDING"]
 
 
 def test_27_no_tag_counts_as_written_because_another_one_was(core: Core) -> None:
