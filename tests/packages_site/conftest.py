@@ -1,13 +1,16 @@
-"""Python without any of Taglock's settings, for what reads them when it starts."""
+"""Environments without any of Taglock's settings, for what reads them when it starts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from packages_site.environment import Environment
 from tests.services.console import SETTINGS, Console
+
+Set = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,17 @@ def python() -> Iterator[Console]:
     console = Console({name: value for name, value in os.environ.items() if name not in ours})
     yield console
     console.close()
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Set:
+    """Return a function that sets variables; all others of Taglock's are unset."""
+    for each in fields(Environment):
+        monkeypatch.delenv(each.name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def set_variables(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    return set_variables
