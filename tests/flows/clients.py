@@ -2,9 +2,12 @@
 
 import json
 import tarfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from packages_site.demo import PASSWORD
 from tests.flows.asking import IMMUTABLE, UNDELETABLE, Done, digest_of_layout, run
@@ -16,11 +19,8 @@ def build_clients() -> dict[str, str]:
     return {path.name: str(path) for path in build_with_go("clients")}
 
 
-class Client:
-    """A client before an edge. Images are OCI layouts; names are `<repository>:<tag>`."""
-
-    # What it says of a member's delete of a locked tag.
-    told_of_delete: ClassVar[str] = UNDELETABLE
+class Client(ABC):
+    """A client before an edge."""
 
     def __init__(self, program: str, port: int) -> None:
         self.program = program
@@ -30,20 +30,27 @@ class Client:
         """Run the program to its end, however that is."""
         return run(self.program, *arguments, stdin=stdin)
 
+    @abstractmethod
     def log_in(self, username: str) -> Done:
         """Log in."""
-        raise NotImplementedError
 
+
+class ImageClient(Client):
+    """A client of images, which are OCI layouts; names are `<repository>:<tag>`."""
+
+    # What it says of a member's delete of a locked tag.
+    told_of_delete: ClassVar[str] = UNDELETABLE
+
+    @abstractmethod
     def push(self, image: Path, name: str) -> Done:
         """Push an image under a tag."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete(self, repository: str, tag: str, digest: str) -> Done:
         """Delete a tag as one does with this client, and with it its image."""
-        raise NotImplementedError
 
 
-class Skopeo(Client):
+class Skopeo(ImageClient):
     """skopeo finds the digest of a tag, and deletes by that."""
 
     def log_in(self, username: str) -> Done:
@@ -58,7 +65,7 @@ class Skopeo(Client):
         return self.run("delete", "--tls-verify=false", f"docker://{self.host}/{repository}:{tag}")
 
 
-class Crane(Client):
+class Crane(ImageClient):
     """crane deletes what it is told to."""
 
     def log_in(self, username: str) -> Done:
@@ -72,7 +79,7 @@ class Crane(Client):
         return self.run("delete", "--insecure", f"{self.host}/{repository}@{digest}")
 
 
-class Oras(Client):
+class Oras(ImageClient):
     """oras finds the digest of a tag, and deletes by that."""
 
     def log_in(self, username: str) -> Done:
@@ -110,7 +117,7 @@ class Oras(Client):
         return len(found.get("referrers") or found.get("manifests") or [])
 
 
-class Regctl(Client):
+class Regctl(ImageClient):
     """regctl deletes a tag; where it cannot, it pushes a placeholder and deletes that by digest."""
 
     told_of_delete = IMMUTABLE
@@ -138,6 +145,22 @@ class Helm(Client):
     def push_chart(self, chart: Path, workspace: str) -> Done:
         """Push a chart; its repository is the workspace with the chart's name."""
         return self.run("push", "--plain-http", chart, f"oci://{self.host}/{workspace}")
+
+
+Kind = TypeVar("Kind", bound=Client)
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The clients before the edge on `port`. Those that `built` has not are the machine's own."""
+
+    port: int
+    built: Mapping[str, str]
+
+    def make(self, kind: type[Kind]) -> Kind:
+        """Return a client of this kind."""
+        name = kind.__name__.lower()
+        return kind(self.built.get(name, name), self.port)
 
 
 def make_chart(folder: Path, name: str, version: str, text: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.asking import IMMUTABLE, RESERVED, Api, Done, digest_of_layout
-from tests.flows.clients import Client, Crane, Helm, Oras, Regctl, Skopeo, make_chart
+from tests.flows.clients import Clients, Crane, Helm, ImageClient, Oras, Regctl, Skopeo, make_chart
 from tests.services.registry_user import Answer, Repository, digest_of, make_index, to_json
 from tests.services.site import Site
 
@@ -32,14 +32,8 @@ def two(site: Site) -> Path:
 
 
 @pytest.fixture
-def make(site: Site, built: dict[str, str]) -> Callable[[type[Client]], Client]:
-    """Return a function that gives a client of this kind."""
-
-    def make(kind: type[Client]) -> Client:
-        name = kind.__name__.lower()
-        return kind(built.get(name, name), site.port)
-
-    return make
+def clients(site: Site, built: dict[str, str]) -> Clients:
+    return Clients(site.port, built)
 
 
 @pytest.fixture
@@ -70,12 +64,12 @@ def fail_with(text: str, done: Done) -> None:
 def test_the_whole_life_of_a_tag(
     repository: Repository,
     api: Api,
-    make: Callable[[type[Client]], Client],
+    clients: Clients,
     one: Path,
     two: Path,
-    kind: type[Client],
+    kind: type[ImageClient],
 ) -> None:
-    client = make(kind)
+    client = clients.make(kind)
     name, digest = f"{repository.name}:v1", digest_of_layout(one)
 
     def delete() -> Done:
@@ -104,11 +98,10 @@ def test_a_chart_is_locked_and_packaged_again_it_is_another(
     repository: Repository,
     api: Api,
     hidden: str,
-    make: Callable[[type[Client]], Client],
+    clients: Clients,
     tmp_path: Path,
 ) -> None:
-    helm = make(Helm)
-    assert isinstance(helm, Helm)
+    helm = clients.make(Helm)
     first, second = (make_chart(tmp_path, hidden, "1.2.3", text) for text in ("first", "second"))
     succeed(helm.log_in("bob"))
     succeed(helm.push_chart(first, "acme"))
@@ -201,7 +194,7 @@ def test_an_index_goes_before_what_it_lists(repository: Repository, alices: Repo
 def test_regctl_leaves_a_tag_that_it_cannot_delete_as_it_was(
     repository: Repository,
     api: Api,
-    make: Callable[[type[Client]], Client],
+    clients: Clients,
     one: Path,
     two: Path,
     registry_kind: str,
@@ -209,7 +202,7 @@ def test_regctl_leaves_a_tag_that_it_cannot_delete_as_it_was(
     state: str,
 ) -> None:
     """Debian's registry deletes no single tags, and regctl knows another way."""
-    regctl, digest = make(Regctl), digest_of_layout(one)
+    regctl, digest = clients.make(Regctl), digest_of_layout(one)
     succeed(regctl.log_in("bob"))
     for tag in ("v1", "v2"):
         succeed(regctl.push(one, f"{repository.name}:{tag}"))
@@ -232,9 +225,9 @@ def test_regctl_leaves_a_tag_that_it_cannot_delete_as_it_was(
 
 
 def test_regctl_deletes_an_unprotected_tag(
-    repository: Repository, make: Callable[[type[Client]], Client], one: Path
+    repository: Repository, clients: Clients, one: Path
 ) -> None:
-    regctl, digest = make(Regctl), digest_of_layout(one)
+    regctl, digest = clients.make(Regctl), digest_of_layout(one)
     succeed(regctl.log_in("bob"))
     for tag in ("latest", "next"):
         succeed(regctl.push(one, f"{repository.name}:{tag}"))
@@ -273,14 +266,13 @@ def test_signatures_are_written_again_beside_a_locked_image(globex: Repository) 
 
 def test_oras_attaches_to_a_locked_image(
     globex: Repository,
-    make: Callable[[type[Client]], Client],
+    clients: Clients,
     one: Path,
     two: Path,
     tmp_path: Path,
 ) -> None:
     """Without an API of referrers oras keeps an index of them, and deletes the one before."""
-    oras, name = make(Oras), f"{globex.name}:v1"
-    assert isinstance(oras, Oras)
+    oras, name = clients.make(Oras), f"{globex.name}:v1"
     succeed(oras.log_in("mallory"))
     succeed(oras.push(one, name))
     for text in ("first", "second"):

@@ -30,7 +30,7 @@ from tests.flows.asking import (
     skopeo_login,
     skopeo_pull,
 )
-from tests.flows.clients import Client, Crane, Helm, Oras, Regctl, Skopeo, make_chart
+from tests.flows.clients import Clients, Crane, Helm, ImageClient, Oras, Regctl, Skopeo, make_chart
 from tests.services.front import running_edge, standing_before
 from tests.services.registries import (
     PASSWORD,
@@ -188,22 +188,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return one, two
 
 
-def _make_client(program: str, scene: Scene, built: dict[str, str]) -> Client:
-    known = {"skopeo": Skopeo, "crane": Crane, "oras": Oras, "regctl": Regctl, "helm": Helm}
-    return known[program](built.get(program, program), scene.port)
-
-
-@pytest.mark.parametrize("program", ["skopeo", "crane"])
+@pytest.mark.parametrize("kind", [Skopeo, Crane])
 def test_a_client_pushes_again_and_is_refused(
     scene: Scene,
     built: dict[str, str],
     images: tuple[Path, Path],
-    program: str,
+    kind: type[ImageClient],
     tmp_path: Path,
     acme: Workspace,
 ) -> None:
-    client, (one, two) = _make_client(program, scene, built), images
-    tag = f"v-{program}"
+    client, (one, two) = Clients(scene.port, built).make(kind), images
+    tag = f"v-{kind.__name__}"
     assert client.log_in(scene.pusher).returncode == 0
     for image in (one, one):
         done = client.push(image, f"{scene.name}:{tag}")
@@ -345,15 +340,15 @@ def test_a_layer_is_not_mounted_from_where_the_caller_may_not_pull(scene: Scene)
 
 
 @before(("htpasswd", "registry"), ("token", "registry"), ("htpasswd", "taglock"))
-@pytest.mark.parametrize("program", ["oras", "regctl", "helm"])
+@pytest.mark.parametrize("kind", [Oras, Regctl, Helm])
 def test_other_clients_are_refused_in_the_same_words(
     scene: Scene,
     built: dict[str, str],
     images: tuple[Path, Path],
-    program: str,
+    kind: type[ImageClient | Helm],
     tmp_path: Path,
 ) -> None:
-    client, (one, two) = _make_client(program, scene, built), images
+    client, (one, two) = Clients(scene.port, built).make(kind), images
     assert client.log_in(scene.pusher).returncode == 0
     if isinstance(client, Helm):
         charts = [
@@ -362,7 +357,9 @@ def test_other_clients_are_refused_in_the_same_words(
         ]
         first, second = (client.push_chart(chart, "acme") for chart in charts)
     else:
-        first, second = (client.push(image, f"{scene.name}:v-{program}") for image in (one, two))
+        first, second = (
+            client.push(image, f"{scene.name}:v-{kind.__name__}") for image in (one, two)
+        )
     assert first.returncode == 0, first.stderr
     assert second.returncode != 0
     assert IMMUTABLE in second.stderr
