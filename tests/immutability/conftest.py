@@ -9,6 +9,7 @@ from immutability import patience
 from immutability.policy.protection import Policy, Protection
 from immutability.reading import read_policy
 from tests.conftest import make_member, protect_workspace
+from tests.immutability.checks import Checks
 from tests.immutability.core import Core
 from tests.immutability.registry_double import RegistryDouble
 from workspaces.access import SYSTEM, Role
@@ -59,3 +60,15 @@ def core(
     if read_policy(acme).protection is not Protection.ALL:
         core.protect()
     return core
+
+
+@pytest.fixture
+def checks(core: Core) -> Checks:
+    """A registry that asks, and that Taglock can look at."""
+    return Checks(core)
+
+
+@pytest.fixture
+def alone(core: Core) -> Checks:
+    """A registry that asks, and that Taglock can't look at."""
+    return Checks(core, is_connected=False)

@@ -22,18 +22,6 @@ LIST = named("list", index(ONE))
 TOP = named("top", index(LIST))
 
 
-@pytest.fixture
-def checks(core: Core) -> Checks:
-    """A registry that asks, and that Taglock can look at."""
-    return Checks(core)
-
-
-@pytest.fixture
-def alone(core: Core) -> Checks:
-    """A registry that asks, and that Taglock can't look at."""
-    return Checks(core, is_connected=False)
-
-
 def nothing(checks: Checks) -> None:
     pass
 

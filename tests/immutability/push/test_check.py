@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,101 +12,37 @@ from django.test.utils import CaptureQueriesContext
 from containers import writes
 from containers.models import Tag as TagRecord
 from containers.registry.client import RegistryAnswer
-from containers.writes import STRAY_LIFE
-from immutability.models import Claim, LockedTag
-from immutability.policy.protection import PolicyRule, Protection
+from immutability.models import LockedTag
+from immutability.policy.protection import Protection
 from immutability.push import check as check_module
-from immutability.push.check import CLAIM_LIFE
 from immutability.push.plan import PushPlan, hold_plan
 from immutability.push.strays import SENT_WITHIN
 from tests.immutability.checks import Checks, every_row
 from tests.immutability.core import Core, assert_policy_is_read_after_locks, named
-from tests.immutability.registry_double import NO_ANSWER, Carry, Late, digest_of, image, index
+from tests.immutability.push.states import (
+    ONE,
+    TWO,
+    V_TAGS,
+    begun,
+    being_deleted,
+    claimed_and_left,
+    deleted_by_digest,
+    locked,
+    locked_by_a_check,
+    nothing,
+    over_at,
+    released,
+    reserved,
+    stray_from_before_the_protection,
+    suspended,
+    there,
+    uncovered,
+)
+from tests.immutability.registry_double import NO_ANSWER, Carry, digest_of, index
 from workspaces.access import Actor, ActorKind
 from workspaces.log.models import LockEvent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
-
-ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
-V_TAGS = PolicyRule("v", "^v")
-
-
-@pytest.fixture
-def checks(core: Core) -> Checks:
-    """A registry that asks, and that Taglock can look at."""
-    return Checks(core)
-
-
-@pytest.fixture
-def alone(core: Core) -> Checks:
-    """A registry that asks, and that Taglock can't look at."""
-    return Checks(core, is_connected=False)
-
-
-# ---- states before a check ---------------------------------------------------------------------
-
-
-def nothing(checks: Checks) -> None:
-    pass
-
-
-def there(checks: Checks) -> None:
-    checks.write("v1", image=ONE)
-
-
-def locked(checks: Checks) -> None:
-    assert checks.core.push("v1", image=ONE) == "201"
-
-
-def locked_by_a_check(checks: Checks) -> None:
-    assert checks.push("v1", image=ONE) == "locked_now"
-
-
-def released(checks: Checks) -> None:
-    locked(checks)
-    checks.core.release()
-
-
-def reserved(checks: Checks) -> None:
-    locked(checks)
-    assert checks.core.delete("v1", is_admin=True) == "202"
-
-
-def uncovered(checks: Checks) -> None:
-    checks.core.protect(Protection.NONE)
-
-
-def suspended(checks: Checks) -> None:
-    locked(checks)
-    uncovered(checks)
-
-
-def claimed_and_left(checks: Checks) -> None:
-    checks.core.registry.script("PUT v1", NO_ANSWER)
-    assert checks.core.push("v1", image=ONE) == "503"
-
-
-def stray_from_before_the_protection(checks: Checks) -> None:
-    uncovered(checks)
-    claimed_and_left(checks)
-    checks.core.protect()
-
-
-def begun(checks: Checks) -> None:
-    checks.begin("v1", image=ONE)
-
-
-def being_deleted(checks: Checks) -> None:
-    locked(checks)
-    checks.core.registry.script("DELETE v1", NO_ANSWER)
-    assert checks.core.delete("v1", is_admin=True) == "503"
-
-
-def deleted_by_digest(checks: Checks) -> None:
-    checks.write(image=ONE)
-    checks.core.registry.script("DELETE", NO_ANSWER)
-    assert checks.core.delete(ONE) == "503"
-
 
 STATES = [
     # before, image, outcome, the same in a dry run, lock after
@@ -198,11 +133,6 @@ def test_a_check_that_is_repeated_waits_for_a_delete_of_its_image(checks: Checks
     checks.core.registry.script("DELETE", NO_ANSWER)
     assert checks.core.delete(ONE) == "503"
     assert checks.push("v1", image=ONE) == "claim_pending"
-
-
-def over_at(sent_by: datetime) -> datetime:
-    """Return the end of the minute in which a write that was sent by then is over."""
-    return (sent_by + STRAY_LIFE).replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def has_record(checks: Checks) -> bool:
@@ -317,107 +247,6 @@ def test_20_the_policy_is_read_after_every_record_is_locked(alone: Checks) -> No
     assert_policy_is_read_after_locks(queries)
 
 
-# ---- strays ------------------------------------------------------------------------------------
-
-
-def test_a_lock_stands_while_the_registry_shows_what_it_showed_before(checks: Checks) -> None:
-    locked_by_a_check(checks)
-    checks.core.let_pass(minutes=17)
-    checks.core.reconcile()
-    assert (checks.core.lock(), checks.core.stray()) == ("locked one", "none")
-    assert checks.push("v1", image=TWO) == "locked"
-
-
-def test_what_the_caller_wrote_is_there_once_it_was_looked_at(checks: Checks) -> None:
-    locked_by_a_check(checks)
-    checks.write("v1", image=ONE)
-    checks.core.let_pass(minutes=17)
-    checks.core.reconcile()
-    assert (checks.core.lock(), checks.core.record().digest) == ("locked one", digest_of(ONE))
-
-
-def test_a_stray_that_is_over_and_in_the_way_is_ended_first(checks: Checks) -> None:
-    stray_from_before_the_protection(checks)
-    checks.core.let_pass(minutes=16)
-    assert checks.push("v1", image=TWO) == "locked_now"
-
-
-def test_a_stray_stays_while_the_registry_gives_no_answer(checks: Checks) -> None:
-    stray_from_before_the_protection(checks)
-    checks.core.let_pass(minutes=16)
-    checks.core.registry.is_down = True
-    assert checks.push("v1", image=TWO) == "claim_pending"
-
-
-def test_28_of_two_strays_the_later_end_counts_and_different_images_are_none(
-    checks: Checks,
-) -> None:
-    uncovered(checks)
-    checks.push("v1", image=ONE)
-    checks.core.let_pass(minutes=5)
-    checks.push("v1", image=ONE)
-    assert checks.core.stray() == "one"
-    checks.push("v1", image=TWO)
-    assert checks.core.stray() == "delete or several"
-    checks.core.protect()
-    checks.core.let_pass(minutes=15)
-    assert checks.push("v1", image=ONE) == "claim_pending"
-    checks.core.let_pass(minutes=2)
-    assert checks.push("v1", image=ONE) == "locked_now"
-
-
-# ---- traces that break weaker protocols --------------------------------------------------------
-
-
-def test_18_a_reserved_image_that_comes_back_unprotected_is_locked(checks: Checks) -> None:
-    reserved(checks)
-    uncovered(checks)
-    assert checks.push("v1", image=ONE) == "unprotected"
-    checks.write("v1", image=ONE)
-    checks.core.protect()
-    checks.core.let_pass(minutes=17)
-    checks.core.reconcile()
-    assert (checks.core.lock(), checks.core.shown()) == ("locked one", "one")
-
-
-def test_21_after_an_unchanged_answer_another_image_waits_for_the_late_write(
-    checks: Checks,
-) -> None:
-    released(checks)
-    assert checks.push("v1", image=ONE) == "unchanged"
-    assert checks.push("v1", image=TWO) == "claim_pending"
-    assert checks.core.push("v1", image=TWO) == "503 CLAIM_PENDING"
-    checks.core.let_pass(minutes=17)
-    assert checks.push("v1", image=TWO) == "locked_now"
-
-
-def test_22_a_lock_by_which_others_were_refused_does_not_end_since_nothing_was_written(
-    checks: Checks,
-) -> None:
-    locked_by_a_check(checks)
-    assert checks.push("v1", image=TWO) == "locked"
-    checks.core.let_pass(minutes=17)
-    checks.core.reconcile()
-    assert checks.push("v1", image=TWO) == "locked"
-
-
-def test_23_the_gate_writes_what_a_check_locked_and_nobody_wrote(checks: Checks) -> None:
-    locked_by_a_check(checks)
-    assert checks.core.push("v1", image=ONE) == "201"
-    assert (checks.core.shown(), checks.core.registry.sent_by_tag) == ("one", ["v1"])
-
-
-def test_24_what_a_caller_read_before_the_tag_changed_claims_nothing(checks: Checks) -> None:
-    uncovered(checks)
-    checks.core.push("v1", image=ONE)
-    assert checks.core.delete("v1") == "202"
-    checks.core.protect()
-    assert checks.push("v1", image=TWO, current=None) == "503"
-    assert checks.core.lock() == "none"
-    checks.core.let_pass(minutes=1)
-    assert checks.push("v1", image=TWO, current=None) == "locked_now"
-
-
 # ---- current_digest ----------------------------------------------------------------------------
 
 
@@ -501,124 +330,6 @@ def test_a_dry_run_needs_no_digest(checks: Checks) -> None:
     assert checks.ask("v1", image=None) == "locked"
     reserved_one = checks.core.delete("v1", is_admin=True)
     assert (reserved_one, checks.ask("v1", image=None)) == ("202", "reserved")
-
-
-# ---- two phases --------------------------------------------------------------------------------
-
-
-def test_a_begin_is_a_write_in_flight_that_only_its_caller_ends(checks: Checks) -> None:
-    claim = checks.begin("v1", image=ONE)
-    record = checks.core.record()
-    assert (record.write_id, record.write_is_external) == (claim.id, True)
-    assert record.changed_at is not None
-    assert record.write_expires_at == claim.expires_at == record.changed_at + CLAIM_LIFE
-    assert (checks.core.stray(), checks.core.events()) == ("none", [])
-    checks.core.let_pass(days=1)
-    assert not checks.core.reconcile()
-    assert (checks.core.lock(), checks.core.record().write_id) == ("claimed one", claim.id)
-    assert checks.core.push("v1", image=ONE) == "503 CLAIM_PENDING"
-
-
-@pytest.mark.parametrize("is_connected", [True, False])
-@pytest.mark.parametrize(
-    ("before", "pushed", "confirmed", "abandoned"),
-    [
-        (nothing, ONE, "locked one", "none"),
-        (released, TWO, "locked two", "released one"),
-        (reserved, ONE, "locked one", "reserved one"),
-    ],
-)
-def test_a_claim_is_confirmed_or_abandoned_once(
-    core: Core,
-    before: Callable[[Checks], None],
-    pushed: bytes,
-    confirmed: str,
-    abandoned: str,
-    *,
-    is_connected: bool,
-) -> None:
-    checks = Checks(core, is_connected)
-    before(checks)
-    claim = checks.begin("v1", image=pushed)
-    assert [checks.abandon(claim), checks.abandon(claim), core.lock()] == ["", "", abandoned]
-    assert [checks.confirm(claim), core.lock()] == ["409", abandoned]
-    claim = checks.begin("v1", image=pushed)
-    checks.write("v1", image=pushed)
-    assert [checks.confirm(claim), checks.confirm(claim), core.lock()] == ["v1", "v1", confirmed]
-    assert [checks.abandon(claim), core.lock()] == ["409", confirmed]
-    assert core.record().digest == digest_of(pushed)
-    assert core.events().count("tag.locked") == (1 if before is nothing else 2)
-
-
-def test_a_claim_can_be_confirmed_after_it_has_expired(checks: Checks) -> None:
-    claim = checks.begin("v1", image=ONE)
-    checks.core.let_pass(days=1)
-    assert (checks.confirm(claim), checks.core.lock()) == ("v1", "locked one")
-
-
-def test_of_several_tags_only_the_claimed_ones_are_in_flight(checks: Checks) -> None:
-    checks.core.protect(Protection.SOME, V_TAGS)
-    checks.core.push("v1", image=ONE)
-    claim = checks.begin("v1", "v2", "main", image=ONE)
-    assert claim.tags == {"main": "unprotected", "v1": "unchanged", "v2": "claimed"}
-    assert [checks.core.stray(tag) for tag in ("main", "v1", "v2")] == ["one", "one", "none"]
-    assert checks.core.record("main").stray_until == over_at(claim.expires_at)
-    assert checks.confirm(claim) == "v1 v2"
-
-
-@pytest.mark.parametrize(("before", "outcome"), [(uncovered, "unprotected"), (locked, "unchanged")])
-def test_where_nothing_is_claimed_two_phases_are_one_call(
-    checks: Checks, before: Callable[[Checks], None], outcome: str
-) -> None:
-    before(checks)
-    answer = checks.answer("v1", image=ONE, two_phase=True)
-    assert (answer.outcome, answer.claim, checks.core.stray()) == (outcome, None, "one")
-
-
-def test_25_a_repeated_begin_waits_unless_the_same_caller_gives_the_same_key(
-    checks: Checks,
-) -> None:
-    first = checks.begin("v1", "v2", image=ONE, key="build 7")
-    assert checks.push("v1", "v2", image=ONE, two_phase=True) == "claim_pending"
-    assert checks.push("v1", "v2", image=ONE, two_phase=True, key="build 8") == "claim_pending"
-    other = Actor("other", ActorKind.TOKEN)
-    with_other = checks.answer("v1", "v2", image=ONE, two_phase=True, key="build 7", caller=other)
-    assert with_other.outcome == "claim_pending"
-    again = checks.answer("v1", "v2", image=ONE, two_phase=True, key="build 7")
-    assert again.claim is not None
-    assert (again.claim.id, again.claim.expires_at) == (first.id, first.expires_at)
-    assert {each.outcome.value for each in again.tags} == {"claimed"}
-    assert Claim.objects.count() == 1
-
-
-@pytest.mark.parametrize("other", [("v1", TWO), ("v2", ONE)])
-def test_a_key_stands_for_one_push(checks: Checks, other: tuple[str, bytes]) -> None:
-    checks.begin("v1", image=ONE, key="build 7")
-    with pytest.raises(Exception, match="used for another push"):
-        checks.begin(other[0], image=other[1], key="build 7")
-
-
-@pytest.mark.parametrize("is_landed", [True, False])
-def test_a_key_whose_claim_has_ended_begins_nothing(checks: Checks, *, is_landed: bool) -> None:
-    claim = checks.begin("v1", image=ONE, key="build 7")
-    (checks.confirm if is_landed else checks.abandon)(claim)
-    with pytest.raises(Exception, match="has ended: it was"):
-        checks.begin("v1", image=ONE, key="build 7")
-
-
-def test_a_late_write_of_another_image_keeps_an_abandoned_claim_until_it_is_over(
-    checks: Checks,
-) -> None:
-    released(checks)
-    late = Late()
-    checks.core.registry.script("PUT v1", late)
-    assert checks.core.push("v1", image=TWO) == "503"
-    checks.abandon(checks.begin("v1", image=TWO))
-    assert checks.core.lock() == "claimed two"
-    late.land()
-    checks.core.let_pass(minutes=16)
-    checks.core.reconcile()
-    assert (checks.core.lock(), checks.core.shown()) == ("locked two", "two")
 
 
 def test_an_index_waits_for_the_delete_of_what_it_lists(checks: Checks) -> None:
