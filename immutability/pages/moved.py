@@ -11,7 +11,7 @@ from workspaces.access import Permission
 from workspaces.caller_access import Access
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import REF_LENGTH, LockEvent
-from workspaces.log.sentences import tell
+from workspaces.log.sentences.tell import tell
 from workspaces.pages.access import HtmxRequest, workspace_page
 from workspaces.queries import FilterForm, IdField
 from workspaces.text import find_bad_character

@@ -7,7 +7,10 @@ from itertools import groupby
 
 from workspaces.log.kinds import EventKind
 from workspaces.log.models import EventRepeat, LockEvent
-from workspaces.log.sentences import Sentence, find_turn, tell, tell_locked_together
+from workspaces.log.sentences.pieces import Sentence
+from workspaces.log.sentences.settings import find_turn
+from workspaces.log.sentences.tags import tell_locked_together
+from workspaces.log.sentences.tell import tell
 
 # An event of these kinds is recorded once an hour; what follows is counted.
 REPEATABLE_KINDS = frozenset(

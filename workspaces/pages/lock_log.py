@@ -32,7 +32,7 @@ from workspaces.log.query import (
     visible_groups,
 )
 from workspaces.log.seal import count_unsealed
-from workspaces.log.sentences import tell
+from workspaces.log.sentences.tell import tell
 from workspaces.log.story import get_look, tell_story
 from workspaces.models import Workspace
 from workspaces.pages.access import HtmxRequest, workspace_page

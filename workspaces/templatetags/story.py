@@ -9,7 +9,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from workspaces.log.models import LockEvent
-from workspaces.log.sentences import Part, Sentence, Style
+from workspaces.log.sentences.pieces import Part, Sentence, Style
 
 register = template.Library()
 

@@ -7,7 +7,10 @@ import pytest
 
 from tests.conftest import AA, BB
 from workspaces.log.kinds import EventKind
-from workspaces.log.sentences import Style, find_turn, tell, tell_locked_together
+from workspaces.log.sentences.pieces import Style
+from workspaces.log.sentences.settings import find_turn
+from workspaces.log.sentences.tags import tell_locked_together
+from workspaces.log.sentences.tell import tell
 
 RULES = [{"name": "Releases", "pattern": "^v"}]
 EXCEPTIONS = [

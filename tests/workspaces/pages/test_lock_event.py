@@ -29,7 +29,7 @@ from workspaces.log.append import Event, append_events
 from workspaces.log.kinds import TAG_EVENT_KINDS, EventKind
 from workspaces.log.models import EventRepeat, EventSeal, LockEvent
 from workspaces.log.seal import seal_events
-from workspaces.log.sentences import tell
+from workspaces.log.sentences.tell import tell
 from workspaces.models import User, Workspace
 from workspaces.pages import lock_log
 

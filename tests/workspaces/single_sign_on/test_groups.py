@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from tests.conftest import make_member, sign_in_as
 from workspaces.access import SYSTEM, Actor, ActorKind, Role
 from workspaces.actions.members import add_member, change_role
-from workspaces.log.sentences import tell
+from workspaces.log.sentences.tell import tell
 from workspaces.models import GroupRole, LockEvent, User, Workspace
 from workspaces.single_sign_on import groups
 from workspaces.single_sign_on.groups import apply_groups, delete_group_role, save_group_role
