@@ -20,24 +20,21 @@ from containers.tokens.grants import MAX_SCOPES
 from immutability.api.checks import MAX_TAGS_PER_CHECK
 from immutability.policy import patterns
 from packages_site.request_limits import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES
-from tests.conftest import AA
-from tests.page import read_errors as read_page_errors
-from tests.page import read_page
-from tests.problems import nothing_written, read_problem
-from tests.test_bad_input import (
+from tests.bad_input.requests import (
     IN_ACME,
     JSON,
     REQUESTS,
     V1,
     Path,
-    acme,
-    caller,
-    kept_secret,
     lock_address,
     read_errors,
     send,
     spoil,
 )
+from tests.conftest import AA
+from tests.page import read_errors as read_page_errors
+from tests.page import read_page
+from tests.problems import nothing_written, read_problem
 from workspaces.access import SYSTEM, Origin, Role, Scope
 from workspaces.access_tokens import find_access_token
 from workspaces.actions.access_tokens import MAX_SECRET_LENGTH, create_access_token
@@ -52,8 +49,6 @@ from workspaces.problems import (
 )
 from workspaces.queries import MAX_PARAMETER_LENGTH
 from workspaces.sign_in import MAX_PASSWORD_LENGTH, verify_password
-
-__all__ = ["acme", "caller", "kept_secret"]
 
 MAX_BODY = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
