@@ -93,14 +93,26 @@ def relay_absent_tag(repository: RepositoryName, tag: TagName) -> Refusal:
     return Refusal(404, oci_error("MANIFEST_UNKNOWN", message, {"tag": tag.name}))
 
 
-def relay_shared_tag(repository: RepositoryName, tag: TagName, others: list[TagName]) -> Refusal:
-    """Return the final answer to the delete of a tag that shares its image with others."""
+def relay_shared_tag(
+    repository: RepositoryName,
+    tag: TagName,
+    others: list[TagName],
+    image: Digest | None,
+    *,
+    is_locked: bool,
+) -> Refusal:
+    """Return the final answer to the delete of a tag that shares its image with others.
+
+    `image` is None where its delete, which takes all of them, would be refused.
+    """
     named = ", ".join(f'"{each}"' for each in others[:MAX_TAGS_NAMED])
     more = f" and {len(others) - MAX_TAGS_NAMED} more" if len(others) > MAX_TAGS_NAMED else ""
+    push = "Release it and push" if is_locked else "Push"
+    or_all = f"; or delete {image}, and all of these tags with it" if image else ""
     message = (
         f'tag "{tag}" of {repository} was not deleted: the registry cannot delete a single tag, '
-        f"and {named}{more} would go with its image. Delete those first, or push another image "
-        "under this tag."
+        f"and {named}{more} would go with its image. {push} another image under this tag, then "
+        f"delete it{or_all}."
     )
     detail = {"reason": "SHARED_IMAGE", "tag": tag.name, "tags": [each.name for each in others]}
     return Refusal(405, oci_error("UNSUPPORTED", message, detail))

@@ -152,7 +152,7 @@ def _begin(
         with hold_delete(delete.question, looks) as plan:
             delete.confirm()
             if delete.only and (others := [tag for tag in _on_it(plan) if tag != delete.only]):
-                return relay_shared_tag(delete.repository, delete.only, others)
+                return _relay_shared(plan, delete.only, others)
             if plan.refused:
                 plan.adopt_present()
                 return plan.refuse(actor=actor)
@@ -168,6 +168,15 @@ def _begin(
     except RecordMovedError:
         return NotYet()
     return write
+
+
+def _relay_shared(plan: DeletePlan, tag: TagName, others: list[TagName]) -> Refusal:
+    """Say which tags share the image of one that was to be deleted alone, and what helps."""
+    image = None if plan.refused else Digest(str(plan.question.target))
+    row = plan.locks.get(tag)
+    is_held = row is not None and row.state != LockState.RELEASED
+    is_locked = is_held and cover(plan.policy, tag).is_covered
+    return relay_shared_tag(plan.question.repository, tag, others, image, is_locked=is_locked)
 
 
 def _on_it(plan: DeletePlan) -> list[TagName]:

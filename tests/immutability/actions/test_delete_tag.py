@@ -24,6 +24,7 @@ from tests.immutability.registry_double import (
     Carry,
     Reply,
     answer,
+    digest_of,
     image,
     lands_without_answer,
 )
@@ -101,8 +102,18 @@ def test_a_tag_that_shares_its_image_says_with_which_and_what_helps(core: Core, 
     core.push("v1", "v2", image=ONE)
     with pytest.raises(ConflictError) as caught:
         act("reserve", LockedTag.objects.get(tag="v1"), core.registry)
-    assert '"v2" would go with its image. Delete those first, or push' in str(caught.value)
+    assert str(caught.value).endswith(
+        '"v2" would go with its image. Release it and push another image under this tag, then '
+        f"delete it; or delete {digest_of(ONE)}, and all of these tags with it."
+    )
     assert set(LockedTag.objects.values_list("state", flat=True)) == {"locked"}
+    core.release()
+    assert core.push("v1", image=TWO) == "201"
+    act("reserve", LockedTag.objects.get(tag="v1"), core.registry)
+    assert [core.lock(tag) for tag in ("v1", "v2")] == [
+        f"reserved {core.name_of(digest_of(TWO))}",
+        f"locked {core.name_of(digest_of(ONE))}",
+    ]
 
 
 def test_what_the_registry_refuses_is_told_with_its_reason(core: Core, act: Act) -> None:

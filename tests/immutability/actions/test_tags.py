@@ -121,7 +121,7 @@ def test_a_tag_that_shares_its_image_is_left_where_the_registry_deletes_no_tags(
     mutable.push("stable", image=ONE)
     [result] = change(TagAction.DELETE, [choose(mutable.workspace, "latest")], mutable.registry)
     assert not result.is_done
-    assert '"stable" would go with its image. Delete those first' in result.message
+    assert '"stable" would go with its image. Push another image under this' in result.message
     assert set(mutable.registry.tags) == {"latest", "stable"}
 
 

@@ -1,11 +1,16 @@
 """Deletes through the gate: by tag, by digest, by an admin, on registries that delete no tags."""
 
+from typing import Any
+
 import pytest
 
 from containers.models import Manifest
+from containers.names import TagName
 from containers.registry.client import RegistryAnswer
+from immutability.answers import Refusal
+from immutability.delete.gate import ManifestDelete, delete_manifest
 from immutability.policy.protection import PolicyRule, Protection
-from tests.immutability.core import Core, named
+from tests.immutability.core import DANA, Core, named
 from tests.immutability.registry_double import (
     INDEX_TYPE,
     NO_ANSWER,
@@ -235,6 +240,27 @@ def test_a_tag_that_shares_its_image_says_with_which(
     assert core.delete("v1", is_admin=True) == "405 SHARED_IMAGE"
     assert (core.shown("v1"), core.shown("v2")) == ("one", "one")
     assert core.lock("v2") == "locked one"
+
+
+def test_a_delete_that_would_be_refused_is_not_said_to_help(no_tag_deletes: Core) -> None:
+    core = no_tag_deletes
+    core.protect(Protection.SOME, VERSIONS)
+    core.push("v1", "latest", image=ONE)
+    assert message_of(core, "latest").endswith(
+        '"v1" would go with its image. Push another image under this tag, then delete it.'
+    )
+    assert core.push("latest", image=TWO) == "201"
+    assert core.delete("latest") == "202"
+    assert (core.shown("v1"), core.shown("latest")) == ("one", "nothing")
+
+
+def message_of(core: Core, tag: str) -> str:
+    """Return what a member is told of a delete."""
+    delete = ManifestDelete(core.workspace, core.repository, TagName(tag))
+    registry: Any = core.registry
+    refusal = delete_manifest(delete, registry, core.slots, actor=DANA)
+    assert isinstance(refusal, Refusal)
+    return refusal.message
 
 
 def test_a_locked_tag_whose_image_is_lost_can_be_deleted(no_tag_deletes: Core) -> None:

@@ -290,7 +290,7 @@ def test_tags_of_the_same_image_are_named_with_what_helps(
     page = admin.open("/acme/repositories/acme/api:latest/")
     assert "It shares its image with stable." in page.main.text
     page = admin.follow("Delete tag… acme/api:latest")
-    assert "Delete those tags first, or push another image under this tag." in page.main.text
+    assert "Push another image under this tag before you delete it" in page.main.text
     page = admin.press("Delete")
     assert '"stable" would go with its image.' in page.banners[0]
     assert set(double.tags) == {"latest", "stable"}

@@ -309,11 +309,12 @@ def test_a_tag_that_cannot_be_deleted_alone_says_what_helps(
     acme: Workspace, admin: Browser, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REGISTRY_URL = "http://registry.internal:5000"
-    refusal = relay_shared_tag(RepositoryName("acme/api"), TagName("v1.0.0"), [TagName("latest")])
+    shared = (RepositoryName("acme/api"), TagName("v1.0.0"), [TagName("latest")])
+    refusal = relay_shared_tag(*shared, None, is_locked=True)
     monkeypatch.setattr("immutability.actions.delete_tag.delete_manifest", lambda *_, **__: refusal)
     open_delete(admin, lock(acme))
     page = admin.press("Delete", reason="x")
-    assert '"latest" would go with its image. Delete those first' in page.banners[0]
+    assert '"latest" would go with its image. Release it and push' in page.banners[0]
     assert page.banners[0].startswith("Tag ")
 
 
