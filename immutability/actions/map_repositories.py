@@ -6,6 +6,7 @@ from containers.connection import find_registry
 from containers.names import RepositoryName
 from containers.owners import find_owner
 from containers.prefixes import add_prefix, remove_prefix
+from containers.sql import keep_repositories
 from immutability.reconcile.jobs import ask_for_inventory
 from workspaces.access import Actor
 from workspaces.authorization import require_site_admin
@@ -20,6 +21,7 @@ def map_repositories(workspace: Workspace, prefix: str, *, actor: Actor) -> bool
     not a prefix, or if it is, or what is under it, another's; and PermissionDenied if the actor is
     no site administrator.
     """
+    keep_repositories()
     require_site_admin(actor)
     has_changed = add_prefix(workspace, prefix, actor=actor)
     if has_changed:
@@ -34,6 +36,7 @@ def unmap_repositories(prefix: str, *, actor: Actor) -> Workspace | None:
     The repositories under it that are known stay in the workspace. Raises PermissionDenied if the
     actor is no site administrator.
     """
+    keep_repositories()
     require_site_admin(actor)
     workspace = remove_prefix(prefix, actor=actor)
     if workspace is not None:

@@ -103,6 +103,27 @@ def test_who_is_no_site_administrator_any_more_changes_nothing(acme: Workspace, 
             unmap_repositories("team", actor=stale)
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda acme, actor: map_repositories(acme, "lib", actor=actor),
+        lambda acme, actor: unmap_repositories("team", actor=actor),
+    ],
+)
+def test_who_is_put_out_while_they_wait_changes_nothing(
+    acme: Workspace, sam: User, monkeypatch: pytest.MonkeyPatch, act: Any
+) -> None:
+    map_repositories(acme, "team", actor=SYSTEM)
+    actor = Actor("sam", ActorKind.PERSON)
+
+    def wait() -> None:
+        User.objects.filter(pk=sam.pk).update(is_active=False)
+
+    monkeypatch.setattr("immutability.actions.map_repositories.keep_repositories", wait)
+    with pytest.raises(PermissionDenied):
+        act(acme, actor)
+
+
 def test_someone_who_is_switched_off_is_no_site_administrator(acme: Workspace, sam: User) -> None:
     User.objects.filter(id=sam.id).update(is_active=False)
     with pytest.raises(PermissionDenied):
