@@ -373,7 +373,7 @@ class Hint(models.Model):
     # What the registry reported under the tag; empty where that is gone.
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True)
     received_at = models.DateTimeField(db_default=Now())
-    # Nobody looks before then. A worker that looks moves it on, as its lease.
+    # No look comes before then. A worker that looks moves it on, as its lease.
     look_at = models.DateTimeField(db_default=Now())
     look_count = models.PositiveSmallIntegerField(default=0)
 

@@ -343,9 +343,9 @@ def _spend_leased_permit(limit: Limit, key: str) -> None:
     # Threads that find the bucket empty at the same moment take a lease each.
     moment, permits = _take_permits(limit, key)
     if permits:
-        _fill_pot(key, moment, permits - 1)
+        _fill_bucket(key, moment, permits - 1)
         return
-    _fill_pot(key, moment, 0, is_last=True)
+    _fill_bucket(key, moment, 0, is_last=True)
     # Another thread may have filled the bucket in between; what it took is for everyone.
     if not _spend_from_pot(limit, key):
         raise TooManyCallsError(limit, moment.seconds_left)
@@ -366,7 +366,7 @@ def _spend_from_pot(limit: Limit, key: str) -> bool:
         return False
 
 
-def _fill_pot(key: str, moment: _Moment, permits: int, *, is_last: bool = False) -> None:
+def _fill_bucket(key: str, moment: _Moment, permits: int, *, is_last: bool = False) -> None:
     """Add permits of the window of `moment`. Those of a window before the bucket's own lapse."""
     with _pots_lock:
         bucket = _buckets.get(key)
