@@ -81,8 +81,9 @@ class Tag(models.Model):
     # Empty where the registry has no such tag, and where it has never been looked at.
     digest = models.CharField(max_length=MAX_DIGEST_LENGTH, blank=True, default="", db_default="")
     shown_at = models.DateTimeField(null=True)
-    # Since when the registry has answered every look that it cannot read the tag.
+    # Since when the registry has answered every look that it cannot read the tag; the last of them.
     unreadable_since = models.DateTimeField(null=True)
+    unreadable_at = models.DateTimeField(null=True)
     revision = models.PositiveBigIntegerField(default=0, db_default=0)
     changed_at = models.DateTimeField(null=True)
     pushed_at = models.DateTimeField(null=True)

@@ -55,6 +55,7 @@ _TAG_CHANGES = (
     "digest",
     "shown_at",
     "unreadable_since",
+    "unreadable_at",
     "revision",
     "changed_at",
     "pushed_at",

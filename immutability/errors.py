@@ -15,6 +15,10 @@ class TryAgainError(Exception):
         self.seconds = seconds
 
 
+class UnreadableTagError(TryAgainError):
+    """The registry cannot read a tag, and not for long enough yet."""
+
+
 def explain(error: Exception) -> str:
     """Return what operators are told of an error: what it comes from says more than it does."""
     return str(error.__cause__ or error)

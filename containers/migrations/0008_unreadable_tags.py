@@ -1,4 +1,4 @@
-"""Note since when the registry cannot read a tag."""
+"""Note since when the registry cannot read a tag, and when it last said so."""
 
 from django.db import migrations, models
 
@@ -10,6 +10,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="tag",
             name="unreadable_since",
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name="tag",
+            name="unreadable_at",
             field=models.DateTimeField(null=True),
         ),
     ]

@@ -96,7 +96,7 @@ def _prepare(
     if isinstance(question.target, TagName):
         if not cover(policy, question.target).is_covered:
             return {}
-        return _look(question, question.target, registry)
+        return _look(question, question.target, registry, is_dry_run=is_dry_run)
     is_protected = policy.protection is not Protection.NONE
     if registry is not None and is_protected and not is_dry_run:
         require_listed(*place, registry)
@@ -110,7 +110,7 @@ def _prepare(
 
 
 def _look(
-    question: DeleteQuestion, tag: TagName, registry: RegistryClient | None
+    question: DeleteQuestion, tag: TagName, registry: RegistryClient | None, *, is_dry_run: bool
 ) -> dict[TagName, TakenLook]:
     """Look at an unknown tag; without a registry, it doesn't exist."""
     record = TagRecord.objects.filter(
@@ -118,8 +118,10 @@ def _look(
     ).first()
     if record is not None and record.digest:
         return {}
-    place = question.workspace, question.repository
-    look = look_at_tag(*place, tag, registry) if registry else Look(None)
+    look = Look(None)
+    if registry is not None:
+        place = question.workspace, question.repository
+        look = look_at_tag(*place, tag, registry, is_dry_run=is_dry_run)
     return {tag: TakenLook(look, record.revision if record else 0)}
 
 

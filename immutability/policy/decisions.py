@@ -189,7 +189,7 @@ def ends_lock(lock: Lock | None, digest: Digest | None) -> bool:
 class DeleteStep(StrEnum):
     """What the delete of a tag has to do next."""
 
-    # No setting covers it, or it cannot be read: send it. A lock that it has ends.
+    # Send it: no setting covers the tag, whose lock ends, or an admin deletes what cannot be read.
     SEND = "send"
     # There is nothing to protect: the name is reserved already, or the tag is not there.
     PASS = "pass"
@@ -239,7 +239,7 @@ def decide_delete(
             present = look.digest
         if present is None:
             is_unreadable = look is not None and look.unreadable_since is not None
-            return step(DeleteStep.SEND if is_unreadable else DeleteStep.PASS)
+            return step(DeleteStep.SEND if is_unreadable and is_admin else DeleteStep.PASS)
         return DeleteDecision(allowed, coverage, adopt=present)
     if lock.state in (LockState.CLAIMED, LockState.DELETING):
         return step(DeleteStep.WAIT)

@@ -19,7 +19,7 @@ from containers.writes import RecordMovedError
 from immutability import locks
 from immutability.answers import ClaimAnswer, PushAnswer, Refusal, TagAnswer
 from immutability.errors import ConflictError, TryAgainError
-from immutability.look import TakenLook, look_at_tag
+from immutability.look import TakenLook, look_at_each, look_at_tag
 from immutability.models import Claim
 from immutability.patience import MAX_WAIT_SECONDS
 from immutability.policy.decisions import Look, PushDecision, Step
@@ -107,7 +107,7 @@ def ask_push(check: PushCheck, *, registry: RegistryClient | None) -> PushAnswer
     TryAgainError, PatternError or PatternEvaluationError.
     """
     plan = _prefer_told(check, read_plan(check.push, {}), registry)
-    plan = plan.decide_again(_look(check, plan, registry))
+    plan = plan.decide_again(_look(check, plan, registry, is_dry_run=True))
     if plan.is_refused:
         return _answer(plan, refusal=_foresee_refusal(plan))
     if plan.must_wait:
@@ -162,19 +162,19 @@ def _prefer_told(check: PushCheck, plan: PushPlan, registry: RegistryClient | No
 
 
 def _look(
-    check: PushCheck, plan: PushPlan, registry: RegistryClient | None
+    check: PushCheck, plan: PushPlan, registry: RegistryClient | None, *, is_dry_run: bool = False
 ) -> dict[TagName, TakenLook]:
     """Return what the registry has under the unknown tags.
 
     Raises TryAgainError if it does not say.
     """
-    looks = {}
-    for tag in plan.tags_with(Step.LOOK):
+
+    def look(tag: TagName) -> Look | None:
         record = plan.records.get(tag)
-        look = _look_at(check, tag, record, plan.now, registry)
-        if look is not None:
-            looks[tag] = TakenLook(look, record.revision if record else 0)
-    return looks
+        return _look_at(check, tag, record, plan.now, registry, is_dry_run=is_dry_run)
+
+    looks = look_at_each(plan.tags_with(Step.LOOK), look)
+    return {tag: TakenLook(each, plan.read_revision(tag)) for tag, each in looks.items()}
 
 
 def _look_at(
@@ -183,6 +183,8 @@ def _look_at(
     record: TagRecord | None,
     now: datetime,
     registry: RegistryClient | None,
+    *,
+    is_dry_run: bool,
 ) -> Look | None:
     """Return what is under the tag: as told, as the registry shows it, or else as recorded.
 
@@ -193,7 +195,8 @@ def _look_at(
         is_fresh = changed_at is None or changed_at + MAX_CURRENT_AGE <= now
         return Look(check.current) if is_fresh else None
     if registry is not None:
-        return look_at_tag(check.push.workspace, check.push.repository, tag, registry)
+        place = check.push.workspace, check.push.repository
+        return look_at_tag(*place, tag, registry, is_dry_run=is_dry_run)
     return Look(Digest(record.digest) if record and record.digest else None)
 
 

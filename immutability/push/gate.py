@@ -21,7 +21,15 @@ from containers.registry.manifest import ManifestFacts
 from containers.writes import RecordMovedError, Result, Sent, Write
 from immutability.answers import Refusal
 from immutability.errors import TryAgainError
-from immutability.look import TakenLook, asking_registry, head_manifest, learn_lists, look_at_tag
+from immutability.look import (
+    TakenLook,
+    asking_registry,
+    head_manifest,
+    is_unreadable,
+    learn_lists,
+    look_at_each,
+    look_at_tag,
+)
 from immutability.patience import NotYet, WaitSlots, wait_for
 from immutability.policy.decisions import Step
 from immutability.push.plan import PushPlan, PushQuestion, hold_plan, read_plan
@@ -115,20 +123,20 @@ def push_manifest(
     CallerRefusedError.
     """
     looks: dict[TagName, TakenLook] = {}
-    sender = push.as_caller or registry
-    return wait_for(lambda: _push(push, looks, sender, actor), registry, slots)
+    return wait_for(lambda: _push(push, looks, registry, actor), registry, slots)
 
 
 def _push(
     push: ManifestPush, looks: dict[TagName, TakenLook], registry: RegistryClient, actor: Actor
 ) -> RegistryAnswer | Refusal | NotYet:
+    sender = push.as_caller or registry
     if not push.tags:
-        return _push_by_digest(push, registry)
+        return _push_by_digest(push, sender)
     # 1. Read, to choose the way.
     plan = read_plan(push.question, looks)
     # 2. Look at the unknown tags.
     if to_look := plan.tags_with(Step.LOOK):
-        looks |= _look(plan, to_look, registry)
+        looks |= _look(plan, to_look, sender, registry)
         plan = plan.decide_again(looks)
     # A refusal changes nothing: what was read in one statement is enough for it.
     if plan.is_refused and not plan.has_news:
@@ -136,7 +144,7 @@ def _push(
     if plan.must_wait and not plan.is_refused:
         return plan.not_yet()
     # 3. Store the manifest under its digest, before any of its tags is claimed.
-    stored = _store(push, plan, registry)
+    stored = _store(push, plan, sender)
     if isinstance(stored, RegistryAnswer | Refusal | NotYet):
         return stored
     if stored is not None and plan.changes_nothing:
@@ -148,7 +156,7 @@ def _push(
     if not isinstance(claimed, _Claimed):
         return claimed
     # 5. Point each tag.
-    results = _point(push, claimed, registry)
+    results = _point(push, claimed, sender)
     # 6. Settle by the answers.
     is_ours = settle_push(
         claimed.write,
@@ -163,15 +171,12 @@ def _push(
 
 
 def _look(
-    plan: PushPlan, tags: Collection[TagName], registry: RegistryClient
+    plan: PushPlan, tags: Collection[TagName], sender: RegistryClient, registry: RegistryClient
 ) -> dict[TagName, TakenLook]:
     """Look at these tags. A look counts while the record keeps the revision from before it."""
-    looks, place = {}, (plan.question.workspace, plan.question.repository)
-    for tag in tags:
-        record = plan.records.get(tag)
-        look = look_at_tag(*place, tag, registry)
-        looks[tag] = TakenLook(look, record.revision if record else 0)
-    return looks
+    place = plan.question.workspace, plan.question.repository
+    looks = look_at_each(tags, lambda tag: look_at_tag(*place, tag, sender, own=registry))
+    return {tag: TakenLook(look, plan.read_revision(tag)) for tag, look in looks.items()}
 
 
 def _store(
@@ -194,7 +199,7 @@ def _store(
         # Where it cannot read a tag, storing shows that it is not the whole registry that fails.
         if is_claimed and row is not None and row.is_there and not plan.has_unreadable:
             return _Stored(revisions)
-        if not is_claimed and head_manifest(push.repository, push.digest, registry) is not None:
+        if not is_claimed and _is_there(push, registry):
             return _Stored(revisions)
     answer = _put_by_digest(push, registry)
     if not answer.is_success:
@@ -203,6 +208,19 @@ def _store(
     if (missing := _find_missing_below(push, registry)) is not None:
         return relay_missing_manifest(push.repository, push.digest, missing)
     return _Stored(revisions, answer)
+
+
+def _is_there(push: ManifestPush, registry: RegistryClient) -> bool:
+    """Whether the registry has the manifest; one that it cannot read is to be stored again.
+
+    Raises TryAgainError if it does not say.
+    """
+    try:
+        return head_manifest(push.repository, push.digest, registry) is not None
+    except TryAgainError as error:
+        if is_unreadable(error):
+            return False
+        raise
 
 
 def _find_manifests(push: ManifestPush, plan: PushPlan | None = None) -> dict[Digest, Manifest]:

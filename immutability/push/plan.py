@@ -83,7 +83,7 @@ class PushPlan:
     def _decide(self, tag: TagName) -> PushDecision:
         record, row = self.records.get(tag), self.locks.get(tag)
         taken = self.looks.get(tag)
-        revision = record.revision if record else 0
+        revision = self.read_revision(tag)
         decision = decide_push(
             cover(self.policy, tag),
             record_facts(record),
@@ -108,6 +108,11 @@ class PushPlan:
             # A release is for a new image. Only an admin's delete ends it.
             return replace(decision, step=Step.LOCKED)
         return decision
+
+    def read_revision(self, tag: TagName) -> int:
+        """Return the revision that the tag's record had when it was read; 0 without one."""
+        record = self.records.get(tag)
+        return record.revision if record else 0
 
     def find_needed(self) -> list[Digest]:
         """Return the manifest and all that it lists, to any depth, as far as that is known."""

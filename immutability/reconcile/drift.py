@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -21,7 +22,7 @@ from containers.registry.client import RegistryClient
 from immutability import drift
 from immutability.drift import MOVED, Finding
 from immutability.errors import TryAgainError
-from immutability.look import head_manifest, learn_lists
+from immutability.look import head_manifest, judge_failure, learn_lists
 from immutability.models import Drift, LockedTag
 from immutability.policy.protection import LockState, Policy, cover
 from immutability.reading import read_policy, read_policy_and_time
@@ -136,6 +137,7 @@ class _Case:
         self.repository, self.held = RepositoryName(row.repository), Digest(row.digest)
         self.known: Drift | None = None
         self.shown: Digest | None = None
+        self.unreadable_since: datetime | None = None
         self.is_gone = False
         self.missing: tuple[Digest, ...] = ()
         self.error: TryAgainError | None = None
@@ -189,9 +191,22 @@ def _look_at_tags(cases: Sequence[_Case], asker: Asker) -> None:
     for case in cases:
         answer = answers[case.repository, TagName(case.row.tag)]
         if isinstance(answer, TryAgainError):
-            case.error = answer
+            _judge_failure(case, answer)
         else:
             case.shown = answer
+
+
+def _judge_failure(case: _Case, why: TryAgainError) -> None:
+    """A locked tag that stays unreadable is missing; of a reserved name it says nothing."""
+    case.error = why
+    if case.row.state != LockState.LOCKED:
+        return
+    try:
+        look = judge_failure(case.row.workspace, case.repository, TagName(case.row.tag), why)
+    except TryAgainError as error:
+        case.error = error
+    else:
+        case.error, case.unreadable_since = None, look.unreadable_since
 
 
 def _look_for_images(cases: Sequence[_Case], asker: Asker) -> None:
@@ -252,16 +267,17 @@ def _conclude(case: _Case) -> TagLook:
     is_as_before = case.row.record.digest == str(case.shown or "")
     if case.finding is None and case.known is None and is_as_before:
         return TagLook(case.row.record.digest)
-    return _record(case.row, case.shown, case.finding)
+    return _record(case)
 
 
 @transaction.atomic
-def _record(row: LockedTag, shown: Digest | None, finding: Finding | None) -> TagLook:
+def _record(case: _Case) -> TagLook:
     """Record a look that still counts: the record says what is there, and the lock stands.
 
     One that shows an image whose delete is open waits for the end of that.
     """
-    place = row.workspace, RepositoryName(row.repository)
+    row, shown, finding = case.row, case.shown, case.finding
+    place = row.workspace, case.repository
     manifests = writes.hold_shown(*place, [shown] if shown else [])
     record = writes.lock_record(row.record_id)
     policy, now = read_policy_and_time(row.workspace)
@@ -272,7 +288,7 @@ def _record(row: LockedTag, shown: Digest | None, finding: Finding | None) -> Ta
         return TagLook(record.digest, is_done=False)
     digest = str(shown or "")
     if row.state == LockState.LOCKED and record.digest != digest:
-        writes.set_shown(record, digest, now)
+        writes.set_shown(record, digest, now, case.unreadable_since)
         writes.save_record(record, now)
     if finding is None:
         is_there = row.state == LockState.LOCKED

@@ -20,7 +20,7 @@ from immutability.reconcile.tag import reconcile_record
 RECONCILE_SECONDS = 5.0
 # So many of each kind are read at once.
 MAX_RECORDS_PER_RUN = 1000
-MAX_UNREADABLE_PER_RUN = 5
+MAX_UNREADABLE_PER_RUN = 20
 
 Reconcile = Callable[[int, RegistryClient | None], bool]
 
@@ -64,9 +64,9 @@ def find_due(registry: RegistryClient | None, registry_id: int | None = None) ->
     if registry is not None:
         unfinished = filter_at(_unfinished_locks(), registry_id)
         due.update(unfinished.values_list("record_id", flat=True)[:MAX_RECORDS_PER_RUN])
-        # These may stay so for good. Any of them: each has its turn.
+        # These may stay so for good: each has its turn.
         unreadable = TagRecord.objects.filter(unreadable_since__isnull=False, write_id__isnull=True)
-        here = filter_at(unreadable, registry_id).order_by("?")
+        here = filter_at(unreadable, registry_id).order_by("unreadable_at")
         due.update(here.values_list("id", flat=True)[:MAX_UNREADABLE_PER_RUN])
     return list(due)
 

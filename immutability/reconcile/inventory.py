@@ -7,7 +7,7 @@ counts. Nothing here waits for a write in flight: such a tag is left to its next
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import transaction
@@ -69,13 +69,29 @@ def read_tags(
     known = _read_records(workspace, repository, tags)
     looks = _look(workspace, repository, tags, known, registry)
     missing = [tag for tag in tags if tag not in known]
+    reading = record_looks(workspace, repository, looks, registry, missing=missing)
+    return replace(reading, left_out_count=reading.left_out_count + len(tags) - len(looks))
+
+
+def record_looks(
+    workspace: Workspace,
+    repository: RepositoryName,
+    looks: Mapping[TagName, TakenLook],
+    registry: RegistryClient,
+    *,
+    missing: Collection[TagName] = (),
+) -> Reading:
+    """Record what looks have shown of tags, and lock those that are covered.
+
+    `missing` are the tags that had no record. Raises PatternError and PatternEvaluationError.
+    """
     try:
         recorded = _record(workspace, repository, missing, looks)
     except RecordMovedError:
         # It belongs to another workspace now.
-        return Reading(left_out_count=len(tags))
+        return Reading(left_out_count=len(looks))
     _learn(workspace, repository, recorded.covered, registry)
-    return Reading(recorded.adopted_count, len(tags) - recorded.count)
+    return Reading(recorded.adopted_count, len(looks) - recorded.count)
 
 
 def _read_records(
@@ -145,11 +161,14 @@ def _record(
         shown = taken.look.digest
         if record.write_id is not None or record.revision != taken.revision:
             continue
+        record.workspace = workspace
         if shown is None and record.digest:
             # What is gone is for people to judge: a registry that has lost its storage says this
             # of every tag. `check_drift` names it.
+            if record.unreadable_since != taken.look.unreadable_since:
+                record.unreadable_since = taken.look.unreadable_since
+                writes.save_record(record, now)
             continue
-        record.workspace = workspace
         row, manifest = held.get(record.id), manifests.get(shown) if shown else None
         if row is not None and manifest is not None and row.state == LockState.LOCKED:
             count += _record_locked(record, row, manifest, policy, now)
@@ -207,7 +226,8 @@ def _record_locked(
     if is_drift and (record.stray_until is not None or writes.has_open_delete(manifest, now)):
         return False
     shown = Digest(manifest.digest)
-    if record.digest != shown.value or record.shown_at is None:
+    is_known = record.shown_at is not None and record.unreadable_since is None
+    if record.digest != shown.value or not is_known:
         writes.note_shown(record, shown, manifest, now)
         writes.save_record(record, now)
     if is_drift:
@@ -263,8 +283,10 @@ def require_listed(
     """Return if the records have every tag that the registry has in a repository.
 
     Otherwise one page of the registry's tags is read. Raises TryAgainError if that is not all:
-    the job reads the rest.
+    the job reads the rest. What could not be read is looked at again: it may show an image now.
     """
+    with asking_registry():
+        _read_unreadable(workspace, repository, registry)
     is_listed = RepositoryRow.objects.filter(
         workspace=workspace, name=repository.name, listed_at__isnull=False
     )
@@ -284,6 +306,32 @@ def require_listed(
     raise TryAgainError(
         f'Taglock does not know yet what tag "{unknown[0]}" of {repository} points at'
     )
+
+
+def _read_unreadable(
+    workspace: Workspace, repository: RepositoryName, registry: RegistryClient
+) -> None:
+    """Read the tags that the registry could not read, and that nothing is known of.
+
+    Raises TryAgainError where it is not sure yet that one stays so, and RegistryUnavailableError.
+    """
+    rows = TagRecord.objects.filter(
+        workspace=workspace,
+        repository=repository.name,
+        unreadable_since__isnull=False,
+        digest="",
+        lock__isnull=True,
+        write_id__isnull=True,
+    )
+    tags = [TagName(name) for name in rows.order_by("name").values_list("name", flat=True)]
+    ends_at = time.monotonic() + MAX_REQUEST_SECONDS
+    for batch in split(tags, TAGS_PER_BATCH):
+        reading = read_tags(workspace, repository, batch, registry)
+        if reading.left_out_count or time.monotonic() >= ends_at:
+            raise TryAgainError(
+                f"Taglock does not know yet what some tags of {repository} point at, since the "
+                "registry cannot read them"
+            )
 
 
 def _read_within_request(

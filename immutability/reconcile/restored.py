@@ -15,7 +15,7 @@ from containers.names import RepositoryName, TagName
 from containers.registries import filter_at
 from containers.registry.client import RegistryClient
 from immutability import locks
-from immutability.errors import TryAgainError
+from immutability.errors import TryAgainError, UnreadableTagError
 from immutability.look import look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.decisions import AfterStray, decide_after_stray
@@ -35,9 +35,8 @@ def distrust_records() -> None:
     Tags without a lock are looked at before their next push is decided; deletes by digest wait
     until their repository was read.
     """
-    unknown = {"digest": "", "shown_at": None, "unreadable_since": None}
-    TagRecord.objects.filter(lock__isnull=True).exclude(**unknown).update(
-        **unknown, revision=F("revision") + 1, changed_at=Now()
+    TagRecord.objects.filter(lock__isnull=True).exclude(digest="", shown_at=None).update(
+        digest="", shown_at=None, revision=F("revision") + 1, changed_at=Now()
     )
     RepositoryRow.objects.update(listed_at=None)
     for workspace in Workspace.objects.all():
@@ -47,7 +46,8 @@ def distrust_records() -> None:
 def settle_restored(registry: RegistryClient, registry_id: int | None = None) -> int:
     """End what was in flight at a registry when the backup was made; return on how many tags.
 
-    Raises TryAgainError if the registry does not say what it has.
+    Raises TryAgainError if the registry does not say what it has: where it cannot read some tags,
+    once the others are settled.
     """
     due = TagRecord.objects.filter(
         Q(write_id__isnull=False, write_is_external=False)
@@ -55,7 +55,15 @@ def settle_restored(registry: RegistryClient, registry_id: int | None = None) ->
         | Q(lock__state__in=_UNFINISHED, write_id__isnull=True)
     )
     ids = list(filter_at(due, registry_id).order_by("id").values_list("id", flat=True))
-    return sum(_settle(record_id, registry) for record_id in ids)
+    settled, unreadable = 0, None
+    for record_id in ids:
+        try:
+            settled += _settle(record_id, registry)
+        except UnreadableTagError as error:
+            unreadable = error
+    if unreadable is not None:
+        raise unreadable
+    return settled
 
 
 def _settle(record_id: int, registry: RegistryClient) -> bool:

@@ -18,11 +18,13 @@ from containers.registry.client import RegistryAnswer, RegistryClient
 from containers.writes import RecordMovedError, Write
 from immutability import drift, locks
 from immutability.errors import TryAgainError
-from immutability.look import fetch_manifest, learn, look_at_tag
+from immutability.look import TakenLook, fetch_manifest, judge_failure, learn, look_at_tag
 from immutability.models import Drift, LockedTag
 from immutability.policy.decisions import AfterStray, Look, decide_after_stray
+from immutability.policy.patterns import PatternError, PatternEvaluationError
 from immutability.policy.protection import LockState, Policy
 from immutability.reading import read_policy_and_time, record_facts
+from immutability.reconcile.inventory import record_looks
 from immutability.settle import settle_delete, settle_push
 
 
@@ -50,7 +52,7 @@ def reconcile_record(record_id: int, registry: RegistryClient | None) -> bool:
             return _delete_again(record, row, registry) or has_changed
         if record.unreadable_since is not None:
             return _look_again(record, registry) or has_changed
-    except (TryAgainError, RecordMovedError):
+    except (TryAgainError, RecordMovedError, PatternError, PatternEvaluationError):
         return has_changed
     return has_changed
 
@@ -93,18 +95,12 @@ def _end_stray(record: TagRecord, registry: RegistryClient | None) -> bool:
 
 
 def _look_again(record: TagRecord, registry: RegistryClient) -> bool:
-    """Look at a tag that could not be read; note if it can be read now."""
-    place = record.workspace, RepositoryName(record.repository), TagName(record.name)
-    if look_at_tag(*place, registry).unreadable_since is not None:
-        return False
-    with transaction.atomic():
-        held = writes.lock_record(record.id)
-        if held.revision != record.revision:
-            return False
-        _, now = read_policy_and_time(held.workspace)
-        held.unreadable_since = None
-        writes.save_record(held, now)
-    return True
+    """Look at a tag that could not be read, and record what it shows if it can be read now."""
+    place = record.workspace, RepositoryName(record.repository)
+    tag = TagName(record.name)
+    look = TakenLook(look_at_tag(*place, tag, registry), record.revision)
+    record_looks(*place, {tag: look}, registry)
+    return not TagRecord.objects.filter(id=record.id, revision=record.revision).exists()
 
 
 def apply_look(
@@ -154,7 +150,12 @@ def _point(record: TagRecord, row: LockedTag, registry: RegistryClient) -> bool:
         TagName(record.name),
         Digest(row.digest),
     )
-    manifest = fetch_manifest(repository, digest, registry)
+    try:
+        manifest = fetch_manifest(repository, digest, registry)
+    except TryAgainError as error:
+        # An image that stays unreadable is as good as gone: only a push of it brings it back.
+        judge_failure(record.workspace, repository, tag, error)
+        manifest = None
     if manifest is None:
         return _give_up(record, row, registry)
     learn(record.workspace, repository, manifest)

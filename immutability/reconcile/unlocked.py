@@ -11,7 +11,7 @@ from containers.catalog import iterate_owned, iterate_tags, split
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
 from containers.registry.client import RegistryClient, RegistryUnavailableError
-from immutability.errors import TryAgainError
+from immutability.errors import TryAgainError, UnreadableTagError
 from immutability.look import asking_registry, look_at_tag
 from immutability.models import LockedTag
 from immutability.policy.protection import Policy, cover
@@ -86,7 +86,7 @@ def forget_gone(found: Difference) -> bool:
     is_locked = LockedTag.objects.filter(record=record).exists()
     if record.revision != found.gone.revision or is_locked:
         return False
-    writes.set_shown(record, "", now)
+    writes.set_shown(record, "", now, record.unreadable_since)
     writes.save_record(record, now)
     return True
 
@@ -101,7 +101,11 @@ def _find_not_locked(
             except (TryAgainError, RegistryUnavailableError) as error:
                 # What it cannot show of one does not stop the others.
                 registry.require_answer()
-                yield Difference(repository.name, "", f"it cannot be looked at: {error}")
+                yield _cannot_look(repository.name, error)
+
+
+def _cannot_look(repository: str, why: Exception) -> Difference:
+    return Difference(repository, "", f"it cannot be looked at: {why}")
 
 
 def _find_not_locked_in(
@@ -110,7 +114,11 @@ def _find_not_locked_in(
     what = "protected, and not locked yet: sync_registry locks it"
     for tags in split(iterate_tags(registry, repository), _CHUNK):
         for tag in _filter_without_lock(workspace, policy, repository, tags):
-            look = look_at_tag(workspace, repository, tag, registry)
+            try:
+                look = look_at_tag(workspace, repository, tag, registry)
+            except UnreadableTagError as error:
+                yield _cannot_look(repository.name, error)
+                continue
             if look.digest is not None:
                 yield Difference(repository.name, tag.name, what, look.digest.value)
             elif look.unreadable_since is not None:
@@ -145,7 +153,11 @@ def _find_gone(
             if not cover(policy, TagName(row.name)).is_covered:
                 continue
             place = workspace, RepositoryName(row.repository), TagName(row.name)
-            shown = look_at_tag(*place, registry).digest
+            try:
+                shown = look_at_tag(*place, registry).digest
+            except UnreadableTagError as error:
+                yield _cannot_look(row.repository, error)
+                continue
             if shown is None and _is_unchanged(row):
                 what = (
                     f"was seen there with {Digest(row.digest).short}, and is gone: another image "

@@ -44,6 +44,7 @@ def test_everything_that_a_hold_changes_of_a_record_is_written(acme: Workspace) 
         "digest": AA,
         "shown_at": NOW,
         "unreadable_since": NOW - timedelta(seconds=4),
+        "unreadable_at": NOW - timedelta(seconds=5),
         "revision": 7,
         "changed_at": NOW - timedelta(seconds=1),
         "pushed_at": NOW - timedelta(seconds=2),

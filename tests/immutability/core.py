@@ -113,7 +113,7 @@ class Core:
         """Let this much time pass for every write and stray."""
         passed = timedelta(**time)
         names = ("write_begun_at", "write_expires_at", "stray_until", "changed_at")
-        for name in (*names, "unreadable_since"):
+        for name in (*names, "unreadable_since", "unreadable_at"):
             TagRecord.objects.update(**{name: F(name) - passed})
         for name in ("delete_expires_at", "stray_until"):
             Manifest.objects.update(**{name: F(name) - passed})

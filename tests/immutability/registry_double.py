@@ -118,7 +118,7 @@ class RegistryDouble:
 
     manifests: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    # Tags that it cannot read, since it was killed while it wrote them.
+    # Tags and digests that it cannot read, since it was killed while it wrote them.
     unreadable: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     scripts: dict[str, list[Reply]] = field(default_factory=dict)
@@ -231,9 +231,9 @@ class RegistryDouble:
         return reply if isinstance(reply, RegistryAnswer) else reply(carry)
 
     def _get(self, reference: str) -> RegistryAnswer:
-        if reference in self.unreadable:
-            return answer(500, "UNKNOWN")
         digest = self.tags.get(reference, reference)
+        if not self.unreadable.isdisjoint({reference, digest}):
+            return answer(500, "UNKNOWN")
         if digest not in self.manifests:
             return ABSENT
         body, media_type = self.manifests[digest]
@@ -246,9 +246,9 @@ class RegistryDouble:
         if any(each["digest"] not in self.manifests for each in listed):
             return answer(400, "MANIFEST_BLOB_UNKNOWN")
         self.store(call.body, media_type=call.media_type)
+        self.unreadable -= {digest, call.reference}
         if ":" not in call.reference:
             self.tags[call.reference] = digest
-            self.unreadable.discard(call.reference)
         return answer(201, headers={"Location": "x", "Docker-Content-Digest": digest})
 
     def _delete(self, reference: str) -> RegistryAnswer:

@@ -75,7 +75,7 @@ NEEDS = {DIGESTS[name]: {DIGESTS[name]} for name in IMAGES}
 NEEDS[DIGESTS["list"]].add(DIGESTS["one"])
 NEEDS[DIGESTS["top"]] |= NEEDS[DIGESTS["list"]]
 TAGS = ("v1", "v2")
-# The registry ends while it writes a tag, and cannot read that from then on.
+# The registry ends while it writes a tag, or an image, and cannot read that from then on.
 HALF_WRITTEN = ("half written", "killed, half written")
 ONLY_V1 = PolicyRule("v1", "^v1$")
 BUT_V2 = PolicyException("v2", "^v2$")
@@ -133,10 +133,13 @@ class WatchedRegistry(RegistryDouble):
         return answered
 
     def put_half(self, call: Call) -> RegistryAnswer:
-        """End in the middle of writing a tag."""
+        """End in the middle of writing a tag, or an image without one."""
         self.store(call.body, media_type=call.media_type)
-        self.break_tag(call.reference)
-        self.world.is_lost(call.reference, digest_of(call.body))
+        if ":" in call.reference:
+            self.unreadable.add(call.reference)
+        else:
+            self.break_tag(call.reference)
+            self.world.is_lost(call.reference, digest_of(call.body))
         return ABSENT
 
     def _delete(self, reference: str) -> RegistryAnswer:
@@ -262,7 +265,7 @@ class World:
         reply = replies.pop(0) if is_write and replies else "ok"
         if reply != "ok":
             note(f"{'  ' * len(self.running)}{call.method} {call.reference[:12]}: {reply}")
-        if reply in HALF_WRITTEN and call.method == "PUT" and ":" not in call.reference:
+        if reply in HALF_WRITTEN and call.method == "PUT":
             carry = partial(self.registry.put_half, call)
         return self._answer(reply, carry)
 
@@ -333,8 +336,8 @@ class World:
         for each in list(self.late):
             self.late.remove(each)
             each[1]()
-        for _ in range(12):
-            self.wait(16 * 60)
+        for _ in range(24):
+            self.wait(6 * 60)
             for record in TagRecord.objects.all():
                 self.core.reconcile(record.name)
         self.heal()
@@ -366,11 +369,12 @@ class World:
 
     def heal(self) -> None:
         """Push what the registry cannot read, as any client would."""
+        if self.registry.unreadable:
+            for needed in IMAGES:
+                self.core.push(image=IMAGES[needed])
         for tag in sorted(self.registry.unreadable):
             row = LockedTag.objects.filter(tag=tag).first()
             name = next(each for each in IMAGES if row is None or DIGESTS[each] == row.digest)
-            for needed in IMAGES:
-                self.core.push(image=IMAGES[needed])
             assert self.core.push(tag, image=IMAGES[name]) == "201", f"{tag} is unreadable for ever"
 
     def may_show(self, row: LockedTag) -> set[str]:

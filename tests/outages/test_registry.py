@@ -111,6 +111,18 @@ def test_a_tag_that_the_registry_left_half_written_can_be_pushed_again(
     assert repository.put("v1.0.0", one).status == 403
 
 
+def test_an_image_that_the_registry_left_half_written_is_stored_again(
+    cluster: Cluster, repository: Repository, behind: Repository
+) -> None:
+    one = repository.make_image("one")
+    assert repository.put("v1.0.0", one).status == 201
+    cluster.break_image(repository.name, digest_of(one))
+    pull = f"/v2/{repository.name}/manifests/v1.0.0"
+    assert send(repository.port, "GET", pull, headers=repository.login).status == 500
+    assert repository.put("v1.0.0", one).status == 201
+    assert behind.tags == {"v1.0.0": digest_of(one)}
+
+
 def _break_before_point(
     cluster: Cluster, repository: Repository, image: bytes, break_it: Callable[[Part], None]
 ) -> None:

@@ -136,14 +136,22 @@ class Cluster:
 
     def find_link(self, repository: str, tag: str) -> Path:
         """Return the file in which the registry has what a tag points at; it may not be there."""
-        tags = self.folder / "registry/docker/registry/v2/repositories" / repository
-        return tags / "_manifests" / "tags" / tag / "current" / "link"
+        return self._manifests_of(repository) / "tags" / tag / "current" / "link"
+
+    def _manifests_of(self, repository: str) -> Path:
+        return self.folder / "registry/docker/registry/v2/repositories" / repository / "_manifests"
 
     def break_tag(self, repository: str, tag: str) -> None:
         """Leave a tag as the registry does that is killed while it writes it: without a word."""
         link = self.find_link(repository, tag)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.write_bytes(b"")
+
+    def break_image(self, repository: str, digest: str) -> None:
+        """Leave an image as the registry does that is killed while it writes that it has it."""
+        algorithm, _, encoded = digest.partition(":")
+        folder = self._manifests_of(repository) / "revisions" / algorithm / encoded
+        (folder / "link").write_bytes(b"")
 
     def mend(self) -> None:
         """Let everything run again, whatever a test has done to it."""

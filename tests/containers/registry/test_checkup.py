@@ -205,7 +205,7 @@ def test_what_is_wrong_with_tls_is_told(serve: Callable[..., Server], tmp_path: 
 def test_a_registry_that_says_nothing_ends_the_checkup(serve: Callable[..., Server]) -> None:
     registry = OpenRegistry(serve)
     registry.answers["GET /v2/acme/api/tags/list"] = (200, {"tags": ["v1"]})
-    registry.answers["HEAD"] = (500, {})
+    registry.answers["HEAD"] = registry.answers["GET /v2/acme/api/manifests/v1"] = (500, {})
     step, told = last_of(check(registry.server.url))
     assert (step, told) == ("Manifest", "failed: No answer: the registry answered 500.")
 

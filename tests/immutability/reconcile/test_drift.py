@@ -226,15 +226,35 @@ def test_a_tag_that_the_registry_cannot_show_does_not_stop_the_others(
 def test_a_tag_that_the_registry_cannot_read_is_named_once_that_is_sure(
     gate: Core, library: Library, check: Check
 ) -> None:
-    library.store(ONE, "v1")
-    library.unreadable.add("v1")
+    library.store(ONE, "v1", "v2")
+    library.unreadable |= {"v1", "v2"}
     status, printed = check()
-    assert (status, printed[1]) == (1, "Repositories that could not be read: 1.")
-    assert printed[0].startswith("acme/api: it cannot be looked at: the registry answered 500")
+    assert (status, printed[2:]) == (
+        1,
+        ["Repositories that could not be read: 2.", "0 differences found."],
+    )
+    start = "acme/api: it cannot be looked at: the registry answered 500"
+    assert [line.startswith(start) for line in printed[:2]] == [True, True]
     gate.let_pass(seconds=UNREADABLE_AFTER.total_seconds())
     line = "acme/api:v1: protected, and the registry cannot read it: push it, or delete it there"
-    assert check() == (1, [line, "1 difference found."])
-    assert LockEvent.objects.get(kind="drift.found").tag == "v1"
+    assert check() == (1, [line, line.replace("v1", "v2"), "2 differences found."])
+    events = LockEvent.objects.filter(kind="drift.found")
+    assert set(events.values_list("tag", flat=True)) == {"v1", "v2"}
+
+
+def test_one_that_it_has_shown_before_can_be_forgotten_and_pushed_then(
+    unprotected: Core, library: Library, check: Check
+) -> None:
+    unprotected.push("v1", image=ONE)
+    unprotected.push("v2", image=ONE)
+    unprotected.protect()
+    library.break_tag("v1")
+    library.break_tag("v2")
+    status, printed = check()
+    assert (status, printed[2]) == (1, "Repositories that could not be read: 2.")
+    unprotected.let_pass(seconds=UNREADABLE_AFTER.total_seconds())
+    assert check("--forget-gone")[1].count("    forgotten") == 2
+    assert unprotected.push("v1", image=TWO) == "201"
 
 
 def test_a_registry_that_does_not_answer_is_no_drift(
