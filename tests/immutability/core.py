@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
+from containers import writes
 from containers.models import Manifest
 from containers.models import Tag as TagRecord
 from containers.names import Digest, RepositoryName, TagName
@@ -163,6 +165,17 @@ def named(name: str, body: bytes) -> bytes:
     """Give an image a name by which assertions can call it."""
     NAMED[digest_of(body)] = name
     return body
+
+
+def let_time_pass_before_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a minute pass on the sender's clock between the hold that begins a write and the send."""
+    begin, clock = writes.begin_write, writes.read_clock()
+
+    def begin_and_be_late(*args: Any, **options: Any) -> None:
+        begin(*args, **options)
+        monkeypatch.setattr(writes, "read_clock", lambda: clock + 60)
+
+    monkeypatch.setattr(writes, "begin_write", begin_and_be_late)
 
 
 def assert_policy_is_read_after_locks(queries: CaptureQueriesContext) -> None:

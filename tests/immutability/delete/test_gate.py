@@ -10,7 +10,7 @@ from containers.registry.client import RegistryAnswer
 from immutability.answers import Refusal
 from immutability.delete.gate import ManifestDelete, delete_manifest
 from immutability.policy.protection import PolicyRule, Protection
-from tests.immutability.core import DANA, Core, named
+from tests.immutability.core import DANA, Core, let_time_pass_before_sending, named
 from tests.immutability.registry_double import (
     INDEX_TYPE,
     NO_ANSWER,
@@ -105,6 +105,17 @@ def test_a_delete_that_never_left_changes_nothing(core: Core) -> None:
     core.push("v1", image=ONE)
     core.registry.script("DELETE", NOT_REACHED)
     assert core.delete("v1", is_admin=True) == "503"
+    assert (core.lock(), core.stray()) == ("locked one", "none")
+
+
+@pytest.mark.parametrize("target", ["v1", ONE])
+def test_a_late_sender_does_not_delete(
+    core: Core, monkeypatch: pytest.MonkeyPatch, target: str | bytes
+) -> None:
+    core.push("v1", image=ONE)
+    let_time_pass_before_sending(monkeypatch)
+    assert core.delete(target, is_admin=True) == "503"
+    assert core.registry.sent("DELETE") == []
     assert (core.lock(), core.stray()) == ("locked one", "none")
 
 

@@ -11,7 +11,7 @@ from immutability.look import MAX_LISTS_READ
 from immutability.models import LockedTag
 from immutability.policy.protection import PolicyRule, Protection
 from tests.conftest import LATEST
-from tests.immutability.core import Core, named
+from tests.immutability.core import Core, let_time_pass_before_sending, named
 from tests.immutability.registry_double import (
     NO_ANSWER,
     NOT_REACHED,
@@ -295,17 +295,12 @@ def test_after_a_crash_another_image_is_refused_once_the_write_has_expired(
 
 
 def test_a_late_sender_does_not_send(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    from containers import writes  # noqa: PLC0415
-
-    clock = writes.read_clock()
-    monkeypatch.setattr(writes, "read_clock", lambda: clock)
-
-    def be_late(carry: Carry) -> RegistryAnswer:
-        monkeypatch.setattr(writes, "read_clock", lambda: clock + 60)
-        return carry()
-
-    core.registry.script(f"PUT {digest_of(TWO)}", be_late)
-    assert core.push("v1", image=ONE) == "201"
+    with monkeypatch.context() as delayed:
+        let_time_pass_before_sending(delayed)
+        assert core.push("v1", image=ONE) == "503"
+    assert core.registry.sent_by_tag == []
+    assert (core.lock(), core.stray()) == ("none", "none")
+    assert core.push("v1", image=TWO) == "201"
 
 
 # ---- an index --------------------------------------------------------------------------------
