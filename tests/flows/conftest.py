@@ -14,7 +14,7 @@ from tests.flows.clients import build_clients
 from tests.services.accounts import Account
 from tests.services.distribution import Distribution3, running_distribution_3
 from tests.services.registry_user import Repository
-from tests.services.site import Site
+from tests.services.site import Site, make_data_dir
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def site(
     """A whole Taglock before either registry, started once for all tests of this folder."""
     settings = "tests.services.shared_site"
     if registry_kind == "docker-registry":
-        site = Site(tmp_path_factory.mktemp("site") / "data", settings=settings)
+        site = Site(make_data_dir(tmp_path_factory.mktemp("site") / "data"), settings=settings)
     else:
         registry = request.getfixturevalue("distribution_3")
         site = Site(

@@ -8,7 +8,7 @@ import pytest
 from tests.services.newcomer import Load, follow_readme, kill, pushing, wait_until_sealed
 from tests.services.parts import is_answering, wait_until
 from tests.services.redis import RedisServer
-from tests.services.site import Site
+from tests.services.site import Site, make_data_dir
 
 pytestmark = pytest.mark.process
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     It is the one of both tests: a site that starts with the data of another has less to make.
     """
-    return tmp_path_factory.mktemp("newcomer") / "a folder"
+    return make_data_dir(tmp_path_factory.mktemp("newcomer") / "a folder")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from packages_site.local import BUNDLE_FILE, find_free_ports, token_auth
 from tests.services.accounts import OwnKeys, bundle_of
 from tests.services.go_programs import build_with_go
 from tests.services.parts import COLLECT_RARELY, Part, is_answering
-from tests.services.site import Site
+from tests.services.site import Site, make_data_dir
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ def running_distribution_3(folder: Path) -> Iterator[Distribution3]:
     """Run a registry that keeps everything in `folder`, and so does the Taglock before it."""
     program = build_distribution_3()
     port, edge_port = find_free_ports(2)
-    data_dir = folder / "taglock"
-    data_dir.mkdir()
+    data_dir = make_data_dir(folder / "taglock")
     keys = OwnKeys()
     bundle_file = data_dir / BUNDLE_FILE
     bundle_file.write_text(bundle_of(keys))

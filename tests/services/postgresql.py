@@ -205,7 +205,7 @@ def make_template(address: str) -> None:
         session.execute(f"CREATE DATABASE {TEMPLATE}")
     url = f"{address.rpartition('/')[0]}/{TEMPLATE}"
     subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        [sys.executable, "manage.py", "migrate", "--skip-checks", "--verbosity", "0"],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url},
         check=True,

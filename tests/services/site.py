@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -16,6 +17,14 @@ from tests.services.postgresql import find_free_port
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 90
 STOP_SECONDS = 20
+
+
+def make_data_dir(path: Path) -> Path:
+    """Make a data folder, with the keys and the database that tests/run has migrated, if any."""
+    if made := os.environ.get("TEST_DATA_DIR"):
+        return shutil.copytree(made, path)
+    path.mkdir()
+    return path
 
 
 def own_environment() -> dict[str, str]:
