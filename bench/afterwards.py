@@ -39,7 +39,8 @@ def push_everything(
     """Push every tag that was pushed in this cycle, until it is decided.
 
     A tag that changed hands may take as long as a stray lives: one that was released, deleted or
-    freed, that somebody wanted to delete, or its image, or whose settings changed.
+    freed, that somebody wanted to delete, or whose settings changed. So may one of which somebody
+    wanted to delete the image that is pushed, or the one that it is locked to.
     """
     ends_at = time.monotonic() + 2 * STRAY_SECONDS
     images = [(place, _pick_image(board, place, chance)) for place in sorted(board.tried)]
@@ -78,12 +79,15 @@ def _judge(
     told = Undecided(count=len(seconds), longest=max(seconds.values(), default=0.0))
     set_free = _find_set_free(environment, began)
     unwanted = board.unwanted | environment.records.images_deleted_since(began)
+    locks = environment.records.snapshot().locks
     for (place, digest), waited in seconds.items():
         if waited <= MAX_UNDECIDED_SECONDS:
             continue
         workspace = place[0].partition("/")[0]
-        needed = {(place[0], each) for each in (digest, *_list_children(board, digest))}
-        if {place, (workspace, "")} & set_free or (needed | {place}) & unwanted:
+        images = {digest, locks[place].digest} if place in locks else {digest}
+        needed = {each for image in images for each in (image, *_list_children(board, image))}
+        concerned = {place, *((place[0], each) for each in needed)}
+        if {place, (workspace, "")} & set_free or concerned & unwanted:
             told.changed_hands += 1
         else:
             what = f"undecided for {waited:.1f} s with no fault any more, pushed {digest}"
