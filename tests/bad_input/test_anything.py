@@ -1,4 +1,4 @@
-"""Whatever is sent is answered, and nothing is written by what is refused."""
+"""Any input gets an answer, and a refused request writes nothing."""
 
 import json
 from typing import Any

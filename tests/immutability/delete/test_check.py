@@ -13,6 +13,14 @@ from immutability.push.strays import SENT_WITHIN
 from tests.immutability.checks import Checks, every_row
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import INDEX_TYPE, NO_ANSWER, digest_of, image, index
+from tests.immutability.states import (
+    locked,
+    locked_by_a_check,
+    nothing,
+    released,
+    reserved,
+    suspended,
+)
 from workspaces.log.models import LockEvent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
@@ -20,10 +28,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 ONE, TWO, THREE = (named(name, image(name)) for name in ("one", "two", "three"))
 LIST = named("list", index(ONE))
 TOP = named("top", index(LIST))
-
-
-def nothing(checks: Checks) -> None:
-    pass
 
 
 def there(checks: Checks) -> None:
@@ -34,29 +38,6 @@ def there(checks: Checks) -> None:
 
 def there_unseen(checks: Checks) -> None:
     checks.write("v1", image=ONE)
-
-
-def locked(checks: Checks) -> None:
-    assert checks.core.push("v1", image=ONE) == "201"
-
-
-def locked_by_a_check(checks: Checks) -> None:
-    assert checks.push("v1", image=ONE) == "locked_now"
-
-
-def released(checks: Checks) -> None:
-    locked(checks)
-    checks.core.release()
-
-
-def reserved(checks: Checks) -> None:
-    locked(checks)
-    assert checks.core.delete("v1", is_admin=True) == "202"
-
-
-def suspended(checks: Checks) -> None:
-    locked(checks)
-    checks.core.protect(Protection.NONE)
 
 
 def unprotected(checks: Checks) -> None:

@@ -19,7 +19,8 @@ from immutability.push.plan import PushPlan, hold_plan
 from immutability.push.strays import SENT_WITHIN
 from tests.immutability.checks import Checks, every_row
 from tests.immutability.core import Core, assert_policy_is_read_after_locks, named
-from tests.immutability.push.states import (
+from tests.immutability.registry_double import NO_ANSWER, Carry, digest_of, index
+from tests.immutability.states import (
     ONE,
     TWO,
     V_TAGS,
@@ -38,7 +39,6 @@ from tests.immutability.push.states import (
     there,
     uncovered,
 )
-from tests.immutability.registry_double import NO_ANSWER, Carry, digest_of, index
 from workspaces.access import Actor, ActorKind
 from workspaces.log.models import LockEvent
 

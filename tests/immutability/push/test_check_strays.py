@@ -3,7 +3,8 @@
 import pytest
 
 from tests.immutability.checks import Checks
-from tests.immutability.push.states import (
+from tests.immutability.registry_double import digest_of
+from tests.immutability.states import (
     ONE,
     TWO,
     locked_by_a_check,
@@ -12,7 +13,6 @@ from tests.immutability.push.states import (
     stray_from_before_the_protection,
     uncovered,
 )
-from tests.immutability.registry_double import digest_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
 

@@ -9,7 +9,8 @@ from immutability.policy.protection import Protection
 from immutability.push.check import CLAIM_LIFE
 from tests.immutability.checks import Checks
 from tests.immutability.core import Core
-from tests.immutability.push.states import (
+from tests.immutability.registry_double import Late, digest_of
+from tests.immutability.states import (
     ONE,
     TWO,
     V_TAGS,
@@ -20,7 +21,6 @@ from tests.immutability.push.states import (
     reserved,
     uncovered,
 )
-from tests.immutability.registry_double import Late, digest_of
 from workspaces.access import Actor, ActorKind
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("kept_core")]
