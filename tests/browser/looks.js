@@ -1,7 +1,7 @@
 // Runs in every page that is examined, after axe.
 (() => {
   const QUICK = { iframes: false, preload: false };
-  const FIELDS = ["input", "select", "textarea"];
+  const FIELDS = "input:not([type=checkbox], [type=radio], [type=hidden]), select, textarea";
   // What decides whether a text can be read, of its element and of all that this is in.
   const STYLE = [
     "color", "background-color", "background-image", "opacity", "mix-blend-mode", "position",
@@ -32,12 +32,18 @@
     return look;
   };
 
+  // Axe can tell nothing of a single character.
   const hasText = (element) =>
-    FIELDS.includes(element.localName) ||
-    [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    element.matches(FIELDS) ||
+    (element.textContent.trim().length > 1 &&
+      [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim()));
 
-  // Whether there is more of it than the pixel of what only screen readers say.
+  const CLEAR = "rgba(0, 0, 0, 0)";
+
+  // Whether it is drawn, and there is more of it than the pixel of what only screen readers say.
   const isSeen = (element) =>
+    element.checkVisibility({ visibilityProperty: true }) &&
+    getComputedStyle(element).color !== CLEAR &&
     [...element.getClientRects()].some(
       ({ width, height, bottom }) => width > 1 && height > 1 && bottom + scrollY > 0,
     );
