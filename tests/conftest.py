@@ -27,7 +27,7 @@ from django.template import Template
 from django.test import Client, TransactionTestCase, override_settings
 from django.utils import timezone
 from django.utils.crypto import get_random_string
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -80,8 +80,6 @@ STARTS_PROCESSES = ("browser", "process", "cluster")
 REGISTRY_KINDS = ("docker-registry", "distribution-3")
 # Of a file.
 MANY_TESTS = 100
-# Of a parametrized test, where it is to be quick.
-QUICK_CASES = 2
 
 SEMVER = PolicyRule("Release versions", r"^v\d+\.\d+\.\d+$")
 LATEST = PolicyException("Moving latest", "^latest$")
@@ -100,7 +98,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="leave out tests that start processes or are slow, and most cases of the others",
+        help="the first case of each test that starts no process and is neither slow nor random",
     )
     parser.addoption(
         "--both-databases", action="store_true", help="only the tests marked both_databases"
@@ -183,20 +181,21 @@ def _is_chosen(item: pytest.Item, config: pytest.Config) -> bool:
     file = item.nodeid.partition("::")[0]
     if config.option.part is not None and find_part(file) != config.option.part:
         return False
+    return not config.option.quick or _is_quick(item)
+
+
+def _is_quick(item: pytest.Item) -> bool:
     marks = {mark.name for mark in item.iter_markers()}
-    return not config.option.quick or not marks & {*STARTS_PROCESSES, "slow"}
+    is_random = is_hypothesis_test(getattr(item, "function", None))
+    return not is_random and not marks & {*STARTS_PROCESSES, "slow"}
 
 
 def _leave_out_cases(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the first cases of each test."""
-    counts: Counter[str] = Counter()
-    kept = []
+    """Return the first case of each test."""
+    first: dict[str, pytest.Item] = {}
     for item in items:
-        name = item.nodeid.partition("[")[0]
-        counts[name] += 1
-        if counts[name] <= QUICK_CASES:
-            kept.append(item)
-    return kept
+        first.setdefault(item.nodeid.partition("[")[0], item)
+    return list(first.values())
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

@@ -111,6 +111,7 @@ def test_manifests_are_inserted_changed_and_read_as_the_orm_reads_them(acme: Wor
     assert [values_of(each) for each in (*found, *locked)] == [expected, expected]
 
 
+@pytest.mark.slow
 def test_more_rows_than_one_statement_takes_are_all_inserted_and_locked(acme: Workspace) -> None:
     digests = [f"sha256:{number:064x}" for number in range(9_001)]
     rows = [Manifest(workspace=acme, repository="acme/api", digest=digest) for digest in digests]

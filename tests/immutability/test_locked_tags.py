@@ -129,6 +129,7 @@ def find_all(workspace: Workspace, query: LockedTagQuery, limit: int) -> list[in
     raise AssertionError("the pages have no end")
 
 
+@pytest.mark.slow
 @pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("scanned", "found", "checked", "limit"),

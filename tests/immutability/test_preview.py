@@ -316,6 +316,7 @@ def read_statuses(workspace: Workspace) -> dict[str, bool]:
     return {row.tag: get_lock_status(row, policy) == SUSPENDED for row in rows}
 
 
+@pytest.mark.slow
 @given(
     earlier=DRAFTS,
     before=DRAFTS,

@@ -134,6 +134,7 @@ def find_all(workspace: Workspace, query: TagQuery, limit: int) -> list[str]:
     raise AssertionError("the pages have no end")
 
 
+@pytest.mark.slow
 @pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("scanned", "found", "limit"), [(10_000, 1_000, 5), (7, 1_000, 50), (7, 2, 5)]

@@ -165,6 +165,7 @@ def test_only_so_many_workspaces_are_named(counted: Callable[..., float]) -> Non
         _named.update(named)
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_port_count_together(tmp_path: Path) -> None:
     program = """
 import os

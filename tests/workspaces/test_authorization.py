@@ -201,6 +201,7 @@ def post_while(
     return answers[0]
 
 
+@pytest.mark.slow
 @pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", ["role", "invitation", "access token", "repository"])
@@ -229,6 +230,7 @@ def test_a_request_that_waited_while_its_admin_was_demoted_changes_nothing(
     assert not KnownRepository.objects.get().is_public
 
 
+@pytest.mark.slow
 @pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_a_demoted_admin_who_keeps_asking_does_not_come_back(

@@ -307,6 +307,7 @@ SLOW = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", SLOW)
 def test_a_call_ends_at_its_deadline_however_slowly_the_answer_comes(
     serve: Callable[..., Server], slow: Reply
@@ -319,6 +320,7 @@ def test_a_call_ends_at_its_deadline_however_slowly_the_answer_comes(
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_the_wait_after_a_late_byte_is_not_a_whole_deadline_again(
     serve: Callable[..., Server],
 ) -> None:
@@ -337,6 +339,7 @@ def test_the_wait_after_a_late_byte_is_not_a_whole_deadline_again(
     assert time.monotonic() - started < 1.5 * deadline_seconds
 
 
+@pytest.mark.slow
 def test_a_registry_that_does_not_read_is_given_up(serve: Callable[..., Server]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

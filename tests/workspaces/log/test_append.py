@@ -430,6 +430,7 @@ def test_counters_are_not_lost_where_the_log_cannot_be_written(
     assert EventRepeat.objects.get().count == 2
 
 
+@pytest.mark.slow
 @pytest.mark.both_databases
 @pytest.mark.django_db(transaction=True)
 def test_the_task_closes_everything_that_is_due(set_now: SetNow) -> None:

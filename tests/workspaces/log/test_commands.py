@@ -44,6 +44,7 @@ def refuse(*arguments: str) -> str:
 # seal_lock_log
 
 
+@pytest.mark.slow
 def test_sealing_says_how_many(write: Write) -> None:
     write(1)
     assert run("seal_lock_log")[0] == "1 event sealed.\n"
