@@ -23,7 +23,7 @@ BEYOND_LEEWAY_SECONDS = 75
 
 @dataclass(frozen=True)
 class Case:
-    """What is made of a good token: `change` gets its header and claims, and signs them anew."""
+    """What is made of a good token: `change` gets its header and claims, and signs them again."""
 
     name: str
     make: Callable[["Forger"], str]

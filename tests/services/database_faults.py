@@ -23,7 +23,7 @@ class LostConnections:
         self._address = {name: settings[name.upper()] for name in ("host", "port", "user")}
 
     def cut(self) -> None:
-        """End all of them, and what is under way there. New ones are welcome."""
+        """End all of them, and what runs there. New ones are welcome."""
         with self._connect() as other:
             self._cut(other)
 

@@ -118,7 +118,7 @@ def read_lines(slug: str = "acme") -> list[dict[str, Any]]:
 
 
 def chain_anew(export: Export) -> None:
-    """Compute every hash of an export anew, as who forges one does."""
+    """Compute every hash of an export again, as a forger does."""
     previous = FIRST_PREVIOUS_HASH
     for event in export.events:
         document = {name: event[name] for name in event if name not in ("hash", "previous_hash")}

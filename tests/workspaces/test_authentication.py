@@ -275,7 +275,7 @@ def test_where_the_use_cannot_be_noted_the_request_goes_on(
 @pytest.mark.django_db(transaction=True)
 def test_a_token_that_somebody_is_changing_is_not_waited_for(acme: Workspace) -> None:
     if not is_postgresql():
-        # SQLite locks no single rows: whoever writes waits for all others, for milliseconds.
+        # SQLite locks no single rows: a writer waits for all others, for milliseconds.
         return
     token, secret = make_token(acme, Scope.PUSH)
 

@@ -32,7 +32,7 @@ BUSY = "The site is busy at the moment. Try again in a few seconds."
 
 @pytest.fixture
 def most_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
-    """Hashes that take a while; returns a function that tells how many were under way at once."""
+    """Hashes that take a while; returns a function that tells how many were running at once."""
     lock = threading.Lock()
     under_way: list[int] = [0, 0]
     done = threading.Event()

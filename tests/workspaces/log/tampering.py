@@ -45,7 +45,7 @@ def write_at(moment: datetime, **fields: Any) -> LockEvent:
 
 
 def seal_anew(workspace: str = "acme", first: int = 1) -> None:
-    """Compute the hashes of a chain anew from a place on, in order, and let no place be missing.
+    """Compute the hashes of a chain again from a place on, in order, and let no place be missing.
 
     To be called within `without_triggers`.
     """

@@ -325,13 +325,13 @@ def test_an_export_of_what_is_not_there_is_refused(auditor: APIClient, query: st
 
 
 def test_a_second_export_at_once_is_told_when_to_try_again(auditor: APIClient) -> None:
-    # Not read: it is still under way.
-    under_way: Any = auditor.get(f"{URL}/export?format=jsonl")
+    # Not read: it is still in progress.
+    in_progress: Any = auditor.get(f"{URL}/export?format=jsonl")
     response = auditor.get(f"{URL}/export?format=jsonl")
     problem = read_problem(response, 503, "too_many_exports")
     assert problem["detail"].startswith("An export of this log is already running.")
     assert response["Retry-After"] == "30"
-    b"".join(under_way.streaming_content)
+    b"".join(in_progress.streaming_content)
     assert auditor.head(f"{URL}/export?format=jsonl").status_code == 200
 
 

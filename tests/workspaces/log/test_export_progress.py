@@ -1,4 +1,4 @@
-"""What is said of an export while it is under way, and how many may be."""
+"""What is said of an export while it is in progress, and how many may be."""
 
 import gc
 from datetime import timedelta
@@ -154,7 +154,7 @@ def test_an_answer_that_cannot_be_made_stops_its_export(
     monkeypatch.setattr(export_module, broken, fail)
     failures = []
     for _ in range(MAX_EXPORTS_AT_ONCE + 1):
-        # Kept, and what was under way when it failed with it.
+        # Kept, and what was in progress when it failed with it.
         with pytest.raises(DatabaseError) as failure:
             export_log(auditor, ask())
         failures.append(failure)

@@ -1,4 +1,4 @@
-"""Stretches of a log that were written anew, with all hashes computed: checkpoints tell."""
+"""Stretches of a log that were rewritten, with new hashes: checkpoints tell."""
 
 import re
 

@@ -193,7 +193,7 @@ def test_an_empty_export_is_done_and_its_bar_is_full(acme: Workspace, admin: Bro
 
 @pytest.fixture
 def no_place() -> Iterator[None]:
-    """Two exports of others are under way."""
+    """Two exports of others are in progress."""
     places = [export_module._slots.take(slug) for slug in ("globex", "initech")]
     yield
     for place in places:
