@@ -49,7 +49,7 @@ class Registry:
     def client(self, login: RegistryLogin = LOGIN, path: str = "") -> RegistryClient:
         url = self.server.url + path
         account = RegistryAccount(url, login)
-        return RegistryClient(url, 2.0, authorize=account.authorize, renew=account.renew)
+        return RegistryClient(url, authorize=account.authorize, renew=account.renew)
 
     @property
     def asked_scopes(self) -> list[str]:
@@ -451,8 +451,8 @@ def test_an_authority_of_ones_own_vouches_for_the_registry_alone(
     context.load_cert_chain(certificate, key)
     server = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", tls=context)
     with pytest.raises(RegistryUnavailableError, match="certificate"):
-        _put(RegistryClient(server.url, 2.0))
+        _put(RegistryClient(server.url))
     account = RegistryAccount(server.url, LOGIN, certificate)
-    client = RegistryClient(server.url, 2.0, authorize=account.authorize, ca_file=certificate)
+    client = RegistryClient(server.url, authorize=account.authorize, ca_file=certificate)
     assert _put(client).status == 200
     assert f"Authorization: {basic()}".encode() in server.requests[-1]

@@ -32,8 +32,8 @@ GRACE_SECONDS = 1.4
 MEGABYTE = 1024 * 1024
 
 
-def _client(server: Server, deadline_seconds: float = 10) -> RegistryClient:
-    return RegistryClient(server.url, deadline_seconds)
+def _client(server: Server) -> RegistryClient:
+    return RegistryClient(server.url)
 
 
 def _put(client: RegistryClient) -> RegistryAnswer:
@@ -99,7 +99,7 @@ def test_a_long_refusal_that_does_not_end_is_no_answer(serve: Callable[..., Serv
 
     started = time.monotonic()
     with pytest.raises(RegistryUnavailableError):
-        _put(_client(serve(flood), DEADLINE_SECONDS))
+        _put(RegistryClient(serve(flood).url, DEADLINE_SECONDS))
     assert time.monotonic() - started < DEADLINE_SECONDS + GRACE_SECONDS
 
 
@@ -346,9 +346,10 @@ def test_both_calls_of_a_look_have_one_deadline(serve: Callable[..., Server]) ->
         time.sleep(DEADLINE_SECONDS * 0.7)
         connection.sendall(_answer(404))
 
+    client = RegistryClient(serve(reply, is_kept_open=True).url, DEADLINE_SECONDS)
     started = time.monotonic()
     with pytest.raises(RegistryUnavailableError):
-        _client(serve(reply, is_kept_open=True), DEADLINE_SECONDS).head_manifest(API, V1)
+        client.head_manifest(API, V1)
     assert time.monotonic() - started < DEADLINE_SECONDS + GRACE_SECONDS
 
 

@@ -39,8 +39,8 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     return context
 
 
-def _client(server: Server, deadline_seconds: float = DEADLINE_SECONDS) -> RegistryClient:
-    return RegistryClient(server.url, deadline_seconds)
+def _client(server: Server) -> RegistryClient:
+    return RegistryClient(server.url)
 
 
 def _put(client: RegistryClient, body: bytes = b"{}") -> int:
@@ -67,7 +67,7 @@ def test_a_call_starts_no_thread(serve: Callable[..., Server]) -> None:
 
 def test_a_registry_may_speak_tls(serve: Callable[..., Server], tls: ssl.SSLContext) -> None:
     server = serve(CREATED, tls=tls, is_kept_open=True)
-    client = _client(server, 10)
+    client = _client(server)
     body = bytes(range(256)) * (MAX_MANIFEST_BYTES // 256)
     assert [_put(client, each) for each in (b"{}", body, b"{}")] == [201, 201, 201]
     assert server.connections == 1
@@ -100,7 +100,7 @@ def test_an_answer_that_dribbles_over_tls_ends_at_the_deadline(
             connection.sendall(b"x")
 
     server = serve(dribble, tls=tls)
-    _assert_given_up(_client(server))
+    _assert_given_up(RegistryClient(server.url, DEADLINE_SECONDS))
 
 
 def test_a_handshake_that_does_not_end_is_given_up(serve: Callable[..., Server]) -> None:
@@ -172,7 +172,7 @@ def test_another_address_of_the_name_is_tried(
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    client = RegistryClient("http://registry.example:5000", DEADLINE_SECONDS)
+    client = RegistryClient("http://registry.example:5000")
     assert client.get_manifest(API, V1).body == b"abc"
 
 
@@ -199,7 +199,7 @@ def test_a_deadline_within_another_ends_with_the_outer_one(serve: Callable[..., 
         time.sleep(DEADLINE_SECONDS * 0.7)
         connection.sendall(SOME)
 
-    client = _client(serve(reply, is_kept_open=True), deadline_seconds=60)
+    client = _client(serve(reply, is_kept_open=True))
     started = time.monotonic()
     with Deadline(DEADLINE_SECONDS):
         client.get_manifest(API, V1)
@@ -214,7 +214,7 @@ def test_threads_have_deadlines_of_their_own(serve: Callable[..., Server]) -> No
         time.sleep(DEADLINE_SECONDS)
         connection.sendall(SOME)
 
-    client = _client(serve(reply), deadline_seconds=60)
+    client = _client(serve(reply))
     bodies: list[bytes] = []
     patient = threading.Thread(target=lambda: bodies.append(client.get_manifest(API, V1).body))
     with Deadline(0.1):
