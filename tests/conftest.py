@@ -80,6 +80,8 @@ STARTS_PROCESSES = ("browser", "process", "cluster")
 REGISTRY_KINDS = ("docker-registry", "distribution-3")
 # Of a file.
 MANY_TESTS = 100
+# New objects after which the garbage collector looks at them: nearly all are gone before that.
+GARBAGE = 10_000
 
 SEMVER = PolicyRule("Release versions", r"^v\d+\.\d+\.\d+$")
 LATEST = PolicyException("Moving latest", "^latest$")
@@ -160,6 +162,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.items.sort(key=rank)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE)
     gc.enable()
 
 
