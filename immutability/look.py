@@ -62,7 +62,7 @@ def look_at_tag(
         found = head_manifest(repository, tag, registry)
     except TryAgainError as error:
         if own is not None and own is not registry and is_unreadable(error):
-            return look_at_tag(workspace, repository, tag, own)
+            return look_at_tag(workspace, repository, tag, own, is_dry_run=is_dry_run)
         return judge_failure(workspace, repository, tag, error, is_dry_run=is_dry_run)
     return Look(found.digest if found else None)
 
@@ -172,7 +172,7 @@ def learn_lists(
         for digest in sorted(unknown):
             read += 1
             if read > MAX_LISTS_READ:
-                raise TryAgainError("Taglock is still reading what the images of this list")
+                raise TryAgainError("Taglock is still reading what this repository's images list")
             manifest = fetch_manifest(repository, digest, registry)
             if manifest is None:
                 absent.add(digest)

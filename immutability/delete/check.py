@@ -35,7 +35,7 @@ from immutability.push.check import end_strays
 from immutability.push.strays import SENT_WITHIN
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import find_unread_digests, require_listed
-from immutability.refuse import relay_in_use, relay_refused_delete
+from immutability.refuse import relay_in_use, relay_refused_delete, relay_unreadable_list
 from workspaces.access import Actor
 
 _MAX_TRIES = 5
@@ -67,6 +67,8 @@ def check_delete(
     """
     for _ in range(_MAX_TRIES):
         looks = _prepare(question, registry, is_dry_run=is_dry_run)
+        if isinstance(looks, Refusal):
+            return DeleteAnswer((), looks)
         try:
             with hold_delete(question, looks) as plan:
                 confirm()
@@ -86,10 +88,11 @@ def check_delete(
 
 def _prepare(
     question: DeleteQuestion, registry: RegistryClient | None, *, is_dry_run: bool
-) -> dict[TagName, TakenLook]:
+) -> dict[TagName, TakenLook] | Refusal:
     """Learn all that decides the delete, as far as there is a registry to look at.
 
-    What references are not known completely is not deleted. Raises TryAgainError.
+    Returns the refusal where a protected manifest cannot be read: it may list the deleted one.
+    Raises TryAgainError.
     """
     policy = read_policy(question.workspace)
     place = (question.workspace, question.repository)
@@ -101,11 +104,8 @@ def _prepare(
     if registry is not None and is_protected and not is_dry_run:
         require_listed(*place, registry)
         unreadable = learn_lists(*place, find_unread_digests(*place), registry)
-        if unreadable - {question.target}:
-            raise TryAgainError(
-                f"Taglock cannot read what {min(unreadable).short} lists, and a protected tag "
-                "needs it; delete its tags first"
-            )
+        if others := unreadable - {question.target}:
+            return relay_unreadable_list(question.repository, question.target, min(others))
     return {}
 
 

@@ -220,6 +220,22 @@ def test_after_its_index_was_deleted_a_child_may_go_at_once(checks: Checks) -> N
     assert checks.core.lock() == "reserved list"
 
 
+def test_what_an_unreadable_protected_manifest_may_list_is_refused_for_good(checks: Checks) -> None:
+    unreadable = named("unreadable", b"nonsense")
+    checks.core.registry.store(ONE)
+    checks.core.registry.store(unreadable, "v1")
+    for is_admin in (False, True):
+        answer = checks.answer_delete(ONE, is_admin=is_admin)
+        assert answer.refusal is not None
+        assert (answer.tags, answer.refusal.status) == ((), 409)
+        assert answer.refusal.body["errors"][0]["detail"]["reason"] == "LIST_UNREADABLE"
+    assert checks.delete(unreadable, is_admin=True) == "deleted"
+    checks.core.registry.tags.clear()
+    checks.core.let_pass(minutes=17)
+    checks.core.reconcile()
+    assert checks.delete(ONE) == ""
+
+
 def test_a_look_that_gets_no_answer_decides_nothing(checks: Checks) -> None:
     checks.core.registry.is_down = True
     assert checks.delete("v1", is_admin=True) == "503"
