@@ -86,7 +86,11 @@ class ShownPreview:
             return ""
         change = self.preview.change
         tags = f"{intcomma(change.tags)} tag{'' if change.tags == 1 else 's'}"
-        return f"All {tags} checked" if change.is_exact else f"{tags} checked, of more"
+        if not change.is_exact:
+            return f"{tags} checked, of more"
+        if change.tags == 0:
+            return "No tags yet"
+        return f"{tags} checked" if change.tags == 1 else f"All {tags} checked"
 
 
 @workspace_page(Permission.CHANGE_SETTINGS, "POST")

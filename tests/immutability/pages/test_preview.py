@@ -121,6 +121,24 @@ def test_of_too_many_tags_it_says_at_least(
 
 
 @pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "No tags yet"),
+        (["v1.0.0"], "1 tag checked"),
+        (["main", "v1.0.0"], "All 2 tags checked"),
+    ],
+)
+def test_it_says_how_many_tags_were_checked(
+    acme: Workspace, admin: Browser, names: list[str], said: str
+) -> None:
+    for name in names:
+        TagRecord.objects.create(
+            workspace=acme, repository="acme/api", name=name, digest=BB, pushed_at=timezone.now()
+        )
+    assert ask(admin, "all").by_id("preview-checked").text == said
+
+
+@pytest.mark.parametrize(
     ("protection", "typed", "said"),
     [
         ("some", {"rule_name": "A", "rule_pattern": "["}, "Rule 1: The bracket opened"),
