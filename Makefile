@@ -1,5 +1,6 @@
 # `make` alone says what there is. Everything lives in .venv and ${DATA_DIR:-var}.
-PYTHON ?= python3
+# The first that is new enough. Debian builds its own with what makes Python faster.
+PYTHON ?= /usr/bin/python3 python3
 BIN := .venv/bin
 export DATA_DIR ?= var
 export PORT ?= 8000
@@ -30,7 +31,7 @@ lock: .venv/dev  ## Pin the dependencies of pyproject.toml again
 	@requirements/lock $(BIN)/uv
 
 .venv/run: requirements/run.txt
-	@requirements/install $(PYTHON) run
+	@requirements/install run $(PYTHON)
 
 .venv/dev: requirements/dev.txt requirements/run.txt
-	@requirements/install $(PYTHON) dev
+	@requirements/install dev $(PYTHON)
