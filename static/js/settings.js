@@ -48,7 +48,9 @@ function explain(target, message) {
 document.body.addEventListener("htmx:sendError", ({ detail }) =>
   explain(detail.target, "Taglock cannot be reached. What you typed is still here; try again in a moment."));
 document.body.addEventListener("htmx:responseError", ({ detail }) =>
-  explain(detail.target, `Taglock answered with an error (${detail.xhr.status}). What you typed is still here; try again.`));
+  explain(detail.target, detail.xhr.status === 401
+    ? "You are signed out. What you typed is still here: save it, and sign in again."
+    : `Taglock answered with an error (${detail.xhr.status}). What you typed is still here; try again.`));
 document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
   if (detail.elt.name === "action") find("save-problem").textContent = "";
 });

@@ -137,8 +137,10 @@ def test_a_save_that_fails_loses_nothing(acme: Workspace, page: Page, status: in
 
 
 def test_a_session_that_is_over_loses_nothing(acme: Workspace, page: Page) -> None:
-    page.locator("#rule-name-7").fill("Renamed")
     page.context.clear_cookies(name="taglock_session")
+    page.locator("#rule-name-7").fill("Renamed")
+    for asks_by_itself in ("#preview", "#tester-result"):
+        expect(page.locator(asks_by_itself)).to_contain_text("You are signed out")
     _save(page)
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill("demo")

@@ -1,6 +1,5 @@
 """The code that runs beside this one during an upgrade, taken from Git."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def unpack(commit: str, folder: Path) -> Path:
     folder.mkdir()
     archive = folder.with_suffix(".tar")
     _git("archive", "--format=tar", f"--output={archive}", commit)
-    shutil.unpack_archive(archive, folder, filter="data")
+    subprocess.run(["tar", "--extract", f"--file={archive}", f"--directory={folder}"], check=True)
     archive.unlink()
     return folder
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
@@ -29,11 +29,16 @@ class HtmxRequest(HttpRequest):
 
 
 def _sign_in_whole_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Where a session is over, send the page to sign-in, not the fragment that htmx asked for."""
+    """Where a session is over, send the page to sign-in, not the fragment that htmx asked for.
+
+    A page that asks about what was typed into it stays, and is answered 401: leaving would lose it.
+    """
 
     @wraps(view)
     def page(request: HtmxRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.htmx and not request.user.is_authenticated:
+            if request.method == "POST":
+                return HttpResponse(status=401)
             here = request.htmx.current_url_abs_path or "/"
             return HttpResponseClientRedirect(f"{settings.LOGIN_URL}?{urlencode({'next': here})}")
         return view(request, *args, **kwargs)

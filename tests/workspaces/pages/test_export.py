@@ -223,3 +223,20 @@ def test_members_and_strangers_export_nothing(
         stranger.open(path, 404)
     links = [link.text for link in member.open("/acme/lock-log/").main.find_all("a")]
     assert not any("Export" in text for text in links)
+
+
+def test_where_the_session_is_over_htmx_sends_the_whole_page_to_sign_in() -> None:
+    response = Client().get(
+        f"{PAGE}{uuid4()}/",
+        headers={"HX-Request": "true", "HX-Current-URL": f"http://testserver{PAGE}"},
+    )
+    assert response.status_code == 200
+    assert response.headers["HX-Redirect"] == "/accounts/login/?next=%2Facme%2Flock-log%2Fexport%2F"
+    assert response.content == b""
+
+
+@pytest.mark.parametrize("current", ["http://evil.example/x", "javascript:alert(1)", ""])
+def test_sign_in_leads_back_to_this_site_alone(current: str) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": current}
+    response = Client().get(f"{PAGE}{uuid4()}/", headers=headers)
+    assert response.headers["HX-Redirect"] == "/accounts/login/?next=%2F"
