@@ -44,6 +44,15 @@ function explain(target, message) {
   line.textContent = message;
   if (target.id === "preview" || target.id === "tester-result") target.replaceChildren(line);
   else find("save-problem").textContent = message;
+  if (isTyped) showUnsaved();
+}
+// The server would say what of it is.
+function showUnsaved() {
+  const dot = document.createElement("span");
+  dot.className = "unsaved-dot";
+  const line = document.createElement("strong");
+  line.textContent = "Unsaved changes";
+  find("unsaved").replaceChildren(dot, line);
 }
 document.body.addEventListener("htmx:sendError", ({ detail }) =>
   explain(detail.target, "Taglock cannot be reached. What you typed is still here; try again in a moment."));

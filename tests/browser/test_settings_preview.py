@@ -141,6 +141,7 @@ def test_a_session_that_is_over_loses_nothing(acme: Workspace, page: Page) -> No
     page.locator("#rule-name-7").fill("Renamed")
     for asks_by_itself in ("#preview", "#tester-result"):
         expect(page.locator(asks_by_itself)).to_contain_text("You are signed out")
+    expect(page.locator("#unsaved")).to_have_text("Unsaved changes")
     _save(page)
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill("demo")
