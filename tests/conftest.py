@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
@@ -32,9 +32,9 @@ from rest_framework.test import APIClient
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from containers import registries
-from containers.registries import stored_registries
+from containers.registries import StoredRegistries, stored_registries
 from containers.tokens import stored_keys
-from containers.tokens.stored_keys import token_keys
+from containers.tokens.stored_keys import StoredKeys, token_keys
 from immutability.actions.save_settings import save_container_settings
 from immutability.models import LockedTag
 from immutability.policy.drafts import Draft
@@ -282,20 +282,25 @@ def _keep_what_was_read() -> Iterator[None]:
 
 @pytest.fixture
 def changing_keys(db: None) -> Iterator[None]:
-    """Let a test change the keys of tokens, which are read again before it and after it."""
-    token_keys().forget()
-    yield
-    token_keys().forget()
+    """Let a test change the keys of tokens, which are read again before it."""
+    with known_again_afterwards(token_keys()):
+        yield
 
 
 @pytest.fixture
 def changing_registries(db: None) -> Iterator[None]:
-    """Let a test add registries, which are read again before it, and forgotten after it."""
-    stored = stored_registries()
-    known = stored._last
+    """Let a test add registries, which are read again before it."""
+    with known_again_afterwards(stored_registries()):
+        yield
+
+
+@contextmanager
+def known_again_afterwards(stored: StoredKeys | StoredRegistries) -> Iterator[None]:
+    """Forget what was read for now: a later test that counts statements reads nothing again."""
+    known = vars(stored).copy()
     stored.forget()
     yield
-    stored._last = known
+    vars(stored).update(known)
 
 
 @pytest.fixture(autouse=True, scope="session")
