@@ -1,7 +1,7 @@
 """What was probably meant by a pattern that RE2 refuses or that cannot do its job. No Django.
 
-A suggestion is a pattern that compiles, matches some tags but not all, and has no part that cannot
-match. It is only ever shown, never used instead of what was typed.
+A suggestion is a pattern that can be saved, matches some tags but not all, and has no part that
+cannot match. It is only ever shown, never used instead of what was typed.
 """
 
 import re
@@ -12,6 +12,7 @@ from functools import lru_cache
 from immutability.policy.pattern_tree import Choice, Leaf, Node, Repeat, Sequence, walk
 from immutability.policy.patterns import MAX_PATTERN_LENGTH, PatternError, compile_pattern
 from immutability.policy.reach import Analysis, Reach, analyse
+from workspaces.text import find_bad_character
 
 # Spaces, and the marks without width that a copied text may have at its ends.
 _BLANKS = " \t\u00a0\u200b\u200c\u200d\u2060\ufeff"
@@ -70,7 +71,7 @@ def suggest_escaped_dots(text: str, analysis: Analysis) -> str:
 
 @lru_cache(maxsize=256)
 def _is_sound(candidate: str) -> bool:
-    if not candidate or len(candidate) > MAX_PATTERN_LENGTH:
+    if not candidate or len(candidate) > MAX_PATTERN_LENGTH or find_bad_character(candidate):
         return False
     try:
         compile_pattern(candidate)

@@ -205,6 +205,7 @@ def test_a_second_rule_is_never_said_to_take_tags_away(text: str) -> None:
 @example(text="*.*")
 @example(text="{a,b},c d")
 @example(text="^$^")
+@example(text="[0\x1f]")
 @settings(max_examples=300, deadline=None)
 def test_a_suggestion_can_be_used_as_it_is(text: str) -> None:
     for suggestion in (suggest_correction(text), suggest_narrower(text)):
