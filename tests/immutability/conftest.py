@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from containers.prefixes import create_workspace
 from immutability import patience
 from immutability.policy.protection import Policy, Protection
 from immutability.reading import read_policy
@@ -12,14 +11,15 @@ from tests.conftest import make_member, protect_workspace
 from tests.immutability.checks import Checks
 from tests.immutability.core import Core
 from tests.immutability.registry_double import RegistryDouble
-from workspaces.access import SYSTEM, Role
+from tests.people import write_workspace
+from workspaces.access import Role
 from workspaces.models import User, Workspace
 
 
 @pytest.fixture(scope="module")
 def kept_acme(kept_rows: None) -> Workspace:
     """Acme, made once for a file, all of whose tests depend on this."""
-    return create_workspace("acme", "Acme", actor=SYSTEM)
+    return write_workspace("acme", "Acme")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,7 @@ def kept_core(kept_acme: Workspace) -> Workspace:
 @pytest.fixture
 def acme(db: None) -> Workspace:
     """Acme, as the file keeps it, or made for this test."""
-    kept = Workspace.objects.filter(slug="acme").first()
-    return kept or create_workspace("acme", "Acme", actor=SYSTEM)
+    return Workspace.objects.filter(slug="acme").first() or write_workspace("acme", "Acme")
 
 
 @pytest.fixture

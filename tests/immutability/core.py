@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db.models import F
+from django.db.models import F, Model
 from django.test.utils import CaptureQueriesContext
 
 from containers import writes
@@ -114,11 +114,9 @@ class Core:
     def let_pass(self, **time: float) -> None:
         """Let this much time pass for every write and stray."""
         passed = timedelta(**time)
-        names = ("write_begun_at", "write_expires_at", "stray_until", "changed_at")
-        for name in (*names, "unreadable_since", "unreadable_at"):
-            TagRecord.objects.update(**{name: F(name) - passed})
-        for name in ("delete_expires_at", "stray_until"):
-            Manifest.objects.update(**{name: F(name) - passed})
+        of_tags = ("write_begun_at", "write_expires_at", "stray_until", "changed_at")
+        _put_back(TagRecord, passed, *of_tags, "unreadable_since", "unreadable_at")
+        _put_back(Manifest, passed, "delete_expires_at", "stray_until")
 
     def record(self, tag: str = "v1") -> TagRecord:
         return TagRecord.objects.get(repository=self.repository.name, name=tag)
@@ -155,6 +153,10 @@ class Core:
     @property
     def _registry(self) -> Any:
         return self.registry
+
+
+def _put_back(model: type[Model], passed: timedelta, *names: str) -> None:
+    model._default_manager.update(**{name: F(name) - passed for name in names})
 
 
 # By digest: modules give the same name to images of their own.

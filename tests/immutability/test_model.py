@@ -38,6 +38,7 @@ from immutability.policy.protection import (
 )
 from immutability.reading import read_policy
 from immutability.reconcile.inventory import read_tags
+from immutability.reconcile.tag import reconcile_record
 from tests.conftest import is_postgresql
 from tests.immutability.core import Core, named
 from tests.immutability.registry_double import (
@@ -333,13 +334,14 @@ class World:
 
     def settle(self) -> None:
         """The faults stop, and time passes: nothing is left behind."""
+        registry: Any = self.registry
         for each in list(self.late):
             self.late.remove(each)
             each[1]()
         for _ in range(24):
             self.wait(6 * 60)
             for record in TagRecord.objects.all():
-                self.core.reconcile(record.name)
+                reconcile_record(record.id, registry)
         self.heal()
         broken = LockEvent.objects.filter(
             Q(kind=EventKind.DRIFT_FOUND)
