@@ -70,6 +70,18 @@ def test_every_command_that_is_named_is_there(document: Path) -> None:
     assert set(named) <= set(get_commands())
 
 
+@pytest.mark.parametrize(
+    ("document", "heading"), [("README.md", "Run it"), ("docs/dependencies.md", "Debian packages")]
+)
+def test_every_debian_package_that_is_installed_is_named(document: str, heading: str) -> None:
+    text = (ROOT / document).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    scripts = "".join((ROOT / each).read_text() for each in ("Makefile", "tests/run"))
+    commands = re.findall(r"requirements/debian (.*)", scripts.replace("\\\n", ""))
+    installed = {name for command in commands for name in command.split()}
+    assert {"docker-registry", "postgresql", "systemd"} <= installed
+    assert {name for name in installed if f"`{name}`" not in text} == set()
+
+
 def test_every_module_of_the_architecture_is_there() -> None:
     there = [f"/{path.relative_to(ROOT)}" for app in APPS for path in (ROOT / app).rglob("*.py")]
     text = (ROOT / "docs" / "architecture.md").read_text()
