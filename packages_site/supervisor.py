@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, cast
@@ -114,16 +114,22 @@ class Supervisor:
         part.printer.start()
 
     def _stop(self) -> None:
-        """Tell every process to stop; kill what has not stopped after STOP_SECONDS."""
+        """Tell every process to stop; kill what has not stopped after STOP_SECONDS.
+
+        After half of that time its whole group is told again. A process in Python does not notice a
+        signal that comes just as its main thread begins to wait, until the next one comes.
+        """
         running = [(part.name, part.process) for part in self._parts if part.process is not None]
         for _, process in running:
             process.terminate()
-        ends_at = time.monotonic() + STOP_SECONDS
+        _wait_for_all([process for _, process in running], STOP_SECONDS / 2)
+        for _, process in running:
+            if process.poll() is None:
+                _tell_group(process, signal.SIGTERM)
+        _wait_for_all([process for _, process in running], STOP_SECONDS / 2)
         for name, process in running:
             how = "stopped"
-            try:
-                process.wait(max(0.0, ends_at - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            if process.poll() is None:
                 how = f"did not stop within {STOP_SECONDS:g} seconds, and was killed"
             _kill_group(process)
             process.wait()
@@ -145,9 +151,21 @@ class Supervisor:
             sys.stdout.flush()
 
 
+def _wait_for_all(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Wait until all have ended, for so many seconds at most."""
+    ends_at = time.monotonic() + seconds
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, ends_at - time.monotonic()))
+
+
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    _tell_group(process, signal.SIGKILL)
+
+
+def _tell_group(process: subprocess.Popen[bytes], number: int) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
 
 
 def _describe(returncode: int) -> str:

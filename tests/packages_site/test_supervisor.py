@@ -146,6 +146,15 @@ def test_what_does_not_stop_is_killed(run: Run) -> None:
     running.wait_for("deaf did not stop within 2 seconds, and was killed")
 
 
+def test_what_waits_for_a_child_that_missed_the_signal_is_told_again_with_it(run: Run) -> None:
+    # As granian does: the parent tells its worker once, and waits for it.
+    worker = "trap \"trap 'exit 0' TERM\" TERM; echo up; while :; do sleep 0.05; done"
+    running = run({"site": f"trap 'kill $!; wait $!; wait $!' TERM; ({worker}) & wait $!"})
+    running.wait_for("site.*up")
+    assert running.stop() == 0
+    assert "taglock | site stopped\n" in running.lines
+
+
 def test_a_killed_supervisor_leaves_nothing_behind(run: Run) -> None:
     running = run({"one": f"echo I am $$; {SLEEP}"})
     (one,) = running.wait_for(r"I am (\d+)")
